@@ -1,6 +1,4 @@
 """Bi-GRU sequence tagging for spaCy: entities, tags and chunks."""
 
-from importlib.metadata import version
-
-__version__ = version("bigru-tagger")
+__version__ = "0.1.0"
 __all__ = ["__version__"]

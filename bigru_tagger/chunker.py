@@ -1,0 +1,111 @@
+"""The component `bigru_chunker`: labelled spans such as chunks, written to `doc.spans`."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc, Span, SpanGroup
+from spacy.training import Example
+from spacy.training.iob_utils import offsets_to_biluo_tags
+from spacy.vocab import Vocab
+from thinc.api import Model
+from thinc.types import Floats2d
+
+from .component import DEFAULT_MODEL, Entity, Gold, Scorer, SpanTagger
+
+
+@Language.factory(
+    "bigru_chunker",
+    assigns=["doc.spans"],
+    default_config={
+        "model": DEFAULT_MODEL,
+        "spans_key": "chunks",
+        "scorer": {
+            "@scorers": "bigru_tagger.seqeval_scorer.v1",
+            "target": "spans",
+            "spans_key": "chunks",
+        },
+    },
+    default_score_weights={
+        "spans_chunks_f": 1.0,
+        "spans_chunks_p": 0.0,
+        "spans_chunks_r": 0.0,
+        "spans_chunks_per_type": None,
+    },
+)
+def make_bigru_chunker(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], list[Floats2d]],
+    spans_key: str,
+    scorer: Scorer | None,
+) -> "BiGRUChunker":
+    """Construct the component.
+
+    nlp (Language): the pipeline.
+    name (str): name of the component.
+    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    spans_key (str): the key of `doc.spans` to read the gold spans from and write to.
+    scorer (Optional[Callable]): the scoring method.
+    RETURNS (BiGRUChunker): the component.
+    """
+    return BiGRUChunker(nlp.vocab, model, name, spans_key=spans_key, scorer=scorer)
+
+
+class BiGRUChunker(SpanTagger):
+    """Finds labelled spans that do not overlap."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[list[Doc], list[Floats2d]],
+        name: str = "bigru_chunker",
+        *,
+        spans_key: str = "chunks",
+        scorer: Scorer | None = None,
+    ) -> None:
+        """Hold the model.
+
+        vocab (Vocab): the shared vocabulary.
+        model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+        name (str): name of the component.
+        spans_key (str): see `make_bigru_chunker`.
+        scorer (Optional[Callable]): the scoring method.
+        """
+        super().__init__(vocab, model, name, scorer=scorer, spans_key=spans_key)
+
+    def find_labels(self, example: Example) -> Iterable[str]:
+        """See `SequenceTagger.find_labels`."""
+        return [span.label_ for span in example.reference.spans.get(self.cfg["spans_key"], [])]
+
+    def gold_tags(self, example: Example) -> Gold:
+        """See `SequenceTagger.gold_tags`.
+
+        RAISES (ValueError): if gold spans overlap.
+        """
+        doc, reference = example.predicted, example.reference
+        key = self.cfg["spans_key"]
+        if key not in reference.spans:
+            return [None] * len(doc)
+        offsets = [(span.start_char, span.end_char, span.label_) for span in reference.spans[key]]
+        try:
+            tags = offsets_to_biluo_tags(doc, offsets)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.name}: the spans under doc.spans[{key!r}] of {reference.text[:60]!r} "
+                f"overlap, which a tagger cannot learn: {error}"
+            ) from error
+        return [None if tag == "-" else tag for tag in tags]
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Entity]]) -> None:
+        """Write the spans to `doc.spans`, their probabilities to the group's `attrs["scores"]`.
+
+        docs (Iterable[Doc]): the Docs.
+        predictions (List[List[Entity]]): what `predict` returned.
+        """
+        key = self.cfg["spans_key"]
+        for doc, found in zip(docs, predictions, strict=True):
+            spans = [Span(doc, span.start, span.end, label=span.label) for span in found]
+            scores = [span.probability for span in found]
+            doc.spans[key] = SpanGroup(doc, name=key, spans=spans, attrs={"scores": scores})

@@ -1,0 +1,366 @@
+"""What the three components share: labels, updates, decoding, spaCy's life cycle."""
+
+import itertools
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from spacy.attrs import IS_SPACE
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Optimizer, set_dropout_rate
+from thinc.types import Floats2d
+
+from .architectures import resize_output
+from .decoding import Transitions, decode, span_probabilities
+
+DEFAULT_MODEL = Config().from_str(
+    """
+[model]
+@architectures = "bigru_tagger.BiGRUTagger.v1"
+hidden = 128
+depth = 1
+cell = "gru"
+bidirectional = true
+word_dropout = 0.05
+input_dropout = null
+hidden_dropout = null
+mixed_precision = false
+device = null
+nO = null
+
+[model.embed]
+
+[model.embed.words]
+@misc = "bigru_tagger.HashEmbed.v1"
+attrs = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
+rows = [5000, 1000, 2500, 2500]
+width = 64
+
+[model.embed.characters]
+@misc = "bigru_tagger.CharCNNEmbed.v1"
+width = 32
+filters = 64
+window = 3
+rows = 2048
+max_length = 40
+
+[model.embed.vectors]
+@misc = "bigru_tagger.VectorsEmbed.v1"
+fallback = true
+"""
+)["model"]
+
+Scorer = Callable[..., dict[str, Any]]
+Gold = list[str | None]
+
+
+class SequenceTagger(TrainablePipe):
+    """Tags the tokens of Docs by a model that puts out emissions, one tag per token."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[list[Doc], list[Floats2d]],
+        name: str,
+        *,
+        scorer: Scorer | None,
+        **cfg: Any,
+    ) -> None:
+        """Hold the model.
+
+        vocab (Vocab): the shared vocabulary.
+        model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+        name (str): name of the component.
+        scorer (Optional[Callable]): the scoring method.
+        **cfg: settings that are saved with the component.
+        """
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.scorer = scorer
+        self.cfg: dict[str, Any] = {"labels": [], **cfg}
+        self._rehearsal_model: Model[list[Doc], list[Floats2d]] | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """RETURNS (Tuple[str, ...]): the labels."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> list[str]:
+        """RETURNS (List[str]): what `spacy init labels` stores: enough to recreate the labels."""
+        return list(self.labels)
+
+    @property
+    @abstractmethod
+    def tags(self) -> list[str]:
+        """RETURNS (List[str]): the tag of each of the model's outputs."""
+
+    @abstractmethod
+    def find_labels(self, example: Example) -> Iterable[str]:
+        """Find the labels of an example's reference.
+
+        example (Example): an example.
+        RETURNS (Iterable[str]): labels, possibly repeated.
+        """
+
+    @abstractmethod
+    def gold_tags(self, example: Example) -> Gold:
+        """Align an example's annotation with the tokens of its predicted Doc.
+
+        example (Example): an example.
+        RETURNS (List[Optional[str]]): a tag for each token, None where there is none to learn.
+        """
+
+    def add_label(self, label: str) -> int:
+        """Add a label; a trained model keeps what it knows and scores the new one zero.
+
+        label (str): the label.
+        RETURNS (int): 0 if it is there already, otherwise 1.
+        RAISES (ValueError): if it is no string, or empty.
+        """
+        if not isinstance(label, str) or not label:
+            raise ValueError(f"{self.name}: a label has to be a non-empty string; got {label!r}")
+        if label in self.labels:
+            return 0
+        self.cfg["labels"].append(label)
+        self.vocab.strings.add(label)
+        if self.model.has_dim("nO"):
+            resize_output(self.model, len(self.tags))
+            if self._rehearsal_model is not None:
+                resize_output(self._rehearsal_model, len(self.tags))
+        return 1
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: list[str] | None = None,
+    ) -> None:
+        """Collect the labels, and build the network.
+
+        get_examples (Callable[[], Iterable[Example]]): gives a representative sample.
+        nlp (Optional[Language]): the pipeline.
+        labels (Optional[List[str]]): the labels; None to find them in the sample. Give them where
+            the sample may lack some, as when streaming.
+        RAISES (ValueError): if there are no labels, or the sample has no tokens.
+        """
+        validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
+        if labels is None:
+            found = {label for example in get_examples() for label in self.find_labels(example)}
+            labels = sorted(found)
+        for label in labels:
+            self.add_label(label)
+        if not self.labels:
+            raise ValueError(
+                f"{self.name}: the training examples hold no labels for this component. Check "
+                "that the corpus reads the right column, or give the labels under "
+                f"[initialize.components.{self.name}]"
+            )
+        docs = [example.x for example in itertools.islice(get_examples(), 10) if len(example.x)]
+        if not docs:
+            raise ValueError(f"{self.name}: the first training examples have no tokens at all")
+        n_tags = len(self.tags)
+        self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
+
+    def emissions(self, docs: Sequence[Doc]) -> list[np.ndarray]:
+        """Score the tags of each token.
+
+        docs (Sequence[Doc]): the Docs, which are not modified.
+        RETURNS (List[ndarray]): log scores, not normalised, float32 (n_tokens, n_tags) each.
+        """
+        if not any(len(doc) for doc in docs):
+            return [np.zeros((0, len(self.tags)), dtype=np.float32) for _ in docs]
+        return [self.model.ops.to_numpy(scores) for scores in self.model.predict(list(docs))]
+
+    def get_loss(
+        self, examples: Iterable[Example], scores: list[Floats2d]
+    ) -> tuple[float, list[Floats2d]]:
+        """Compute the cross-entropy of the tags, over the tokens that have a gold tag.
+
+        examples (Iterable[Example]): the batch.
+        scores (List[Floats2d]): the model's emissions.
+        RETURNS (Tuple[float, List[Floats2d]]): the mean over the batch's annotated tokens, and
+            its gradient with respect to the emissions.
+        RAISES (ValueError): if an example has a label that the component does not know.
+        """
+        column = {tag: index for index, tag in enumerate(self.tags)}
+        gold = np.array(
+            [self._column(tag, column, eg) for eg in examples for tag in self.gold_tags(eg)],
+            dtype=np.int64,
+        )
+        xp = self.model.ops.xp
+        known = np.flatnonzero(gold >= 0)
+        targets = xp.zeros((len(gold), len(column)), dtype="float32")
+        targets[xp.asarray(known), xp.asarray(gold[known])] = 1.0
+        return self._cross_entropy(scores, targets, xp.asarray(gold >= 0))
+
+    def _column(self, tag: str | None, column: dict[str, int], example: Example) -> int:
+        if tag is None:
+            return -1
+        if tag not in column:
+            raise ValueError(
+                f"{self.name}: the tag {tag!r} in the training text "
+                f"{example.reference.text[:60]!r} has a label that the component does not know; "
+                f"known are {list(self.labels)}. Was the component initialised on other data? Add "
+                "the label by add_label, or list all labels under "
+                f"[initialize.components.{self.name}]"
+            )
+        return column[tag]
+
+    def _cross_entropy(
+        self, scores: list[Floats2d], targets: Floats2d, known: Any
+    ) -> tuple[float, list[Floats2d]]:
+        # targets: distributions, (n_tokens, n_tags); known: which tokens count, (n_tokens,).
+        xp = self.model.ops.xp
+        emissions = xp.concatenate(scores)
+        shifted = emissions - emissions.max(1, keepdims=True)
+        log_probabilities = shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
+        weight = known[:, None] / max(int(known.sum()), 1)
+        loss = -float((log_probabilities * targets * weight).sum())
+        gradient = (xp.exp(log_probabilities) - targets) * weight
+        return loss, self.model.ops.unflatten(
+            gradient.astype("float32"), [len(part) for part in scores]
+        )
+
+    def rehearse(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+        **config: Any,
+    ) -> dict[str, float]:
+        """Learn to predict what the model predicted when `nlp.resume_training` was called.
+
+        examples (Iterable[Example]): a batch; only the texts count.
+        drop (float): the dropout rate.
+        sgd (Optional[Optimizer]): the optimizer.
+        losses (Optional[Dict[str, float]]): the losses, updated by the component's name.
+        RETURNS (Dict[str, float]): the losses.
+        """
+        losses = {} if losses is None else losses
+        examples = list(examples)
+        validate_examples(examples, f"{type(self).__name__}.rehearse")
+        docs = [example.predicted for example in examples]
+        if self._rehearsal_model is None or not any(len(doc) for doc in docs):
+            return losses
+        xp = self.model.ops.xp
+        before = xp.concatenate(self._rehearsal_model.predict(docs))
+        targets = xp.exp(before - before.max(1, keepdims=True))
+        targets /= targets.sum(1, keepdims=True)
+        set_dropout_rate(self.model, drop)
+        scores, backprop = self.model.begin_update(docs)
+        loss, gradient = self._cross_entropy(scores, targets, xp.ones(len(targets), dtype=bool))
+        backprop(gradient)
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        losses[self.name] = losses.get(self.name, 0.0) + loss
+        return losses
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "SequenceTagger":
+        """Load the component.
+
+        bytes_data (bytes): what `to_bytes` returned.
+        exclude (Iterable[str]): names of fields to leave out.
+        RETURNS (SequenceTagger): self.
+        """
+        super().from_bytes(bytes_data, exclude=tuple(exclude))
+        return self._restore_labels()
+
+    def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "SequenceTagger":
+        """Load the component.
+
+        path (Path): a folder that `to_disk` wrote.
+        exclude (Iterable[str]): names of fields to leave out.
+        RETURNS (SequenceTagger): self.
+        """
+        super().from_disk(path, exclude=tuple(exclude))
+        return self._restore_labels()
+
+    def _restore_labels(self) -> "SequenceTagger":
+        for label in self.labels:
+            self.vocab.strings.add(label)
+        return self
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A labelled span of a Doc, with its probability.
+
+    start (int): first token.
+    end (int): token behind the last.
+    label (str): its label.
+    probability (float): share of this entity among all legal readings, by the model.
+    """
+
+    start: int
+    end: int
+    label: str
+    probability: float
+
+
+class SpanTagger(SequenceTagger):
+    """Finds spans that do not overlap, as BILUO tags of their tokens.
+
+    with_probabilities (bool): compute the probability of each span, or call it 1.
+    """
+
+    with_probabilities = True
+
+    @property
+    def tags(self) -> list[str]:
+        """RETURNS (List[str]): O, and B-, I-, L- and U- of each label."""
+        return ["O", *(f"{part}-{label}" for label in self.labels for part in "BILU")]
+
+    def predict(self, docs: Iterable[Doc]) -> list[list[Entity]]:
+        """Find the most probable spans.
+
+        docs (Iterable[Doc]): the Docs, which are not modified.
+        RETURNS (List[List[Entity]]): the spans of each Doc, in their order.
+        """
+        docs = list(docs)
+        lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
+        emissions = np.concatenate([np.zeros((0, len(self.tags))), *self.emissions(docs)])
+        for doc, end in zip(docs, lengths.cumsum(), strict=True):
+            self.constrain(doc, emissions[end - len(doc) : end])
+        return self._find_spans(emissions, lengths)
+
+    def constrain(self, doc: Doc, emissions: np.ndarray) -> None:
+        """Rule readings out, by emissions of minus infinity. No span begins or ends in a space.
+
+        doc (Doc): the Doc.
+        emissions (ndarray): its emissions, changed in place, (n_tokens, n_tags).
+        """
+        spaces = doc.to_array(IS_SPACE).reshape(-1).astype(bool)
+        if spaces.any():
+            boundary = np.array([tag[0] in "BLU" for tag in self.tags])
+            emissions[np.ix_(spaces, boundary)] = -np.inf
+
+    def _find_spans(self, scores: np.ndarray, lengths: np.ndarray) -> list[list[Entity]]:
+        transitions = Transitions.biluo(self.tags)
+        tags = decode(scores, lengths, transitions)
+        label, part = np.divmod(tags - 1, 4)  # of the tags behind O: which label, which of BILU
+        begin = np.flatnonzero((tags > 0) & np.isin(part, (0, 3)))
+        end = np.flatnonzero((tags > 0) & np.isin(part, (2, 3))) + 1
+        spans = np.stack([begin, end], 1)
+        probabilities = np.ones(len(spans))
+        if self.with_probabilities:
+            probabilities = span_probabilities(scores, lengths, transitions, spans, tags)
+        first_token = np.repeat(lengths.cumsum() - lengths, lengths)
+        doc_of_token = np.repeat(np.arange(len(lengths)), lengths)
+        found: list[list[Entity]] = [[] for _ in lengths]
+        for (start, stop), probability in zip(spans.tolist(), probabilities.tolist(), strict=True):
+            offset = int(first_token[start])
+            name = self.labels[label[start]]
+            entity = Entity(start - offset, stop - offset, name, probability)
+            found[doc_of_token[start]].append(entity)
+        return found

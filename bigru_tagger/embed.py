@@ -1,0 +1,111 @@
+"""Tensors to vectors: one module for each choice of embedding. No spaCy in here."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class HashEmbedding(nn.Module):
+    """Sums the four hashed rows of every attribute, and concatenates the attributes."""
+
+    def __init__(self, rows: Sequence[int], width: int) -> None:
+        """Allocate one table for all attributes.
+
+        rows (Sequence[int]): the size of each attribute's part of the table.
+        width (int): width of each attribute's vector.
+        """
+        super().__init__()
+        self.table = nn.Embedding(sum(rows), width)
+        # The sum of four rows has the variance of one row of an ordinary table of this scale.
+        nn.init.normal_(self.table.weight, std=0.5 / width**0.5)
+        self.width = len(rows) * width
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Embed hashed attributes.
+
+        rows (Tensor): rows of the table, int64 (n_words, n_attrs, 4).
+        RETURNS (Tensor): vectors, (n_words, n_attrs * width).
+        """
+        return self.table(rows).sum(2).flatten(1)
+
+
+class CharacterCNN(nn.Module):
+    """A convolution over each word's characters, and the maximum over its positions.
+
+    Ma and Hovy 2016, arXiv 1603.01354, without an activation, as max-pooling is one.
+    """
+
+    def __init__(self, rows: int, width: int, filters: int, window: int) -> None:
+        """Allocate the table and the filters.
+
+        rows (int): size of the character table; row 0 pads.
+        width (int): width of a character's vector.
+        filters (int): number of filters, the width of the word's vector.
+        window (int): characters that a filter sees at once, odd.
+        """
+        super().__init__()
+        self.table = nn.Embedding(rows, width, padding_idx=0)
+        self.convolution = nn.Conv1d(width, filters, window, padding=window // 2)
+        self.width = filters
+
+    def forward(self, characters: Tensor) -> Tensor:
+        """Embed words by their characters.
+
+        characters (Tensor): rows of the table, 0 behind the end, int64 (n_words, n_characters).
+        RETURNS (Tensor): vectors, (n_words, filters).
+        """
+        vectors = self.table(characters).transpose(1, 2)  # (n_words, width, n_characters)
+        features = self.convolution(vectors)  # (n_words, filters, n_characters)
+        padding = (characters == 0).unsqueeze(1)
+        return features.masked_fill(padding, -torch.inf).amax(2)
+
+
+class VectorEmbedding(nn.Module):
+    """Passes static vectors on, with a learned vector for words that have none."""
+
+    def __init__(self, width: int) -> None:
+        """Allocate the vector of unknown words.
+
+        width (int): width of the static vectors; 0 where the vocab has none.
+        """
+        super().__init__()
+        self.unknown = nn.Parameter(torch.zeros(width))
+        self.width = width
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Fill the rows of words without a vector.
+
+        vectors (Tensor): static vectors, zeros for a word without one, (n_words, width).
+        RETURNS (Tensor): vectors, (n_words, width).
+        """
+        known = vectors.any(1, keepdim=True)
+        return torch.where(known, vectors, self.unknown)
+
+
+class DenseEmbedding(nn.Module):
+    """Passes vectors on that another network computed, one per token."""
+
+    def __init__(self, width: int) -> None:
+        """Note the width.
+
+        width (int): width of the vectors.
+        """
+        super().__init__()
+        self.width = width
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Return the vectors.
+
+        vectors (Tensor): vectors, (n_tokens, width).
+        RETURNS (Tensor): the same vectors.
+        """
+        return vectors
+
+
+EMBEDDINGS: dict[str, type[HashEmbedding | CharacterCNN | VectorEmbedding | DenseEmbedding]] = {
+    "hash": HashEmbedding,
+    "characters": CharacterCNN,
+    "vectors": VectorEmbedding,
+    "dense": DenseEmbedding,
+}

@@ -1,0 +1,192 @@
+"""Sequences of vectors to hidden states: a stacked bidirectional GRU, exact under batching."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+_CELLS: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Dropout rates of one forward pass in training.
+
+    word (float): chance that all of a token's vector becomes zero.
+    input (float): locked dropout of the vectors that enter the encoder.
+    hidden (float): locked dropout of the states that leave each of its layers.
+    """
+
+    word: float = 0.0
+    input: float = 0.0
+    hidden: float = 0.0
+
+
+class Layout:
+    """Where the tokens of a batch stand: row (sequence) and time step of each, and back.
+
+    The tokens of all sequences lie in one array, one sequence after the other. Nothing is padded
+    on a CPU; on a GPU, rows are padded behind their end, since cuDNN is several times slower with
+    packed sequences than with padded ones.
+    """
+
+    def __init__(self, lengths: Sequence[int] | np.ndarray, device: torch.device) -> None:
+        """Compute the layout.
+
+        lengths (Sequence[int]): tokens of each sequence, zeros allowed.
+        device (torch.device): where the indices are needed.
+        """
+        sizes = np.asarray(lengths, dtype=np.int64)
+        starts = sizes.cumsum() - sizes
+        rows = np.repeat(np.arange(len(sizes)), sizes)
+        steps = np.arange(len(rows)) - np.repeat(starts, sizes)
+        self.n_rows = len(sizes)
+        self.n_steps = int(sizes.max(initial=0))
+        self._sizes = np.repeat(sizes, sizes)
+        self._rows = rows
+        self._steps = steps
+        self._device = device
+        self._packs: dict[bool, tuple[Tensor, Tensor, Tensor]] = {}
+        self.row = torch.from_numpy(rows).to(device)  # (n_tokens,)
+
+    def steps(self, backward: bool) -> np.ndarray:
+        """Give the time step at which a direction reads each token.
+
+        backward (bool): read each sequence from its last token to its first.
+        RETURNS (ndarray): time steps, int64 (n_tokens,).
+        """
+        return self._sizes - 1 - self._steps if backward else self._steps
+
+    def pack(self, backward: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Order the tokens for a PackedSequence: by time step, longest sequence first.
+
+        backward (bool): read each sequence from its last token to its first.
+        RETURNS (Tuple[Tensor, Tensor, Tensor]): the token at each place (n_tokens,), the place
+            of each token (n_tokens,), and the number of sequences at each time step (n_steps,).
+        """
+        if backward not in self._packs:  # every layer asks for the same
+            steps = self.steps(backward)
+            order = np.lexsort((self._rows, -self._sizes, steps))
+            places = np.empty_like(order)
+            places[order] = np.arange(len(order))
+            counts = np.bincount(steps, minlength=self.n_steps)
+            arrays = (order, places, counts)
+            self._packs[backward] = tuple(map(torch.from_numpy, arrays))  # type: ignore[assignment]
+        return self._packs[backward]
+
+    def pad(self, backward: bool) -> Tensor:
+        """Give the place of each token in an array of padded rows.
+
+        backward (bool): read each sequence from its last token to its first.
+        RETURNS (Tensor): places in (n_rows * n_steps), int64 (n_tokens,).
+        """
+        return torch.from_numpy(self._rows * self.n_steps + self.steps(backward)).to(self._device)
+
+
+def locked_dropout(vectors: Tensor, layout: Layout, rate: float) -> Tensor:
+    """Zero the same units at all time steps of a sequence, and scale the others up.
+
+    vectors (Tensor): one row per token, (n_tokens, width).
+    layout (Layout): the tokens' sequences.
+    rate (float): chance of a unit to be zeroed.
+    RETURNS (Tensor): (n_tokens, width). Gal and Ghahramani 2016, arXiv 1512.05287.
+    """
+    if rate <= 0.0:
+        return vectors
+    keep = vectors.new_full((layout.n_rows, vectors.shape[1]), 1.0 - rate)
+    mask = torch.bernoulli(keep).div_(1.0 - rate)
+    return vectors * mask[layout.row]
+
+
+class BiGRUEncoder(nn.Module):
+    """Stacked recurrent layers, each reading what the one below put out.
+
+    Both directions are layers of their own, and the backward one reads each sequence reversed by
+    its own length. So what a sequence gets never depends on the sequences beside it.
+    """
+
+    def __init__(
+        self,
+        input_width: int,
+        hidden: Sequence[int],
+        cell: str = "gru",
+        bidirectional: bool = True,
+    ) -> None:
+        """Allocate the layers.
+
+        input_width (int): width of the vectors that enter.
+        hidden (Sequence[int]): units of each layer and direction, from the bottom up.
+        cell (str): "gru" or "lstm".
+        bidirectional (bool): read backwards too, and concatenate both directions.
+        RAISES (ValueError): if a setting does not fit.
+        """
+        super().__init__()
+        if cell not in _CELLS:
+            raise ValueError(f"BiGRUEncoder: 'cell' has to be one of {list(_CELLS)}; got {cell!r}")
+        if any(units < 1 for units in hidden):
+            raise ValueError(f"BiGRUEncoder: hidden widths have to be positive; got {list(hidden)}")
+        directions = ["forward", "backward"] if bidirectional else ["forward"]
+        self.layers = nn.ModuleList()
+        width = input_width
+        for units in hidden:
+            layer = {name: _CELLS[cell](width, units) for name in directions}
+            for rnn in layer.values():
+                _initialise(rnn)
+            self.layers.append(nn.ModuleDict(layer))
+            width = units * len(directions)
+        self.width = width
+
+    def forward(self, vectors: Tensor, layout: Layout, dropout: Dropout | None = None) -> Tensor:
+        """Encode sequences.
+
+        vectors (Tensor): one row per token, (n_tokens, input_width).
+        layout (Layout): the tokens' sequences.
+        dropout (Optional[Dropout]): rates in training, none otherwise.
+        RETURNS (Tensor): hidden states, (n_tokens, width).
+        """
+        dropout = dropout or Dropout()
+        vectors = locked_dropout(vectors, layout, dropout.input)
+        if not len(vectors):
+            return vectors.new_zeros((0, self.width))
+        run = _run_padded if vectors.is_cuda else _run_packed
+        for layer in self.layers:
+            states = [
+                run(direction, vectors, layout, name == "backward")
+                for name, direction in layer.items()
+            ]
+            vectors = locked_dropout(torch.cat(states, 1), layout, dropout.hidden)
+        return vectors
+
+
+def _run_packed(rnn: nn.Module, vectors: Tensor, layout: Layout, backward: bool) -> Tensor:
+    order, places, counts = layout.pack(backward)
+    packed, _ = rnn(PackedSequence(vectors[order], counts))
+    states: Tensor = packed.data
+    return states[places]
+
+
+def _run_padded(rnn: nn.Module, vectors: Tensor, layout: Layout, backward: bool) -> Tensor:
+    places = layout.pad(backward)
+    padded = vectors.new_zeros((layout.n_rows * layout.n_steps, vectors.shape[1]))
+    padded = padded.index_copy(0, places, vectors)
+    time_major = padded.view(layout.n_rows, layout.n_steps, -1).transpose(0, 1)
+    states, _ = rnn(time_major)  # (n_steps, n_rows, units)
+    flat: Tensor = states.transpose(0, 1).flatten(0, 1)[places]
+    return flat
+
+
+def _initialise(rnn: nn.GRU | nn.LSTM) -> None:
+    # One orthogonal matrix per gate keeps the norm of the state over long sequences
+    # (Saxe et al. 2014, arXiv 1312.6120).
+    for name, parameter in rnn.named_parameters():
+        if name.startswith("weight_hh"):
+            for gate in parameter.data.split(rnn.hidden_size):
+                nn.init.orthogonal_(gate)
+        elif name.startswith("weight_ih"):
+            for gate in parameter.data.split(rnn.hidden_size):
+                nn.init.xavier_uniform_(gate)
+        else:
+            nn.init.zeros_(parameter)

@@ -1,0 +1,247 @@
+"""Docs to arrays: what each embedding reads of a batch, every distinct word once."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+from spacy.attrs import IDS, LOWER, ORTH
+from spacy.tokens import Doc
+from spacy.vectors import Mode, Vectors
+from spacy.vocab import Vocab
+from thinc.api import Model, NumpyOps, get_array_module
+from thinc.types import Floats2d
+
+# Row 0 of the character table pads, row 1 begins a word and row 2 ends it.
+_CHARACTER_OFFSET = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """The distinct words of a batch of Docs, ordered by their hash.
+
+    vocab (Vocab): the vocab of the Docs.
+    orths (ndarray): hash of each distinct word, uint64 (n_words,).
+    index (ndarray): each token's row among the distinct words, int64 (n_tokens,).
+    """
+
+    vocab: Vocab
+    orths: np.ndarray
+    index: np.ndarray
+
+    @classmethod
+    def from_docs(cls, docs: Sequence[Doc]) -> "Words":
+        """Collect the distinct words of Docs that share a vocab.
+
+        docs (Sequence[Doc]): at least one Doc; any of them may be empty.
+        RETURNS (Words): the words, and where they stand.
+        """
+        tokens = np.concatenate([doc.to_array(ORTH).reshape(-1) for doc in docs])
+        orths, index = np.unique(tokens.astype(np.uint64), return_inverse=True)
+        return cls(docs[0].vocab, orths, index.reshape(-1).astype(np.int64))
+
+    @cached_property
+    def strings(self) -> list[str]:
+        """The words' text, (n_words,)."""
+        return [self.vocab.strings[orth] for orth in self.orths.tolist()]
+
+    def attributes(self, attrs: Sequence[int]) -> np.ndarray:
+        """Read lexical attributes, which depend on the word alone.
+
+        attrs (Sequence[int]): symbols of `spacy.attrs`, such as `SHAPE`.
+        RETURNS (ndarray): their values, uint64 (n_words, n_attrs).
+        """
+        values = self._doc.to_array(list(attrs))
+        return cast(np.ndarray, values.reshape(len(self.orths), len(attrs)).astype(np.uint64))
+
+    @cached_property
+    def _doc(self) -> Doc:
+        # A Doc of the words reads any attribute in bulk, at a quarter of the cost of lexemes.
+        return Doc(self.vocab, words=self.strings)
+
+
+class Embedding:
+    """A choice of word representation, for the `embed` block of an architecture."""
+
+
+class WordEmbedding(Embedding, ABC):
+    """An embedding of what depends on the word alone: computed once per distinct word."""
+
+    @abstractmethod
+    def network_spec(self, vocab: Vocab) -> dict[str, Any]:
+        """Describe the network's half, the module that embeds what `read` returns.
+
+        vocab (Vocab): the vocab, for widths that depend on it.
+        RETURNS (dict): `kind`, a key of `bigru_tagger.embed.EMBEDDINGS`, and the keyword
+            arguments of that class; plain JSON.
+        """
+
+    @abstractmethod
+    def read(self, words: Words) -> np.ndarray:
+        """Read the distinct words.
+
+        words (Words): the words of a batch.
+        RETURNS (ndarray): one row per word, (n_words, ...).
+        """
+
+
+@dataclass(frozen=True)
+class UpstreamTok2Vec(Embedding):
+    """The vectors of a spaCy `tok2vec`, one per token.
+
+    tok2vec (Model[List[Doc], List[Floats2d]]): a listener, or a network that is trained along.
+    """
+
+    tok2vec: Model[list[Doc], list[Floats2d]]
+
+
+class HashedAttributes(WordEmbedding):
+    """Lexical attributes hashed into tables of a fixed size: no vocabulary is kept."""
+
+    def __init__(self, attrs: Sequence[str], rows: Sequence[int], width: int) -> None:
+        """Check the settings.
+
+        attrs (Sequence[str]): names of lexical attributes, such as NORM, PREFIX or SHAPE.
+        rows (Sequence[int]): the size of each attribute's table.
+        width (int): width of each attribute's vector.
+        RAISES (ValueError): if a name is unknown or the numbers do not fit.
+        """
+        unknown = [attr for attr in attrs if attr not in IDS]
+        if unknown or not attrs:
+            raise ValueError(
+                f"HashEmbed: 'attrs' has to name lexical attributes, such as NORM, PREFIX, SUFFIX "
+                f"or SHAPE; got {list(attrs)}" + (f", of which {unknown} are unknown" * bool(unknown))
+            )
+        if len(attrs) != len(rows) or min(rows) < 1 or width < 1:
+            raise ValueError(
+                f"HashEmbed: 'rows' has to give one positive table size for each of {list(attrs)}, "
+                f"and 'width' has to be positive; got rows = {list(rows)}, width = {width}"
+            )
+        self.attrs = [IDS[attr] for attr in attrs]
+        self.rows = list(rows)
+        self.width = width
+
+    def network_spec(self, vocab: Vocab) -> dict[str, Any]:
+        """See `WordEmbedding.network_spec`."""
+        return {"kind": "hash", "rows": self.rows, "width": self.width}
+
+    def read(self, words: Words) -> np.ndarray:
+        """Hash the attributes; each value gets four rows, so that few values share them all.
+
+        words (Words): the words of a batch.
+        RETURNS (ndarray): rows of the tables, one table after the other, int64
+            (n_words, n_attrs, 4). The hashing trick: Svenstrup et al. 2017, arXiv 1709.03933.
+        """
+        values = words.attributes(self.attrs)
+        hashed = np.zeros((*values.shape, 4), dtype=np.int64)
+        first_row = 0
+        for column, rows in enumerate(self.rows):
+            ids = np.ascontiguousarray(values[:, column])
+            # The seed tells the attributes apart where two share a table size.
+            hashed[:, column] = NumpyOps().hash(ids, column) % rows + first_row
+            first_row += rows
+        return hashed
+
+
+class Characters(WordEmbedding):
+    """The characters of each word, for a convolution over them."""
+
+    def __init__(
+        self, width: int, filters: int, window: int, rows: int, max_length: int
+    ) -> None:
+        """Check the settings.
+
+        width (int): width of a character's vector.
+        filters (int): number of filters, the width of the word's vector.
+        window (int): characters that a filter sees at once, odd.
+        rows (int): size of the character table. A code point has a row of its own up to
+            `rows` and shares one beyond: 2048 tells apart all of Latin, Greek, Cyrillic,
+            Armenian, Hebrew and Arabic.
+        max_length (int): characters read of a word; of a longer one, its first and last half.
+        RAISES (ValueError): if a number does not fit.
+        """
+        if min(width, filters, rows) < 1 or window < 1 or window % 2 == 0 or max_length < 2:
+            raise ValueError(
+                "CharCNNEmbed: 'width', 'filters' and 'rows' have to be positive, 'window' odd "
+                f"and 'max_length' at least 2; got width = {width}, filters = {filters}, rows = "
+                f"{rows}, window = {window}, max_length = {max_length}"
+            )
+        self.width = width
+        self.filters = filters
+        self.window = window
+        self.rows = rows
+        self.max_length = max_length
+
+    def network_spec(self, vocab: Vocab) -> dict[str, Any]:
+        """See `WordEmbedding.network_spec`."""
+        return {
+            "kind": "characters",
+            "rows": self.rows + _CHARACTER_OFFSET,
+            "width": self.width,
+            "filters": self.filters,
+            "window": self.window,
+        }
+
+    def read(self, words: Words) -> np.ndarray:
+        """Read the characters between a mark of the beginning and one of the end.
+
+        words (Words): the words of a batch.
+        RETURNS (ndarray): rows of the character table, 0 behind the end, int64
+            (n_words, longest word + 2).
+        """
+        texts = [self._shorten(text) for text in words.strings]
+        lengths = np.array([len(text) for text in texts], dtype=np.int64)
+        code_points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+        characters = np.zeros((len(texts), int(lengths.max(initial=0)) + 2), dtype=np.int64)
+        word = np.repeat(np.arange(len(texts)), lengths)
+        position = np.arange(len(word)) - np.repeat(lengths.cumsum() - lengths, lengths)
+        characters[:, 0] = 1
+        characters[word, position + 1] = code_points % self.rows + _CHARACTER_OFFSET
+        characters[np.arange(len(texts)), lengths + 1] = 2
+        return characters
+
+    def _shorten(self, text: str) -> str:
+        if len(text) <= self.max_length:
+            return text
+        half = self.max_length // 2
+        return text[:half] + text[len(text) - (self.max_length - half) :]
+
+
+class StaticVectors(WordEmbedding):
+    """The vectors of the vocab, used as they are."""
+
+    def __init__(self, fallback: bool) -> None:
+        """Note the settings.
+
+        fallback (bool): look a word without a vector up in lower case.
+        """
+        self.fallback = fallback
+
+    def network_spec(self, vocab: Vocab) -> dict[str, Any]:
+        """See `WordEmbedding.network_spec`; the width is that of the vocab's vectors, possibly 0."""
+        return {"kind": "vectors", "width": int(vocab.vectors_length)}
+
+    def read(self, words: Words) -> np.ndarray:
+        """Look the words up by the attribute that the vectors are keyed by.
+
+        words (Words): the words of a batch.
+        RETURNS (ndarray): their vectors, float32 (n_words, width), an array of CuPy where spaCy
+            holds the table on a GPU; zeros for a word without one.
+        """
+        vectors = words.vocab.vectors
+        attr = getattr(vectors, "attr", ORTH)
+        keys = words.attributes([attr])[:, 0]
+        if not isinstance(vectors, Vectors) or vectors.mode == Mode.floret:
+            return cast(np.ndarray, vectors.get_batch(keys))
+        rows = np.asarray(vectors.find(keys=keys.tolist()), dtype=np.int64)
+        if self.fallback and attr == ORTH:
+            missing = rows < 0
+            lower = words.attributes([LOWER])[missing, 0]
+            rows[missing] = np.asarray(vectors.find(keys=lower.tolist()), dtype=np.int64)
+        xp = get_array_module(vectors.data)
+        found = xp.asarray(rows >= 0)
+        table = xp.zeros((len(rows), vectors.shape[1]), dtype="float32")
+        table[found] = vectors.data[xp.asarray(rows[rows >= 0])]
+        return cast(np.ndarray, table)

@@ -1,0 +1,115 @@
+"""The component `bigru_ner`: named entities, written to `doc.ents`."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from spacy.attrs import ENT_IOB, ENT_TYPE
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Model
+from thinc.types import Floats2d
+
+from .component import DEFAULT_MODEL, Entity, Gold, Scorer, SpanTagger
+
+_INSIDE, _BEGIN = 1, 3  # values of ENT_IOB
+
+
+@Language.factory(
+    "bigru_ner",
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
+    default_config={
+        "model": DEFAULT_MODEL,
+        "confidence": "confidence",
+        "scorer": {
+            "@scorers": "bigru_tagger.seqeval_scorer.v1",
+            "target": "ents",
+            "spans_key": "chunks",
+        },
+    },
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+)
+def make_bigru_ner(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], list[Floats2d]],
+    confidence: str | None,
+    scorer: Scorer | None,
+) -> "BiGRUNer":
+    """Construct the component.
+
+    nlp (Language): the pipeline.
+    name (str): name of the component.
+    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    confidence (Optional[str]): name of the extension attribute that tells an entity's
+        probability, `span._.confidence`; None to compute none.
+    scorer (Optional[Callable]): the scoring method.
+    RETURNS (BiGRUNer): the component.
+    """
+    return BiGRUNer(nlp.vocab, model, name, confidence=confidence, scorer=scorer)
+
+
+class BiGRUNer(SpanTagger):
+    """Named-entity recogniser."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[list[Doc], list[Floats2d]],
+        name: str = "bigru_ner",
+        *,
+        confidence: str | None = "confidence",
+        scorer: Scorer | None = None,
+    ) -> None:
+        """Hold the model.
+
+        vocab (Vocab): the shared vocabulary.
+        model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+        name (str): name of the component.
+        confidence (Optional[str]): see `make_bigru_ner`.
+        scorer (Optional[Callable]): the scoring method.
+        """
+        super().__init__(vocab, model, name, scorer=scorer)
+        self.confidence = confidence
+        self.with_probabilities = confidence is not None
+        if confidence is not None and not Span.has_extension(confidence):
+            Span.set_extension(confidence, default=None)
+
+    def find_labels(self, example: Example) -> Iterable[str]:
+        """See `SequenceTagger.find_labels`."""
+        return [entity.label_ for entity in example.reference.ents]
+
+    def gold_tags(self, example: Example) -> Gold:
+        """See `SequenceTagger.gold_tags`."""
+        return [None if tag in (None, "-") else tag for tag in example.get_aligned_ner()]
+
+    def constrain(self, doc: Doc, emissions: np.ndarray) -> None:
+        """Keep entities that are there already, and tokens that `doc.set_ents` blocked, outside.
+
+        doc (Doc): the Doc.
+        emissions (ndarray): its emissions, changed in place, (n_tokens, n_tags).
+        """
+        super().constrain(doc, emissions)
+        taken = np.isin(doc.to_array(ENT_IOB).reshape(-1), (_INSIDE, _BEGIN))
+        if taken.any():
+            emissions[taken, 1:] = -np.inf
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Entity]]) -> None:
+        """Write the entities to `doc.ents`, beside those that are there already.
+
+        docs (Iterable[Doc]): the Docs.
+        predictions (List[List[Entity]]): what `predict` returned.
+        """
+        for doc, entities in zip(docs, predictions, strict=True):
+            spans = [Span(doc, found.start, found.end, label=found.label) for found in entities]
+            # Called also without entities, or the tokens would count as not annotated.
+            doc.set_ents([*doc.ents, *spans], blocked=_blocked(doc), default="outside")
+            if self.confidence is not None:
+                for span, found in zip(spans, entities, strict=True):
+                    span._.set(self.confidence, found.probability)
+
+
+def _blocked(doc: Doc) -> list[Span]:
+    iob, label = doc.to_array([ENT_IOB, ENT_TYPE]).reshape(len(doc), 2).T
+    return [doc[i : i + 1] for i in np.flatnonzero((iob == _BEGIN) & (label == 0)).tolist()]

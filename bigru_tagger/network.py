@@ -1,0 +1,162 @@
+"""The network: embedding, stacked bidirectional GRU, and a linear layer per token. No spaCy.
+
+`Network(spec)` is an ordinary `torch.nn.Module`, described in full by its `NetworkSpec`, which is
+plain JSON; `to_bytes` and `from_bytes` keep both in one safetensors file.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from .embed import EMBEDDINGS
+from .encoder import BiGRUEncoder, Dropout, Layout
+
+_SPEC = "bigru_tagger.network"
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """All that fixes the shape of a network.
+
+    embed (Mapping[str, Mapping[str, Any]]): the embeddings by name: `kind`, a key of
+        `bigru_tagger.embed.EMBEDDINGS`, and the keyword arguments of that class.
+    hidden (Sequence[int]): units of each layer and direction; empty for no encoder at all.
+    cell (str): "gru" or "lstm".
+    bidirectional (bool): read backwards too.
+    n_tags (Optional[int]): outputs per token; None to put the hidden states out.
+    """
+
+    embed: Mapping[str, Mapping[str, Any]]
+    hidden: Sequence[int]
+    cell: str = "gru"
+    bidirectional: bool = True
+    n_tags: int | None = None
+
+
+@dataclass
+class Batch:
+    """The input of the network, for sequences one after the other.
+
+    lengths (Sequence[int]): tokens of each sequence.
+    index (Tensor): each token's row among the distinct words, int64 (n_tokens,).
+    words (Dict[str, Tensor]): what each word embedding reads, one row per distinct word.
+    tokens (Dict[str, Tensor]): what each other embedding reads, one row per token.
+    """
+
+    lengths: Sequence[int]
+    index: Tensor
+    words: dict[str, Tensor] = field(default_factory=dict)
+    tokens: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Network(nn.Module):
+    """Embedding, stacked bidirectional GRU, linear layer: a batch in, emissions out."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        """Build the network with fresh parameters.
+
+        spec (NetworkSpec): its shape.
+        RAISES (ValueError): if the spec names what does not exist, or has no embedding.
+        """
+        super().__init__()
+        self.spec = spec
+        self.embed = nn.ModuleDict()
+        for name, arguments in spec.embed.items():
+            settings = dict(arguments)
+            kind = settings.pop("kind", None)
+            if kind not in EMBEDDINGS:
+                raise ValueError(f"embedding {name!r} is of no known kind: {kind!r}")
+            self.embed[name] = EMBEDDINGS[kind](**settings)
+        input_width = sum(int(module.width) for module in self.embed.values())
+        if input_width == 0:
+            raise ValueError(
+                "the network has nothing to read: add an embedding that does not depend on static "
+                f"vectors, or load vectors; the embeddings are {list(spec.embed) or 'none'}"
+            )
+        self.encoder = BiGRUEncoder(input_width, spec.hidden, spec.cell, spec.bidirectional)
+        self.linear: nn.Linear | None = None
+        if spec.n_tags is not None:
+            self.linear = nn.Linear(self.encoder.width, spec.n_tags)
+            nn.init.xavier_uniform_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
+
+    @property
+    def width(self) -> int:
+        """Numbers put out per token."""
+        return self.encoder.width if self.linear is None else self.linear.out_features
+
+    def forward(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
+        """Score the tags of each token.
+
+        batch (Batch): the sequences.
+        dropout (Optional[Dropout]): rates in training, none otherwise.
+        RETURNS (Tensor): emissions, (n_tokens, n_tags), or the hidden states, (n_tokens, width),
+            of a network without tags.
+        """
+        layout = Layout(batch.lengths, batch.index.device)
+        vectors = self._embed(batch)
+        if dropout is not None and dropout.word > 0.0:
+            keep = vectors.new_full((len(vectors), 1), 1.0 - dropout.word)
+            vectors = vectors * torch.bernoulli(keep)
+        hidden: Tensor = self.encoder(vectors, layout, dropout)  # (n_tokens, encoder width)
+        return hidden if self.linear is None else self.linear(hidden)
+
+    def _embed(self, batch: Batch) -> Tensor:
+        per_word = [self.embed[name](batch.words[name]) for name in self.embed if name in batch.words]
+        per_token = [
+            self.embed[name](batch.tokens[name]) for name in self.embed if name in batch.tokens
+        ]
+        if per_word:  # embedded once per distinct word, then spread over the tokens
+            per_token.insert(0, torch.cat(per_word, 1)[batch.index])
+        return torch.cat(per_token, 1)  # (n_tokens, input width)
+
+    def resize(self, n_tags: int) -> None:
+        """Make room for more tags; the scores of those there stay as they are.
+
+        n_tags (int): the new number of outputs, new tags behind the old ones.
+        RAISES (ValueError): if that would remove tags, or the network has none.
+        """
+        if self.linear is None or n_tags < self.linear.out_features:
+            raise ValueError(f"cannot resize the output from {self.spec.n_tags} tags to {n_tags}")
+        old = self.linear
+        self.linear = nn.Linear(old.in_features, n_tags).to(old.weight)
+        with torch.no_grad():
+            nn.init.zeros_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
+            self.linear.weight[: old.out_features] = old.weight
+            self.linear.bias[: old.out_features] = old.bias
+        self.spec = replace(self.spec, n_tags=n_tags)
+
+
+    def to_bytes(self) -> bytes:
+        """Serialise the parameters and the spec.
+
+        RETURNS (bytes): a safetensors file, with the spec as JSON in its metadata.
+        """
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        return safetensors.torch.save(tensors, metadata={_SPEC: json.dumps(asdict(self.spec))})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Network":
+        """Build the network that `to_bytes` described.
+
+        data (bytes): a safetensors file with the spec in its metadata.
+        RETURNS (Network): the network, on the CPU.
+        RAISES (ValueError): if the data is no such file.
+        """
+        try:
+            tensors = safetensors.torch.load(data)
+            # The format: 8 bytes for the length of a JSON header, the header, the tensors
+            # (https://github.com/huggingface/safetensors#format).
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            network = cls(NetworkSpec(**json.loads(header["__metadata__"][_SPEC])))
+            network.load_state_dict(tensors)
+        except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+            raise ValueError(f"this is no saved bigru_tagger network: {error}") from error
+        return network

@@ -1,0 +1,329 @@
+"""The seam between thinc and the torch network: devices, optimizer steps, averages, storage.
+
+thinc's own PyTorch shim keeps torch parameters out of `use_averages` and `nlp.rehearse`, stores
+them by pickle, and steps them one by one; this one does none of that.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from thinc.api import CupyOps, Ops, Optimizer, get_torch_default_device, torch2xp, xp2torch
+from thinc.shims import Shim
+from thinc.types import FloatsXd
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from .encoder import Dropout
+from .network import Batch, Network
+
+# A process forked from one that has run torch on several threads hangs at its first parallel
+# region, and as many workers as cores are after no more than one thread each anyway.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+def to_torch(array: Any, device: torch.device) -> Tensor:
+    """Bring an array to torch, without a copy where the memory can be shared.
+
+    array (ndarray): of NumPy or CuPy.
+    device (torch.device): where the tensor is needed.
+    RETURNS (Tensor): the tensor.
+    """
+    if isinstance(array, Tensor):
+        return array.to(device)
+    tensor: Tensor = xp2torch(array, device=device)
+    return tensor
+
+
+def to_array(tensor: Tensor, ops: Ops) -> FloatsXd:
+    """Bring a tensor to the arrays of thinc's operations, NumPy's or CuPy's.
+
+    tensor (Tensor): on any device.
+    ops (Ops): thinc's operations.
+    RETURNS (FloatsXd): float32.
+    """
+    tensor = tensor.detach().float()
+    if not isinstance(ops, CupyOps):
+        tensor = tensor.cpu()
+    array: FloatsXd = torch2xp(tensor, ops=ops)
+    return array
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Turn the config's `device` into torch's.
+
+    name (Optional[str]): a device of torch, such as "cpu" or "cuda:1"; "auto" for a GPU where
+        there is one; None for what spaCy was told (`--gpu-id`, `spacy.require_gpu`).
+    RETURNS (torch.device): the device.
+    RAISES (ValueError): if torch knows no such device, or cannot use it here.
+    """
+    if name is None:
+        default: torch.device = get_torch_default_device()
+        return default
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device = {name!r} is none that torch knows: {error}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device = {name!r}, but torch {torch.__version__} finds no CUDA device here. Set "
+            "device = null (or override it when loading), or install torch for your CUDA version"
+        )
+    return device
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The settings of one optimizer step, read off whatever `[training.optimizer]` built."""
+
+    kind: str
+    learn_rate: float
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+    grad_clip: float
+
+    @classmethod
+    def read(cls, optimizer: Any) -> "_Step":
+        beta1, beta2 = float(optimizer.b1), float(optimizer.b2)
+        decoupled = getattr(optimizer, "L2_is_weight_decay", True)
+        if getattr(optimizer, "use_radam", False):
+            kind = "radam"
+        elif beta1 > 0.0 and beta2 > 0.0:
+            kind = "adam"
+        else:
+            kind = "sgd"
+        return cls(
+            kind=kind + ("w" if decoupled else ""),
+            learn_rate=float(optimizer.learn_rate),
+            betas=(beta1, beta2),
+            eps=float(getattr(optimizer, "eps", 1e-8)),
+            weight_decay=float(getattr(optimizer, "L2", 0.0)),
+            grad_clip=float(getattr(optimizer, "grad_clip", 0.0)),
+        )
+
+    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        if self.kind.startswith("radam"):
+            return torch.optim.RAdam(
+                parameters, foreach=True, decoupled_weight_decay=self.kind == "radamw"
+            )
+        if self.kind == "adamw":
+            return torch.optim.AdamW(parameters, fused=True)
+        if self.kind == "adam":
+            return torch.optim.Adam(parameters, fused=True)
+        return torch.optim.SGD(parameters, foreach=True)
+
+    def apply(self, optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = self.learn_rate
+            if "betas" in group:
+                group["betas"] = self.betas
+                group["eps"] = self.eps
+            group["weight_decay"] = self.weight_decay
+
+
+class NetworkShim(Shim):
+    """Holds a `Network`, runs it, steps it and stores it, on behalf of a thinc model."""
+
+    def __init__(
+        self,
+        network: Network | None = None,
+        *,
+        device: str | None = None,
+        mixed_precision: bool = False,
+    ) -> None:
+        """Hold a network.
+
+        network (Optional[Network]): the network; None before initialisation.
+        device (Optional[str]): see `choose_device`.
+        mixed_precision (bool): compute in bfloat16 where that is safe.
+        """
+        super().__init__(None)
+        self.device_name = device
+        self.device = choose_device(device)
+        self.mixed_precision = mixed_precision
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._optimizer_of: Any = None
+        if network is not None:
+            self.network = network
+
+    @property
+    def network(self) -> Network:
+        """The network.
+
+        RAISES (ValueError): before initialisation.
+        """
+        if self._model is None:
+            raise ValueError(
+                "the network has no parameters yet: call nlp.initialize(), or load a trained "
+                "pipeline"
+            )
+        network: Network = self._model
+        return network
+
+    @network.setter
+    def network(self, network: Network) -> None:
+        self._model = network.to(self.device)
+        self._optimizer = self._optimizer_of = None
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether there is a network."""
+        return self._model is not None
+
+    def resize(self, n_tags: int) -> None:
+        """Make room for more tags, see `Network.resize`.
+
+        n_tags (int): the new number of outputs.
+        """
+        self.network.resize(n_tags)
+        self._optimizer = self._optimizer_of = None
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Run the network without keeping what backpropagation would need.
+
+        batch (Batch): the sequences, on the shim's device.
+        RETURNS (Tensor): the network's output.
+        """
+        network = self.network.eval()
+        with torch.inference_mode(), self._autocast():
+            output: Tensor = network(batch)
+        return output
+
+    def begin_update(
+        self, batch: Batch, dropout: Dropout
+    ) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """Run the network in training.
+
+        batch (Batch): the sequences, on the shim's device.
+        dropout (Dropout): dropout rates.
+        RETURNS (Tuple[Tensor, Callable]): the output, and a function from its gradient that adds
+            up the gradients of the parameters, and of the batch's tensors that ask for one.
+        """
+        network = self.network.train()
+        with self._autocast():
+            output: Tensor = network(batch, dropout)
+
+        def backprop(gradient: Tensor) -> None:
+            if output.requires_grad:
+                output.backward(gradient.to(output.dtype))
+
+        return output, backprop
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision
+        )
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Step all parameters at once, by the settings of thinc's optimizer, then clear gradients.
+
+        Gradients are clipped by their norm over the whole network, not parameter by parameter as
+        thinc does. Averages are kept beside thinc's, under this shim's keys.
+
+        optimizer (Optimizer): thinc's optimizer, or the stand-in that `nlp.rehearse` passes.
+        """
+        parameters = [p for p in self.network.parameters() if p.grad is not None]
+        if not parameters:
+            return
+        step = _Step.read(optimizer)
+        # `nlp.rehearse` passes a stand-in for the optimizer; its step shares the moments.
+        changed = isinstance(optimizer, Optimizer) and optimizer is not self._optimizer_of
+        if self._optimizer is None or changed:
+            self._optimizer = step.build(list(self.network.parameters()))
+            self._optimizer_of = optimizer
+        if step.grad_clip > 0.0:
+            nn.utils.clip_grad_norm_(parameters, step.grad_clip)
+        step.apply(self._optimizer)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        averages = getattr(optimizer, "averages", None)
+        if averages is not None:
+            self._update_averages(averages, optimizer.nr_update)
+
+    def _update_averages(self, averages: dict[Any, Any], nr_update: dict[Any, int]) -> None:
+        parameters = dict(self.network.named_parameters())
+        clock = (self.id, "network")
+        nr_update[clock] += 1
+        # The same rate as thinc's `Ops.update_averages`: quick at first, then slow.
+        count = nr_update[clock]
+        decay = min((1.0 + count) / (10.0 + count), 0.9999)
+        for name, parameter in parameters.items():
+            kept = averages.get(self._key(name))
+            if kept is None or kept.shape != parameter.shape:  # new, or resized
+                averages[self._key(name)] = parameter.detach().clone()
+        get_ema_multi_avg_fn(decay)(
+            [averages[self._key(name)] for name in parameters],
+            [parameter.detach() for parameter in parameters.values()],
+            count,
+        )
+
+    def _key(self, name: str) -> tuple[str, str]:
+        # thinc's models have keys of the form (number, name): these can never be taken for theirs.
+        return (f"{__name__}.{self.id}", name)
+
+    @contextlib.contextmanager
+    def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
+        """Put averaged parameters in place for the length of the context.
+
+        params (dict): the `averages` of the optimizer that stepped this shim; other keys are left
+            alone.
+        """
+        named = dict(self._model.named_parameters()) if self.is_initialised else {}
+        averaged = {name: params[self._key(name)] for name in named if self._key(name) in params}
+        backup = {name: named[name].detach().clone() for name in averaged}
+        try:
+            _assign(named, averaged)
+            yield
+        finally:
+            _assign(named, backup)
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """Follow thinc to another device, unless the config names one.
+
+        device_type (str): "cpu" or "gpu".
+        device_id (int): number of the GPU.
+        """
+        if self.device_name is None:
+            self.device = torch.device("cpu" if device_type == "cpu" else f"cuda:{device_id}")
+            if self.is_initialised:
+                self._model.to(self.device)
+
+    def to_bytes(self) -> bytes:
+        """Serialise the network.
+
+        RETURNS (bytes): a safetensors file; empty before initialisation.
+        """
+        return self.network.to_bytes() if self.is_initialised else b""
+
+    def from_bytes(self, data: bytes) -> "NetworkShim":
+        """Replace the network by a stored one.
+
+        data (bytes): what `to_bytes` returned.
+        RETURNS (NetworkShim): self.
+        RAISES (ValueError): if the data is no stored network.
+        """
+        if data:
+            self.network = Network.from_bytes(data)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the optimizer's state behind in copies and pickles, which train anew if at all."""
+        return {**self.__dict__, "_optimizer": None, "_optimizer_of": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Give a copy an identity of its own, or it would share its averages with the original."""
+        self.__init__(device=state["device_name"], mixed_precision=state["mixed_precision"])  # type: ignore[misc]
+        if state["_model"] is not None:
+            self.network = state["_model"]
+
+
+def _assign(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, value in values.items():
+            parameters[name].copy_(value)

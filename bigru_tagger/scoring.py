@@ -1,0 +1,294 @@
+"""From Examples to IOB2 tags, from tags to seqeval's numbers, and the spaCy scorer over both.
+
+The scorer that runs during training and the evaluation command call the same functions here, so
+what they report agrees to the last digit.
+"""
+
+import itertools
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from seqeval.metrics.sequence_labeling import get_entities  # type: ignore[import-untyped]
+from seqeval.scheme import IOB2, Entities  # type: ignore[import-untyped]
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from spacy.util import registry
+
+MISSING_IOB = 0  # token.ent_iob of a token that nobody annotated
+
+Mode = Literal["default", "strict"]
+
+
+class TaggedDoc(NamedTuple):
+    """The IOB2 tags of one document, gold and predicted, over the reference's tokens.
+
+    words (list[str]): the reference's tokens, then the text of every predicted entity that
+        does not align with them.
+    gold (list[str]): one IOB2 tag per word, "O" for the words that follow the tokens.
+    predicted (list[str]): one IOB2 tag per word, "B-label" for the words that follow the tokens.
+    """
+
+    words: list[str]
+    gold: list[str]
+    predicted: list[str]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many entities gold and prediction hold, and how many they share.
+
+    Quotients with an empty denominator are 0.0, as with seqeval's `zero_division=0`.
+    """
+
+    gold: int
+    predicted: int
+    correct: int
+
+    @property
+    def precision(self) -> float:
+        """Correct entities per predicted entity."""
+        return self.correct / self.predicted if self.predicted else 0.0
+
+    @property
+    def recall(self) -> float:
+        """Correct entities per gold entity."""
+        return self.correct / self.gold if self.gold else 0.0
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall, in seqeval's order of operations."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total else 0.0
+
+
+def tag_examples(examples: Iterable[Example], *, spans_key: str | None = None) -> list[TaggedDoc]:
+    """Write gold and predicted entities, or the spans under a key, as IOB2 tags.
+
+    Both sides are tagged on the reference's tokens. Where the tokens of the prediction differ, a
+    predicted entity goes to the reference's tokens that have exactly its text. An entity without
+    such tokens cannot be right, but it is still a prediction: it is appended behind the document's
+    tokens as a word of its own, outside in gold, so that each count over the tags is the true one.
+
+    A predicted entity that touches a token without gold annotation (`token.ent_iob == 0`) is
+    neither right nor wrong and is left out, as spaCy's own scorer does.
+
+    examples (Iterable[Example]): predictions beside their references.
+    spans_key (str | None): tag `doc.spans[spans_key]`; `None` tags `doc.ents`.
+    RETURNS (list[TaggedDoc]): one item for each document that has tokens and is annotated in the
+        reference (`has_annotation("ENT_IOB")`, or the key is in `doc.spans`).
+    RAISES (ValueError): the texts of prediction and reference differ, or spans overlap and
+        therefore have no IOB2 tags.
+    """
+    return [
+        _tag_example(eg, spans_key)
+        for eg in examples
+        if len(eg.reference) and has_gold(eg.reference, spans_key)
+    ]
+
+
+def has_gold(doc: Doc, spans_key: str | None = None) -> bool:
+    """Tell whether entities, or spans under a key, are annotated in a document at all."""
+    return doc.has_annotation("ENT_IOB") if spans_key is None else spans_key in doc.spans
+
+
+def count_entities(
+    gold: Sequence[list[str]], predicted: Sequence[list[str]], *, mode: Mode = "default"
+) -> dict[str, Counts]:
+    """Count entities per type in one pass over the tags.
+
+    The entities are those that seqeval reads from the tags: in its default mode by the rules of
+    conlleval.pl (Tjong Kim Sang and Buchholz 2000), which also read ill-formed tags; in its strict
+    mode only where they are well-formed IOB2. seqeval's own metrics read the same entities anew
+    for every average, and in strict mode go through all of them once per type (seqeval issue 62);
+    the counts hold all that these metrics are made of.
+
+    gold (Sequence[list[str]]): IOB2 tags per sequence.
+    predicted (Sequence[list[str]]): as many tags for as many sequences.
+    mode (Literal["default", "strict"]): seqeval's mode.
+    RETURNS (dict[str, Counts]): the types that occur on either side, sorted.
+    RAISES (ValueError): the sequences differ in number or length.
+    """
+    lengths = [len(tags) for tags in gold], [len(tags) for tags in predicted]
+    if lengths[0] != lengths[1]:
+        raise ValueError(
+            f"gold and predicted tags differ in length: {len(gold)} and {len(predicted)} "
+            f"sequences with {sum(lengths[0])} and {sum(lengths[1])} tags"
+        )
+    gold_entities, predicted_entities = _read_entities(gold, mode), _read_entities(predicted, mode)
+    n_gold, n_predicted, n_correct = (
+        Counter(entity[0] for entity in entities)
+        for entities in (gold_entities, predicted_entities, gold_entities & predicted_entities)
+    )
+    return {
+        label: Counts(n_gold[label], n_predicted[label], n_correct[label])
+        for label in sorted(n_gold.keys() | n_predicted.keys())
+    }
+
+
+def micro_counts(per_type: Mapping[str, Counts]) -> Counts:
+    """Add up the counts of all types: their precision, recall and F1 are the micro averages."""
+    counts = per_type.values()
+    return Counts(
+        gold=sum(c.gold for c in counts),
+        predicted=sum(c.predicted for c in counts),
+        correct=sum(c.correct for c in counts),
+    )
+
+
+def count_tagged(docs: Sequence[TaggedDoc], *, mode: Mode = "default") -> dict[str, Counts]:
+    """Count the entities of tagged documents per type, see `count_entities`."""
+    return count_entities([doc.gold for doc in docs], [doc.predicted for doc in docs], mode=mode)
+
+
+class SeqevalScorer:
+    """Score entities or chunks the way conlleval does, under the keys spaCy prints.
+
+    Returns `{attr}_p`, `{attr}_r`, `{attr}_f` and `{attr}_per_type`, where `attr` is `ents`, or
+    `spans_{spans_key}` for spans. All are `None` where no reference is annotated.
+
+    It is a class, not a function, because it remembers which labels it has warned of; unlike a
+    closure, it can be pickled with its component.
+    """
+
+    def __init__(self, target: Literal["ents", "spans"], spans_key: str) -> None:
+        self.spans_key = spans_key if target == "spans" else None
+        self.attr = "ents" if self.spans_key is None else f"spans_{spans_key}"
+        self._warned: set[frozenset[str]] = set()
+
+    def __call__(
+        self, examples: Iterable[Example], *, labels: Iterable[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Score predictions.
+
+        examples (Iterable[Example]): predictions beside their references.
+        labels (Iterable[str] | None): what the component can predict; spaCy passes this.
+        **kwargs: the rest of what spaCy passes (the component's `cfg`); the settings that the
+            scorer was made with stand.
+        RETURNS (dict[str, Any]): the scores, JSON-serialisable.
+        RAISES (ValueError): see `tag_examples`.
+        """
+        docs = tag_examples(examples, spans_key=self.spans_key)
+        if not docs:
+            return {f"{self.attr}_{name}": None for name in ("p", "r", "f", "per_type")}
+        per_type = count_tagged(docs)
+        if labels is not None:
+            self._warn_of_unknown(per_type, frozenset(labels))
+        total = micro_counts(per_type)
+        return {
+            f"{self.attr}_p": total.precision,
+            f"{self.attr}_r": total.recall,
+            f"{self.attr}_f": total.f1,
+            f"{self.attr}_per_type": {
+                label: {"p": counts.precision, "r": counts.recall, "f": counts.f1}
+                for label, counts in per_type.items()
+            },
+        }
+
+    def _warn_of_unknown(self, per_type: Mapping[str, Counts], labels: frozenset[str]) -> None:
+        unknown = {
+            label: counts.gold
+            for label, counts in per_type.items()
+            if counts.gold and label not in labels
+        }
+        if not unknown or frozenset(unknown) in self._warned:
+            return
+        self._warned.add(frozenset(unknown))
+        named = ", ".join(f"{label} ({n} gold)" for label, n in unknown.items())
+        warnings.warn(
+            f"{named}: {sum(unknown.values())} of {micro_counts(per_type).gold} gold entities have "
+            "a label that the component does not know and can never predict; they count as "
+            "missed. Add examples of the label to the training data, or name it under `labels` in "
+            "[initialize.components.<name>], and train again.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def make_seqeval_scorer(
+    target: Literal["ents", "spans"] = "ents", spans_key: str = "chunks"
+) -> SeqevalScorer:
+    """Create a scorer for entities or chunks.
+
+    There is no mode to choose: the tags are made from spans, so they are well-formed IOB2, for
+    which seqeval's default and strict modes agree.
+
+    target (Literal["ents", "spans"]): score `doc.ents` or `doc.spans[spans_key]`.
+    spans_key (str): where the spans are; without meaning for `"ents"`.
+    RETURNS (SeqevalScorer): `scorer(examples, **kwargs)`, for a component's `scorer` setting.
+    """
+    return SeqevalScorer(target, spans_key)
+
+
+# A call, not a decorator: catalogue has no types, and would take them from the function.
+registry.scorers("bigru_tagger.seqeval_scorer.v1", func=make_seqeval_scorer)
+
+
+def _tag_example(eg: Example, spans_key: str | None) -> TaggedDoc:
+    reference = eg.reference
+    words = [token.text for token in reference]
+    gold = ["O"] * len(words)
+    for span in _spans(reference, spans_key):
+        _write(gold, span.start, span.end, span.label_)
+    missing = np.zeros(len(words), dtype=bool)
+    if spans_key is None:
+        missing = reference.to_array("ENT_IOB") == MISSING_IOB
+
+    predicted = ["O"] * len(words)
+    unaligned = []
+    same_tokens = np.array_equal(eg.predicted.to_array("ORTH"), reference.to_array("ORTH"))
+    for span in _spans(eg.predicted, spans_key):
+        touched = np.arange(span.start, span.end)
+        aligned = [span]
+        if not same_tokens:
+            touched = eg.alignment.x2y[span.start : span.end]
+            aligned = eg.get_aligned_spans_x2y([span])
+        if missing[touched].any():
+            continue
+        # The texts of two entities can only both match one token where they are white space.
+        if aligned and set(predicted[aligned[0].start : aligned[0].end]) == {"O"}:
+            _write(predicted, aligned[0].start, aligned[0].end, span.label_)
+        else:
+            unaligned.append(span)
+    return TaggedDoc(
+        words=words + [span.text for span in unaligned],
+        gold=gold + ["O"] * len(unaligned),
+        predicted=predicted + [f"B-{_type(span.label_)}" for span in unaligned],
+    )
+
+
+def _spans(doc: Doc, spans_key: str | None) -> list[Span]:
+    if spans_key is None:
+        return list(doc.ents)
+    # Span groups keep the order in which spans were added.
+    spans = sorted(doc.spans.get(spans_key, ()), key=lambda span: span.start)
+    for left, right in itertools.pairwise(spans):
+        if right.start < left.end:
+            raise ValueError(
+                f"doc.spans[{spans_key!r}] holds the overlapping spans {left.text!r} "
+                f"({left.label_}, tokens {left.start} to {left.end - 1}) and {right.text!r} "
+                f"({right.label_}, tokens {right.start} to {right.end - 1}), which IOB2 tags "
+                "cannot hold. Score them with spacy.spancat_scorer.v1."
+            )
+    return spans
+
+
+def _write(tags: list[str], start: int, end: int, label: str) -> None:
+    tags[start:end] = [f"B-{_type(label)}"] + [f"I-{_type(label)}"] * (end - start - 1)
+
+
+def _type(label: str) -> str:
+    # seqeval reads "B-" as the type "_"; writing it out keeps the tag one that it knows.
+    return label or "_"
+
+
+def _read_entities(tags: Sequence[list[str]], mode: Mode) -> set[tuple[str, int, int, int]]:
+    """Read (type, sequence, start, end) with seqeval."""
+    if mode == "strict":
+        sequences = Entities(tags, scheme=IOB2).entities
+        return {(e.tag, e.sent_id, e.start, e.end) for found in sequences for e in found}
+    # In default mode seqeval strings the sequences together, so offsets alone tell them apart.
+    return {(label, 0, start, end) for label, start, end in get_entities(list(tags))}

@@ -110,7 +110,7 @@ class DropoutSettings:
 
 @registry.architectures("bigru_tagger.BiGRUTagger.v1")
 def BiGRUTagger(  # noqa: N802
-    embed: dict[str, Embedding],
+    embed: dict[str, Any],
     hidden: int | list[int],
     depth: int | None = None,
     cell: Cell = "gru",
@@ -148,7 +148,7 @@ def BiGRUTagger(  # noqa: N802
 
 @registry.architectures("bigru_tagger.BiGRUTok2Vec.v1")
 def BiGRUTok2Vec(  # noqa: N802
-    embed: dict[str, Embedding],
+    embed: dict[str, Any],
     hidden: int | list[int],
     depth: int | None = None,
     cell: Cell = "gru",
@@ -243,6 +243,12 @@ def _docs_model(
     mixed_precision: bool,
     dims: dict[str, int | None],
 ) -> Model[list[Doc], list[Floats2d]]:
+    for block, embedding in embed.items():
+        if not isinstance(embedding, Embedding):
+            raise ValueError(
+                f"[...model.embed.{block}] has to be an embedding, such as @misc = "
+                f'"bigru_tagger.HashEmbed.v1"; got {embedding!r}'
+            )
     if not embed:
         raise ValueError("'embed' has to hold at least one embedding")
     upstream = {

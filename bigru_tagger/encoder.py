@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+_FORWARD, _BACKWARD = "forward_layer", "backward_layer"
 _CELLS: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
@@ -128,7 +129,7 @@ class BiGRUEncoder(nn.Module):
             raise ValueError(f"BiGRUEncoder: 'cell' has to be one of {list(_CELLS)}; got {cell!r}")
         if any(units < 1 for units in hidden):
             raise ValueError(f"BiGRUEncoder: hidden widths have to be positive; got {list(hidden)}")
-        directions = ["forward", "backward"] if bidirectional else ["forward"]
+        directions = [_FORWARD, _BACKWARD] if bidirectional else [_FORWARD]
         self.layers = nn.ModuleList()
         width = input_width
         for units in hidden:
@@ -154,7 +155,7 @@ class BiGRUEncoder(nn.Module):
         run = _run_padded if vectors.is_cuda else _run_packed
         for layer in self.layers:
             states = [
-                run(direction, vectors, layout, name == "backward")
+                run(direction, vectors, layout, name == _BACKWARD)
                 for name, direction in layer.items()
             ]
             vectors = locked_dropout(torch.cat(states, 1), layout, dropout.hidden)

@@ -7,8 +7,8 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from spacy import registry
 from spacy.tokens import Doc
+from spacy.util import registry
 from thinc.api import Model, get_array_module
 from thinc.types import Floats2d, FloatsXd
 from torch import Tensor
@@ -112,6 +112,7 @@ class DropoutSettings:
 def BiGRUTagger(  # noqa: N802
     embed: dict[str, Any],
     hidden: int | list[int],
+    *,
     depth: int | None = None,
     cell: Cell = "gru",
     bidirectional: bool = True,
@@ -141,15 +142,22 @@ def BiGRUTagger(  # noqa: N802
     RETURNS (Model[List[Doc], List[Floats2d]]): emissions, (n_tokens, n_tags) for each Doc.
     RAISES (ValueError): if a setting does not fit.
     """
-    dropout = DropoutSettings(word_dropout, input_dropout, hidden_dropout)
     spec = NetworkSpec({}, _widths(hidden, depth), cell, bidirectional)
-    return _docs_model("bigru_tagger", embed, spec, dropout, device, mixed_precision, {"nO": nO})
+    return _docs_model(
+        "bigru_tagger",
+        embed,
+        spec,
+        dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout),
+        shim=NetworkShim(device=device, mixed_precision=mixed_precision),
+        n_out=nO,
+    )
 
 
 @registry.architectures("bigru_tagger.BiGRUTok2Vec.v1")
 def BiGRUTok2Vec(  # noqa: N802
     embed: dict[str, Any],
     hidden: int | list[int],
+    *,
     depth: int | None = None,
     cell: Cell = "gru",
     bidirectional: bool = True,
@@ -170,15 +178,21 @@ def BiGRUTok2Vec(  # noqa: N802
     widths = _widths(hidden, depth)
     if not widths:
         raise ValueError("BiGRUTok2Vec needs at least one layer; got depth = 0")
-    dropout = DropoutSettings(word_dropout, input_dropout, hidden_dropout)
     spec = NetworkSpec({}, widths, cell, bidirectional)
-    width = widths[-1] * (2 if bidirectional else 1)
-    return _docs_model("bigru_tok2vec", embed, spec, dropout, device, mixed_precision, {"nO": width})
+    return _docs_model(
+        "bigru_tok2vec",
+        embed,
+        spec,
+        dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout),
+        shim=NetworkShim(device=device, mixed_precision=mixed_precision),
+        n_out=widths[-1] * (2 if bidirectional else 1),
+    )
 
 
 @registry.architectures("bigru_tagger.BiGRUEncoder.v1")
 def BiGRUEncoder(  # noqa: N802
     width: int,
+    *,
     depth: int = 1,
     cell: Cell = "gru",
     bidirectional: bool = True,
@@ -236,12 +250,12 @@ def _widths(hidden: int | list[int], depth: int | None) -> list[int]:
 
 def _docs_model(
     name: str,
-    embed: dict[str, Embedding],
+    embed: dict[str, Any],
     spec: NetworkSpec,
+    *,
     dropout: DropoutSettings,
-    device: str | None,
-    mixed_precision: bool,
-    dims: dict[str, int | None],
+    shim: NetworkShim,
+    n_out: int | None,
 ) -> Model[list[Doc], list[Floats2d]]:
     for block, embedding in embed.items():
         if not isinstance(embedding, Embedding):
@@ -263,10 +277,10 @@ def _docs_model(
         name,
         partial(_tag, words=words, upstream=list(upstream), dropout=dropout),
         init=partial(_initialise, words=words, upstream=list(upstream), spec=spec),
-        dims=dims,
+        dims={"nO": n_out},
         attrs={"dropout_rate": 0.0, "resize_output": resize_output},
         layers=list(upstream.values()),
-        shims=[NetworkShim(device=device, mixed_precision=mixed_precision)],
+        shims=[shim],
     )
     if upstream:
         model.set_ref("tok2vec", model.layers[0])
@@ -352,9 +366,7 @@ def _tag(
     batch.tokens = inputs
     if not is_train:
         return _split(to_array(shim.predict(batch), model.ops), lengths), _no_backprop
-    output, backprop_network = shim.begin_update(
-        batch, dropout.rates(model.attrs["dropout_rate"])
-    )
+    output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
 
     def backprop(d_output: list[Floats2d]) -> list[Doc]:
         backprop_network(_join(d_output, shim, output.shape[1]))
@@ -367,9 +379,7 @@ def _tag(
     return _split(to_array(output, model.ops), lengths), backprop
 
 
-def read_batch(
-    docs: list[Doc], words: dict[str, WordEmbedding], device: torch.device
-) -> Batch:
+def read_batch(docs: list[Doc], words: dict[str, WordEmbedding], device: torch.device) -> Batch:
     """Read what the network's word embeddings need of Docs.
 
     docs (List[Doc]): at least one Doc.
@@ -412,9 +422,7 @@ def _encode(
     batch = Batch(lengths, index, tokens={_INPUT: vectors})
     if not is_train:
         return _split(to_array(shim.predict(batch), model.ops), lengths), _no_backprop
-    output, backprop_network = shim.begin_update(
-        batch, dropout.rates(model.attrs["dropout_rate"])
-    )
+    output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
 
     def backprop(d_output: list[Floats2d]) -> list[Floats2d]:
         backprop_network(_join(d_output, shim, output.shape[1]))
@@ -437,4 +445,6 @@ def _join(arrays: list[Floats2d], shim: NetworkShim, width: int) -> Tensor:
 
 def _split(array: FloatsXd, lengths: list[int]) -> list[Floats2d]:
     ends = np.cumsum(lengths, dtype=np.int64)
-    return [array[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+    return [
+        cast(Floats2d, array[end - length : end]) for end, length in zip(ends, lengths, strict=True)
+    ]

@@ -1,8 +1,6 @@
 """The component `bigru_chunker`: labelled spans such as chunks, written to `doc.spans`."""
 
 from collections.abc import Iterable
-from functools import partial
-from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup

@@ -207,4 +207,5 @@ def span_probabilities(
     total[forbidden_sum[end] > forbidden_sum[begin]] = -np.inf
     with np.errstate(divide="ignore"):
         total += np.log(entering[begin, tags[begin]]) + np.log(backward[end, tags[end]])
-    return np.exp(total).clip(0.0, 1.0)
+    probabilities: np.ndarray = np.exp(total).clip(0.0, 1.0)
+    return probabilities

@@ -27,7 +27,8 @@ class HashEmbedding(nn.Module):
         rows (Tensor): rows of the table, int64 (n_words, n_attrs, 4).
         RETURNS (Tensor): vectors, (n_words, n_attrs * width).
         """
-        return self.table(rows).sum(2).flatten(1)
+        vectors: Tensor = self.table(rows)  # (n_words, n_attrs, 4, width)
+        return vectors.sum(2).flatten(1)
 
 
 class CharacterCNN(nn.Module):
@@ -56,7 +57,7 @@ class CharacterCNN(nn.Module):
         RETURNS (Tensor): vectors, (n_words, filters).
         """
         vectors = self.table(characters).transpose(1, 2)  # (n_words, width, n_characters)
-        features = self.convolution(vectors)  # (n_words, filters, n_characters)
+        features: Tensor = self.convolution(vectors)  # (n_words, filters, n_characters)
         padding = (characters == 0).unsqueeze(1)
         return features.masked_fill(padding, -torch.inf).amax(2)
 

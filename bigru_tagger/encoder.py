@@ -26,6 +26,9 @@ class Dropout:
     hidden: float = 0.0
 
 
+NO_DROPOUT = Dropout()
+
+
 class Layout:
     """Where the tokens of a batch stand: row (sequence) and time step of each, and back.
 
@@ -140,23 +143,21 @@ class BiGRUEncoder(nn.Module):
             width = units * len(directions)
         self.width = width
 
-    def forward(self, vectors: Tensor, layout: Layout, dropout: Dropout | None = None) -> Tensor:
+    def forward(self, vectors: Tensor, layout: Layout, dropout: Dropout = NO_DROPOUT) -> Tensor:
         """Encode sequences.
 
         vectors (Tensor): one row per token, (n_tokens, input_width).
         layout (Layout): the tokens' sequences.
-        dropout (Optional[Dropout]): rates in training, none otherwise.
+        dropout (Dropout): rates in training.
         RETURNS (Tensor): hidden states, (n_tokens, width).
         """
-        dropout = dropout or Dropout()
         vectors = locked_dropout(vectors, layout, dropout.input)
         if not len(vectors):
             return vectors.new_zeros((0, self.width))
         run = _run_padded if vectors.is_cuda else _run_packed
-        for layer in self.layers:
+        for layer in self.layers.children():
             states = [
-                run(direction, vectors, layout, name == _BACKWARD)
-                for name, direction in layer.items()
+                run(rnn, vectors, layout, name == _BACKWARD) for name, rnn in layer.named_children()
             ]
             vectors = locked_dropout(torch.cat(states, 1), layout, dropout.hidden)
         return vectors

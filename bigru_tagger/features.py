@@ -112,7 +112,8 @@ class HashedAttributes(WordEmbedding):
         if unknown or not attrs:
             raise ValueError(
                 f"HashEmbed: 'attrs' has to name lexical attributes, such as NORM, PREFIX, SUFFIX "
-                f"or SHAPE; got {list(attrs)}" + (f", of which {unknown} are unknown" * bool(unknown))
+                f"or SHAPE; got {list(attrs)}"
+                + (f", of which {unknown} are unknown" if unknown else "")
             )
         if len(attrs) != len(rows) or min(rows) < 1 or width < 1:
             raise ValueError(
@@ -148,9 +149,7 @@ class HashedAttributes(WordEmbedding):
 class Characters(WordEmbedding):
     """The characters of each word, for a convolution over them."""
 
-    def __init__(
-        self, width: int, filters: int, window: int, rows: int, max_length: int
-    ) -> None:
+    def __init__(self, width: int, filters: int, window: int, rows: int, max_length: int) -> None:
         """Check the settings.
 
         width (int): width of a character's vector.
@@ -220,7 +219,7 @@ class StaticVectors(WordEmbedding):
         self.fallback = fallback
 
     def network_spec(self, vocab: Vocab) -> dict[str, Any]:
-        """See `WordEmbedding.network_spec`; the width is that of the vocab's vectors, possibly 0."""
+        """See `WordEmbedding.network_spec`; the width is that of the vectors, possibly 0."""
         return {"kind": "vectors", "width": int(vocab.vectors_length)}
 
     def read(self, words: Words) -> np.ndarray:

@@ -11,9 +11,9 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from .component import DEFAULT_MODEL, Entity, Gold, Scorer, SpanTagger
+from .component import DEFAULT_MODEL, Entity, Gold, Scorer, SpanTagger, same_words
 
-_INSIDE, _BEGIN = 1, 3  # values of ENT_IOB
+_MISSING, _INSIDE, _BEGIN = 0, 1, 3  # values of ENT_IOB; 2 is outside
 
 
 @Language.factory(
@@ -82,6 +82,8 @@ class BiGRUNer(SpanTagger):
 
     def gold_tags(self, example: Example) -> Gold:
         """See `SequenceTagger.gold_tags`."""
+        if same_words(example):
+            return _biluo(example.reference)
         return [None if tag in (None, "-") else tag for tag in example.get_aligned_ner()]
 
     def constrain(self, doc: Doc, emissions: np.ndarray) -> None:
@@ -108,6 +110,21 @@ class BiGRUNer(SpanTagger):
             if self.confidence is not None:
                 for span, found in zip(spans, entities, strict=True):
                     span._.set(self.confidence, found.probability)
+
+
+def _biluo(doc: Doc) -> Gold:
+    # What `Example.get_aligned_ner` gives for Docs with the same words, at a tenth of its cost.
+    iob, label = doc.to_array([ENT_IOB, ENT_TYPE]).reshape(len(doc), 2).T
+    begins = (iob == _BEGIN) & (label != 0)
+    inside = iob == _INSIDE
+    ends = (begins | inside) & ~np.append(inside[1:], False)
+    tags: Gold = ["O"] * len(doc)
+    for i in np.flatnonzero(iob == _MISSING).tolist():
+        tags[i] = None
+    for i in np.flatnonzero(begins | inside).tolist():
+        part = ("U" if ends[i] else "B") if begins[i] else ("L" if ends[i] else "I")
+        tags[i] = f"{part}-{doc.vocab.strings[int(label[i])]}"
+    return tags
 
 
 def _blocked(doc: Doc) -> list[Span]:

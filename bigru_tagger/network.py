@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .embed import EMBEDDINGS
-from .encoder import BiGRUEncoder, Dropout, Layout
+from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, Layout
 
 _SPEC = "bigru_tagger.network"
 
@@ -67,13 +67,15 @@ class Network(nn.Module):
         super().__init__()
         self.spec = spec
         self.embed = nn.ModuleDict()
+        input_width = 0
         for name, arguments in spec.embed.items():
             settings = dict(arguments)
             kind = settings.pop("kind", None)
             if kind not in EMBEDDINGS:
                 raise ValueError(f"embedding {name!r} is of no known kind: {kind!r}")
-            self.embed[name] = EMBEDDINGS[kind](**settings)
-        input_width = sum(int(module.width) for module in self.embed.values())
+            module = EMBEDDINGS[kind](**settings)
+            self.embed[name] = module
+            input_width += module.width
         if input_width == 0:
             raise ValueError(
                 "the network has nothing to read: add an embedding that does not depend on static "
@@ -91,24 +93,26 @@ class Network(nn.Module):
         """Numbers put out per token."""
         return self.encoder.width if self.linear is None else self.linear.out_features
 
-    def forward(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
+    def forward(self, batch: Batch, dropout: Dropout = NO_DROPOUT) -> Tensor:
         """Score the tags of each token.
 
         batch (Batch): the sequences.
-        dropout (Optional[Dropout]): rates in training, none otherwise.
+        dropout (Dropout): rates in training.
         RETURNS (Tensor): emissions, (n_tokens, n_tags), or the hidden states, (n_tokens, width),
             of a network without tags.
         """
         layout = Layout(batch.lengths, batch.index.device)
         vectors = self._embed(batch)
-        if dropout is not None and dropout.word > 0.0:
+        if dropout.word > 0.0:
             keep = vectors.new_full((len(vectors), 1), 1.0 - dropout.word)
             vectors = vectors * torch.bernoulli(keep)
         hidden: Tensor = self.encoder(vectors, layout, dropout)  # (n_tokens, encoder width)
         return hidden if self.linear is None else self.linear(hidden)
 
     def _embed(self, batch: Batch) -> Tensor:
-        per_word = [self.embed[name](batch.words[name]) for name in self.embed if name in batch.words]
+        per_word = [
+            self.embed[name](batch.words[name]) for name in self.embed if name in batch.words
+        ]
         per_token = [
             self.embed[name](batch.tokens[name]) for name in self.embed if name in batch.tokens
         ]
@@ -132,7 +136,6 @@ class Network(nn.Module):
             self.linear.weight[: old.out_features] = old.weight
             self.linear.bias[: old.out_features] = old.bias
         self.spec = replace(self.spec, n_tags=n_tags)
-
 
     def to_bytes(self) -> bytes:
         """Serialise the parameters and the spec.

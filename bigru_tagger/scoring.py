@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from seqeval.metrics.sequence_labeling import get_entities  # type: ignore[import-untyped]
-from seqeval.scheme import IOB2, Entities  # type: ignore[import-untyped]
+from seqeval.metrics.sequence_labeling import get_entities
+from seqeval.scheme import IOB2, Entities
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry

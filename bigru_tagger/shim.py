@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from thinc.api import CupyOps, Ops, Optimizer, get_torch_default_device, torch2xp, xp2torch
@@ -17,7 +17,7 @@ from thinc.types import FloatsXd
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from .encoder import Dropout
+from .encoder import NO_DROPOUT, Dropout
 from .network import Batch, Network
 
 # A process forked from one that has run torch on several threads hangs at its first parallel
@@ -48,8 +48,7 @@ def to_array(tensor: Tensor, ops: Ops) -> FloatsXd:
     tensor = tensor.detach().float()
     if not isinstance(ops, CupyOps):
         tensor = tensor.cpu()
-    array: FloatsXd = torch2xp(tensor, ops=ops)
-    return array
+    return cast(FloatsXd, torch2xp(tensor, ops=ops))
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -196,7 +195,7 @@ class NetworkShim(Shim):
         return output
 
     def begin_update(
-        self, batch: Batch, dropout: Dropout
+        self, batch: Batch, dropout: Dropout = NO_DROPOUT
     ) -> tuple[Tensor, Callable[[Tensor], None]]:
         """Run the network in training.
 
@@ -216,9 +215,7 @@ class NetworkShim(Shim):
         return output, backprop
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision
-        )
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision)
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step all parameters at once, by the settings of thinc's optimizer, then clear gradients.

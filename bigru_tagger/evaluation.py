@@ -25,7 +25,7 @@ from spacy.training import Example
 from tqdm import tqdm
 from wasabi.tables import table
 
-from .corpus import open_corpus
+from .corpus import SentenceReader, open_corpus
 from .scoring import (
     Counts,
     count_tagged,
@@ -301,12 +301,11 @@ def evaluate_command(
     gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
 ) -> None:
     """Score a spaCy pipeline on gold data with seqeval."""
-    options = {} if n_sents is None else {"sentences_per_doc": n_sents}
     try:
         nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
         evaluation = evaluate(
             nlp,
-            open_corpus(data, split=split, **options)(nlp),
+            _read_gold(nlp, data, split=split, n_sents=n_sents, spans_key=spans_key),
             spans_key=spans_key,
             batch_size=batch_size,
             model=model,
@@ -334,6 +333,20 @@ def evaluate_command(
 def main() -> None:
     """Run the command by itself."""
     typer.run(evaluate_command)
+
+
+def _read_gold(
+    nlp: Language, data: str, *, split: str, n_sents: int | None, spans_key: str
+) -> Iterable[Example]:
+    options = {} if n_sents is None else {"sentences_per_doc": n_sents}
+    try:
+        corpus = open_corpus(data, split=split, **options)
+    except TypeError as error:  # a .spacy file has its documents already
+        raise ValueError(f"--n-sents: {error}") from error
+    # A reader makes the spans; those of a .spacy file are where they are.
+    if isinstance(corpus, SentenceReader):
+        corpus.spans_key = spans_key
+    return corpus(nlp)
 
 
 def _predict(

@@ -12,11 +12,10 @@ from seqeval.scheme import IOB2
 from spacy.lang.en import English
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
-from spacy.training import Corpus, Example
+from spacy.training import Example
 from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
-from bigru_tagger import evaluation
 from bigru_tagger.evaluation import (
     SpanReport,
     evaluate,
@@ -333,57 +332,84 @@ APP = typer.Typer()
 APP.command()(evaluate_command)
 
 
+COLUMNS = """\
+Ada NNP B-NP B-PER
+Lovelace NNP I-NP I-PER
+met VBD B-VP O
+Charles NNP B-NP B-PER
+Babbage NNP I-NP I-PER
+in IN B-PP O
+London NNP B-NP B-LOC
+. . O O
+
+Kew NNP B-NP B-LOC
+is VBZ B-VP O
+green JJ B-ADJP O
+. . O O
+"""
+
+
 @pytest.fixture
-def command(nlp, tmp_path, monkeypatch):
-    """Run the command on a saved pipeline and a .spacy file."""
+def command(nlp, tmp_path):
+    """Run the command on a saved pipeline and a column file, or a .spacy file."""
     nlp.to_disk(tmp_path / "model")
-    DocBin(docs=gold_docs(nlp.vocab), store_user_data=True).to_disk(tmp_path / "gold.spacy")
-    calls = []
+    (tmp_path / "gold.conll").write_text(COLUMNS)
+    DocBin(docs=gold_docs(nlp.vocab)).to_disk(tmp_path / "gold.spacy")
 
-    def open_corpus(source, *, split="test", **options):
-        calls.append((split, options))
-        return Corpus(source)
-
-    monkeypatch.setattr(evaluation, "open_corpus", open_corpus)
-
-    def run(*arguments, model=tmp_path / "model", data=tmp_path / "gold.spacy"):
-        result = CliRunner().invoke(APP, [str(model), str(data), *map(str, arguments)])
-        return result, calls
+    def run(*arguments, model="model", data="gold.conll"):
+        paths = [str(tmp_path / model), str(tmp_path / data)]
+        return CliRunner().invoke(APP, [*paths, *map(str, arguments)])
 
     return run
 
 
-def test_command(command, tmp_path):
+@pytest.mark.parametrize("data", ["gold.conll", "gold.spacy"])
+def test_command(command, tmp_path, data):
     numbers, predictions = tmp_path / "numbers.json", tmp_path / "predictions.txt"
-    result, calls = command(
-        "--split", "dev", "--n-sents", 3, "--json", numbers, "--predictions", predictions
-    )
+    result = command("--json", numbers, "--predictions", predictions, data=data)
     assert result.exit_code == 0, result.output
-    assert calls == [("dev", {"sentences_per_doc": 3})]
     assert "micro avg     0.5000    0.5000    0.5000         4" in result.stdout
     content = json.loads(numbers.read_text())
     assert content["entities"]["default"]["micro"]["f1"] == 0.5
+    assert content["documents"] == 2
+    assert content["split"] == "test"
     assert content["command"]
     lines = predictions.read_text().splitlines()
     assert lines[:2] == ["Ada B-PER B-PER", "Lovelace I-PER I-PER"]
+    assert lines.index("") == len(FIRST)
     assert conlleval(lines).prf() == (0.5, 0.5, 0.5)
 
 
-def test_command_leaves_the_readers_settings_alone(command):
-    result, calls = command()
-    assert result.exit_code == 0
-    assert calls == [("test", {})]
+def test_command_joins_sentences(command, tmp_path):
+    numbers, predictions = tmp_path / "numbers.json", tmp_path / "predictions.txt"
+    result = command("--n-sents", 2, "--json", numbers, "--predictions", predictions)
+    assert result.exit_code == 0, result.output
+    assert json.loads(numbers.read_text())["documents"] == 1
+    assert predictions.read_text().splitlines().index("") == len(FIRST)
+
+
+def test_command_scores_spans_under_any_key(command, tmp_path):
+    nlp = English()
+    ruler = nlp.add_pipe("span_ruler", config={"spans_key": "phrases"})
+    ruler.add_patterns([{"label": "NP", "pattern": "Ada Lovelace"}])
+    nlp.to_disk(tmp_path / "chunker")
+    predictions = tmp_path / "predictions.txt"
+    result = command("--spans-key", "phrases", "--predictions", predictions, model="chunker")
+    assert result.exit_code == 0, result.output
+    assert "Chunks in doc.spans['phrases']" in result.stdout
+    assert predictions.read_text().startswith("Ada B-NP B-NP\nLovelace I-NP I-NP\nmet B-VP O\n")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("paths", "options", "message"),
     [
-        ({"model": "no-such-pipeline"}, "Cannot load 'no-such-pipeline' as a spaCy pipeline"),
-        ({"data": "no-such-file.spacy"}, "no-such-file.spacy"),
+        ({"model": "none"}, [], "none' as a spaCy pipeline. Expected is a folder"),
+        ({"data": "none.spacy"}, [], "none.spacy"),
+        ({"data": "gold.spacy"}, ["--n-sents", 2], "--n-sents: "),
     ],
 )
-def test_command_names_what_is_wrong(command, arguments, message):
-    result, _ = command(**arguments)
+def test_command_names_what_is_wrong(command, paths, options, message):
+    result = command(*options, **paths)
     assert result.exit_code == 1
     assert message in result.stderr
     assert result.stderr.startswith("Error: ")
@@ -393,7 +419,7 @@ def test_command_cannot_write_tags_for_conlleval(command, tmp_path):
     nlp = English()
     nlp.add_pipe("attribute_ruler").add([[{"IS_ALPHA": True}]], {"TAG": "X"})
     nlp.to_disk(tmp_path / "tagger")
-    result, _ = command("--predictions", tmp_path / "out.txt", model=tmp_path / "tagger")
+    result = command("--predictions", tmp_path / "out.txt", model="tagger")
     assert result.exit_code == 1
     assert "--predictions: there are only tags" in result.stderr
 

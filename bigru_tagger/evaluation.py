@@ -22,6 +22,7 @@ from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
+from thinc.api import require_gpu
 from tqdm import tqdm
 from wasabi.tables import table
 
@@ -253,7 +254,7 @@ def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) ->
     RAISES (ValueError): there is no such GPU, no such setting, or the pipeline cannot be loaded.
     """
     if gpu_id >= 0:
-        spacy.require_gpu(gpu_id)  # type: ignore[attr-defined]
+        require_gpu(gpu_id)
     nlp = _load(model, {})
     if device is None:
         return nlp
@@ -284,7 +285,8 @@ def evaluate_command(
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Write the columns token, gold, predicted to this file, for conlleval.",
+            help="Write the columns token, gold, predicted to this file, for conlleval: of "
+            "entities, or of chunks where there are no entities.",
             dir_okay=False,
         ),
     ] = None,

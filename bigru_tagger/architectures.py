@@ -79,6 +79,20 @@ def Tok2VecEmbed(tok2vec: Model[list[Doc], list[Floats2d]]) -> Embedding:  # noq
     return UpstreamTok2Vec(tok2vec)
 
 
+def standard_embed() -> dict[str, Embedding]:
+    """Build the embeddings of an architecture whose `embed` is null.
+
+    RETURNS (Dict[str, Embedding]): words by hashed attributes, their characters, and the vectors
+        of the vocab, if it has any.
+    """
+    attrs = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
+    return {
+        "words": HashEmbed(attrs=attrs, rows=[5000, 1000, 2500, 2500], width=64),
+        "characters": CharCNNEmbed(width=32, filters=64, window=3, rows=2048, max_length=40),
+        "vectors": VectorsEmbed(fallback=True),
+    }
+
+
 @dataclass(frozen=True)
 class DropoutSettings:
     """Dropout rates of the config; None follows `[training] dropout`."""
@@ -110,7 +124,7 @@ class DropoutSettings:
 
 @registry.architectures("bigru_tagger.BiGRUTagger.v1")
 def BiGRUTagger(  # noqa: N802
-    embed: dict[str, Any],
+    embed: dict[str, Any] | None,
     hidden: int | list[int],
     *,
     depth: int | None = None,
@@ -125,7 +139,8 @@ def BiGRUTagger(  # noqa: N802
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build embedding, stacked bidirectional GRU, and a linear layer per token.
 
-    embed (Dict[str, Embedding]): embeddings by name; their vectors are concatenated.
+    embed (Optional[Dict[str, Embedding]]): embeddings by name; their vectors are concatenated.
+        None for hashed attributes, characters and the vocab's vectors, see `standard_embed`.
     hidden (Union[int, List[int]]): units per direction: one width, or one for each layer.
     depth (Optional[int]): number of layers; None for one, or as many as there are widths. 0 puts
         the linear layer right on the embeddings, say on a shared encoder's listener.
@@ -155,7 +170,7 @@ def BiGRUTagger(  # noqa: N802
 
 @registry.architectures("bigru_tagger.BiGRUTok2Vec.v1")
 def BiGRUTok2Vec(  # noqa: N802
-    embed: dict[str, Any],
+    embed: dict[str, Any] | None,
     hidden: int | list[int],
     *,
     depth: int | None = None,
@@ -250,13 +265,14 @@ def _widths(hidden: int | list[int], depth: int | None) -> list[int]:
 
 def _docs_model(
     name: str,
-    embed: dict[str, Any],
+    embed: dict[str, Any] | None,
     spec: NetworkSpec,
     *,
     dropout: DropoutSettings,
     shim: NetworkShim,
     n_out: int | None,
 ) -> Model[list[Doc], list[Floats2d]]:
+    embed = standard_embed() if embed is None else embed
     for block, embedding in embed.items():
         if not isinstance(embedding, Embedding):
             raise ValueError(

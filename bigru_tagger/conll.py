@@ -7,12 +7,10 @@ from pathlib import Path
 
 from .sentences import CorpusError, Sentence
 
-FILE_ENDINGS = frozenset(
-    (
-        *(".bio", ".bioes", ".conll", ".iob", ".iob2", ".tsv", ".txt"),
-        *(".dev", ".test", ".testa", ".testb", ".train"),  # CoNLL-2003 is eng.train and so on
-    )
-)
+SPLIT_ENDINGS = frozenset((".dev", ".test", ".testa", ".testb", ".train"))
+"""Endings that say which split a file is, as in CoNLL-2003's eng.train."""
+
+FILE_ENDINGS = SPLIT_ENDINGS | {".bio", ".bioes", ".conll", ".iob", ".iob2", ".tsv", ".txt"}
 """By these endings a column file is known in a folder."""
 
 DOCUMENT_START = "-DOCSTART-"

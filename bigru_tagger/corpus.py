@@ -228,6 +228,7 @@ class ConllCorpus(SentenceReader):
 
 
 Reader: TypeAlias = Callable[[Language], Iterable[Example]]
+_ReaderClass: TypeAlias = type[Corpus | HFCorpus | ConllCorpus]
 
 SPACY_ENDING = ".spacy"
 _BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -283,7 +284,7 @@ def corpus_splits(source: str, **options: Any) -> list[str]:
     return list(_files_by_split(path, reader)) if path.is_dir() else []
 
 
-def _choose_reader(path: Path) -> type[Corpus | HFCorpus | ConllCorpus]:
+def _choose_reader(path: Path) -> _ReaderClass:
     if path.is_dir():
         endings = {file.suffix for file in path.rglob("*")}
         if SPACY_ENDING in endings:
@@ -302,7 +303,7 @@ def _choose_reader(path: Path) -> type[Corpus | HFCorpus | ConllCorpus]:
     return HFCorpus
 
 
-def _check_options(source: str, reader: type[Reader], options: Mapping[str, Any]) -> None:
+def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]) -> None:
     known = set(signature(reader).parameters) - {"path", "split"}
     unknown = sorted(set(options) - known)
     if unknown:
@@ -312,7 +313,7 @@ def _check_options(source: str, reader: type[Reader], options: Mapping[str, Any]
         )
 
 
-def _files_by_split(folder: Path, reader: type[Reader]) -> dict[str, Path]:
+def _files_by_split(folder: Path, reader: _ReaderClass) -> dict[str, Path]:
     """Find the files, or for spaCy's Corpus also folders, that are named after splits."""
     endings = {SPACY_ENDING, ""} if reader is Corpus else FILE_ENDINGS
     files = sorted(file for file in folder.iterdir() if file.suffix in endings)
@@ -325,7 +326,7 @@ def _files_by_split(folder: Path, reader: type[Reader]) -> dict[str, Path]:
     }
 
 
-def _choose_file(path: Path, reader: type[Reader], split: str) -> Path:
+def _choose_file(path: Path, reader: _ReaderClass, split: str) -> Path:
     by_split = _files_by_split(path, reader) if path.is_dir() else {}
     if not by_split:
         return path

@@ -102,7 +102,7 @@ def _output_name(source: str) -> str:
 
 def _write(docs: Iterable[Doc], path: Path) -> SplitCounts:
     counts = SplitCounts()
-    packed = DocBin(store_user_data=True)
+    packed = DocBin()  # keeps doc.spans also without user data, which gold Docs have none of
     for doc in docs:
         packed.add(doc)
         counts.add(doc)

@@ -140,16 +140,20 @@ class HFCorpus(SentenceReader):
 
     @property
     def source(self) -> str:
-        """RETURNS (str): Path and split, for messages."""
-        return f"{self.path} [{self.split}]"
+        """RETURNS (str): Dataset and split, for messages."""
+        return f"{self.location.label} [{self.split}]"
+
+    @property
+    def location(self) -> DatasetSource:
+        """RETURNS (DatasetSource): What to load."""
+        return DatasetSource(
+            self.path, self.name, self.revision, self.data_files, self.load_options
+        )
 
     @cached_property
     def dataset(self) -> AnyDataset:
         """RETURNS (AnyDataset): The rows, loaded once."""
-        where = DatasetSource(
-            self.path, self.name, self.revision, self.data_files, self.load_options
-        )
-        return load_split(where, self.split, streaming=self.streaming)
+        return load_split(self.location, self.split, streaming=self.streaming)
 
     @cached_property
     def columns(self) -> Columns:

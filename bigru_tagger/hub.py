@@ -1,10 +1,10 @@
 """Load one split with `datasets`, and say plainly what is wrong where that fails."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from sys import stderr
 from typing import Any, NamedTuple, TypeAlias
 
 import datasets  # type: ignore[import-untyped]
@@ -27,7 +27,8 @@ SAMPLE = "bigru_tagger/sample"
 FILE_BUILDERS = ("arrow", "conll", "csv", "json", "pandas", "parquet")
 _PARQUET_REVISION = "refs/convert/parquet"
 # What datasets and huggingface_hub raise for bad names, bad files and a bad network.
-_LOAD_ERRORS = (OSError, RuntimeError, ValueError, DatasetsError)
+# StopIteration escapes from it where a file is empty.
+_LOAD_ERRORS = (OSError, RuntimeError, StopIteration, ValueError, DatasetsError)
 
 
 class DatasetSource(NamedTuple):
@@ -45,6 +46,11 @@ class DatasetSource(NamedTuple):
     revision: str | None = None
     data_files: DataFiles | None = None
     load_options: dict[str, Any] | None = None
+
+    @property
+    def label(self) -> str:
+        """RETURNS (str): The source by name, for messages."""
+        return f"{self.path} {self.data_files}" if self.data_files else self.path
 
     @property
     def saved(self) -> bool:
@@ -132,7 +138,7 @@ def _explained(source: DatasetSource) -> Iterator[None]:
     try:
         yield
     except _LOAD_ERRORS as err:
-        raise CorpusError(f"cannot load {source.path!r}: {_explain(source, err)}") from err
+        raise CorpusError(f"cannot load {source.label}: {_explain(source, err)}") from err
 
 
 def _explain(source: DatasetSource, err: Exception) -> str:
@@ -142,19 +148,21 @@ def _explain(source: DatasetSource, err: Exception) -> str:
             "of many such datasets"
         )
     if isinstance(err, ConnectionError | DatasetNotFoundError):
-        builders = f", or a builder ({', '.join(FILE_BUILDERS)})" if source.data_files else ""
+        builders = f"none of the builders ({', '.join(FILE_BUILDERS)}), and "
         return (
-            f"{err}. It is no folder here{builders}; as a hub id it cannot be reached. Check the "
-            "spelling and the network, or download it elsewhere, write it with "
-            "dataset.save_to_disk(folder), and give that folder"
+            f"{err}. It is {builders if source.data_files else ''}no folder here, and as a hub id "
+            "it cannot be reached. Check the spelling and the network, or download it elsewhere, "
+            "write it with dataset.save_to_disk(folder), and give that folder"
         )
+    if isinstance(err, StopIteration):
+        return "a data file is empty"
     # datasets' own message is "An error occurred while generating the dataset".
     return f"{err}: {err.__cause__}" if err.__cause__ else str(err)
 
 
 @contextmanager
 def _quiet_unless_terminal() -> Iterator[None]:
-    if stderr.isatty() or datasets.are_progress_bars_disabled():
+    if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
         yield
         return
     datasets.disable_progress_bars()

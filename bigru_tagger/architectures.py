@@ -31,15 +31,19 @@ _INPUT = "input"  # the one embedding of an encoder that reads vectors
 
 
 @registry.misc("bigru_tagger.HashEmbed.v1")
-def HashEmbed(attrs: list[str], rows: list[int], width: int) -> Embedding:  # noqa: N802
+def HashEmbed(  # noqa: N802
+    attrs: list[str], rows: list[int], width: int, unknown_rate: float
+) -> Embedding:
     """Embed hashed lexical attributes; no vocabulary is kept.
 
     attrs (List[str]): names of lexical attributes, such as NORM, PREFIX or SHAPE.
     rows (List[int]): the size of each attribute's table.
     width (int): width of each attribute's vector.
+    unknown_rate (float): chance of a word's attribute to count as unknown in training, so that
+        there is a vector for values that training never saw.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return HashedAttributes(attrs, rows, width)
+    return HashedAttributes(attrs, rows, width, unknown_rate)
 
 
 @registry.misc("bigru_tagger.CharCNNEmbed.v1")
@@ -87,7 +91,7 @@ def standard_embed() -> dict[str, Embedding]:
     """
     attrs = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
     return {
-        "words": HashEmbed(attrs=attrs, rows=[5000, 1000, 2500, 2500], width=64),
+        "words": HashEmbed(attrs=attrs, rows=[5000, 1000, 2500, 2500], width=64, unknown_rate=0.1),
         "characters": CharCNNEmbed(width=32, filters=64, window=3, rows=2048, max_length=40),
         "vectors": VectorsEmbed(fallback=True),
     }

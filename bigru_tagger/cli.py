@@ -40,9 +40,7 @@ def convert_command(
 ) -> None:
     """Write any corpus as .spacy files, and print a table of what is in it."""
     try:
-        counts = convert(
-            source, output_dir, splits=split, sentences_per_doc=n_sents, scheme=scheme
-        )
+        counts = convert(source, output_dir, splits=split, sentences_per_doc=n_sents, scheme=scheme)
     except (OSError, ValueError, TypeError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error

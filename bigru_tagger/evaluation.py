@@ -17,7 +17,7 @@ from typing import Annotated, Any, TextIO
 import numpy as np
 import spacy
 import typer
-from seqeval.reporters import StringReporter  # type: ignore[import-untyped]
+from seqeval.reporters import StringReporter
 from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.tokens import Doc

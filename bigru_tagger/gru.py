@@ -28,15 +28,16 @@ def run_gru(
     RETURNS (List[Tensor]): states by place in the packed sequence, (n_tokens, units) each.
     """
     # (n_directions, n_tokens, 3 * units): W_i x + b_i, in the order in which each direction reads
+    parameters = [dict(rnn.named_parameters()) for rnn in directions]
     projections = torch.stack(
         [
-            nn.functional.linear(vectors, rnn.weight_ih_l0, rnn.bias_ih_l0)[order]
-            for rnn, order in zip(directions, orders, strict=True)
+            nn.functional.linear(vectors, own["weight_ih_l0"], own["bias_ih_l0"])[order]
+            for own, order in zip(parameters, orders, strict=True)
         ]
     )
-    weights = torch.stack([rnn.weight_hh_l0 for rnn in directions])  # (n_directions, 3u, u)
-    biases = torch.stack([rnn.bias_hh_l0 for rnn in directions]).unsqueeze(1)
-    states: Tensor = _GRU.apply(projections, weights, biases, counts.tolist())
+    weights = torch.stack([own["weight_hh_l0"] for own in parameters])  # (n_directions, 3u, u)
+    biases = torch.stack([own["bias_hh_l0"] for own in parameters]).unsqueeze(1)
+    states: Tensor = _GRU.apply(projections, weights, biases, counts.tolist())  # type: ignore[no-untyped-call]
     return list(states.unbind(0))
 
 

@@ -26,6 +26,13 @@ SAMPLE = "bigru_tagger/sample"
 
 FILE_BUILDERS = ("arrow", "conll", "csv", "json", "pandas", "parquet")
 _PARQUET_REVISION = "refs/convert/parquet"
+# The classic ids of datasets that are scripts on the hub, and where their parquet copies are.
+_SCRIPTS = {
+    "conll2003": "eriktks/conll2003",
+    "eriktks/conll2003": "eriktks/conll2003",
+    "wnut_17": "leondz/wnut_17",
+    "leondz/wnut_17": "leondz/wnut_17",
+}
 # What datasets and huggingface_hub raise for bad names, bad files and a bad network.
 # StopIteration escapes from it where a file is empty.
 _LOAD_ERRORS = (OSError, RuntimeError, StopIteration, ValueError, DatasetsError)
@@ -69,11 +76,11 @@ class DatasetSource(NamedTuple):
             return self._replace(path=str(Path(__file__).parent / "sample"))
         if self.path in FILE_BUILDERS and not self.data_files and not Path(self.path).exists():
             raise CorpusError(f"the builder {self.path!r} needs data_files")
-        classic = self.path in ("conll2003", "eriktks/conll2003")
-        if classic and self.revision is None and not Path(self.path).exists():
+        if self.path in _SCRIPTS and self.revision is None and not Path(self.path).exists():
             # The hub's main revision is a script, which datasets 4 no longer runs.
-            logger.info("%s: reading revision %s", self.path, _PARQUET_REVISION)
-            return self._replace(path="eriktks/conll2003", revision=_PARQUET_REVISION)
+            path = _SCRIPTS[self.path]
+            logger.info("%s: reading %s at %s", self.path, path, _PARQUET_REVISION)
+            return self._replace(path=path, revision=_PARQUET_REVISION)
         return self
 
 

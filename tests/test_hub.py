@@ -97,14 +97,21 @@ def test_builder_without_files_does_not_read_the_current_directory(monkeypatch, 
         load_split(DatasetSource("json"), "train", streaming=False)
 
 
-@pytest.mark.parametrize("path", ["conll2003", "eriktks/conll2003"])
-def test_classic_id_is_redirected(path, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("path", "hub_id"),
+    [
+        ("conll2003", "eriktks/conll2003"),
+        ("eriktks/conll2003", "eriktks/conll2003"),
+        ("wnut_17", "leondz/wnut_17"),
+    ],
+)
+def test_classic_id_is_redirected(path, hub_id, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     source = DatasetSource(path)
     with caplog.at_level(logging.INFO, logger="bigru_tagger"):
         resolved = source.resolve()
-    assert (resolved.path, resolved.revision) == ("eriktks/conll2003", "refs/convert/parquet")
-    assert caplog.messages == [f"{path}: reading revision refs/convert/parquet"]
+    assert (resolved.path, resolved.revision) == (hub_id, "refs/convert/parquet")
+    assert caplog.messages == [f"{path}: reading {hub_id} at refs/convert/parquet"]
     assert source._replace(revision="main").resolve().revision == "main"
     (tmp_path / path).mkdir(parents=True)
     assert source.resolve() == source

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from datasets import DatasetDict, load_dataset
 
-from bigru_tagger.hub import SAMPLE, sample_path
+from bigru_tagger.hub import SAMPLE, DatasetSource
 from bigru_tagger.schemes import entity_spans
 
 SPLITS = ("train", "validation", "test")
@@ -15,7 +15,8 @@ TAG_COLUMNS = ("pos_tags", "chunk_tags", "ner_tags")
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> DatasetDict:
-    return load_dataset(str(sample_path()), cache_dir=str(tmp_path_factory.mktemp("cache")))
+    path = DatasetSource(SAMPLE).resolve().path
+    return load_dataset(path, cache_dir=str(tmp_path_factory.mktemp("cache")))
 
 
 def names(sample: DatasetDict, column: str) -> list[str]:
@@ -26,7 +27,7 @@ def test_it_has_the_columns_of_the_hub(sample: DatasetDict) -> None:
     assert SAMPLE == "bigru_tagger/sample"
     assert tuple(sample) == SPLITS
     columns = sample["train"].column_names
-    assert [c for c in columns if c != "document"] == ["id", "tokens", *TAG_COLUMNS]
+    assert [c for c in columns if c != "document_id"] == ["id", "tokens", *TAG_COLUMNS]
     kinds = ["PER", "ORG", "LOC", "MISC"]
     assert names(sample, "ner_tags") == ["O", *(f"{p}-{k}" for k in kinds for p in "BI")]
 
@@ -45,7 +46,7 @@ def test_every_split_has_every_type(sample: DatasetDict) -> None:
 
 
 def test_articles_are_whole_and_in_one_split(sample: DatasetDict) -> None:
-    articles = [row["document"] for split in SPLITS for row in sample[split]]
+    articles = [row["document_id"] for split in SPLITS for row in sample[split]]
     starts = 1 + sum(a != b for a, b in pairwise(articles))
     assert starts == len(set(articles))
 

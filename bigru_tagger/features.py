@@ -110,7 +110,7 @@ class HashedAttributes(WordEmbedding):
         attrs (Sequence[str]): names of lexical attributes, such as NORM, PREFIX or SHAPE.
         rows (Sequence[int]): the size of each attribute's table.
         width (int): width of each attribute's vector.
-        RAISES (ValueError): if a name is none of a lexical attribute or the numbers do not fit.
+        RAISES (ValueError): if a name is no lexical attribute's or the numbers do not fit.
         """
         unknown = [attr for attr in attrs if attr not in _LEXICAL and not 0 < IDS.get(attr, 0) < ID]
         if unknown or not attrs:

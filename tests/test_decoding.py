@@ -322,6 +322,18 @@ def test_a_peaked_legal_reading_is_certain():
     np.testing.assert_array_equal(found, 1.0)
 
 
+def test_of_readings_that_are_all_very_unlikely_each_gets_its_share():
+    # Emissions ask for B-PER I-PER I-PER-X L-PER-X, and legal readings agree with at most two:
+    # BILO, BILU (two labels) and BIIL from the front, OBIL, UBIL (two labels) and BIIL from the
+    # back, and BL twice.
+    emissions = np.full((4, len(TAGS)), -1e4)
+    emissions[np.arange(4), [1, 2, 6, 7]] = 1e4
+    whole, lengths = np.array([[0, 4]]), np.array([4])
+    for tags in ([1, 2, 2, 3], [5, 6, 6, 7], [1, 2, 3, 0], [4, 5, 6, 7], [1, 3, 5, 7]):
+        found = span_probabilities(emissions, lengths, BILUO, whole, np.array(tags))
+        assert found.tolist() == pytest.approx([1 / 9])
+
+
 def test_a_sequence_of_fifty_thousand_tokens():
     # Blocks of five tokens, each ending in an O beyond doubt, do not depend on one another.
     n_blocks, length = 10_000, 5

@@ -253,7 +253,7 @@ def test_vectors_keyed_by_the_text(fallback):
 @pytest.mark.parametrize("fallback", [True, False])
 @pytest.mark.parametrize(
     ("attr", "keys", "found"),
-    [("LOWER", ["the", "Apple"], {"the", "The"}), ("SHAPE", ["xxx"], {"the"})],
+    [("LOWER", ["the", "Apple"], {"the", "The"}), ("SHAPE", ["xxx", "apple"], {"the"})],
 )
 def test_vectors_keyed_by_another_attribute(attr, keys, found, fallback):
     vocab = make_vocab(keys, attr=attr)

@@ -4,15 +4,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import spacy
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.attrs import IS_ALPHA, IS_TITLE, LENGTH, LOWER, NORM, ORTH, PREFIX, SHAPE, SUFFIX
 from spacy.tokens import Doc
 from spacy.vectors import BaseVectors, Vectors
-from thinc.api import HashEmbed
 
-from bigru_tagger.embed import HashEmbedding
 from bigru_tagger.features import Characters, HashedAttributes, StaticVectors, Words
 
 VOCAB = spacy.blank("en").vocab

@@ -125,7 +125,8 @@ def BiGRUTagger(  # noqa: N802
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build embedding, stacked bidirectional GRU, and a linear layer per token.
 
-    embed (Dict[str, Embedding]): embeddings by name; their vectors are concatenated.
+    embed (Dict[str, Optional[Embedding]]): embeddings by name; their vectors are concatenated.
+        null turns off one that the component's default config would add.
     hidden (Union[int, List[int]]): units per direction: one width, or one for each layer.
     depth (Optional[int]): number of layers; None for one, or as many as there are widths. 0 puts
         the linear layer right on the embeddings, say on a shared encoder's listener.
@@ -238,6 +239,8 @@ def BiGRUEncoder(  # noqa: N802
 
 
 def _widths(hidden: int | list[int], depth: int | None) -> list[int]:
+    if depth is not None and depth < 0:
+        raise ValueError(f"'depth' has to be at least 0; got {depth}")
     if isinstance(hidden, int):
         return [hidden] * (1 if depth is None else depth)
     if depth is not None and depth != len(hidden):
@@ -257,6 +260,8 @@ def _docs_model(
     shim: NetworkShim,
     n_out: int | None,
 ) -> Model[list[Doc], list[Floats2d]]:
+    # spaCy merges the default embeddings into the blocks of a config: null turns one off.
+    embed = {name: embedding for name, embedding in embed.items() if embedding is not None}
     for block, embedding in embed.items():
         if not isinstance(embedding, Embedding):
             raise ValueError(
@@ -301,12 +306,12 @@ def resize_output(model: Model[Any, Any], n_tags: int) -> Model[Any, Any]:
 
     model (Model): a model of `BiGRUTagger`.
     n_tags (int): the new number of tags, the old ones first.
-    RETURNS (Model): the model.
+    RETURNS (Model): the model; before initialisation, there is nothing to resize.
     """
     shim = network_shim(model)
     if shim.is_initialised:
         shim.resize(n_tags)
-    model.set_dim("nO", n_tags, force=True)
+        model.set_dim("nO", n_tags, force=True)
     return model
 
 

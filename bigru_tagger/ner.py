@@ -73,8 +73,11 @@ class BiGRUNer(SpanTagger):
         super().__init__(vocab, model, name, scorer=scorer)
         self.confidence = confidence
         self.with_probabilities = confidence is not None
-        if confidence is not None and not Span.has_extension(confidence):
-            Span.set_extension(confidence, default=None)
+        self._register_extension()
+
+    def _register_extension(self) -> None:
+        if self.confidence is not None and not Span.has_extension(self.confidence):
+            Span.set_extension(self.confidence, default=None)
 
     def find_labels(self, example: Example) -> Iterable[str]:
         """See `SequenceTagger.find_labels`."""
@@ -103,6 +106,7 @@ class BiGRUNer(SpanTagger):
         docs (Iterable[Doc]): the Docs.
         predictions (List[List[Entity]]): what `predict` returned.
         """
+        self._register_extension()  # a pickled component may wake up in a new process
         for doc, entities in zip(docs, predictions, strict=True):
             spans = [Span(doc, found.start, found.end, label=found.label) for found in entities]
             # Called also without entities, or the tokens would count as not annotated.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
-from spacy.attrs import ENT_IOB, ENT_TYPE
+from spacy.attrs import ENT_IOB, ENT_TYPE, IS_SPACE
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -118,12 +118,15 @@ class BiGRUNer(SpanTagger):
 
 def _biluo(doc: Doc) -> Gold:
     # What `Example.get_aligned_ner` gives for Docs with the same words, at a tenth of its cost.
-    iob, label = doc.to_array([ENT_IOB, ENT_TYPE]).reshape(len(doc), 2).T
+    # It calls spaces outside where nobody says more, and does not tell about blocked tokens.
+    iob, label, space = doc.to_array([ENT_IOB, ENT_TYPE, IS_SPACE]).reshape(len(doc), 3).T
     begins = (iob == _BEGIN) & (label != 0)
     inside = iob == _INSIDE
     ends = (begins | inside) & ~np.append(inside[1:], False)
+    blocked = (iob == _BEGIN) & (label == 0)
+    unknown = ((iob == _MISSING) | blocked) & ((space == 0) | (not iob.any()))
     tags: Gold = ["O"] * len(doc)
-    for i in np.flatnonzero(iob == _MISSING).tolist():
+    for i in np.flatnonzero(unknown).tolist():
         tags[i] = None
     for i in np.flatnonzero(begins | inside).tolist():
         part = ("U" if ends[i] else "B") if begins[i] else ("L" if ends[i] else "I")

@@ -28,9 +28,15 @@ def chunks(doc, key="chunks"):
     ("words", "expected"),
     [
         (WORDS, ["B-NP", "L-NP", "U-VP", "B-NP", "L-NP", "O"]),
-        (["Ada", "Love", "lace", "saw", "NewYork", "."], ["B-NP", "I-NP", "L-NP", "U-VP", "U-NP", "O"]),
+        (
+            ["Ada", "Love", "lace", "saw", "NewYork", "."],
+            ["B-NP", "I-NP", "L-NP", "U-VP", "U-NP", "O"],
+        ),
         (["Ada", "Lovelacesaw", "New", "York."], [None, None, None, None]),
-        (["Ada", "Lovelace", "s", "aw", "New", "York."], ["B-NP", "L-NP", "B-VP", "L-VP", None, None]),
+        (
+            ["Ada", "Lovelace", "s", "aw", "New", "York."],
+            ["B-NP", "L-NP", "B-VP", "L-VP", None, None],
+        ),
     ],
 )
 def test_gold_is_aligned_with_the_predicted_tokens(pipe, words, expected):

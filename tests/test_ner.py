@@ -53,7 +53,10 @@ def force(monkeypatch, pipe, doc, spans):
             ["Ada", "Lovelace", "saw", "New", "York", "."],
             ["B-PER", "L-PER", "O", "B-LOC", "L-LOC", "O"],
         ),
-        (["Ada", "Love", "lace", "saw", "New", "York."], ["B-PER", "I-PER", "L-PER", "O", None, None]),
+        (
+            ["Ada", "Love", "lace", "saw", "New", "York."],
+            ["B-PER", "I-PER", "L-PER", "O", None, None],
+        ),
         (["AdaLovelace", "saw", "NewYork", "."], ["U-PER", "O", "U-LOC", "O"]),
         (["Ada", "Lovelacesaw", "New", "York", "."], [None, None, "B-LOC", "L-LOC", "O"]),
     ],

@@ -103,9 +103,7 @@ def test_adams_first_step_worked_out():
     assert values(shim) == pytest.approx([0.95 - 0.1, 1.9, 0.475 - 0.1])
 
 
-@pytest.mark.parametrize(
-    ("clip", "scale"), [(0.0, 1.0), (1.0, 1 / 5), (4.0, 4 / 5), (5.5, 1.0)]
-)
+@pytest.mark.parametrize(("clip", "scale"), [(0.0, 1.0), (1.0, 1 / 5), (4.0, 4 / 5), (5.5, 1.0)])
 def test_gradients_are_clipped_by_their_norm_over_the_whole_network(clip, scale):
     shim = linear_shim()
     step(shim, SGD(0.1, L2=0.0, grad_clip=clip))  # (3, 0) and 4: a norm of 5
@@ -204,9 +202,14 @@ def test_use_params_restores_exactly_also_after_an_exception():
     for _ in range(3):
         step(shim, optimizer)
     before = values(shim)
-    with pytest.raises(RuntimeError, match="inside"), shim.use_params(optimizer.averages):
-        assert values(shim) != before
-        raise RuntimeError("inside")
+    assert averaged(shim, optimizer) != before
+
+    def fail():
+        with shim.use_params(optimizer.averages):
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail()
     assert values(shim) == before
 
 
@@ -312,7 +315,9 @@ def test_a_device_that_torch_does_not_know_is_an_error(name):
 @pytest.mark.parametrize("name", ["cuda", "cuda:1"])
 def test_cuda_without_cuda_is_a_clear_error(name, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=rf"device = '{name}'.*finds no CUDA device.*device = null"):
+    with pytest.raises(
+        ValueError, match=rf"device = '{name}'.*finds no CUDA device.*device = null"
+    ):
         build("bigru_ner", model={**TINY, "device": name})
 
 

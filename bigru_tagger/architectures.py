@@ -31,15 +31,19 @@ _INPUT = "input"  # the one embedding of an encoder that reads vectors
 
 
 @registry.misc("bigru_tagger.HashEmbed.v1")
-def HashEmbed(attrs: list[str], rows: list[int], width: int) -> Embedding:  # noqa: N802
+def HashEmbed(  # noqa: N802
+    attrs: list[str], rows: list[int], width: int, unknown_rate: float
+) -> Embedding:
     """Embed hashed lexical attributes; no vocabulary is kept.
 
     attrs (List[str]): names of lexical attributes, such as NORM, PREFIX or SHAPE.
     rows (List[int]): the size of each attribute's table.
     width (int): width of each attribute's vector.
+    unknown_rate (float): chance of a word's attribute to count as unknown in training, so that
+        there is a vector for values that training never saw.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return HashedAttributes(attrs, rows, width)
+    return HashedAttributes(attrs, rows, width, unknown_rate)
 
 
 @registry.misc("bigru_tagger.CharCNNEmbed.v1")
@@ -79,6 +83,20 @@ def Tok2VecEmbed(tok2vec: Model[list[Doc], list[Floats2d]]) -> Embedding:  # noq
     return UpstreamTok2Vec(tok2vec)
 
 
+def standard_embed() -> dict[str, Embedding]:
+    """Build the embeddings of an architecture whose `embed` is null.
+
+    RETURNS (Dict[str, Embedding]): words by hashed attributes, their characters, and the vectors
+        of the vocab, if it has any.
+    """
+    attrs = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
+    return {
+        "words": HashEmbed(attrs=attrs, rows=[5000, 1000, 2500, 2500], width=64, unknown_rate=0.1),
+        "characters": CharCNNEmbed(width=32, filters=64, window=3, rows=2048, max_length=40),
+        "vectors": VectorsEmbed(fallback=True),
+    }
+
+
 @dataclass(frozen=True)
 class DropoutSettings:
     """Dropout rates of the config; None follows `[training] dropout`."""
@@ -110,7 +128,7 @@ class DropoutSettings:
 
 @registry.architectures("bigru_tagger.BiGRUTagger.v1")
 def BiGRUTagger(  # noqa: N802
-    embed: dict[str, Any],
+    embed: dict[str, Any] | None,
     hidden: int | list[int],
     *,
     depth: int | None = None,
@@ -125,8 +143,8 @@ def BiGRUTagger(  # noqa: N802
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build embedding, stacked bidirectional GRU, and a linear layer per token.
 
-    embed (Dict[str, Optional[Embedding]]): embeddings by name; their vectors are concatenated.
-        null turns off one that the component's default config would add.
+    embed (Optional[Dict[str, Embedding]]): embeddings by name; their vectors are concatenated.
+        None for hashed attributes, characters and the vocab's vectors, see `standard_embed`.
     hidden (Union[int, List[int]]): units per direction: one width, or one for each layer.
     depth (Optional[int]): number of layers; None for one, or as many as there are widths. 0 puts
         the linear layer right on the embeddings, say on a shared encoder's listener.
@@ -156,7 +174,7 @@ def BiGRUTagger(  # noqa: N802
 
 @registry.architectures("bigru_tagger.BiGRUTok2Vec.v1")
 def BiGRUTok2Vec(  # noqa: N802
-    embed: dict[str, Any],
+    embed: dict[str, Any] | None,
     hidden: int | list[int],
     *,
     depth: int | None = None,
@@ -253,15 +271,14 @@ def _widths(hidden: int | list[int], depth: int | None) -> list[int]:
 
 def _docs_model(
     name: str,
-    embed: dict[str, Any],
+    embed: dict[str, Any] | None,
     spec: NetworkSpec,
     *,
     dropout: DropoutSettings,
     shim: NetworkShim,
     n_out: int | None,
 ) -> Model[list[Doc], list[Floats2d]]:
-    # spaCy merges the default embeddings into the blocks of a config: null turns one off.
-    embed = {name: embedding for name, embedding in embed.items() if embedding is not None}
+    embed = standard_embed() if embed is None else embed
     for block, embedding in embed.items():
         if not isinstance(embedding, Embedding):
             raise ValueError(

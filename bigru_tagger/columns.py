@@ -14,7 +14,7 @@ _KNOWN_NAMES = {
     "ner": ("ner_tags", "ner", "labels", "tags"),
     "pos": ("pos_tags", "pos", "upos", "xpos"),
     "chunk": ("chunk_tags", "chunk", "chunks"),
-    "document": ("document_id", "doc_id", "document"),
+    "document": ("document_id", "doc_id"),
 }
 
 
@@ -145,7 +145,7 @@ def _strings(
         try:
             return [table[item] for item in value]
         except (KeyError, TypeError):
-            strange = next(item for item in value if item not in table)
+            strange = next(item for item in value if not isinstance(item, int) or item not in table)
             raise CorpusError(
                 f"{source}, row {row}: {column!r} holds {strange!r}, but its tags are numbered "
                 f"0 to {len(table) - 1}: drop the rows that nobody annotated, or mend the names"

@@ -13,48 +13,20 @@ from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Optimizer, set_dropout_rate
+from thinc.api import Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
 from .architectures import resize_output
 from .decoding import Transitions, decode, span_probabilities
 
-DEFAULT_MODEL = Config().from_str(
-    """
-[model]
-@architectures = "bigru_tagger.BiGRUTagger.v1"
-hidden = 128
-depth = 1
-cell = "gru"
-bidirectional = true
-word_dropout = 0.05
-input_dropout = null
-hidden_dropout = null
-mixed_precision = false
-device = null
-nO = null
-
-[model.embed]
-
-[model.embed.words]
-@misc = "bigru_tagger.HashEmbed.v1"
-attrs = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
-rows = [5000, 1000, 2500, 2500]
-width = 64
-
-[model.embed.characters]
-@misc = "bigru_tagger.CharCNNEmbed.v1"
-width = 32
-filters = 64
-window = 3
-rows = 2048
-max_length = 40
-
-[model.embed.vectors]
-@misc = "bigru_tagger.VectorsEmbed.v1"
-fallback = true
-"""
-)["model"]
+# The embeddings are left to the architecture: spaCy merges these settings with the user's, so
+# blocks named here would come back whenever a config leaves one of them out.
+DEFAULT_MODEL = {
+    "@architectures": "bigru_tagger.BiGRUTagger.v1",
+    "embed": None,
+    "hidden": 128,
+    "word_dropout": 0.05,
+}
 
 Scorer = Callable[..., dict[str, Any]]
 Gold = list[str | None]

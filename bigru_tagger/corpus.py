@@ -1,17 +1,21 @@
 """Corpus readers for `[corpora]` blocks: datasets, column files, and whatever a path may name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+from glob import has_magic
+from inspect import signature
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from spacy.language import Language
-from spacy.training import Example
+from spacy.training import Corpus, Example
 from spacy.util import registry
 
 from .columns import BATCH_SIZE, Columns, find_columns, read_rows
-from .hub import AnyDataset, DataFiles, DatasetSource, load_split
+from .conll import FILE_ENDINGS, check_columns, find_files, read_files
+from .hub import AnyDataset, DataFiles, DatasetSource, list_splits, load_split
 from .schemes import check_scheme
 from .sentences import CorpusError, Sentence, TagSchemes, detect_layer, make_examples
 
@@ -136,16 +140,20 @@ class HFCorpus(SentenceReader):
 
     @property
     def source(self) -> str:
-        """RETURNS (str): Path and split, for messages."""
-        return f"{self.path} [{self.split}]"
+        """RETURNS (str): Dataset and split, for messages."""
+        return f"{self.location.label} [{self.split}]"
+
+    @property
+    def location(self) -> DatasetSource:
+        """RETURNS (DatasetSource): What to load."""
+        return DatasetSource(
+            self.path, self.name, self.revision, self.data_files, self.load_options
+        )
 
     @cached_property
     def dataset(self) -> AnyDataset:
         """RETURNS (AnyDataset): The rows, loaded once."""
-        where = DatasetSource(
-            self.path, self.name, self.revision, self.data_files, self.load_options
-        )
-        return load_split(where, self.split, streaming=self.streaming)
+        return load_split(self.location, self.split, streaming=self.streaming)
 
     @cached_property
     def columns(self) -> Columns:
@@ -176,3 +184,158 @@ class HFCorpus(SentenceReader):
         YIELDS (Sentence): One a row.
         """
         return islice(self.sentences(), BATCH_SIZE if self.streaming else None)
+
+
+@registry.readers("bigru_tagger.ConllCorpus.v1")
+@dataclass
+class ConllCorpus(SentenceReader):
+    """Read column files: one token a line with its tags, a blank line behind each sentence.
+
+    `-DOCSTART-` lines end documents, and so does the end of a file. A line that starts with `#`
+    is a comment where it has not as many columns as the others.
+
+    path (str | Path): A file, a folder of column files, or a glob pattern.
+    columns (list[str] | None): What each column holds: tokens, ner, pos, chunk, or _ for nothing
+        of these. None tells two columns (tokens, ner) and the four of CoNLL-2003.
+    separator (str | None): What stands between columns; None for blanks and tabs.
+    encoding (str): The files' encoding.
+    """
+
+    path: str | Path
+    _: KW_ONLY
+    columns: list[str] | None = None
+    separator: str | None = None
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.columns is not None:
+            check_columns(self.columns)
+
+    @property
+    def source(self) -> str:
+        """RETURNS (str): The path, for messages."""
+        return str(self.path)
+
+    def sentences(self) -> Iterator[Sentence]:
+        """Read the files' sentences, from the first each time.
+
+        YIELDS (Sentence): One at a time.
+        RAISES (CorpusError): There is no such file, or it cannot be read.
+        """
+        return read_files(
+            find_files(self.path),
+            columns=self.columns,
+            separator=self.separator,
+            encoding=self.encoding,
+        )
+
+
+Reader: TypeAlias = Callable[[Language], Iterable[Example]]
+_ReaderClass: TypeAlias = type[Corpus | HFCorpus | ConllCorpus]
+
+SPACY_ENDING = ".spacy"
+_BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+# What a split is called in file names: "dev.conll", "eng.testa".
+_FILE_SPLITS = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "val", "dev", "testa"),
+    "test": ("test", "testb"),
+}
+
+
+def open_corpus(source: str, *, split: str = "test", **options: Any) -> Reader:
+    """Open whatever a user names, with the reader that fits.
+
+    A `.spacy` file, or a folder of them, goes to spaCy's Corpus; a `.json`, `.jsonl`, `.parquet`
+    or `.csv` file to HFCorpus with that builder; any other file, a folder of column files, or a
+    glob pattern to ConllCorpus; everything else to HFCorpus. In a folder the file named after the
+    split is taken, or all of them where no file is named after any split.
+
+    source (str): A path, or what HFCorpus takes as one.
+    split (str): The split, of a source that has several.
+    options (Any): Settings of that reader.
+    RETURNS (Callable[[Language], Iterable[Example]]): The reader.
+    RAISES (CorpusError): No such file, or no file of that split. (TypeError): A setting that the
+        reader does not have.
+    """
+    path = Path(source)
+    reader = _choose_reader(path)
+    _check_options(source, reader, options)
+    if reader is HFCorpus:
+        if path.is_file():
+            options["data_files"] = {split: source}
+            source = _BUILDERS[path.suffix]
+        return HFCorpus(source, split=split, **options)
+    return reader(str(_choose_file(path, reader, split)), **options)
+
+
+def corpus_splits(source: str, **options: Any) -> list[str]:
+    """List the splits that `open_corpus` can open.
+
+    source (str): As for `open_corpus`.
+    options (Any): As for `open_corpus`.
+    RETURNS (list[str]): Their names; none where the source is one corpus without splits.
+    RAISES (CorpusError): No such file, or the dataset cannot be reached. (TypeError): A setting
+        that the reader does not have.
+    """
+    path = Path(source)
+    reader = _choose_reader(path)
+    _check_options(source, reader, options)
+    if reader is HFCorpus and not path.is_file():
+        chosen = {key: options[key] for key in DatasetSource._fields if key in options}
+        return list_splits(DatasetSource(source, **chosen))
+    return list(_files_by_split(path, reader)) if path.is_dir() else []
+
+
+def _choose_reader(path: Path) -> _ReaderClass:
+    if path.is_dir():
+        endings = {file.suffix for file in path.rglob("*")}
+        if SPACY_ENDING in endings:
+            return Corpus
+        # A folder of parquet files may well hold a LICENSE.txt.
+        column_files = endings & FILE_ENDINGS and not endings & {*_BUILDERS, ".arrow"}
+        return ConllCorpus if column_files else HFCorpus
+    if has_magic(str(path)):
+        return ConllCorpus
+    if path.is_file():
+        if path.suffix == SPACY_ENDING:
+            return Corpus
+        return HFCorpus if path.suffix in _BUILDERS else ConllCorpus
+    if path.suffix in {SPACY_ENDING, *_BUILDERS, *FILE_ENDINGS}:
+        raise CorpusError(f"{path}: no such file")
+    return HFCorpus
+
+
+def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]) -> None:
+    known = set(signature(reader).parameters) - {"path", "split"}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise TypeError(
+            f"{source} is read by {reader.__name__}, which has no setting {', '.join(unknown)}: "
+            f"it has {', '.join(sorted(known))}"
+        )
+
+
+def _files_by_split(folder: Path, reader: _ReaderClass) -> dict[str, Path]:
+    """Find the files, or for spaCy's Corpus also folders, that are named after splits."""
+    endings = {SPACY_ENDING, ""} if reader is Corpus else FILE_ENDINGS
+    files = sorted(file for file in folder.iterdir() if file.suffix in endings)
+    names = [name for aliases in _FILE_SPLITS.values() for name in aliases]
+    return {
+        name: file
+        for name in names
+        for file in files
+        if name in (file.stem, file.suffix.removeprefix("."))
+    }
+
+
+def _choose_file(path: Path, reader: _ReaderClass, split: str) -> Path:
+    by_split = _files_by_split(path, reader) if path.is_dir() else {}
+    if not by_split:
+        return path
+    aliases = next((names for names in _FILE_SPLITS.values() if split in names), ())
+    for name in (split, *aliases):
+        if name in by_split:
+            return by_split[name]
+    raise CorpusError(f"{path}: no file of the split {split!r}: there are {', '.join(by_split)}")

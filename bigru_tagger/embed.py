@@ -5,30 +5,62 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+# 2^20 bits: a million values would fill it, a hundred thousand leave one false alarm in 80.
+_FILTER_BITS = 20
+
 
 class HashEmbedding(nn.Module):
-    """Sums the four hashed rows of every attribute, and concatenates the attributes."""
+    """Embeds attributes without a vocabulary: a value's vector is the sum of four hashed rows.
 
-    def __init__(self, rows: Sequence[int], width: int) -> None:
+    The hashing trick of Svenstrup et al. 2017, arXiv 1709.03933. A value that training never saw
+    would get the sum of other values' rows; so a Bloom filter (Bloom 1970) keeps which values were
+    seen, and the others share one learned vector, which some tokens get in training too.
+    """
+
+    seen: Tensor
+    multipliers: Tensor
+    sizes: Tensor
+    offsets: Tensor
+
+    def __init__(self, rows: Sequence[int], width: int, unknown_rate: float) -> None:
         """Allocate one table for all attributes.
 
         rows (Sequence[int]): the size of each attribute's part of the table.
         width (int): width of each attribute's vector.
+        unknown_rate (float): chance of a word's attribute to count as unknown in training.
         """
         super().__init__()
         self.table = nn.Embedding(sum(rows), width)
         # The sum of four rows has the variance of one row of an ordinary table of this scale.
         nn.init.normal_(self.table.weight, std=0.5 / width**0.5)
+        self.unknown = nn.Parameter(torch.zeros(len(rows), width))
+        self.unknown_rate = unknown_rate
         self.width = len(rows) * width
+        self.register_buffer("seen", torch.zeros(1 << _FILTER_BITS, dtype=torch.bool))
+        constants = torch.Generator().manual_seed(0)
+        multipliers = torch.randint(1 << 62, (len(rows), 4), generator=constants) | 1
+        sizes = torch.tensor(rows).unsqueeze(1)
+        self.register_buffer("multipliers", multipliers, persistent=False)
+        self.register_buffer("sizes", sizes, persistent=False)
+        self.register_buffer("offsets", sizes.cumsum(0) - sizes, persistent=False)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Embed hashed attributes.
+    def forward(self, values: Tensor) -> Tensor:
+        """Embed attributes.
 
-        rows (Tensor): rows of the table, int64 (n_words, n_attrs, 4).
+        values (Tensor): 64-bit hashes of their values, int64 (n_words, n_attrs).
         RETURNS (Tensor): vectors, (n_words, n_attrs * width).
         """
-        vectors: Tensor = self.table(rows)  # (n_words, n_attrs, 4, width)
-        return vectors.sum(2).flatten(1)
+        # Multiply-shift hashing (Dietzfelbinger et al. 1997): the high bits of the product.
+        products = values.unsqueeze(2) * self.multipliers  # (n_words, n_attrs, 4)
+        rows = ((products >> 33) & 0x7FFFFFFF) % self.sizes + self.offsets
+        bits = (products >> (64 - _FILTER_BITS)) & ((1 << _FILTER_BITS) - 1)
+        if self.training:
+            self.seen[bits] = True
+            known = torch.rand(values.shape, device=values.device) >= self.unknown_rate
+        else:
+            known = self.seen[bits].all(2)
+        vectors: Tensor = self.table(rows).sum(2)  # (n_words, n_attrs, width)
+        return torch.where(known.unsqueeze(2), vectors, self.unknown).flatten(1)
 
 
 class CharacterCNN(nn.Module):

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from .gru import run_gru
+
 _FORWARD, _BACKWARD = "forward_layer", "backward_layer"
 _CELLS: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -133,6 +135,7 @@ class BiGRUEncoder(nn.Module):
         if any(units < 1 for units in hidden):
             raise ValueError(f"BiGRUEncoder: hidden widths have to be positive; got {list(hidden)}")
         directions = [_FORWARD, _BACKWARD] if bidirectional else [_FORWARD]
+        self.cell = cell
         self.layers = nn.ModuleList()
         width = input_width
         for units in hidden:
@@ -154,30 +157,45 @@ class BiGRUEncoder(nn.Module):
         vectors = locked_dropout(vectors, layout, dropout.input)
         if not len(vectors):
             return vectors.new_zeros((0, self.width))
-        run = _run_padded if vectors.is_cuda else _run_packed
+        if vectors.is_cuda:
+            run = _run_padded
+        elif self.cell == "gru":
+            run = _run_gru
+        else:
+            run = _run_packed
         for layer in self.layers.children():
-            states = [
-                run(rnn, vectors, layout, name == _BACKWARD) for name, rnn in layer.named_children()
-            ]
+            states = run(dict(layer.named_children()), vectors, layout)
             vectors = locked_dropout(torch.cat(states, 1), layout, dropout.hidden)
         return vectors
 
 
-def _run_packed(rnn: nn.Module, vectors: Tensor, layout: Layout, backward: bool) -> Tensor:
-    order, places, counts = layout.pack(backward)
-    packed, _ = rnn(PackedSequence(vectors[order], counts))
-    states: Tensor = packed.data
-    return states[places]
+def _run_gru(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> list[Tensor]:
+    packs = [layout.pack(name == _BACKWARD) for name in layer]
+    directions = [rnn for rnn in layer.values() if isinstance(rnn, nn.GRU)]
+    # Sequences are as long read backwards as forwards, so the counts are the same.
+    states = run_gru(directions, vectors, [order for order, _, _ in packs], packs[0][2])
+    return [state[places] for state, (_, places, _) in zip(states, packs, strict=True)]
 
 
-def _run_padded(rnn: nn.Module, vectors: Tensor, layout: Layout, backward: bool) -> Tensor:
-    places = layout.pad(backward)
-    padded = vectors.new_zeros((layout.n_rows * layout.n_steps, vectors.shape[1]))
-    padded = padded.index_copy(0, places, vectors)
-    time_major = padded.view(layout.n_rows, layout.n_steps, -1).transpose(0, 1)
-    states, _ = rnn(time_major)  # (n_steps, n_rows, units)
-    flat: Tensor = states.transpose(0, 1).flatten(0, 1)[places]
-    return flat
+def _run_packed(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> list[Tensor]:
+    states = []
+    for name, rnn in layer.items():
+        order, places, counts = layout.pack(name == _BACKWARD)
+        packed, _ = rnn(PackedSequence(vectors[order], counts))
+        states.append(packed.data[places])
+    return states
+
+
+def _run_padded(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> list[Tensor]:
+    states = []
+    for name, rnn in layer.items():
+        places = layout.pad(name == _BACKWARD)
+        padded = vectors.new_zeros((layout.n_rows * layout.n_steps, vectors.shape[1]))
+        padded = padded.index_copy(0, places, vectors)
+        time_major = padded.view(layout.n_rows, layout.n_steps, -1).transpose(0, 1)
+        output, _ = rnn(time_major)  # (n_steps, n_rows, units)
+        states.append(output.transpose(0, 1).flatten(0, 1)[places])
+    return states
 
 
 def _initialise(rnn: nn.GRU | nn.LSTM) -> None:

@@ -11,7 +11,7 @@ from spacy.attrs import IDS, LOWER, ORTH
 from spacy.tokens import Doc
 from spacy.vectors import Mode, Vectors
 from spacy.vocab import Vocab
-from thinc.api import Model, NumpyOps, get_array_module
+from thinc.api import Model, get_array_module
 from thinc.types import Floats2d
 
 # Row 0 of the character table pads, row 1 begins a word and row 2 ends it.
@@ -100,12 +100,15 @@ class UpstreamTok2Vec(Embedding):
 class HashedAttributes(WordEmbedding):
     """Lexical attributes hashed into tables of a fixed size: no vocabulary is kept."""
 
-    def __init__(self, attrs: Sequence[str], rows: Sequence[int], width: int) -> None:
+    def __init__(
+        self, attrs: Sequence[str], rows: Sequence[int], width: int, unknown_rate: float
+    ) -> None:
         """Check the settings.
 
         attrs (Sequence[str]): names of lexical attributes, such as NORM, PREFIX or SHAPE.
         rows (Sequence[int]): the size of each attribute's table.
         width (int): width of each attribute's vector.
+        unknown_rate (float): chance of an attribute to count as unknown in training.
         RAISES (ValueError): if a name is unknown or the numbers do not fit.
         """
         unknown = [attr for attr in attrs if attr not in IDS]
@@ -120,30 +123,31 @@ class HashedAttributes(WordEmbedding):
                 f"HashEmbed: 'rows' has to give one positive table size for each of {list(attrs)}, "
                 f"and 'width' has to be positive; got rows = {list(rows)}, width = {width}"
             )
+        if not 0.0 <= unknown_rate < 1.0:
+            raise ValueError(
+                f"HashEmbed: 'unknown_rate' has to be at least 0 and below 1; got {unknown_rate}"
+            )
         self.attrs = [IDS[attr] for attr in attrs]
         self.rows = list(rows)
         self.width = width
+        self.unknown_rate = unknown_rate
 
     def network_spec(self, vocab: Vocab) -> dict[str, Any]:
         """See `WordEmbedding.network_spec`."""
-        return {"kind": "hash", "rows": self.rows, "width": self.width}
+        return {
+            "kind": "hash",
+            "rows": self.rows,
+            "width": self.width,
+            "unknown_rate": self.unknown_rate,
+        }
 
     def read(self, words: Words) -> np.ndarray:
-        """Hash the attributes; each value gets four rows, so that few values share them all.
+        """Read the attributes.
 
         words (Words): the words of a batch.
-        RETURNS (ndarray): rows of the tables, one table after the other, int64
-            (n_words, n_attrs, 4). The hashing trick: Svenstrup et al. 2017, arXiv 1709.03933.
+        RETURNS (ndarray): their values, which are hashes already, int64 (n_words, n_attrs).
         """
-        values = words.attributes(self.attrs)
-        hashed = np.zeros((*values.shape, 4), dtype=np.int64)
-        first_row = 0
-        for column, rows in enumerate(self.rows):
-            ids = np.ascontiguousarray(values[:, column])
-            # The seed tells the attributes apart where two share a table size.
-            hashed[:, column] = NumpyOps().hash(ids, column) % rows + first_row
-            first_row += rows
-        return hashed
+        return words.attributes(self.attrs).view(np.int64)
 
 
 class Characters(WordEmbedding):

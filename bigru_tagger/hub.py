@@ -1,10 +1,10 @@
 """Load one split with `datasets`, and say plainly what is wrong where that fails."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from sys import stderr
 from typing import Any, NamedTuple, TypeAlias
 
 import datasets  # type: ignore[import-untyped]
@@ -26,8 +26,16 @@ SAMPLE = "bigru_tagger/sample"
 
 FILE_BUILDERS = ("arrow", "conll", "csv", "json", "pandas", "parquet")
 _PARQUET_REVISION = "refs/convert/parquet"
+# The classic ids of datasets that are scripts on the hub, and where their parquet copies are.
+_SCRIPTS = {
+    "conll2003": "eriktks/conll2003",
+    "eriktks/conll2003": "eriktks/conll2003",
+    "wnut_17": "leondz/wnut_17",
+    "leondz/wnut_17": "leondz/wnut_17",
+}
 # What datasets and huggingface_hub raise for bad names, bad files and a bad network.
-_LOAD_ERRORS = (OSError, RuntimeError, ValueError, DatasetsError)
+# StopIteration escapes from it where a file is empty.
+_LOAD_ERRORS = (OSError, RuntimeError, StopIteration, ValueError, DatasetsError)
 
 
 class DatasetSource(NamedTuple):
@@ -47,6 +55,11 @@ class DatasetSource(NamedTuple):
     load_options: dict[str, Any] | None = None
 
     @property
+    def label(self) -> str:
+        """RETURNS (str): The source by name, for messages."""
+        return f"{self.path} {self.data_files}" if self.data_files else self.path
+
+    @property
     def saved(self) -> bool:
         """RETURNS (bool): Whether `save_to_disk` wrote the folder."""
         return any(
@@ -63,11 +76,11 @@ class DatasetSource(NamedTuple):
             return self._replace(path=str(Path(__file__).parent / "sample"))
         if self.path in FILE_BUILDERS and not self.data_files and not Path(self.path).exists():
             raise CorpusError(f"the builder {self.path!r} needs data_files")
-        classic = self.path in ("conll2003", "eriktks/conll2003")
-        if classic and self.revision is None and not Path(self.path).exists():
+        if self.path in _SCRIPTS and self.revision is None and not Path(self.path).exists():
             # The hub's main revision is a script, which datasets 4 no longer runs.
-            logger.info("%s: reading revision %s", self.path, _PARQUET_REVISION)
-            return self._replace(path="eriktks/conll2003", revision=_PARQUET_REVISION)
+            path = _SCRIPTS[self.path]
+            logger.info("%s: reading %s at %s", self.path, path, _PARQUET_REVISION)
+            return self._replace(path=path, revision=_PARQUET_REVISION)
         return self
 
 
@@ -132,7 +145,7 @@ def _explained(source: DatasetSource) -> Iterator[None]:
     try:
         yield
     except _LOAD_ERRORS as err:
-        raise CorpusError(f"cannot load {source.path!r}: {_explain(source, err)}") from err
+        raise CorpusError(f"cannot load {source.label}: {_explain(source, err)}") from err
 
 
 def _explain(source: DatasetSource, err: Exception) -> str:
@@ -142,19 +155,21 @@ def _explain(source: DatasetSource, err: Exception) -> str:
             "of many such datasets"
         )
     if isinstance(err, ConnectionError | DatasetNotFoundError):
-        builders = f", or a builder ({', '.join(FILE_BUILDERS)})" if source.data_files else ""
+        builders = f"none of the builders ({', '.join(FILE_BUILDERS)}), and "
         return (
-            f"{err}. It is no folder here{builders}; as a hub id it cannot be reached. Check the "
-            "spelling and the network, or download it elsewhere, write it with "
-            "dataset.save_to_disk(folder), and give that folder"
+            f"{err}. It is {builders if source.data_files else ''}no folder here, and as a hub id "
+            "it cannot be reached. Check the spelling and the network, or download it elsewhere, "
+            "write it with dataset.save_to_disk(folder), and give that folder"
         )
+    if isinstance(err, StopIteration):
+        return "a data file is empty"
     # datasets' own message is "An error occurred while generating the dataset".
     return f"{err}: {err.__cause__}" if err.__cause__ else str(err)
 
 
 @contextmanager
 def _quiet_unless_terminal() -> Iterator[None]:
-    if stderr.isatty() or datasets.are_progress_bars_disabled():
+    if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
         yield
         return
     datasets.disable_progress_bars()

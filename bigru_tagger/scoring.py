@@ -65,7 +65,18 @@ class Counts:
         return 2 * self.precision * self.recall / total if total else 0.0
 
 
-def tag_examples(examples: Iterable[Example], *, spans_key: str | None = None) -> list[TaggedDoc]:
+def is_annotated(doc: Doc, spans_key: str | None = None) -> bool:
+    """Tell whether a document has tokens and its entities, or its spans, are set at all.
+
+    doc (Doc): gold or predicted.
+    spans_key (str | None): ask for `doc.spans[spans_key]`; `None` asks for `doc.ents`.
+    """
+    if not len(doc):  # spaCy calls a document without tokens annotated
+        return False
+    return doc.has_annotation("ENT_IOB") if spans_key is None else spans_key in doc.spans
+
+
+def tag_example(eg: Example, *, spans_key: str | None = None) -> TaggedDoc | None:
     """Write gold and predicted entities, or the spans under a key, as IOB2 tags.
 
     Both sides are tagged on the reference's tokens. Where the tokens of the prediction differ, a
@@ -76,23 +87,50 @@ def tag_examples(examples: Iterable[Example], *, spans_key: str | None = None) -
     A predicted entity that touches a token without gold annotation (`token.ent_iob == 0`) is
     neither right nor wrong and is left out, as spaCy's own scorer does.
 
-    examples (Iterable[Example]): predictions beside their references.
+    eg (Example): a prediction beside its reference.
     spans_key (str | None): tag `doc.spans[spans_key]`; `None` tags `doc.ents`.
-    RETURNS (list[TaggedDoc]): one item for each document that has tokens and is annotated in the
-        reference (`has_annotation("ENT_IOB")`, or the key is in `doc.spans`).
+    RETURNS (TaggedDoc | None): the tags, or `None` where the reference is not annotated.
     RAISES (ValueError): the texts of prediction and reference differ, or spans overlap and
         therefore have no IOB2 tags.
     """
-    return [
-        _tag_example(eg, spans_key)
-        for eg in examples
-        if len(eg.reference) and has_gold(eg.reference, spans_key)
-    ]
+    if not is_annotated(eg.reference, spans_key):
+        return None
+    reference = eg.reference
+    words = [token.text for token in reference]
+    gold = ["O"] * len(words)
+    for span in _spans(reference, spans_key):
+        _write(gold, span.start, span.end, span.label_)
+    missing = np.zeros(len(words), dtype=bool)
+    if spans_key is None:
+        missing = reference.to_array("ENT_IOB") == MISSING_IOB
+
+    predicted = ["O"] * len(words)
+    unaligned = []
+    same_tokens = np.array_equal(eg.predicted.to_array("ORTH"), reference.to_array("ORTH"))
+    for span in _spans(eg.predicted, spans_key):
+        touched = np.arange(span.start, span.end)
+        aligned = [span]
+        if not same_tokens:
+            touched = eg.alignment.x2y[span.start : span.end]
+            aligned = eg.get_aligned_spans_x2y([span])
+        if missing[touched].any():
+            continue
+        # The texts of two entities can only both match one token where they are white space.
+        if aligned and set(predicted[aligned[0].start : aligned[0].end]) == {"O"}:
+            _write(predicted, aligned[0].start, aligned[0].end, span.label_)
+        else:
+            unaligned.append(span)
+    return TaggedDoc(
+        words=words + [span.text for span in unaligned],
+        gold=gold + ["O"] * len(unaligned),
+        predicted=predicted + [f"B-{_type(span.label_)}" for span in unaligned],
+    )
 
 
-def has_gold(doc: Doc, spans_key: str | None = None) -> bool:
-    """Tell whether entities, or spans under a key, are annotated in a document at all."""
-    return doc.has_annotation("ENT_IOB") if spans_key is None else spans_key in doc.spans
+def tag_examples(examples: Iterable[Example], *, spans_key: str | None = None) -> list[TaggedDoc]:
+    """Tag the examples whose reference is annotated, see `tag_example`."""
+    tagged = (tag_example(eg, spans_key=spans_key) for eg in examples)
+    return [doc for doc in tagged if doc is not None]
 
 
 def count_entities(
@@ -169,7 +207,7 @@ class SeqevalScorer:
         **kwargs: the rest of what spaCy passes (the component's `cfg`); the settings that the
             scorer was made with stand.
         RETURNS (dict[str, Any]): the scores, JSON-serialisable.
-        RAISES (ValueError): see `tag_examples`.
+        RAISES (ValueError): see `tag_example`.
         """
         docs = tag_examples(examples, spans_key=self.spans_key)
         if not docs:
@@ -225,39 +263,6 @@ def make_seqeval_scorer(
 
 # A call, not a decorator: catalogue has no types, and would take them from the function.
 registry.scorers("bigru_tagger.seqeval_scorer.v1", func=make_seqeval_scorer)
-
-
-def _tag_example(eg: Example, spans_key: str | None) -> TaggedDoc:
-    reference = eg.reference
-    words = [token.text for token in reference]
-    gold = ["O"] * len(words)
-    for span in _spans(reference, spans_key):
-        _write(gold, span.start, span.end, span.label_)
-    missing = np.zeros(len(words), dtype=bool)
-    if spans_key is None:
-        missing = reference.to_array("ENT_IOB") == MISSING_IOB
-
-    predicted = ["O"] * len(words)
-    unaligned = []
-    same_tokens = np.array_equal(eg.predicted.to_array("ORTH"), reference.to_array("ORTH"))
-    for span in _spans(eg.predicted, spans_key):
-        touched = np.arange(span.start, span.end)
-        aligned = [span]
-        if not same_tokens:
-            touched = eg.alignment.x2y[span.start : span.end]
-            aligned = eg.get_aligned_spans_x2y([span])
-        if missing[touched].any():
-            continue
-        # The texts of two entities can only both match one token where they are white space.
-        if aligned and set(predicted[aligned[0].start : aligned[0].end]) == {"O"}:
-            _write(predicted, aligned[0].start, aligned[0].end, span.label_)
-        else:
-            unaligned.append(span)
-    return TaggedDoc(
-        words=words + [span.text for span in unaligned],
-        gold=gold + ["O"] * len(unaligned),
-        predicted=predicted + [f"B-{_type(span.label_)}" for span in unaligned],
-    )
 
 
 def _spans(doc: Doc, spans_key: str | None) -> list[Span]:

@@ -32,7 +32,7 @@ ENTRY_POINTS = [
 
 
 def words():
-    return {"words": HashEmbed(["NORM", "SHAPE"], [100, 50], 8)}
+    return {"words": HashEmbed(["NORM", "SHAPE"], [100, 50], 8, 0.0)}
 
 
 def docs(vocab=None):
@@ -111,7 +111,7 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
     ("build_model", "message"),
     [
         (lambda: BiGRUTagger({}, 8), "at least one embedding"),
-        (lambda: BiGRUTagger({"words": None}, 8), "at least one embedding"),
+        (lambda: BiGRUTagger({"words": None}, 8), "has to be an embedding"),
         (lambda: BiGRUTagger({"words": 3}, 8), r"\[\.\.\.model\.embed\.words\].*got 3"),
         (lambda: BiGRUTagger({"words": HashEmbed}, 8), "has to be an embedding"),
         (lambda: BiGRUTagger({"x": Model("m", lambda *a: a)}, 8), "has to be an embedding"),
@@ -126,9 +126,9 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
         (lambda: BiGRUEncoder(9), "'width' has to be even for two directions; got 9"),
         (lambda: BiGRUEncoder(8, depth=0), "'depth' has to be at least 1"),
         (lambda: BiGRUTagger(words(), 8, nO=2).initialize(), "without Docs"),
-        (lambda: HashEmbed(["NOSUCH"], [10], 4), r"\['NOSUCH'\] are unknown"),
-        (lambda: HashEmbed([], [], 4), "has to name lexical attributes"),
-        (lambda: HashEmbed(["NORM"], [10, 10], 4), "one positive table size for each"),
+        (lambda: HashEmbed(["NOSUCH"], [10], 4, 0.0), r"\['NOSUCH'\] are unknown"),
+        (lambda: HashEmbed([], [], 4, 0.0), "has to name lexical attributes"),
+        (lambda: HashEmbed(["NORM"], [10, 10], 4, 0.0), "one positive table size for each"),
         (lambda: CharCNNEmbed(4, 4, 2, 100, 10), "'window' odd"),
     ],
 )
@@ -154,15 +154,12 @@ def test_number_of_tags_in_the_config_has_to_fit():
         build("bigru_ner", model={**TINY, "nO": 7})
 
 
-def test_null_turns_an_embedding_of_the_default_config_off():
-    def embeddings(model):
-        pipe = build("bigru_tagger", model=model).get_pipe("bigru_tagger")
-        return list(network_shim(pipe.model).network.embed)
-
-    assert embeddings(TINY) == ["words"]
-    # spaCy merges the defaults into any block that names the same architecture.
-    assert sorted(embeddings(NARROW)) == ["characters", "vectors", "words"]
-    assert sorted(embeddings({"embed": {"words": None}})) == ["characters", "vectors"]
+@pytest.mark.parametrize(
+    ("model", "expected"), [(TINY, ["words"]), (NARROW, ["words", "characters", "vectors"])]
+)
+def test_embeddings_are_those_of_the_config_and_no_others(model, expected):
+    pipe = build("bigru_tagger", model=model).get_pipe("bigru_tagger")
+    assert list(network_shim(pipe.model).network.embed) == expected
 
 
 def test_a_setting_of_the_wrong_type_is_a_config_error():
@@ -203,6 +200,7 @@ def test_dropout_reaches_the_network(kind, rate):
     nlp = build("bigru_tagger", model={**TINY, **rates})
     pipe = nlp.get_pipe("bigru_tagger")
     batch = docs(nlp.vocab)
+    pipe.model.begin_update(batch)  # from now on, the words are known
     predicted = np.concatenate(pipe.model.predict(batch))
     for training_dropout in (0.0, 0.9):
         losses = []
@@ -376,11 +374,7 @@ def inline(seed=0):
         "maxout_pieces": 2,
         "subword_features": True,
     }
-    embed = {
-        **TINY["embed"],
-        "words": None,
-        "cnn": {"@misc": "bigru_tagger.Tok2VecEmbed.v1", "tok2vec": tok2vec},
-    }
+    embed = {"cnn": {"@misc": "bigru_tagger.Tok2VecEmbed.v1", "tok2vec": tok2vec}}
     return build("bigru_ner", model={**TINY, "embed": embed}, seed=seed)
 
 

@@ -261,4 +261,4 @@ def test_config_refills_to_itself(ner):
     config = ner.get_pipe_config("bigru_ner")
     other = build("bigru_ner", model=TINY, seed=3)
     assert other.get_pipe_config("bigru_ner") == config
-    assert config["model"]["embed"]["characters"] is None
+    assert list(config["model"]["embed"]) == ["words"]

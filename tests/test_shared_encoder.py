@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import spacy
-from samples import TASKS, TEXTS, TINY, parameters, read_examples, train
+from samples import TASKS, TEXTS, TINY, WORDS, parameters, read_examples, train
 from spacy.tokens import Doc
 from thinc.api import SGD, fix_random_seed
 
@@ -11,14 +11,7 @@ FACTORIES = [task.factory for task in TASKS]
 ENCODER = {
     "@architectures": "bigru_tagger.BiGRUTok2Vec.v1",
     "hidden": 8,
-    "embed": {
-        "words": {
-            "@misc": "bigru_tagger.HashEmbed.v1",
-            "attrs": ["NORM", "SHAPE"],
-            "rows": [200, 100],
-            "width": 16,
-        }
-    },
+    "embed": {"words": WORDS},
 }
 LISTENER = {
     "@architectures": "spacy.Tok2VecListener.v1",
@@ -28,12 +21,7 @@ LISTENER = {
 HEAD = {
     **TINY,
     "depth": 0,
-    "embed": {
-        "words": None,
-        "characters": None,
-        "vectors": None,
-        "shared": {"@misc": "bigru_tagger.Tok2VecEmbed.v1", "tok2vec": LISTENER},
-    },
+    "embed": {"shared": {"@misc": "bigru_tagger.Tok2VecEmbed.v1", "tok2vec": LISTENER}},
 }
 
 
@@ -100,6 +88,8 @@ def test_gradients_reach_the_encoder_from_each_component_and_add_up():
     nlp = build_shared()
     single = [encoder_change(nlp, [factory]) for factory in FACTORIES]
     together = encoder_change(nlp, FACTORIES)
+    unknown = together.pop("embed.words.unknown")  # that no word counts as, in training
+    assert not unknown.any()
     for name, change in together.items():
         assert all(one[name].any() for one in single)
         np.testing.assert_allclose(change, sum(one[name] for one in single), atol=1e-6)
@@ -127,7 +117,7 @@ def test_replacing_listeners_keeps_the_predictions(shared, tmp_path):
     shims = [nlp.get_pipe(factory).model.layers[0].shims[0] for factory in FACTORIES]
     assert len({shim.id for shim in shims}) == 3
     nlp.update(read_examples(nlp.vocab), sgd=SGD(0.1), exclude=FACTORIES[1:])
-    weights = [next(shim.network.parameters()) for shim in shims]
+    weights = [shim.network.embed["words"].table.weight for shim in shims]
     assert not weights[0].equal(weights[1])
     assert weights[1].equal(weights[2])
     # ... and is stored with it.

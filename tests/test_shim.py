@@ -335,6 +335,7 @@ def test_a_device_can_be_overridden_when_loading(device, tmp_path):
 
 def test_mixed_precision_is_close_to_float32_and_learns():
     full = build("bigru_ner")
+    train(full, steps=5)
     mixed = build("bigru_ner", model={**TINY, "mixed_precision": True})
     mixed.from_bytes(full.to_bytes())
     assert emissions(mixed).dtype == np.float32

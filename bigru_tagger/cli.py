@@ -1,0 +1,110 @@
+"""The command `bigru-tagger`: convert data, evaluate a pipeline, tag a sentence, get a config."""
+
+from pathlib import Path
+from typing import Annotated
+
+import spacy
+import typer
+from spacy.tokens import Span
+
+from .convert import convert, counts_table
+from .evaluation import evaluate_command
+
+app = typer.Typer(
+    name="bigru-tagger",
+    help="Bi-GRU tagging for spaCy. Train with `spacy train`; everything around it is here.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("evaluate")(evaluate_command)
+
+
+@app.command("convert")
+def convert_command(
+    source: Annotated[
+        str,
+        typer.Argument(help="A dataset of the hub, a folder, or a file: columns, JSON, parquet."),
+    ],
+    output_dir: Annotated[Path, typer.Argument(help="Where the .spacy files go.", file_okay=False)],
+    *,
+    split: Annotated[
+        list[str] | None, typer.Option(help="A split to convert; repeatable. Else all.")
+    ] = None,
+    n_sents: Annotated[
+        int, typer.Option(help="Sentences per Doc; 0 for whole documents.", min=0)
+    ] = 1,
+    scheme: Annotated[
+        str | None, typer.Option(help="Tag scheme (IOB1, IOB2, IOBES, BILOU); else recognised.")
+    ] = None,
+) -> None:
+    """Write any corpus as .spacy files, and print a table of what is in it."""
+    try:
+        counts = convert(source, output_dir, splits=split, sentences_per_doc=n_sents, scheme=scheme)
+    except (OSError, ValueError, TypeError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(counts_table(counts))
+    typer.echo(f"Written to {output_dir}")
+
+
+@app.command("config")
+def config_command(
+    name: Annotated[str | None, typer.Argument(help="The config; none to list them.")] = None,
+    output: Annotated[
+        Path | None, typer.Argument(help="Where to copy it; none to print it.", dir_okay=False)
+    ] = None,
+) -> None:
+    """List the training configs of this package, or copy one."""
+    configs = {path.stem: path for path in sorted(configs_dir().glob("*.cfg"))}
+    if name is None:
+        typer.echo("\n".join(configs))
+        return
+    if name not in configs:
+        typer.echo(f"Error: no config {name!r}; there are {', '.join(configs)}", err=True)
+        raise typer.Exit(1)
+    text = configs[name].read_text(encoding="utf8")
+    if output is None:
+        typer.echo(text)
+    elif output.exists():
+        typer.echo(f"Error: {output} is there already; it is left as it is", err=True)
+        raise typer.Exit(1)
+    else:
+        output.write_text(text, encoding="utf8")
+        typer.echo(f"Written to {output}")
+
+
+@app.command("tag")
+def tag_command(
+    model: Annotated[str, typer.Argument(help="A pipeline: a folder or a package's name.")],
+    sentences: Annotated[list[str], typer.Argument(help="What to tag.")],
+) -> None:
+    """Print the entities of sentences, each with its probability if the pipeline tells it."""
+    try:
+        nlp = spacy.load(model)
+    except OSError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    for doc in nlp.pipe(sentences):
+        typer.echo(doc.text)
+        for entity in doc.ents:
+            known = Span.has_extension("confidence") and entity._.confidence is not None
+            confidence = f"{entity._.confidence:6.1%}" if known else ""
+            typer.echo(f"  {entity.label_:<6} {confidence}  {entity.text}")
+        if not doc.ents:
+            typer.echo("  no entities")
+
+
+def configs_dir() -> Path:
+    """Find the training configs.
+
+    RETURNS (Path): their folder: inside the installed package, or in a checkout beside it.
+    """
+    package = Path(__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

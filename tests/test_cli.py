@@ -1,0 +1,99 @@
+"""The command `bigru-tagger`, through its runner."""
+
+import json
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.tokens import DocBin
+from typer.testing import CliRunner
+
+from bigru_tagger.cli import app
+
+SAMPLE = "bigru_tagger/sample"
+
+
+def run(*arguments: object, fails: bool = False) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == (1 if fails else 0), result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def ruler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    nlp = spacy.blank("en")
+    rules = nlp.add_pipe("entity_ruler")
+    rules.add_patterns([{"label": "LOC", "pattern": "Vienna"}, {"label": "LOC", "pattern": "Kenya"}])
+    path = tmp_path_factory.mktemp("ruler") / "model"
+    nlp.to_disk(path)
+    return path
+
+
+def test_config_lists_prints_and_copies(tmp_path: Path) -> None:
+    assert run("config").split() == ["conll2003", "conll2003_multitask", "sample", "wnut17"]
+    assert run("config", "sample").startswith("[paths]\n")
+    copy = tmp_path / "copy.cfg"
+    run("config", "sample", copy)
+    assert copy.read_text(encoding="utf8") in run("config", "sample")
+
+
+def test_config_overwrites_nothing_and_names_what_there_is(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.cfg"
+    copy.write_text("mine", encoding="utf8")
+    assert "left as it is" in run("config", "sample", copy, fails=True)
+    assert copy.read_text(encoding="utf8") == "mine"
+    assert "there are conll2003, conll2003_multitask" in run("config", "nope", fails=True)
+
+
+def test_convert_writes_every_split_and_a_table(tmp_path: Path) -> None:
+    output = run("convert", SAMPLE, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "test.spacy",
+        "train.spacy",
+        "validation.spacy",
+    ]
+    assert "130" in output
+    assert "MISC" in output
+    docs = list(DocBin().from_disk(tmp_path / "test.spacy").get_docs(spacy.blank("en").vocab))
+    assert len(docs) == 130
+    assert sum(ent.label_ == "LOC" for doc in docs for ent in doc.ents) == 96
+    assert all(doc.has_annotation("TAG") and "chunks" in doc.spans for doc in docs)
+
+
+def test_convert_makes_whole_documents_of_one_split(tmp_path: Path) -> None:
+    run("convert", SAMPLE, tmp_path, "--split", "test", "--n-sents", 0)
+    (path,) = tmp_path.iterdir()
+    docs = list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
+    assert len(docs) == 26
+    assert sum(len(list(doc.sents)) for doc in docs) == 130
+
+
+def test_convert_says_what_is_wrong(tmp_path: Path) -> None:
+    message = run("convert", SAMPLE, tmp_path, "--split", "dev", fails=True)
+    assert message.startswith("Error: ")
+    assert "train, validation, test" in message
+    assert "IOB3" in run("convert", SAMPLE, tmp_path, "--scheme", "IOB3", fails=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_writes_numbers(ruler: Path, tmp_path: Path) -> None:
+    scores, columns = tmp_path / "scores.json", tmp_path / "columns.txt"
+    output = run("evaluate", ruler, SAMPLE, "--json", scores, "--predictions", columns)
+    assert "LOC" in output
+    assert json.loads(scores.read_text(encoding="utf8"))["split"] == "test"
+    assert {len(line.split()) for line in columns.read_text(encoding="utf8").splitlines()} == {0, 3}
+
+
+def test_tag_prints_entities(ruler: Path) -> None:
+    output = run("tag", ruler, "From Vienna to Kenya .", "Nothing here .")
+    assert [line.split() for line in output.splitlines()] == [
+        ["From", "Vienna", "to", "Kenya", "."],
+        ["LOC", "Vienna"],
+        ["LOC", "Kenya"],
+        ["Nothing", "here", "."],
+        ["no", "entities"],
+    ]
+
+
+def test_tag_names_a_model_that_is_not_there() -> None:
+    assert "no_such_model" in run("tag", "no_such_model", "Hello .", fails=True)

@@ -1,0 +1,59 @@
+"""The configs in `configs/`: complete, filled, and about the same two variables."""
+
+from pathlib import Path
+
+import pytest
+from spacy import util
+from thinc.api import Config
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.cfg"))
+
+
+def load(path: Path) -> Config:
+    return util.load_config(path, interpolate=False)
+
+
+def test_all_configs_are_there() -> None:
+    assert [path.stem for path in CONFIGS] == [
+        "conll2003",
+        "conll2003_multitask",
+        "sample",
+        "wnut17",
+    ]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_filling_a_config_changes_nothing(path: Path) -> None:
+    config = load(path)
+    nlp = util.load_model_from_config(config, auto_fill=True)
+    assert nlp.config == config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_data_and_vectors_are_the_only_paths(path: Path) -> None:
+    config = load(path)
+    assert config["initialize"]["vectors"] == "${paths.vectors}"
+    assert config["corpora"]["train"]["path"] == "${paths.data}"
+    assert config["corpora"]["dev"]["path"] == "${paths.data}"
+    assert config["corpora"]["dev"]["split"] == "validation"
+    assert config["paths"]["vectors"] is None
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_learn_rate_ends_with_the_training(path: Path) -> None:
+    training = load(path)["training"]
+    assert training["optimizer"]["learn_rate"]["total_steps"] == training["max_steps"]
+    assert training["max_steps"] % training["eval_frequency"] == 0
+
+
+def test_a_wrong_type_in_a_config_names_the_setting() -> None:
+    config = util.load_config(CONFIGS[-2], overrides={"components.ner.model.hidden": "wide"})
+    with pytest.raises(ValueError, match="hidden"):
+        util.load_model_from_config(config)
+
+
+def test_a_config_without_an_embedding_does_not_get_it_back() -> None:
+    config = load(CONFIGS[0])
+    del config["components"]["ner"]["model"]["embed"]["characters"]
+    nlp = util.load_model_from_config(config, auto_fill=True)
+    assert list(nlp.config["components"]["ner"]["model"]["embed"]) == ["words", "vectors"]

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+import spacy
+
+from bigru_tagger.corpus import ConllCorpus
+from bigru_tagger.sentences import CorpusError
+
+
+@pytest.fixture
+def nlp():
+    return spacy.blank("en")
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\n\n\n", "\r\n"])
+def test_ends_of_files(tmp_path, nlp, ending):
+    file = write(tmp_path / "x.tsv", f"Ada\tB-PER\nleft\tO{ending}")
+    [example] = ConllCorpus(file)(nlp)
+    assert example.get_aligned_ner() == ["U-PER", "O"]
+
+
+def test_folder_and_pattern(tmp_path, nlp):
+    for name in ("b.conll", "a.txt", "c.md", ".hidden.conll"):
+        write(tmp_path / name, f"{name} O\n")
+    words = [eg.reference[0].text for eg in ConllCorpus(tmp_path)(nlp)]
+    assert words == ["a.txt", "b.conll"]
+    [whole] = ConllCorpus(str(tmp_path / "*.md"))(nlp)
+    assert whole.reference.text.strip() == "c.md"
+    # Each file is a document of its own.
+    assert len(list(ConllCorpus(tmp_path, sentences_per_doc=0)(nlp))) == 2
+
+
+def test_given_columns_separator_and_encoding(tmp_path, nlp):
+    file = write(tmp_path / "x", "1|El Niño|O|x\n2|llegó|B-V|x\n", encoding="latin-1")
+    options = {"columns": ["_", "tokens", "ner", "_"], "separator": "|"}
+    [example] = ConllCorpus(file, encoding="latin-1", **options)(nlp)
+    assert [token.text for token in example.reference] == ["El Niño", "llegó"]
+    assert example.get_aligned_ner() == ["O", "U-V"]
+    with pytest.raises(CorpusError, match=r"x, behind line 0: 'utf-8' .*: give its encoding"):
+        list(ConllCorpus(file, **options)(nlp))
+    with pytest.raises(CorpusError, match="unknown encoding: latin-0"):
+        list(ConllCorpus(file, encoding="latin-0", **options)(nlp))
+
+
+def test_strange_spaces_belong_to_tokens(tmp_path, nlp):
+    file = write(tmp_path / "x.conll", "10\u00a0000 B-NUM\n\u2028 O\n\u3000 O\n")
+    [example] = ConllCorpus(file)(nlp)
+    assert [token.text for token in example.reference] == ["10\u00a0000", "\u2028", "\u3000"]
+
+
+def test_hash_is_a_token_where_its_line_has_the_columns(tmp_path, nlp):
+    file = write(tmp_path / "x.conll", "# id = 3\n# O\n1 B-N\n# and more\nwin O\n")
+    [example] = ConllCorpus(file)(nlp)
+    assert [token.text for token in example.reference] == ["#", "1", "win"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("a O\n\nb\n", {}, ":3: 1 columns instead of 2 \\(tokens, ner\\)"),
+        ("a O\n\nb O O\n", {}, ":3: 3 columns instead of 2"),
+        ("a O O\n", {}, ':1: 3 columns: say what they hold, as in columns = \\["tokens"'),
+        ("a O\n# a comment\nb X-Y\n", {}, ":3: tag 'X-Y' at position 1: legal are 'O'"),
+        ("a O\nb S-X\n", {"scheme": "IOB2"}, ":2: tag 'S-X' at position 1"),
+        ("a\tO\n\tO\n", {"separator": "\t"}, ":2: an empty token"),
+        ("", {}, ": no sentence has tokens"),
+        ("# a comment\n-DOCSTART-\n\n", {}, ": no sentence has tokens"),
+    ],
+)
+def test_bad_file_is_named_with_its_line(tmp_path, nlp, text, options, message):
+    file = write(tmp_path / "bad.conll", text)
+    with pytest.raises(CorpusError, match=f"bad.conll{message}"):
+        list(ConllCorpus(file, **options)(nlp))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("none.conll", "no such file, folder, or file of that pattern"),
+        ("*.nothing", "no such file, folder, or file of that pattern"),
+        (".", "no file that ends in .bio"),
+    ],
+)
+def test_no_files(tmp_path, nlp, path, message):
+    with pytest.raises(CorpusError, match=message):
+        list(ConllCorpus(tmp_path / path)(nlp))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [],
+        ["tokens"],
+        ["ner", "pos"],
+        ["tokens", "ner", "ner"],
+        ["tokens", "lemma"],
+        ["tokens", "_"],
+    ],
+)
+def test_bad_columns(columns):
+    with pytest.raises(CorpusError, match="name each column of the file once"):
+        ConllCorpus("x", columns=columns)

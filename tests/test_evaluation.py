@@ -1,0 +1,447 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+import typer
+from conlleval import conlleval
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from seqeval.metrics import classification_report
+from seqeval.scheme import IOB2
+from spacy.lang.en import English
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin, Span
+from spacy.training import Example
+from spacy.vocab import Vocab
+from typer.testing import CliRunner
+
+from bigru_tagger.evaluation import (
+    SpanReport,
+    evaluate,
+    evaluate_command,
+    load_pipeline,
+    render,
+    write_predictions,
+)
+from bigru_tagger.scoring import (
+    Counts,
+    count_entities,
+    count_tagged,
+    make_seqeval_scorer,
+    tag_examples,
+)
+
+FIRST = ["Ada", "Lovelace", "met", "Charles", "Babbage", "in", "London", "."]
+SECOND = ["Kew", "is", "green", "."]
+SCORER = {"@scorers": "bigru_tagger.seqeval_scorer.v1"}
+
+
+@pytest.fixture
+def nlp():
+    """Finds "Ada Lovelace" (right), "Charles" (cut short), "London" (right), "Kew" (wrong type)."""
+    nlp = English()
+    ruler = nlp.add_pipe("entity_ruler", config={"scorer": SCORER})
+    ruler.add_patterns(
+        [
+            {"label": "PER", "pattern": "Ada Lovelace"},
+            {"label": "PER", "pattern": "Charles"},
+            {"label": "LOC", "pattern": "London"},
+            {"label": "PER", "pattern": "Kew"},
+        ]
+    )
+    return nlp
+
+
+def gold_docs(vocab):
+    first = Doc(vocab, words=FIRST, sent_starts=[True] + [False] * 7, tags=["X"] * 7 + ["Z"])
+    first.ents = [Span(first, start, end, label) for start, end, label in GOLD_FIRST]
+    first.spans["chunks"] = [Span(first, 0, 2, "NP"), Span(first, 2, 3, "VP")]
+    second = Doc(vocab, words=SECOND, sent_starts=[True, False, False, False], tags=["X"] * 4)
+    second.ents = [Span(second, 0, 1, "LOC")]
+    second.spans["chunks"] = []
+    return [first, second]
+
+
+GOLD_FIRST = [(0, 2, "PER"), (3, 5, "PER"), (6, 7, "LOC")]
+
+
+def gold_examples(nlp):
+    return [Example(nlp.make_doc("something else"), doc) for doc in gold_docs(nlp.vocab)]
+
+
+def test_worked_example(nlp):
+    result = evaluate(nlp, gold_examples(nlp), model="m", data="d", split="dev")
+    # Predicted PER: Ada Lovelace, Charles, Kew. Predicted LOC: London.
+    expected = {"LOC": Counts(2, 1, 1), "PER": Counts(2, 3, 1)}
+    assert result.entities == SpanReport(default=expected, strict=expected)
+    assert (result.documents, result.tokens) == (2, 12)
+    assert result.pipes == ("entity_ruler",)
+    assert result.chunks is None
+    assert result.tag_accuracy is None
+    assert result.words_per_second == result.tokens / result.seconds > 0
+    numbers = json.loads(json.dumps(result.to_json()))
+    assert numbers["entities"]["strict"] == numbers["entities"]["default"]
+    assert numbers["entities"]["default"]["per_type"]["PER"] == {
+        "precision": 1 / 3,
+        "recall": 0.5,
+        "f1": pytest.approx(0.4),
+        "support": 2,
+        "predicted": 3,
+        "correct": 1,
+    }
+    assert numbers["entities"]["default"]["micro"]["f1"] == 0.5
+    assert numbers["entities"]["default"]["macro"] == {
+        "precision": pytest.approx((1 + 1 / 3) / 2),
+        "recall": 0.5,
+        "f1": pytest.approx((2 / 3 + 0.4) / 2),
+        "support": 4,
+    }
+    assert numbers["versions"]["seqeval"]
+
+
+def test_report_is_seqevals(nlp):
+    result = evaluate(nlp, gold_examples(nlp), model="m", data="d", split="dev")
+    docs = tag_examples(result.examples)
+    gold, predicted = [doc.gold for doc in docs], [doc.predicted for doc in docs]
+    text = render(result)
+    for options in ({}, {"mode": "strict", "scheme": IOB2}):
+        report = classification_report(gold, predicted, digits=4, zero_division=0, **options)
+        assert report.rstrip() in text
+    assert text.startswith("model      m\npipes      entity_ruler\ndata       d (split dev)\n")
+    assert "PER      2           3         1" in text
+    assert "all      4           4         2" in text
+
+
+def test_predictions_start_from_bare_tokens(nlp):
+    """Neither the tokeniser nor annotation in the examples reaches the predictions."""
+    examples = [Example(doc.copy(), doc) for doc in gold_docs(nlp.vocab)]
+    result = evaluate(nlp, examples)
+    assert [token.text for token in result.examples[0].predicted] == FIRST
+    assert not result.examples[0].predicted.has_annotation("SENT_START")
+    assert result.entities.default["PER"] == Counts(2, 3, 1)
+    assert result.model == "en_pipeline"
+
+
+def test_spacy_scores_are_the_evaluations(nlp):
+    result = evaluate(nlp, gold_examples(nlp))
+    scores = make_seqeval_scorer()(result.examples)
+    micro = result.to_json()["entities"]["default"]["micro"]
+    assert [scores["ents_p"], scores["ents_r"], scores["ents_f"]] == [
+        micro["precision"],
+        micro["recall"],
+        micro["f1"],
+    ]
+    examples = [Example(Doc(nlp.vocab, words=[t.text for t in d]), d) for d in gold_docs(nlp.vocab)]
+    spacys = nlp.evaluate(examples)
+    assert spacys["ents_f"] == scores["ents_f"]
+    assert spacys["ents_per_type"] == scores["ents_per_type"]
+
+
+def test_tags_and_chunks():
+    nlp = English()
+    nlp.add_pipe("attribute_ruler").add([[{"IS_PUNCT": False}], [{"IS_PUNCT": True}]], {"TAG": "X"})
+    ruler = nlp.add_pipe("span_ruler", config={"spans_key": "chunks"})
+    ruler.add_patterns([{"label": "NP", "pattern": "Ada Lovelace"}])
+    result = evaluate(nlp, gold_examples(nlp))
+    assert result.entities is None
+    # Eleven of twelve tokens are X in gold.
+    assert result.tag_accuracy == pytest.approx(11 / 12)
+    assert result.chunks.default == {"NP": Counts(1, 1, 1), "VP": Counts(1, 0, 0)}
+    text = render(result)
+    assert "tag accuracy  0.9167" in text
+    assert "Chunks in doc.spans['chunks'], counted" in text
+    assert "Entities" not in text
+
+
+def test_a_retokenizing_component_is_projected(nlp):
+    nlp.add_pipe("merge_entities")
+    result = evaluate(nlp, gold_examples(nlp))
+    assert len(result.examples[0].predicted) == len(FIRST) - 1
+    assert result.entities.default == {"LOC": Counts(2, 1, 1), "PER": Counts(2, 3, 1)}
+
+
+def test_partly_annotated_data(nlp):
+    unannotated = Doc(nlp.vocab, words=["Kew"])
+    result = evaluate(
+        nlp, [*gold_examples(nlp), *(Example(doc, doc) for doc in (unannotated, Doc(nlp.vocab)))]
+    )
+    assert (result.documents, result.tokens) == (4, 13)
+    assert result.entities.default["PER"] == Counts(2, 3, 1)
+
+
+@pytest.mark.parametrize("words", [None, []])
+def test_no_examples(nlp, words):
+    docs = [] if words is None else [Doc(nlp.vocab, words=words)]
+    with pytest.raises(ValueError, match="no gold examples with tokens"):
+        evaluate(nlp, [Example(doc, doc) for doc in docs])
+
+
+def test_gold_without_entities(nlp):
+    doc = Doc(nlp.vocab, words=SECOND, ents=["O"] * 4)
+    with pytest.raises(ValueError, match=r"gold data hold nothing to score, .* gives entities\."):
+        evaluate(nlp, [Example(doc, doc)])
+
+
+def test_pipeline_that_gives_nothing():
+    nlp = English()
+    with pytest.raises(
+        ValueError, match=r"entities and spans and tags, .*\(no components\) gives nothing to score"
+    ):
+        evaluate(nlp, gold_examples(nlp))
+
+
+TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from(TAGS), st.sampled_from(TAGS)), min_size=1, max_size=9),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_averages_are_seqevals(sequences):
+    gold = [[g for g, _ in seq] for seq in sequences]
+    predicted = [[p for _, p in seq] for seq in sequences]
+    report = SpanReport(
+        count_entities(gold, predicted), count_entities(gold, predicted, mode="strict")
+    )
+    assume(all(sum(c.gold for c in side.values()) for side in (report.default, report.strict)))
+    for mode, options in (("default", {}), ("strict", {"mode": "strict", "scheme": IOB2})):
+        expected = classification_report(
+            gold, predicted, output_dict=True, zero_division=0, **options
+        )
+        numbers = report.to_json()[mode]
+        for average in ("micro", "macro", "weighted"):
+            row = expected[f"{average} avg"]
+            assert numbers[average]["precision"] == row["precision"]
+            assert numbers[average]["recall"] == row["recall"]
+            assert numbers[average]["f1"] == row["f1-score"]
+            assert numbers[average]["support"] == row["support"]
+
+
+VOCAB = Vocab()
+N = 8
+ENTS = st.lists(
+    st.tuples(st.integers(0, N - 1), st.integers(1, 4), st.sampled_from(["PER", "work of art"])),
+    max_size=4,
+)
+
+
+def random_doc(ents, words, starts=(), missing=()):
+    doc = Doc(VOCAB, words=words, sent_starts=[i == 0 or i in starts for i in range(len(words))])
+    spans, taken = [], set()
+    for start, length, label in ents:
+        tokens = set(range(start, min(start + length, len(words))))
+        if not tokens & taken:
+            taken |= tokens
+            spans.append(Span(doc, start, max(tokens) + 1, label))
+    missing = [doc[i : i + 1] for i in missing if i not in taken]
+    doc.set_ents(spans, missing=missing, default="outside")
+    return doc
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    gold=st.lists(ENTS, min_size=1, max_size=3),
+    predicted=ENTS,
+    starts=st.sets(st.integers(1, N - 1)),
+    missing=st.sets(st.integers(0, N - 1), max_size=2),
+    split_token=st.booleans(),
+)
+def test_conlleval_agrees_on_the_predictions_file(
+    tmp_path_factory, *, gold, predicted, starts, missing, split_token
+):
+    words = ["-X-", "two words", "\u00a0", *"defg", "hi"]
+    other = [*words[:-1], "h", "i"] if split_token else words
+    examples = [
+        Example(random_doc(predicted, other), random_doc(ents, words, starts, missing))
+        for ents in gold
+    ]
+    path = tmp_path_factory.mktemp("predictions") / "predictions.txt"
+    write_predictions(path, examples)
+    result = conlleval(path.read_text(encoding="utf-8").splitlines())
+    counts = count_tagged(tag_examples(examples))
+    assert counts == {
+        label: Counts(*(side[column] for side in (result.gold, result.predicted, result.correct)))
+        for label in counts
+        for column in [label.replace(" ", "\u2423")]
+    }
+    scores = make_seqeval_scorer()(examples)
+    assert (scores["ents_p"], scores["ents_r"], scores["ents_f"]) == result.prf()
+
+
+def test_predictions_file(tmp_path):
+    words = ["New", "York", "won", "Paris", "\n", "fell"]
+    reference = Doc(
+        VOCAB,
+        words=words,
+        sent_starts=[True, True, False, True, False, False],
+        ents=["B-LOC", "I-LOC", "O", "B-LOC", "O", "O"],
+    )
+    predicted = Doc(VOCAB, words=words, ents=["B-LOC", "I-LOC", "O", "O", "O", "O"])
+    unannotated = Doc(VOCAB, words=["nobody", "looked"])
+    second = Doc(VOCAB, words=["Go", "on"], ents=["O", "O"])
+    path = tmp_path / "new" / "predictions.txt"
+    write_predictions(
+        path,
+        [
+            Example(predicted, reference),
+            Example(unannotated, unannotated),
+            Example(second, second),
+        ],
+    )
+    # The sentence start at "York" lies within an entity.
+    assert path.read_text(encoding="utf-8").split("\n") == [
+        "New B-LOC B-LOC",
+        "York I-LOC I-LOC",
+        "won O O",
+        "",
+        "Paris B-LOC O",
+        "\u2423 O O",
+        "fell O O",
+        "",
+        "Go O O",
+        "on O O",
+        "",
+        "",
+    ]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_predictions_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "predictions.txt"
+    path.write_text("before")
+    doc = Doc(VOCAB, words=["a"], ents=["O"])
+    other = Doc(VOCAB, words=["b"], ents=["B-PER"])
+    with pytest.raises(ValueError, match="Unable to align"):
+        write_predictions(path, [Example(doc, doc), Example(other, doc)])
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_devices_are_written_not_replaced():
+    doc = Doc(VOCAB, words=["a"], ents=["B-PER"])
+    write_predictions(os.devnull, [Example(doc, doc)])
+    assert not Path(os.devnull).is_file()
+
+
+APP = typer.Typer()
+APP.command()(evaluate_command)
+
+
+COLUMNS = """\
+Ada NNP B-NP B-PER
+Lovelace NNP I-NP I-PER
+met VBD B-VP O
+Charles NNP B-NP B-PER
+Babbage NNP I-NP I-PER
+in IN B-PP O
+London NNP B-NP B-LOC
+. . O O
+
+Kew NNP B-NP B-LOC
+is VBZ B-VP O
+green JJ B-ADJP O
+. . O O
+"""
+
+
+@pytest.fixture
+def command(nlp, tmp_path):
+    """Run the command on a saved pipeline and a column file, or a .spacy file."""
+    nlp.to_disk(tmp_path / "model")
+    (tmp_path / "gold.conll").write_text(COLUMNS)
+    DocBin(docs=gold_docs(nlp.vocab)).to_disk(tmp_path / "gold.spacy")
+
+    def run(*arguments, model="model", data="gold.conll"):
+        paths = [str(tmp_path / model), str(tmp_path / data)]
+        return CliRunner().invoke(APP, [*paths, *map(str, arguments)])
+
+    return run
+
+
+@pytest.mark.parametrize("data", ["gold.conll", "gold.spacy"])
+def test_command(command, tmp_path, data):
+    numbers, predictions = tmp_path / "numbers.json", tmp_path / "predictions.txt"
+    result = command("--json", numbers, "--predictions", predictions, data=data)
+    assert result.exit_code == 0, result.output
+    assert "micro avg     0.5000    0.5000    0.5000         4" in result.stdout
+    content = json.loads(numbers.read_text())
+    assert content["entities"]["default"]["micro"]["f1"] == 0.5
+    assert content["documents"] == 2
+    assert content["split"] == "test"
+    assert content["command"]
+    lines = predictions.read_text().splitlines()
+    assert lines[:2] == ["Ada B-PER B-PER", "Lovelace I-PER I-PER"]
+    assert lines.index("") == len(FIRST)
+    assert conlleval(lines).prf() == (0.5, 0.5, 0.5)
+
+
+def test_command_joins_sentences(command, tmp_path):
+    numbers, predictions = tmp_path / "numbers.json", tmp_path / "predictions.txt"
+    result = command("--n-sents", 2, "--json", numbers, "--predictions", predictions)
+    assert result.exit_code == 0, result.output
+    assert json.loads(numbers.read_text())["documents"] == 1
+    assert predictions.read_text().splitlines().index("") == len(FIRST)
+
+
+def test_command_scores_spans_under_any_key(command, tmp_path):
+    nlp = English()
+    ruler = nlp.add_pipe("span_ruler", config={"spans_key": "phrases"})
+    ruler.add_patterns([{"label": "NP", "pattern": "Ada Lovelace"}])
+    nlp.to_disk(tmp_path / "chunker")
+    predictions = tmp_path / "predictions.txt"
+    result = command("--spans-key", "phrases", "--predictions", predictions, model="chunker")
+    assert result.exit_code == 0, result.output
+    assert "Chunks in doc.spans['phrases']" in result.stdout
+    assert predictions.read_text().startswith("Ada B-NP B-NP\nLovelace I-NP I-NP\nmet B-VP O\n")
+
+
+@pytest.mark.parametrize(
+    ("paths", "options", "message"),
+    [
+        ({"model": "none"}, [], "none' as a spaCy pipeline. Expected is a folder"),
+        ({"data": "none.spacy"}, [], "none.spacy"),
+        ({"data": "gold.spacy"}, ["--n-sents", 2], "--n-sents: "),
+    ],
+)
+def test_command_names_what_is_wrong(command, paths, options, message):
+    result = command(*options, **paths)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stderr.startswith("Error: ")
+
+
+def test_command_cannot_write_tags_for_conlleval(command, tmp_path):
+    nlp = English()
+    nlp.add_pipe("attribute_ruler").add([[{"IS_ALPHA": True}]], {"TAG": "X"})
+    nlp.to_disk(tmp_path / "tagger")
+    result = command("--predictions", tmp_path / "out.txt", model="tagger")
+    assert result.exit_code == 1
+    assert "--predictions: there are only tags" in result.stderr
+
+
+def test_folder_that_is_no_pipeline(tmp_path):
+    with pytest.raises(ValueError, match=r"config\.cfg and meta\.json, .* output/model-best"):
+        load_pipeline(str(tmp_path))
+
+
+@Language.factory("evaluation_test_device", default_config={"device": "cpu"})
+def make_component(nlp, name, device):
+    return lambda doc: doc
+
+
+def test_device_goes_to_the_components_that_have_one(nlp, tmp_path):
+    nlp.to_disk(tmp_path / "plain")
+    with pytest.raises(ValueError, match=r"entity_ruler\) has a setting `device`: use --gpu-id"):
+        load_pipeline(str(tmp_path / "plain"), device="cuda:0")
+    nlp.add_pipe("evaluation_test_device")
+    nlp.to_disk(tmp_path / "torch")
+    loaded = load_pipeline(str(tmp_path / "torch"), device="cuda:0")
+    assert loaded.config["components"]["evaluation_test_device"]["device"] == "cuda:0"
+    assert load_pipeline(str(tmp_path / "torch")).config["components"][
+        "evaluation_test_device"
+    ] == {"factory": "evaluation_test_device", "device": "cpu"}

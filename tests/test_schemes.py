@@ -1,0 +1,177 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bigru_tagger.schemes import (
+    SCHEMES,
+    TagError,
+    check_scheme,
+    detect_scheme,
+    entity_spans,
+    to_biluo,
+    to_iob2,
+)
+
+# "Ann Lee, Bob" as two people that touch, then a place after a gap.
+TWO_THEN_ONE = {
+    "IOB1": ["I-PER", "I-PER", "B-PER", "O", "I-LOC"],
+    "IOB2": ["B-PER", "I-PER", "B-PER", "O", "B-LOC"],
+    "IOBES": ["B-PER", "E-PER", "S-PER", "O", "S-LOC"],
+    "BILUO": ["B-PER", "L-PER", "U-PER", "O", "U-LOC"],
+}
+SPANS = [("PER", 0, 2), ("PER", 2, 3), ("LOC", 4, 5)]
+
+labels = st.sampled_from(["PER", "part-of", "B-", "x"])
+
+
+@st.composite
+def iob2_sequences(draw: st.DrawFn) -> list[str]:
+    """Any legal IOB2 sequence: runs of nothing and entities of any length, touching or not."""
+    tags: list[str] = []
+    for label, length in draw(
+        st.lists(st.tuples(st.none() | labels, st.integers(1, 4)), max_size=8)
+    ):
+        if label is None:
+            tags += ["O"] * length
+        else:
+            tags += [f"B-{label}"] + [f"I-{label}"] * (length - 1)
+    return tags
+
+
+def encode(iob2: list[str], scheme: str) -> list[str]:
+    """Write IOB2 in another scheme, by looking at both neighbours of each tag."""
+    encoded = []
+    padded = ["O", *iob2, "O"]
+    for before, tag, after in zip(padded, iob2, padded[2:], strict=False):
+        prefix, _, label = tag.partition("-")
+        last = after != f"I-{label}"
+        if prefix == "O":
+            encoded.append("O")
+        elif scheme in ("IOBES", "BILUO"):
+            single, end = "SE" if scheme == "IOBES" else "UL"
+            if prefix == "B":
+                encoded.append(f"{single if last else 'B'}-{label}")
+            else:
+                encoded.append(f"{end if last else 'I'}-{label}")
+        elif scheme == "IOB1" and before[2:] != label:
+            encoded.append(f"I-{label}")
+        else:
+            encoded.append(tag)
+    return encoded
+
+
+@pytest.mark.parametrize("scheme", TWO_THEN_ONE)
+def test_each_scheme_is_detected_and_converted(scheme):
+    tags = TWO_THEN_ONE[scheme]
+    assert detect_scheme([tags]) == scheme
+    assert to_iob2(tags, scheme) == TWO_THEN_ONE["IOB2"]
+    assert entity_spans(to_iob2(tags, scheme)) == SPANS
+
+
+def test_biluo_is_spacys():
+    assert to_biluo(TWO_THEN_ONE["IOB2"]) == TWO_THEN_ONE["BILUO"]
+    assert to_biluo(["B-X", "I-X", "I-X", "I-X"]) == ["B-X", "I-X", "I-X", "L-X"]
+
+
+@pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "IOBES", "BILUO"])
+@given(iob2=iob2_sequences())
+def test_round_trip(scheme, iob2):
+    assert to_iob2(encode(iob2, scheme), scheme) == iob2
+
+
+@given(iob2=iob2_sequences())
+def test_biluo_round_trip(iob2):
+    assert to_biluo(iob2) == encode(iob2, "BILUO")
+    assert to_iob2(to_biluo(iob2), "BILOU") == iob2
+
+
+@given(iob2=iob2_sequences())
+def test_spans_rebuild_the_tags(iob2):
+    rebuilt = ["O"] * len(iob2)
+    for label, start, end in entity_spans(iob2):
+        rebuilt[start:end] = [f"B-{label}"] + [f"I-{label}"] * (end - start - 1)
+    assert rebuilt == iob2
+
+
+@given(
+    tags=st.lists(st.just("O") | st.builds("{}-{}".format, st.sampled_from("BIESLU"), labels)),
+    scheme=st.sampled_from(["IOBES", "BILUO"]),
+)
+def test_any_tags_become_legal_iob2(tags, scheme):
+    iob2 = to_iob2(tags, scheme)
+    assert len(iob2) == len(tags)
+    assert [tag[2:] for tag in iob2] == [tag[2:] for tag in tags]
+    for before, tag in zip(["O", *iob2], iob2, strict=False):
+        assert tag == "O" or tag[0] == "B" or (tag[0] == "I" and before[2:] == tag[2:])
+    assert to_iob2(iob2, "IOB2") == iob2
+
+
+@pytest.mark.parametrize(
+    ("sequences", "scheme"),
+    [
+        ([], "IOB2"),
+        ([[]], "IOB2"),
+        ([["O", "O"]], "IOB2"),
+        ([["I-X", "I-X", "O", "I-Y"]], "IO"),
+        ([["B-X", "O"]], "IOB2"),
+        ([["B-X", "B-X"]], "IOB2"),
+        ([["I-X", "B-X"]], "IOB1"),
+        ([["I-X"], ["O", "B-X"], ["I-Y"]], "IOB1"),  # one slip among IOB1
+        ([["B-X"], ["O", "I-X"], ["B-Y"]], "IOB2"),  # one slip among IOB2
+        ([["I-X", "B-Y"]], "IOB2"),  # as many of either: the common scheme
+        ([["B-X", "I-X"], ["S-X"]], "IOBES"),
+        ([["B-X", "E-X"]], "IOBES"),
+        ([["U-X"]], "BILUO"),
+        ([["S-X"], ["U-X"]], "BILUO"),
+    ],
+)
+def test_detection(sequences, scheme):
+    assert detect_scheme(sequences) == scheme
+
+
+def test_evidence_of_all_sequences_counts():
+    assert detect_scheme([["B-X"]] * 50 + [["B-X", "E-X"]]) == "IOBES"
+
+
+@pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "IO", "IOBES", "BILUO"])
+def test_runs_of_inside_tags(scheme):
+    tags = ["I-X", "I-X", "I-Y", "O", "I-Y"]
+    assert to_iob2(tags, scheme) == ["B-X", "I-X", "B-Y", "O", "B-Y"]
+
+
+def test_inside_after_an_end_starts_anew():
+    assert to_iob2(["B-X", "E-X", "I-X", "S-X", "E-X"], "IOBES") == [
+        *("B-X", "I-X", "B-X", "B-X", "B-X")
+    ]
+
+
+def test_labels_hold_hyphens():
+    tags = ["B-part-of", "I-part-of", "B-part"]
+    assert to_iob2(tags, "IOB2") == tags
+    assert entity_spans(tags) == [("part-of", 0, 2), ("part", 2, 3)]
+    assert to_biluo(tags) == ["B-part-of", "L-part-of", "U-part"]
+
+
+@pytest.mark.parametrize("tag", ["X-PER", "B", "B-", "", "PER", "o", "0", "b-PER", "-PER", 3, None])
+@pytest.mark.parametrize(
+    "read", [lambda t: detect_scheme([["O"], t]), lambda t: to_iob2(t, "IOB2")]
+)
+def test_tag_in_no_scheme(tag, read):
+    with pytest.raises(TagError, match="position 1: legal are 'O', 'B-LABEL'") as raised:
+        read(["O", tag])
+    assert repr(tag) in str(raised.value)
+    assert raised.value.position == 1
+
+
+def test_tag_of_another_scheme():
+    with pytest.raises(
+        TagError, match=r"'S-X' at position 0: legal are 'O', 'B-LABEL', 'I-LABEL'$"
+    ):
+        to_iob2(["S-X"], "IOB2")
+
+
+def test_scheme_names():
+    assert check_scheme("bilou") == "BILUO"
+    assert [check_scheme(scheme.lower()) for scheme in SCHEMES] == list(SCHEMES)
+    with pytest.raises(ValueError, match="unknown tag scheme 'BMES': use one of IOB1, IOB2"):
+        to_iob2([], "BMES")

@@ -399,6 +399,18 @@ def test_an_inline_tok2vec_is_trained_along_and_stored(tmp_path):
             np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def test_rehearsal_reaches_an_inline_tok2vec():
+    nlp = inline()
+    pipe = nlp.get_pipe("bigru_ner")
+    train(nlp, steps=5)
+    optimizer = nlp.resume_training(sgd=Adam(0.01))
+    train(nlp, steps=5, sgd=optimizer)
+    before = [vectors.copy() for vectors in pipe.model.layers[0].predict(docs(nlp.vocab))]
+    nlp.rehearse(read_examples(nlp.vocab), sgd=optimizer)
+    after = pipe.model.layers[0].predict(docs(nlp.vocab))
+    assert all(np.abs(new - old).max() > 1e-3 for old, new in zip(before, after, strict=True))
+
+
 # --- BiGRUTok2Vec
 
 

@@ -140,3 +140,15 @@ def test_empty_docs_among_others(shared):
     docs = list(shared.pipe([Doc(shared.vocab), Doc(shared.vocab, words=TEXTS[0].split())]))
     assert [task.read(docs[0]) for task in TASKS] == [[], [], []]
     assert [task.read(docs[1]) for task in TASKS] == annotations(shared)[0]
+
+
+def test_rehearsal_with_a_listener_says_what_to_do(shared):
+    nlp = spacy.blank("en").from_config(shared.config).from_bytes(shared.to_bytes())
+    optimizer = nlp.resume_training()
+    with pytest.raises(ValueError, match=r"with a listener.*call nlp\.replace_listeners first"):
+        nlp.rehearse(read_examples(nlp.vocab), sgd=optimizer)
+    for factory in FACTORIES:
+        nlp.replace_listeners("encoder", factory, ["model.embed.shared.tok2vec"])
+    nlp.remove_pipe("encoder")
+    nlp.resume_training(sgd=optimizer)
+    assert set(nlp.rehearse(read_examples(nlp.vocab), sgd=optimizer)) == set(FACTORIES)

@@ -257,6 +257,8 @@ def BiGRUEncoder(  # noqa: N802
 
 
 def _widths(hidden: int | list[int], depth: int | None) -> list[int]:
+    if depth is not None and depth < 0:
+        raise ValueError(f"'depth' has to be at least 0; got {depth}")
     if isinstance(hidden, int):
         return [hidden] * (1 if depth is None else depth)
     if depth is not None and depth != len(hidden):
@@ -321,12 +323,12 @@ def resize_output(model: Model[Any, Any], n_tags: int) -> Model[Any, Any]:
 
     model (Model): a model of `BiGRUTagger`.
     n_tags (int): the new number of tags, the old ones first.
-    RETURNS (Model): the model.
+    RETURNS (Model): the model; before initialisation, there is nothing to resize.
     """
     shim = network_shim(model)
     if shim.is_initialised:
         shim.resize(n_tags)
-    model.set_dim("nO", n_tags, force=True)
+        model.set_dim("nO", n_tags, force=True)
     return model
 
 

@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
-from spacy.training.iob_utils import offsets_to_biluo_tags
 from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from .component import DEFAULT_MODEL, Entity, Gold, Scorer, SpanTagger
+from .component import DEFAULT_MODEL, Entity, Gold, Scorer, SpanTagger, same_words
 
 
 @Language.factory(
@@ -82,19 +81,28 @@ class BiGRUChunker(SpanTagger):
 
         RAISES (ValueError): if gold spans overlap.
         """
-        doc, reference = example.predicted, example.reference
+        reference = example.reference
         key = self.cfg["spans_key"]
         if key not in reference.spans:
-            return [None] * len(doc)
-        offsets = [(span.start_char, span.end_char, span.label_) for span in reference.spans[key]]
-        try:
-            tags = offsets_to_biluo_tags(doc, offsets)
-        except ValueError as error:
+            return [None] * len(example.predicted)
+        spans = [span for span in reference.spans[key] if len(span)]
+        covered = [token for span in spans for token in range(span.start, span.end)]
+        if len(set(covered)) < len(covered):
             raise ValueError(
                 f"{self.name}: the spans under doc.spans[{key!r}] of {reference.text[:60]!r} "
-                f"overlap, which a tagger cannot learn: {error}"
-            ) from error
-        return [None if tag == "-" else tag for tag in tags]
+                "overlap, which a tagger cannot learn"
+            )
+        tags: Gold = ["O"] * len(example.predicted)
+        if not same_words(example):
+            for span in spans:
+                for token in example.alignment.y2x[span.start : span.end]:
+                    tags[token] = None  # stays so where the predicted Doc has no such span
+            spans = example.get_aligned_spans_y2x(spans)
+        for span in spans:
+            inner = [f"I-{span.label_}"] * (len(span) - 2)
+            whole = [f"B-{span.label_}", *inner, f"L-{span.label_}"]
+            tags[span.start : span.end] = whole if len(span) > 1 else [f"U-{span.label_}"]
+        return tags
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Entity]]) -> None:
         """Write the spans to `doc.spans`, their probabilities to the group's `attrs["scores"]`.

@@ -10,6 +10,7 @@ import numpy as np
 from spacy.attrs import IS_SPACE, ORTH
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
+from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
@@ -228,6 +229,7 @@ class SequenceTagger(TrainablePipe):
         sgd (Optional[Optimizer]): the optimizer.
         losses (Optional[Dict[str, float]]): the losses, updated by the component's name.
         RETURNS (Dict[str, float]): the losses.
+        RAISES (ValueError): if the model listens to a shared encoder.
         """
         losses = {} if losses is None else losses
         examples = list(examples)
@@ -235,6 +237,11 @@ class SequenceTagger(TrainablePipe):
         docs = [example.predicted for example in examples]
         if self._rehearsal_model is None or not any(len(doc) for doc in docs):
             return losses
+        if any(isinstance(node, Tok2VecListener) for node in self.model.walk()):
+            raise ValueError(
+                f"{self.name}: cannot rehearse with a listener, since spaCy runs no shared encoder "
+                "in nlp.rehearse: call nlp.replace_listeners first"
+            )
         xp = self.model.ops.xp
         before = xp.concatenate(self._rehearsal_model.predict(docs))
         targets = xp.exp(before - before.max(1, keepdims=True))

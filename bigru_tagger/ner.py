@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
-from spacy.attrs import ENT_IOB, ENT_TYPE
+from spacy.attrs import ENT_IOB, ENT_TYPE, IS_SPACE
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -73,8 +73,11 @@ class BiGRUNer(SpanTagger):
         super().__init__(vocab, model, name, scorer=scorer)
         self.confidence = confidence
         self.with_probabilities = confidence is not None
-        if confidence is not None and not Span.has_extension(confidence):
-            Span.set_extension(confidence, default=None)
+        self._register_extension()
+
+    def _register_extension(self) -> None:
+        if self.confidence is not None and not Span.has_extension(self.confidence):
+            Span.set_extension(self.confidence, default=None)
 
     def find_labels(self, example: Example) -> Iterable[str]:
         """See `SequenceTagger.find_labels`."""
@@ -103,6 +106,7 @@ class BiGRUNer(SpanTagger):
         docs (Iterable[Doc]): the Docs.
         predictions (List[List[Entity]]): what `predict` returned.
         """
+        self._register_extension()  # a pickled component may wake up in a new process
         for doc, entities in zip(docs, predictions, strict=True):
             spans = [Span(doc, found.start, found.end, label=found.label) for found in entities]
             # Called also without entities, or the tokens would count as not annotated.
@@ -114,12 +118,15 @@ class BiGRUNer(SpanTagger):
 
 def _biluo(doc: Doc) -> Gold:
     # What `Example.get_aligned_ner` gives for Docs with the same words, at a tenth of its cost.
-    iob, label = doc.to_array([ENT_IOB, ENT_TYPE]).reshape(len(doc), 2).T
+    # It calls spaces outside where nobody says more, and does not tell about blocked tokens.
+    iob, label, space = doc.to_array([ENT_IOB, ENT_TYPE, IS_SPACE]).reshape(len(doc), 3).T
     begins = (iob == _BEGIN) & (label != 0)
     inside = iob == _INSIDE
     ends = (begins | inside) & ~np.append(inside[1:], False)
+    blocked = (iob == _BEGIN) & (label == 0)
+    unknown = ((iob == _MISSING) | blocked) & ((space == 0) | (not iob.any()))
     tags: Gold = ["O"] * len(doc)
-    for i in np.flatnonzero(iob == _MISSING).tolist():
+    for i in np.flatnonzero(unknown).tolist():
         tags[i] = None
     for i in np.flatnonzero(begins | inside).tolist():
         part = ("U" if ends[i] else "B") if begins[i] else ("L" if ends[i] else "I")

@@ -22,7 +22,8 @@ from .network import Batch, Network
 
 # A process forked from one that has run torch on several threads hangs at its first parallel
 # region, and as many workers as cores are after no more than one thread each anyway.
-os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+if hasattr(os, "register_at_fork"):  # Windows cannot fork
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def to_torch(array: Any, device: torch.device) -> Tensor:

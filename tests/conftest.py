@@ -1,0 +1,29 @@
+import pytest
+from samples import NARROW, TASKS, build, train
+from thinc.api import fix_random_seed
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    fix_random_seed(0)
+
+
+@pytest.fixture(scope="session", params=TASKS, ids=lambda task: task.factory)
+def task(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def trained(task):
+    """A pipeline of one trained component: tests must leave it as it is."""
+    nlp = build(task.factory, model=NARROW)
+    assert train(nlp)[task.factory] < 0.1  # words that count as unknown keep it off zero
+    return nlp
+
+
+@pytest.fixture(scope="session")
+def ner():
+    """A trained recogniser: tests must leave it as it is."""
+    nlp = build("bigru_ner")
+    assert train(nlp)["bigru_ner"] < 0.01
+    return nlp

@@ -1,0 +1,426 @@
+from importlib.metadata import distribution
+
+import numpy as np
+import pytest
+import spacy
+from samples import NARROW, SENTENCES, TEXTS, TINY, build, read_examples, train
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train as train_loop
+from spacy.util import registry
+from thinc.api import SGD, Adam, Model
+
+from bigru_tagger.architectures import (
+    BiGRUEncoder,
+    BiGRUTagger,
+    BiGRUTok2Vec,
+    CharCNNEmbed,
+    DropoutSettings,
+    HashEmbed,
+    VectorsEmbed,
+    network_shim,
+)
+from bigru_tagger.encoder import Dropout
+from bigru_tagger.shim import NetworkShim
+
+ENTRY_POINTS = [
+    entry
+    for entry in distribution("bigru-tagger").entry_points
+    if entry.group.startswith(("spacy_", "thinc_"))
+]
+
+
+def words():
+    return {"words": HashEmbed(["NORM", "SHAPE"], [100, 50], 8, 0.0)}
+
+
+def docs(vocab=None):
+    vocab = vocab or spacy.blank("en").vocab
+    return [Doc(vocab, words=text.split()) for text in TEXTS]
+
+
+# --- the registry
+
+
+@pytest.mark.parametrize("entry", ENTRY_POINTS, ids=lambda entry: entry.name)
+def test_registered_names_resolve_to_what_the_entry_points_say(entry):
+    group = entry.group.split("_", 1)[1]
+    if group == "factories":
+        component = spacy.blank("en").create_pipe(entry.name)
+        assert type(component).__module__ == entry.module
+        assert component.name == entry.name
+        assert Language.get_factory_meta(entry.name).default_config["model"]
+    else:
+        assert registry.get(group, entry.name) is entry.load()
+
+
+@pytest.mark.parametrize("group", ["architectures", "misc", "readers", "scorers", "callbacks"])
+def test_all_that_is_registered_has_an_entry_point(group):
+    registered = {name for name in getattr(registry, group).get_all() if "bigru" in name}
+    assert registered == {e.name for e in ENTRY_POINTS if e.group == f"spacy_{group}"}
+
+
+@pytest.mark.parametrize("entry", ENTRY_POINTS, ids=lambda entry: entry.name)
+def test_functions_are_named_by_package_and_version(entry):
+    if entry.group != "spacy_factories":
+        package, _, version = entry.name.split(".")
+        assert package == "bigru_tagger"
+        assert version.startswith("v")
+    else:
+        assert "." not in entry.name
+
+
+# --- settings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "widths"),
+    [
+        ({"hidden": 6}, [6]),
+        ({"hidden": 6, "depth": 1}, [6]),
+        ({"hidden": 6, "depth": 3}, [6, 6, 6]),
+        ({"hidden": [6, 4]}, [6, 4]),
+        ({"hidden": [6, 4], "depth": 2}, [6, 4]),
+        ({"hidden": 6, "depth": 0}, []),
+        ({"hidden": []}, []),
+    ],
+)
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
+    model = BiGRUTagger(words(), **arguments, cell=cell, bidirectional=bidirectional, nO=5)
+    model.initialize(X=docs())
+    network = network_shim(model).network
+    directions = 2 if bidirectional else 1
+    shapes = [
+        (layer["forward_layer"].input_size, layer["forward_layer"].hidden_size)
+        for layer in network.encoder.layers
+    ]
+    inputs = [16, *(width * directions for width in widths)]
+    assert shapes == list(zip(inputs, widths, strict=False))
+    assert all(len(layer) == directions for layer in network.encoder.layers)
+    assert all(
+        rnn.mode == cell.upper() for layer in network.encoder.layers for rnn in layer.values()
+    )
+    assert network.linear.weight.shape == (5, inputs[-1])
+    assert [scores.shape for scores in model.predict(docs())] == [(8, 5), (7, 5), (4, 5), (8, 5)]
+
+
+@pytest.mark.parametrize(
+    ("build_model", "message"),
+    [
+        (lambda: BiGRUTagger({}, 8), "at least one embedding"),
+        (lambda: BiGRUTagger({"words": None}, 8), "has to be an embedding"),
+        (lambda: BiGRUTagger({"words": 3}, 8), r"\[\.\.\.model\.embed\.words\].*got 3"),
+        (lambda: BiGRUTagger({"words": HashEmbed}, 8), "has to be an embedding"),
+        (lambda: BiGRUTagger({"x": Model("m", lambda *a: a)}, 8), "has to be an embedding"),
+        (lambda: BiGRUTagger(words(), [8, 4], depth=3), r"2 layers, \[8, 4\], but 'depth' is 3"),
+        (lambda: BiGRUTagger(words(), 8, depth=-1), "'depth' has to be at least 0; got -1"),
+        (lambda: BiGRUTagger(words(), 8, input_dropout=1.0), "input_dropout .* below 1; got 1.0"),
+        (lambda: BiGRUTagger(words(), 8, hidden_dropout=-0.1), "hidden_dropout .*; got -0.1"),
+        (lambda: BiGRUTagger(words(), 0, nO=2).initialize(X=docs()), "have to be positive"),
+        (lambda: BiGRUTagger(words(), 8, cell="rnn", nO=2).initialize(X=docs()), "'cell' has to"),
+        (lambda: BiGRUTok2Vec(words(), 8, depth=0), "at least one layer"),
+        (lambda: BiGRUTok2Vec(words(), []), "at least one layer"),
+        (lambda: BiGRUEncoder(9), "'width' has to be even for two directions; got 9"),
+        (lambda: BiGRUEncoder(8, depth=0), "'depth' has to be at least 1"),
+        (lambda: BiGRUTagger(words(), 8, nO=2).initialize(), "without Docs"),
+        (lambda: HashEmbed(["NOSUCH"], [10], 4, 0.0), r"\['NOSUCH'\] are unknown"),
+        (lambda: HashEmbed([], [], 4, 0.0), "has to name lexical attributes"),
+        (lambda: HashEmbed(["NORM"], [10, 10], 4, 0.0), "one positive table size for each"),
+        (lambda: CharCNNEmbed(4, 4, 2, 100, 10), "'window' odd"),
+    ],
+)
+def test_settings_that_do_not_fit(build_model, message):
+    with pytest.raises(ValueError, match=message):
+        build_model()
+
+
+def test_static_vectors_alone_need_vectors():
+    model = BiGRUTagger({"vectors": VectorsEmbed(fallback=True)}, 8, nO=2)
+    with pytest.raises(ValueError, match="nothing to read: add an embedding that does not depend"):
+        model.initialize(X=docs())
+
+
+def test_an_odd_width_is_right_for_one_direction():
+    model = BiGRUEncoder(9, bidirectional=False)
+    assert (model.get_dim("nI"), model.get_dim("nO")) == (9, 9)
+
+
+def test_number_of_tags_in_the_config_has_to_fit():
+    assert build("bigru_ner", model={**TINY, "nO": 13}).pipeline[0][1].model.get_dim("nO") == 13
+    with pytest.raises(ValueError, match="made for nO = 7 tags, but the labels make 13"):
+        build("bigru_ner", model={**TINY, "nO": 7})
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"), [(TINY, ["words"]), (NARROW, ["words", "characters", "vectors"])]
+)
+def test_embeddings_are_those_of_the_config_and_no_others(model, expected):
+    pipe = build("bigru_tagger", model=model).get_pipe("bigru_tagger")
+    assert list(network_shim(pipe.model).network.embed) == expected
+
+
+def test_a_setting_of_the_wrong_type_is_a_config_error():
+    with pytest.raises(ValueError, match="cell"):
+        build("bigru_ner", model={**TINY, "cell": "rnn"})
+
+
+def test_prediction_cannot_be_backpropagated():
+    model = BiGRUTagger(words(), 4, nO=2)
+    model.initialize(X=docs())
+    output, backprop = model(docs(), is_train=False)
+    with pytest.raises(ValueError, match="begin_update instead"):
+        backprop(output)
+
+
+# --- dropout
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ((None, None, None), (0.3, 0.3, 0.3)),
+        ((0.05, None, 0.0), (0.05, 0.3, 0.0)),
+        ((0.0, 0.6, 0.7), (0.0, 0.6, 0.7)),
+    ],
+)
+def test_null_follows_the_training_dropout(settings, expected):
+    assert DropoutSettings(*settings).rates(0.3) == Dropout(*expected)
+
+
+KINDS = ["word_dropout", "input_dropout", "hidden_dropout"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rate", [None, 0.0, 0.5])
+def test_dropout_reaches_the_network(kind, rate):
+    rates = {**dict.fromkeys(KINDS, 0.0), kind: rate}
+    nlp = build("bigru_tagger", model={**TINY, **rates})
+    pipe = nlp.get_pipe("bigru_tagger")
+    batch = docs(nlp.vocab)
+    pipe.model.begin_update(batch)  # from now on, the words are known
+    predicted = np.concatenate(pipe.model.predict(batch))
+    for training_dropout in (0.0, 0.9):
+        losses = []
+        for _ in range(3):
+            result = nlp.update(read_examples(nlp.vocab), drop=training_dropout, sgd=SGD(0.0))
+            losses.append(result["bigru_tagger"])
+        # It acts where its rate is not zero; and the loss then changes from pass to pass.
+        acts = (training_dropout if rate is None else rate) > 0.0
+        assert (len(set(losses)) > 1) == acts
+        training, _ = pipe.model.begin_update(batch)
+        assert np.allclose(np.concatenate(training), predicted, atol=1e-6) != acts
+    # Prediction right behind training is without dropout.
+    np.testing.assert_allclose(np.concatenate(pipe.model.predict(batch)), predicted, atol=1e-6)
+
+
+def test_dropout_of_the_training_block_reaches_the_network(monkeypatch, tmp_path):
+    seen = set()
+    begin_update = NetworkShim.begin_update
+
+    def spy(self, batch, dropout):
+        seen.add(dropout)
+        return begin_update(self, batch, dropout)
+
+    monkeypatch.setattr(NetworkShim, "begin_update", spy)
+    nlp = build("bigru_tagger", model={**TINY, "word_dropout": 0.125})
+    spacy.registry.readers(
+        "test_architectures.v1", func=lambda: lambda nlp: iter(read_examples(nlp.vocab))
+    )
+    config = nlp.config.copy()
+    for name in ("train", "dev"):
+        config["corpora"][name] = {"@readers": "test_architectures.v1"}
+    config["training"] |= {"dropout": 0.25, "max_steps": 2, "eval_frequency": 2}
+    config["training"]["logger"] = {
+        "@loggers": "spacy.ConsoleLogger.v1",
+        "progress_bar": False,
+    }
+    train_loop(init_nlp(config), tmp_path)
+    assert seen == {Dropout(word=0.125, input=0.25, hidden=0.25)}
+    assert (tmp_path / "model-best").exists()
+
+
+# --- the encoder on its own
+
+SPACYS = {
+    "tagger": {"@architectures": "spacy.Tagger.v2"},
+    "ner": {
+        "@architectures": "spacy.TransitionBasedParser.v2",
+        "state_type": "ner",
+        "extra_state_tokens": False,
+        "hidden_width": 16,
+        "maxout_pieces": 2,
+    },
+    "textcat": {
+        "@architectures": "spacy.TextCatReduce.v1",
+        "exclusive_classes": True,
+        "use_reduce_first": False,
+        "use_reduce_last": False,
+        "use_reduce_max": False,
+        "use_reduce_mean": True,
+    },
+}
+
+
+def with_encoder(factory, seed=0, **encode):
+    tok2vec = {
+        "@architectures": "spacy.Tok2Vec.v2",
+        "embed": {
+            "@architectures": "spacy.MultiHashEmbed.v2",
+            "width": 16,
+            "attrs": ["NORM", "SHAPE"],
+            "rows": [200, 100],
+            "include_static_vectors": False,
+        },
+        "encode": {"@architectures": "bigru_tagger.BiGRUEncoder.v1", "width": 16, **encode},
+    }
+    spacy.util.fix_random_seed(seed)
+    nlp = spacy.blank("en")
+    nlp.add_pipe(factory, config={"model": {**SPACYS[factory], "tok2vec": tok2vec}})
+    nlp.initialize(lambda: categorised(nlp.vocab))
+    return nlp
+
+
+def categorised(vocab):
+    examples = read_examples(vocab)
+    for example, (_, entities, *_) in zip(examples, SENTENCES, strict=True):
+        example.reference.cats = {"yes": float(bool(entities)), "no": float(not entities)}
+    return examples
+
+
+def results(nlp):
+    found = nlp.pipe(docs(nlp.vocab))
+    return [
+        ([t.tag_ for t in doc], [(e.start, e.end, e.label_) for e in doc.ents], doc.cats)
+        for doc in found
+    ]
+
+
+@pytest.mark.parametrize("factory", SPACYS)
+def test_encoder_drives_spacys_own_components(factory, tmp_path):
+    nlp = with_encoder(factory)
+    optimizer = Adam(0.01)
+    for _ in range(80):
+        losses = nlp.update(categorised(nlp.vocab), sgd=optimizer)
+    assert losses[factory] < 0.1
+    for example, (tags, entities, cats) in zip(categorised(nlp.vocab), results(nlp), strict=True):
+        gold = example.reference
+        if factory == "tagger":
+            assert tags == [token.tag_ for token in gold]
+        elif factory == "ner":
+            assert entities == [(e.start, e.end, e.label_) for e in gold.ents]
+        else:
+            assert cats == pytest.approx(gold.cats, abs=0.2)
+    nlp.to_disk(tmp_path)
+    other = with_encoder(factory, seed=1)
+    assert results(other) != results(nlp)
+    for loaded in (spacy.load(tmp_path), other.from_disk(tmp_path)):
+        for (*annotation, cats), (*expected, expected_cats) in zip(
+            results(loaded), results(nlp), strict=True
+        ):
+            assert annotation == expected
+            assert cats == pytest.approx(expected_cats, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "encode", [{}, {"depth": 2}, {"cell": "lstm"}, {"bidirectional": False}], ids=str
+)
+def test_encoder_does_not_depend_on_the_batch(encode):
+    nlp = with_encoder("tagger", **encode)
+    tok2vec = nlp.get_pipe("tagger").model.get_ref("tok2vec")
+    batch = [*docs(nlp.vocab), Doc(nlp.vocab), Doc(nlp.vocab, words=["Ada"])]
+    alone = [tok2vec.predict([doc])[0] for doc in batch if len(doc)]
+    together = [vectors for vectors in tok2vec.predict(batch) if len(vectors)]
+    backwards = tok2vec.predict(batch[::-1])[::-1]
+    for one, among, reversed_ in zip(alone, together, backwards[:4] + backwards[5:], strict=True):
+        np.testing.assert_allclose(among, one, atol=1e-6)
+        np.testing.assert_allclose(reversed_, one, atol=1e-6)
+
+
+def test_encoders_gradient_is_that_of_finite_differences():
+    model = BiGRUEncoder(4, hidden_dropout=0.0)
+    model.initialize()
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(size=(n, 4)).astype("float32") for n in (3, 0, 1)]
+    weights = [rng.normal(size=(n, 4)).astype("float32") for n in (3, 0, 1)]
+
+    def loss(arrays):
+        return sum((y * w).sum() for y, w in zip(model.predict(arrays), weights, strict=True))
+
+    _, backprop = model.begin_update(inputs)
+    gradients = backprop(weights)
+    assert [gradient.shape for gradient in gradients] == [(3, 4), (0, 4), (1, 4)]
+    for which, row, column in [(0, 0, 0), (0, 2, 3), (2, 0, 1)]:
+        shifted = [[array.copy() for array in inputs] for _ in range(2)]
+        shifted[0][which][row, column] += 0.01
+        shifted[1][which][row, column] -= 0.01
+        slope = (loss(shifted[0]) - loss(shifted[1])) / 0.02
+        assert gradients[which][row, column] == pytest.approx(slope, abs=2e-3)
+
+
+# --- an upstream tok2vec inline
+
+
+def inline(seed=0):
+    tok2vec = {
+        "@architectures": "spacy.HashEmbedCNN.v2",
+        "pretrained_vectors": None,
+        "width": 16,
+        "depth": 1,
+        "embed_size": 200,
+        "window_size": 1,
+        "maxout_pieces": 2,
+        "subword_features": True,
+    }
+    embed = {"cnn": {"@misc": "bigru_tagger.Tok2VecEmbed.v1", "tok2vec": tok2vec}}
+    return build("bigru_ner", model={**TINY, "embed": embed}, seed=seed)
+
+
+def test_an_inline_tok2vec_is_trained_along_and_stored(tmp_path):
+    nlp = inline()
+    pipe = nlp.get_pipe("bigru_ner")
+    assert pipe.model.get_ref("tok2vec") is pipe.model.layers[0]
+    before = [vectors.copy() for vectors in pipe.model.layers[0].predict(docs(nlp.vocab))]
+    optimizer = Adam(0.01)
+    assert train(nlp, sgd=optimizer)["bigru_ner"] < 0.01
+    after = pipe.model.layers[0].predict(docs(nlp.vocab))
+    assert all(np.abs(new - old).max() > 0.05 for old, new in zip(before, after, strict=True))
+    gold = [[str(ent) for ent in example.reference.ents] for example in read_examples(nlp.vocab)]
+    assert [[str(ent) for ent in nlp(doc).ents] for doc in docs(nlp.vocab)] == gold
+
+    with nlp.use_params(optimizer.averages):
+        nlp.to_disk(tmp_path)
+        expected = pipe.emissions(docs(nlp.vocab))
+    for loaded in (spacy.load(tmp_path), inline(seed=1).from_disk(tmp_path)):
+        again = loaded.get_pipe("bigru_ner").emissions(docs(loaded.vocab))
+        for one, other in zip(again, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_rehearsal_reaches_an_inline_tok2vec():
+    nlp = inline()
+    pipe = nlp.get_pipe("bigru_ner")
+    train(nlp, steps=5)
+    optimizer = nlp.resume_training(sgd=Adam(0.01))
+    train(nlp, steps=5, sgd=optimizer)
+    before = [vectors.copy() for vectors in pipe.model.layers[0].predict(docs(nlp.vocab))]
+    nlp.rehearse(read_examples(nlp.vocab), sgd=optimizer)
+    after = pipe.model.layers[0].predict(docs(nlp.vocab))
+    assert all(np.abs(new - old).max() > 1e-3 for old, new in zip(before, after, strict=True))
+
+
+# --- BiGRUTok2Vec
+
+
+def test_tok2vec_puts_hidden_states_out():
+    model = BiGRUTok2Vec(words(), [6, 4])
+    model.initialize(X=docs())
+    assert model.get_dim("nO") == 8
+    batch = [*docs(), Doc(docs()[0].vocab)]
+    assert [vectors.shape for vectors in model.predict(docs())] == [(8, 8), (7, 8), (4, 8), (8, 8)]
+    assert all(np.abs(vectors).max() <= 1.0 for vectors in model.predict(docs()))
+    output, backprop = model.begin_update(batch[-1:])
+    assert [vectors.shape for vectors in output] == [(0, 8)]
+    backprop(output)

@@ -98,7 +98,8 @@ def test_debug_model() -> None:
     assert "model looks good" in output
 
 
-def test_debug_profile(trained: Path, tmp_path: Path) -> None:
+def test_debug_profile(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where spaCy writes its Profile.prof
     texts = tmp_path / "texts.jsonl"
     texts.write_text('{"text": "A ferry left Bergen ."}\n' * 3, encoding="utf8")
     assert "Profile stats" in run("debug", "profile", trained, texts, "--n-texts", 3)

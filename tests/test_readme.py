@@ -1,0 +1,60 @@
+"""The README: its blocks run as printed, in their order, and name what is there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf8")
+# Blocks marked `sh` install or take long: `scripts/test` runs this test, CI runs the others.
+BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that looks like the checkout, to leave files in."""
+    place = tmp_path_factory.mktemp("checkout")
+    for name in ("configs", "scripts", "bigru_tagger"):
+        (place / name).symlink_to(ROOT / name)
+    return place
+
+
+def test_there_are_blocks_of_all_three_ways_of_use() -> None:
+    text = "\n".join(block for _, block in BLOCKS)
+    for way in ("spacy train", 'nlp.add_pipe("bigru_ner")', "scripts/evaluate.py"):
+        assert way in text
+
+
+@pytest.mark.parametrize(
+    ("language", "block"), BLOCKS, ids=[f"{i}-{language}" for i, (language, _) in enumerate(BLOCKS)]
+)
+def test_block_runs(checkout: Path, language: str, block: str) -> None:
+    command = ["bash", "-euc", block] if language == "bash" else [sys.executable, "-c", block]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        command,
+        cwd=checkout,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    if "print(" in block:
+        assert "('Maria Silva', 'PER', " in result.stdout
+
+
+def test_every_path_it_names_is_there() -> None:
+    for target in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_module_is_in_its_table() -> None:
+    for path in (ROOT / "bigru_tagger").glob("*.py"):
+        if path.stem != "__init__":
+            assert f"`{path.stem}`" in README, path.stem

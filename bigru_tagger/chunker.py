@@ -18,6 +18,7 @@ from .component import DEFAULT_MODEL, Entity, Gold, Scorer, SpanTagger, same_wor
     default_config={
         "model": DEFAULT_MODEL,
         "spans_key": "chunks",
+        "threshold": 0.0,
         "scorer": {
             "@scorers": "bigru_tagger.seqeval_scorer.v1",
             "target": "spans",
@@ -35,7 +36,9 @@ def make_bigru_chunker(
     nlp: Language,
     name: str,
     model: Model[list[Doc], list[Floats2d]],
+    *,
     spans_key: str,
+    threshold: float,
     scorer: Scorer | None,
 ) -> "BiGRUChunker":
     """Construct the component.
@@ -44,10 +47,13 @@ def make_bigru_chunker(
     name (str): name of the component.
     model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
     spans_key (str): the key of `doc.spans` to read the gold spans from and write to.
+    threshold (float): probability below which a span is dropped.
     scorer (Optional[Callable]): the scoring method.
     RETURNS (BiGRUChunker): the component.
     """
-    return BiGRUChunker(nlp.vocab, model, name, spans_key=spans_key, scorer=scorer)
+    return BiGRUChunker(
+        nlp.vocab, model, name, spans_key=spans_key, threshold=threshold, scorer=scorer
+    )
 
 
 class BiGRUChunker(SpanTagger):
@@ -60,6 +66,7 @@ class BiGRUChunker(SpanTagger):
         name: str = "bigru_chunker",
         *,
         spans_key: str = "chunks",
+        threshold: float = 0.0,
         scorer: Scorer | None = None,
     ) -> None:
         """Hold the model.
@@ -68,9 +75,11 @@ class BiGRUChunker(SpanTagger):
         model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
         name (str): name of the component.
         spans_key (str): see `make_bigru_chunker`.
+        threshold (float): see `make_bigru_chunker`.
         scorer (Optional[Callable]): the scoring method.
         """
-        super().__init__(vocab, model, name, scorer=scorer, spans_key=spans_key)
+        cfg = {"spans_key": spans_key, "threshold": threshold}
+        super().__init__(vocab, model, name, scorer=scorer, **cfg)
 
     def find_labels(self, example: Example) -> Iterable[str]:
         """See `SequenceTagger.find_labels`."""

@@ -300,10 +300,13 @@ class Entity:
 class SpanTagger(SequenceTagger):
     """Finds spans that do not overlap, as BILUO tags of their tokens.
 
-    with_probabilities (bool): compute the probability of each span, or call it 1.
+    Spans less probable than the setting `threshold` are dropped.
     """
 
-    with_probabilities = True
+    @property
+    def with_probabilities(self) -> bool:
+        """RETURNS (bool): whether spans need their probability; it is 1 otherwise."""
+        return True
 
     @property
     def tags(self) -> list[str]:
@@ -321,7 +324,9 @@ class SpanTagger(SequenceTagger):
         emissions = np.concatenate([np.zeros((0, len(self.tags))), *self.emissions(docs)])
         for doc, end in zip(docs, lengths.cumsum(), strict=True):
             self.constrain(doc, emissions[end - len(doc) : end])
-        return self._find_spans(emissions, lengths)
+        found = self._find_spans(emissions, lengths)
+        threshold = self.cfg["threshold"]
+        return [[span for span in spans if span.probability >= threshold] for spans in found]
 
     def constrain(self, doc: Doc, emissions: np.ndarray) -> None:
         """Rule readings out, by emissions of minus infinity. No span begins or ends in a space.

@@ -15,6 +15,10 @@ import numpy as np
 # very unlikely can still be normalised.
 _SMALLEST = 1e-100
 
+# Emissions below this count as this much, so that transitions stay the only thing that forbids: of
+# readings that the emissions all rule out, the best is still legal.
+_LOWEST = -1e12
+
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
@@ -116,6 +120,7 @@ def _sequences_to_search(
 
 def _viterbi(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> np.ndarray:
     steps = _Steps(lengths)
+    emissions = np.maximum(emissions, _LOWEST)
     n_tags = emissions.shape[1]
     into = np.ascontiguousarray(transitions.between.T)  # (to, from)
     best_previous = np.zeros((len(emissions), n_tags), dtype=np.int32)

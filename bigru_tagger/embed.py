@@ -50,10 +50,7 @@ class HashEmbedding(nn.Module):
         values (Tensor): 64-bit hashes of their values, int64 (n_words, n_attrs).
         RETURNS (Tensor): vectors, (n_words, n_attrs * width).
         """
-        # Multiply-shift hashing (Dietzfelbinger et al. 1997): the high bits of the product.
-        products = values.unsqueeze(2) * self.multipliers  # (n_words, n_attrs, 4)
-        rows = ((products >> 33) & 0x7FFFFFFF) % self.sizes + self.offsets
-        bits = (products >> (64 - _FILTER_BITS)) & ((1 << _FILTER_BITS) - 1)
+        rows, bits = self.hash(values)
         if self.training:
             self.seen[bits] = True
             known = torch.rand(values.shape, device=values.device) >= self.unknown_rate
@@ -61,6 +58,18 @@ class HashEmbedding(nn.Module):
             known = self.seen[bits].all(2)
         vectors: Tensor = self.table(rows).sum(2)  # (n_words, n_attrs, width)
         return torch.where(known.unsqueeze(2), vectors, self.unknown).flatten(1)
+
+    def hash(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Hash values to rows of the table and bits of the filter.
+
+        values (Tensor): 64-bit hashes of attributes, int64 (n_words, n_attrs).
+        RETURNS (Tuple[Tensor, Tensor]): both int64 (n_words, n_attrs, 4).
+        """
+        # Multiply-shift hashing (Dietzfelbinger et al. 1997): the high bits of the product.
+        products = values.unsqueeze(2) * self.multipliers
+        rows = ((products >> 33) & 0x7FFFFFFF) % self.sizes + self.offsets
+        bits = (products >> (64 - _FILTER_BITS)) & ((1 << _FILTER_BITS) - 1)
+        return rows, bits
 
 
 class CharacterCNN(nn.Module):

@@ -27,6 +27,15 @@ class Dropout:
     input: float = 0.0
     hidden: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Check the rates.
+
+        RAISES (ValueError): if one is no probability below 1.
+        """
+        for name, rate in vars(self).items():
+            if not 0.0 <= rate < 1.0:
+                raise ValueError(f"{name} dropout has to be at least 0 and below 1; got {rate}")
+
 
 NO_DROPOUT = Dropout()
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
-from spacy.attrs import IDS, LOWER, ORTH
+from spacy.attrs import ID, IDS, LOWER, ORTH
 from spacy.tokens import Doc
 from spacy.vectors import Mode, Vectors
 from spacy.vocab import Vocab
@@ -16,6 +16,10 @@ from thinc.types import Floats2d
 
 # Row 0 of the character table pads, row 1 begins a word and row 2 ends it.
 _CHARACTER_OFFSET = 3
+
+# What a lexeme knows: flags, whose symbols are below 64, and these. The other attributes that
+# spaCy names, such as POS, belong to a token in its Doc.
+_LEXICAL = ("ORTH", "LOWER", "NORM", "SHAPE", "PREFIX", "SUFFIX", "LENGTH", "LANG")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +113,14 @@ class HashedAttributes(WordEmbedding):
         rows (Sequence[int]): the size of each attribute's table.
         width (int): width of each attribute's vector.
         unknown_rate (float): chance of an attribute to count as unknown in training.
-        RAISES (ValueError): if a name is unknown or the numbers do not fit.
+        RAISES (ValueError): if a name is no lexical attribute's or the numbers do not fit.
         """
-        unknown = [attr for attr in attrs if attr not in IDS]
+        unknown = [attr for attr in attrs if attr not in _LEXICAL and not 0 < IDS.get(attr, 0) < ID]
         if unknown or not attrs:
             raise ValueError(
                 f"HashEmbed: 'attrs' has to name lexical attributes, such as NORM, PREFIX, SUFFIX "
                 f"or SHAPE; got {list(attrs)}"
-                + (f", of which {unknown} are unknown" if unknown else "")
+                + (f", of which {unknown} are none" if unknown else "")
             )
         if len(attrs) != len(rows) or min(rows) < 1 or width < 1:
             raise ValueError(
@@ -237,7 +241,7 @@ class StaticVectors(WordEmbedding):
         attr = getattr(vectors, "attr", ORTH)
         keys = words.attributes([attr])[:, 0]
         if not isinstance(vectors, Vectors) or vectors.mode == Mode.floret:
-            return cast(np.ndarray, vectors.get_batch(keys))
+            return cast(np.ndarray, vectors.get_batch(keys).astype("float32", copy=False))
         rows = np.asarray(vectors.find(keys=keys.tolist()), dtype=np.int64)
         if self.fallback and attr == ORTH:
             missing = rows < 0

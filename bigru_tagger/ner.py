@@ -22,6 +22,7 @@ _MISSING, _INSIDE, _BEGIN = 0, 1, 3  # values of ENT_IOB; 2 is outside
     default_config={
         "model": DEFAULT_MODEL,
         "confidence": "confidence",
+        "threshold": 0.0,
         "scorer": {
             "@scorers": "bigru_tagger.seqeval_scorer.v1",
             "target": "ents",
@@ -34,7 +35,9 @@ def make_bigru_ner(
     nlp: Language,
     name: str,
     model: Model[list[Doc], list[Floats2d]],
+    *,
     confidence: str | None,
+    threshold: float,
     scorer: Scorer | None,
 ) -> "BiGRUNer":
     """Construct the component.
@@ -43,11 +46,14 @@ def make_bigru_ner(
     name (str): name of the component.
     model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
     confidence (Optional[str]): name of the extension attribute that tells an entity's
-        probability, `span._.confidence`; None to compute none.
+        probability, `span._.confidence`; None for none.
+    threshold (float): probability below which an entity is dropped.
     scorer (Optional[Callable]): the scoring method.
     RETURNS (BiGRUNer): the component.
     """
-    return BiGRUNer(nlp.vocab, model, name, confidence=confidence, scorer=scorer)
+    return BiGRUNer(
+        nlp.vocab, model, name, confidence=confidence, threshold=threshold, scorer=scorer
+    )
 
 
 class BiGRUNer(SpanTagger):
@@ -60,6 +66,7 @@ class BiGRUNer(SpanTagger):
         name: str = "bigru_ner",
         *,
         confidence: str | None = "confidence",
+        threshold: float = 0.0,
         scorer: Scorer | None = None,
     ) -> None:
         """Hold the model.
@@ -68,16 +75,21 @@ class BiGRUNer(SpanTagger):
         model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
         name (str): name of the component.
         confidence (Optional[str]): see `make_bigru_ner`.
+        threshold (float): see `make_bigru_ner`.
         scorer (Optional[Callable]): the scoring method.
         """
-        super().__init__(vocab, model, name, scorer=scorer)
+        super().__init__(vocab, model, name, scorer=scorer, threshold=threshold)
         self.confidence = confidence
-        self.with_probabilities = confidence is not None
         self._register_extension()
 
     def _register_extension(self) -> None:
         if self.confidence is not None and not Span.has_extension(self.confidence):
             Span.set_extension(self.confidence, default=None)
+
+    @property
+    def with_probabilities(self) -> bool:
+        """See `SpanTagger.with_probabilities`."""
+        return self.confidence is not None or self.cfg["threshold"] > 0.0
 
     def find_labels(self, example: Example) -> Iterable[str]:
         """See `SequenceTagger.find_labels`."""

@@ -18,6 +18,8 @@ from .embed import EMBEDDINGS
 from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, Layout
 
 _SPEC = "bigru_tagger.network"
+# What building a network raises if a spec from a damaged file has wrong names, types or numbers.
+_BAD_SPEC = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,6 @@ class Network(nn.Module):
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             network = cls(NetworkSpec(**json.loads(header["__metadata__"][_SPEC])))
             network.load_state_dict(tensors)
-        except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        except (SafetensorError, *_BAD_SPEC) as error:
             raise ValueError(f"this is no saved bigru_tagger network: {error}") from error
         return network

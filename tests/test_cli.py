@@ -23,7 +23,9 @@ def run(*arguments: object, fails: bool = False) -> str:
 def ruler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     nlp = spacy.blank("en")
     rules = nlp.add_pipe("entity_ruler")
-    rules.add_patterns([{"label": "LOC", "pattern": "Vienna"}, {"label": "LOC", "pattern": "Kenya"}])
+    rules.add_patterns(
+        [{"label": "LOC", "pattern": "Vienna"}, {"label": "LOC", "pattern": "Kenya"}]
+    )
     path = tmp_path_factory.mktemp("ruler") / "model"
     nlp.to_disk(path)
     return path

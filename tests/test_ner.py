@@ -262,3 +262,13 @@ def test_config_refills_to_itself(ner):
     other = build("bigru_ner", model=TINY, seed=3)
     assert other.get_pipe_config("bigru_ner") == config
     assert list(config["model"]["embed"]) == ["words"]
+
+
+def test_entities_below_the_threshold_are_dropped(monkeypatch, ner):
+    pipe = ner.get_pipe("bigru_ner")
+    scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
+    scores[0, pipe.tags.index("U-PER")] = np.log(6.0)  # a probability of 6 / 9, as above
+    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy()])
+    for threshold, n_entities in ((0.66, 1), (0.67, 0)):
+        monkeypatch.setitem(pipe.cfg, "threshold", threshold)
+        assert len(pipe(Doc(ner.vocab, words=["Ada"])).ents) == n_entities

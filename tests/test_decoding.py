@@ -1,0 +1,351 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bigru_tagger.decoding import Transitions, _viterbi, decode, span_probabilities
+
+# One label is a prefix of the other, and a hyphen is part of it.
+TAGS = ["O", *(f"{part}-{label}" for label in ("PER", "PER-X") for part in "BILU")]
+BILUO = Transitions.biluo(TAGS)
+MAY_FOLLOW = {
+    "O": {"O", "B-PER", "U-PER", "B-PER-X", "U-PER-X"},
+    "B-PER": {"I-PER", "L-PER"},
+    "I-PER": {"I-PER", "L-PER"},
+    "L-PER": {"O", "B-PER", "U-PER", "B-PER-X", "U-PER-X"},
+    "U-PER": {"O", "B-PER", "U-PER", "B-PER-X", "U-PER-X"},
+    "B-PER-X": {"I-PER-X", "L-PER-X"},
+    "I-PER-X": {"I-PER-X", "L-PER-X"},
+    "L-PER-X": {"O", "B-PER", "U-PER", "B-PER-X", "U-PER-X"},
+    "U-PER-X": {"O", "B-PER", "U-PER", "B-PER-X", "U-PER-X"},
+}
+MAY_BEGIN = {"O", "B-PER", "U-PER", "B-PER-X", "U-PER-X"}
+MAY_END = {"O", "L-PER", "U-PER", "L-PER-X", "U-PER-X"}
+
+LENGTHS = st.lists(st.integers(0, 5), min_size=1, max_size=4)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def make_emissions(seed, n_tokens, n_tags, scale=3.0, impossible=0.0):
+    rng = np.random.default_rng(seed)
+    emissions = rng.normal(scale=scale, size=(n_tokens, n_tags))
+    emissions[rng.random(emissions.shape) < impossible] = -np.inf
+    return emissions
+
+
+def make_transitions(seed, n_tags, kind):
+    if kind == "free":
+        return Transitions.free(n_tags)
+    if kind == "biluo":
+        return Transitions.biluo(TAGS[:n_tags])
+    rng = np.random.default_rng(seed)
+    tables = [rng.normal(scale=2.0, size=shape) for shape in [(n_tags, n_tags), n_tags, n_tags]]
+    if kind == "partly forbidden":
+        for table in tables:
+            table[rng.random(table.shape) < 0.4] = -np.inf
+        # tag 0 always goes, so that there is a way through
+        tables[0][0], tables[0][:, 0], tables[1][0], tables[2][0] = 0.5, -0.5, 0.0, 0.0
+    return Transitions(*tables)
+
+
+TRANSITIONS = pytest.mark.parametrize(
+    ("kind", "n_tags"),
+    [("free", 3), ("biluo", 5), ("real", 1), ("real", 4), ("partly forbidden", 5)],
+)
+
+
+def all_readings(emissions, transitions):
+    """Score each tag sequence of one sequence of tokens, by the definition."""
+    n_tokens, n_tags = emissions.shape
+    readings = np.array(list(product(range(n_tags), repeat=n_tokens)), dtype=np.int64)
+    scores = emissions[np.arange(n_tokens), readings].sum(1)
+    if n_tokens:
+        scores += transitions.first[readings[:, 0]] + transitions.last[readings[:, -1]]
+        scores += transitions.between[readings[:, :-1], readings[:, 1:]].sum(1)
+    return readings, scores
+
+
+def is_legal(tags, transitions=BILUO):
+    flat = np.zeros((len(tags), len(transitions.first)))
+    return len(tags) == 0 or np.isfinite(score(tags, flat, transitions))
+
+
+def score(tags, emissions, transitions):
+    between = transitions.between[tags[:-1], tags[1:]].sum()
+    own = emissions[np.arange(len(tags)), tags].sum()
+    return own + between + transitions.first[tags[0]] + transitions.last[tags[-1]]
+
+
+def split(array, lengths):
+    return np.split(array, np.cumsum(lengths)[:-1])
+
+
+def spans_within(lengths):
+    """List all spans of a batch, none of them over the end of a sequence."""
+    spans = [
+        (start + first, start + end)
+        for start, length in zip(np.cumsum(lengths) - lengths, lengths, strict=True)
+        for first in range(length)
+        for end in range(first + 1, length + 1)
+    ]
+    return np.array(spans, dtype=np.int64).reshape(-1, 2)
+
+
+def test_allowed_transitions_of_two_labels():
+    between = {
+        tag: {other for j, other in enumerate(TAGS) if BILUO.between[i, j] == 0.0}
+        for i, tag in enumerate(TAGS)
+    }
+    assert between == MAY_FOLLOW
+    assert {tag for i, tag in enumerate(TAGS) if BILUO.first[i] == 0.0} == MAY_BEGIN
+    assert {tag for i, tag in enumerate(TAGS) if BILUO.last[i] == 0.0} == MAY_END
+    for table in (BILUO.between, BILUO.first, BILUO.last):
+        assert np.all((table == 0.0) | np.isneginf(table))
+
+
+def test_free_transitions_allow_all():
+    free = Transitions.free(3)
+    assert [free.between.shape, free.first.shape, free.last.shape] == [(3, 3), (3,), (3,)]
+    assert not any(table.any() for table in (free.between, free.first, free.last))
+
+
+@TRANSITIONS
+@settings(max_examples=25, deadline=None)
+@given(lengths=LENGTHS, seed=SEEDS)
+def test_decoding_finds_the_best_of_all_readings(kind, n_tags, lengths, seed):
+    emissions = make_emissions(seed, sum(lengths), n_tags)
+    transitions = make_transitions(seed, n_tags, kind)
+    tags = decode(emissions, np.array(lengths), transitions)
+    assert tags.dtype == np.int64
+    for own, found in zip(split(emissions, lengths), split(tags, lengths), strict=True):
+        readings, scores = all_readings(own, transitions)
+        assert found.tolist() == readings[scores.argmax()].tolist()
+
+
+@TRANSITIONS
+@settings(max_examples=25, deadline=None)
+@given(lengths=LENGTHS, seed=SEEDS)
+def test_span_probability_is_the_share_of_the_readings(kind, n_tags, lengths, seed):
+    emissions = make_emissions(seed, sum(lengths), n_tags)
+    transitions = make_transitions(seed, n_tags, kind)
+    tags = np.random.default_rng(seed).integers(n_tags, size=sum(lengths))
+    spans = spans_within(lengths)
+    found = span_probabilities(emissions, np.array(lengths), transitions, spans, tags)
+    starts = np.cumsum(lengths) - lengths
+    for (begin, end), probability in zip(spans, found, strict=True):
+        row = np.searchsorted(starts, begin, side="right") - 1
+        start = starts[row]
+        readings, scores = all_readings(emissions[start : start + lengths[row]], transitions)
+        weights = np.exp(scores - scores.max())
+        agree = np.all(readings[:, begin - start : end - start] == tags[begin:end], axis=1)
+        expected = weights[agree].sum() / weights.sum()
+        assert probability == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_probabilities_of_two_tokens_by_hand():
+    tags = ["O", "B-X", "I-X", "L-X", "U-X"]
+    # exponentiated: O 2, U 3; O 1, U 4; B 5, L 1; I scores highest, but is never legal
+    emissions = np.log([[2.0, 5.0, 1e6, 7.0, 3.0], [1.0, 7.0, 1e6, 1.0, 4.0]])
+    # OO 2·1, OU 2·4, UO 3·1, UU 3·4, BL 5·1: 30 in all
+    transitions, lengths = Transitions.biluo(tags), np.array([2])
+    assert decode(emissions, lengths, transitions).tolist() == [4, 4]
+    entity = span_probabilities(
+        emissions, lengths, transitions, np.array([[0, 2]]), np.array([1, 3])
+    )
+    assert entity.tolist() == pytest.approx([5 / 30])
+    single = np.array([[0, 1], [1, 2], [0, 2]])
+    found = span_probabilities(emissions, lengths, transitions, single, np.array([4, 4]))
+    assert found.tolist() == pytest.approx([15 / 30, 20 / 30, 12 / 30])
+
+
+@settings(max_examples=15, deadline=None)
+@given(length=st.integers(1, 5), seed=SEEDS, scale=st.sampled_from([1.0, 30.0]))
+def test_probabilities_of_all_that_a_token_can_be_sum_to_one(length, seed, scale):
+    emissions, lengths = make_emissions(seed, length, len(TAGS), scale), np.array([length])
+
+    def probability(span, tags):
+        padded = np.zeros(length, dtype=np.int64)
+        padded[slice(*span)] = tags
+        return span_probabilities(emissions, lengths, BILUO, np.array([span]), padded)[0]
+
+    total = np.zeros(length)
+    for begin, end in spans_within([length]):
+        inside = end - begin - 2
+        for first in (1, 5):  # the B- tag of each label; I-, L- and U- follow it
+            tags = [first + 3] if inside < 0 else [first, *[first + 1] * inside, first + 2]
+            total[begin:end] += probability((begin, end), tags)
+    for token in range(length):
+        total[token] += probability((token, token + 1), [0])
+    np.testing.assert_allclose(total, 1.0, rtol=1e-9)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 12), min_size=1, max_size=6),
+    seed=SEEDS,
+    impossible=st.sampled_from([0.0, 0.3, 0.9, 1.0]),
+    order=st.permutations(range(len(TAGS))),
+)
+def test_decoding_is_always_legal(lengths, seed, impossible, order):
+    transitions = Transitions.biluo([TAGS[tag] for tag in order])
+    emissions = make_emissions(seed, sum(lengths), len(TAGS), impossible=impossible)
+    for tags in split(decode(emissions, np.array(lengths), transitions), lengths):
+        assert is_legal(tags, transitions)
+
+
+def test_of_readings_that_are_all_ruled_out_the_least_impossible_wins():
+    emissions = np.full((3, 5), -np.inf)
+    emissions[:, 2] = 5.0  # O, B, I, L, U: only inside, but nothing begins or ends
+    assert decode(emissions, np.array([3]), Transitions.biluo(TAGS[:5])).tolist() == [1, 2, 3]
+
+
+@settings(max_examples=50, deadline=None)
+@given(lengths=LENGTHS, seed=SEEDS, impossible=st.sampled_from([0.3, 0.8]))
+def test_tags_of_minus_infinity_are_avoided_and_have_no_probability(lengths, seed, impossible):
+    transitions, lengths = Transitions.biluo(TAGS[:5]), np.array(lengths)
+    emissions = make_emissions(seed, lengths.sum(), 5, impossible=impossible)
+    emissions[:, 0] = 0.0  # so that there is a way through
+    tags = decode(emissions, lengths, transitions)
+    for own, found in zip(split(emissions, lengths), split(tags, lengths), strict=True):
+        readings, scores = all_readings(own, transitions)
+        assert found.tolist() == readings[scores.argmax()].tolist()
+    tokens, ruled_out = np.nonzero(np.isneginf(emissions))
+    any_tags = np.zeros(len(emissions), dtype=np.int64)
+    any_tags[tokens] = ruled_out  # one of them where a token has several
+    spans = np.stack([tokens, tokens + 1], 1)
+    assert np.all(span_probabilities(emissions, lengths, transitions, spans, any_tags) < 1e-90)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6),
+    seed=SEEDS,
+    bonus=st.sampled_from([0.0, 6.0, 100.0]),
+)
+def test_shortcut_and_full_search_agree(lengths, seed, bonus):
+    rng, lengths = np.random.default_rng(seed), np.array(lengths)
+    emissions = rng.normal(size=(lengths.sum(), len(TAGS)))
+    # With a bonus for some legal sequence, the best tags of all are legal in many sequences.
+    legal = _viterbi(rng.normal(size=emissions.shape), lengths, BILUO)
+    emissions[np.arange(len(legal)), legal] += bonus
+    expected = _viterbi(emissions, lengths, BILUO)
+    np.testing.assert_array_equal(decode(emissions, lengths, BILUO), expected)
+    if bonus == 100.0:
+        np.testing.assert_array_equal(expected, emissions.argmax(1))
+
+
+def test_transition_scores_that_forbid_nothing_count_too():
+    transitions = Transitions(np.array([[0.0, -3.0], [-3.0, 0.0]]), np.zeros(2), np.zeros(2))
+    emissions = np.array([[2.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
+    assert decode(emissions, np.array([3]), transitions).tolist() == [0, 0, 0]
+    last = Transitions(np.zeros((2, 2)), np.zeros(2), np.array([0.0, 5.0]))
+    assert decode(emissions, np.array([3]), last).tolist() == [0, 1, 1]
+
+
+@TRANSITIONS
+@settings(max_examples=25, deadline=None)
+@given(lengths=st.lists(st.integers(0, 30), min_size=1, max_size=8), seed=SEEDS)
+def test_a_sequence_is_decoded_the_same_alone_and_in_a_batch(kind, n_tags, lengths, seed):
+    emissions = make_emissions(seed, sum(lengths), n_tags)
+    transitions = make_transitions(seed, n_tags, kind)
+    tags = decode(emissions, np.array(lengths), transitions)
+    spans = np.array([(0, length) for length in lengths if length]).reshape(-1, 2)
+    starts = (np.cumsum(lengths) - lengths)[np.array(lengths) > 0]
+    batched = span_probabilities(
+        emissions, np.array(lengths), transitions, spans + starts[:, None], tags
+    )
+    alone = []
+    for own, found in zip(split(emissions, lengths), split(tags, lengths), strict=True):
+        length = np.array([len(own)])
+        np.testing.assert_array_equal(decode(own, length, transitions), found)
+        if len(own):
+            whole = np.array([[0, len(own)]])
+            alone.extend(span_probabilities(own, length, transitions, whole, found))
+    np.testing.assert_allclose(batched, alone, rtol=1e-9)
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [0, 0]])
+def test_no_tokens_have_no_tags_and_no_spans(lengths):
+    emissions, lengths = np.zeros((0, len(TAGS))), np.array(lengths, dtype=np.int64)
+    tags = decode(emissions, lengths, BILUO)
+    assert tags.shape == (0,)
+    no_spans = np.zeros((0, 2), dtype=np.int64)
+    assert span_probabilities(emissions, lengths, BILUO, no_spans, tags).shape == (0,)
+
+
+def test_single_precision_emissions_are_summed_in_double_precision():
+    emissions = make_emissions(0, 40, len(TAGS)).astype("float32")
+    lengths, double = np.array([25, 15]), emissions.astype("float64")
+    tags = decode(emissions, lengths, BILUO)
+    np.testing.assert_array_equal(tags, decode(double, lengths, BILUO))
+    spans = np.array([[0, 25], [25, 40]])
+    np.testing.assert_array_equal(
+        span_probabilities(emissions, lengths, BILUO, spans, tags),
+        span_probabilities(double, lengths, BILUO, spans, tags),
+    )
+
+
+def test_arguments_are_left_as_they_were():
+    emissions = make_emissions(0, 9, len(TAGS))
+    before = emissions.copy()
+    tags = decode(emissions, np.array([5, 4]), BILUO)
+    tags_before = tags.copy()
+    span_probabilities(emissions, np.array([5, 4]), BILUO, spans_within([5, 4]), tags)
+    np.testing.assert_array_equal(emissions, before)
+    np.testing.assert_array_equal(tags, tags_before)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 10), min_size=1, max_size=4),
+    seed=SEEDS,
+    values=st.sampled_from([(-1e4, 1e4), (-1e4, 0.0, 1e4), (-np.inf, 1e4), (-1e4, -300.0, 0.0)]),
+)
+def test_very_peaked_emissions_give_finite_probabilities(lengths, seed, values):
+    rng, lengths = np.random.default_rng(seed), np.array(lengths)
+    emissions = rng.choice(values, size=(lengths.sum(), len(TAGS)))
+    emissions[:, 0] = np.maximum(emissions[:, 0], -1e4)  # so that there is a way through
+    spans = spans_within(lengths)
+    tags = decode(emissions, lengths, BILUO)
+    found = span_probabilities(emissions, lengths, BILUO, spans, tags)
+    assert np.all((found >= 0.0) & (found <= 1.0))
+
+
+def test_a_peaked_legal_reading_is_certain():
+    tags = np.array([0, 1, 2, 3, 8, 0])  # O B I L U O
+    emissions = np.full((6, len(TAGS)), -1e4)
+    emissions[np.arange(6), tags] = 1e4
+    spans = np.array([[0, 1], [1, 4], [4, 5], [0, 6]])
+    found = span_probabilities(emissions, np.array([6]), BILUO, spans, tags)
+    np.testing.assert_array_equal(found, 1.0)
+
+
+def test_of_readings_that_are_all_very_unlikely_each_gets_its_share():
+    # Emissions ask for B-PER I-PER I-PER-X L-PER-X, and legal readings agree with at most two:
+    # BILO, BILU (two labels) and BIIL from the front, OBIL, UBIL (two labels) and BIIL from the
+    # back, and BL twice.
+    emissions = np.full((4, len(TAGS)), -1e4)
+    emissions[np.arange(4), [1, 2, 6, 7]] = 1e4
+    whole, lengths = np.array([[0, 4]]), np.array([4])
+    for tags in ([1, 2, 2, 3], [5, 6, 6, 7], [1, 2, 3, 0], [4, 5, 6, 7], [1, 3, 5, 7]):
+        found = span_probabilities(emissions, lengths, BILUO, whole, np.array(tags))
+        assert found.tolist() == pytest.approx([1 / 9])
+
+
+def test_a_sequence_of_fifty_thousand_tokens():
+    # Blocks of five tokens, each ending in an O beyond doubt, do not depend on one another.
+    n_blocks, length = 10_000, 5
+    block = make_emissions(4, length, len(TAGS), scale=1.0)
+    block[-1, 0] = 100.0
+    emissions, lengths = np.tile(block, (n_blocks, 1)), np.array([n_blocks * length])
+    readings, scores = all_readings(block[:-1], BILUO)
+    tags = decode(emissions, lengths, BILUO)
+    best = [*readings[scores.argmax()].tolist(), 0]
+    np.testing.assert_array_equal(tags, np.tile(best, n_blocks))
+    starts = np.array([0, 3 * length, (n_blocks // 2) * length, (n_blocks - 1) * length])
+    spans = np.stack([starts, starts + length], 1)
+    expected = 1 / np.exp(scores - scores.max()).sum()
+    found = span_probabilities(emissions, lengths, BILUO, spans, tags)
+    np.testing.assert_allclose(found, expected, rtol=1e-7)

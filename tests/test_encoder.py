@@ -1,0 +1,261 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bigru_tagger import encoder as encoder_module
+from bigru_tagger.encoder import BiGRUEncoder, Dropout, Layout, locked_dropout
+
+CPU = torch.device("cpu")
+LENGTHS = st.lists(st.integers(0, 8) | st.integers(1, 200), min_size=1, max_size=6)
+
+
+def make_encoder(*args, **kwargs):
+    """Make an encoder whose biases are not zero, so that their places matter."""
+    torch.manual_seed(0)
+    encoder = BiGRUEncoder(*args, **kwargs)
+    for parameter in encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    return encoder
+
+
+def make_sequences(lengths, width, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(length, width, generator=generator) for length in lengths]
+
+
+def encode(encoder, sequences, dropout=encoder_module.NO_DROPOUT):
+    lengths = [len(sequence) for sequence in sequences]
+    output = encoder(torch.cat(sequences), Layout(lengths, CPU), dropout)
+    return output.split(lengths)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def gates(rnn, vector, state):
+    """Compute W_i x + b_i and W_h h + b_h, gate by gate."""
+    parameters = {name: value.detach().double().numpy() for name, value in rnn.named_parameters()}
+    from_input = parameters["weight_ih_l0"] @ vector + parameters["bias_ih_l0"]
+    from_state = parameters["weight_hh_l0"] @ state + parameters["bias_hh_l0"]
+    return from_input.reshape(-1, rnn.hidden_size), from_state.reshape(-1, rnn.hidden_size)
+
+
+def gru(rnn, vectors):
+    state, states = np.zeros(rnn.hidden_size), []
+    for vector in vectors:
+        (ir, iz, i_n), (hr, hz, hn) = gates(rnn, vector, state)
+        r, z = sigmoid(ir + hr), sigmoid(iz + hz)
+        n = np.tanh(i_n + r * hn)
+        state = (1 - z) * n + z * state
+        states.append(state)
+    return np.array(states)
+
+
+def lstm(rnn, vectors):
+    state, memory, states = np.zeros(rnn.hidden_size), np.zeros(rnn.hidden_size), []
+    for vector in vectors:
+        i, f, g, o = np.add(*gates(rnn, vector, state))
+        memory = sigmoid(f) * memory + sigmoid(i) * np.tanh(g)
+        state = sigmoid(o) * np.tanh(memory)
+        states.append(state)
+    return np.array(states)
+
+
+@pytest.mark.parametrize(("cell", "equations"), [("gru", gru), ("lstm", lstm)])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("hidden", [[5], [6, 3, 4]])
+def test_encoder_follows_the_equations(cell, equations, bidirectional, hidden):
+    encoder = make_encoder(4, hidden, cell, bidirectional)
+    for sequence, output in zip(
+        sequences := make_sequences([7, 0, 1, 12], 4), encode(encoder, sequences), strict=True
+    ):
+        if not len(sequence):
+            assert output.shape == (0, encoder.width)
+            continue
+        expected = sequence.double().numpy()
+        for layer in encoder.layers:
+            states = [equations(layer["forward_layer"], expected)]
+            if bidirectional:
+                states.append(equations(layer["backward_layer"], expected[::-1])[::-1])
+            expected = np.concatenate(states, 1)
+        np.testing.assert_allclose(output.detach().numpy(), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_backward_half_is_a_forward_layer_over_the_reversed_sequence(cell):
+    both = make_encoder(3, [5], cell)
+    forward = BiGRUEncoder(3, [5], cell, bidirectional=False)
+    forward.layers[0]["forward_layer"].load_state_dict(
+        both.layers[0]["backward_layer"].state_dict()
+    )
+    sequences = make_sequences([4, 9, 1], 3)
+    reversed_outputs = encode(forward, [sequence.flip(0) for sequence in sequences])
+    for output, expected in zip(encode(both, sequences), reversed_outputs, strict=True):
+        torch.testing.assert_close(output[:, 5:], expected.flip(0), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("run", ["_run_packed", "_run_padded"])
+@pytest.mark.parametrize(("cell", "bidirectional"), [("gru", True), ("gru", False), ("lstm", True)])
+@settings(max_examples=15, deadline=None)
+@given(lengths=LENGTHS, order=st.randoms(use_true_random=False))
+def test_a_sequence_gets_the_same_alone_and_in_any_batch(run, cell, bidirectional, lengths, order):
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr(encoder_module, "_run_packed", getattr(encoder_module, run))
+        encoder = make_encoder(3, [6, 4], cell, bidirectional)
+        sequences = make_sequences(lengths, 3, seed=len(lengths))
+        alone = [encode(encoder, [sequence])[0] for sequence in sequences]
+        places = order.sample(range(len(lengths)), len(lengths))
+        shuffled = encode(encoder, [sequences[place] for place in places])
+        for place, output in zip(places, shuffled, strict=True):
+            torch.testing.assert_close(output, alone[place], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@settings(max_examples=15, deadline=None)
+@given(lengths=LENGTHS)
+def test_padded_and_packed_paths_agree_in_states_and_gradients(cell, lengths):
+    def run(path):
+        encoder = make_encoder(3, [5, 4], cell)
+        vectors = torch.cat(make_sequences(lengths, 3)).requires_grad_()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(encoder_module, "_run_packed", path)
+            states = encoder(vectors, Layout(lengths, CPU))
+        weights = torch.randn(states.shape, generator=torch.Generator().manual_seed(1))
+        loss = (states * weights).sum() / max(len(states), 1)
+        leaves = [vectors, *encoder.parameters()] if len(states) else []
+        return states, torch.autograd.grad(loss, leaves) if leaves else ()
+
+    packed, packed_gradients = run(encoder_module._run_packed)
+    padded, padded_gradients = run(encoder_module._run_padded)
+    torch.testing.assert_close(packed, padded, atol=1e-6, rtol=0)
+    torch.testing.assert_close(packed_gradients, padded_gradients, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("backward", "order", "places", "padded"),
+    [
+        (False, [2, 0, 3, 1, 4], [1, 3, 0, 2, 4], [0, 1, 6, 7, 8]),
+        (True, [4, 1, 3, 0, 2], [3, 1, 4, 2, 0], [1, 0, 8, 7, 6]),
+    ],
+)
+def test_layout_of_two_no_and_three_tokens(backward, order, places, padded):
+    layout = Layout([2, 0, 3], CPU)
+    assert (layout.n_rows, layout.n_steps) == (3, 3)
+    assert layout.row.tolist() == [0, 0, 2, 2, 2]
+    assert [array.tolist() for array in layout.pack(backward)] == [order, places, [2, 2, 1]]
+    assert layout.pad(backward).tolist() == padded
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [0, 0]])
+def test_no_tokens_give_no_states(lengths):
+    encoder = make_encoder(3, [4, 2])
+    output = encoder(torch.zeros(0, 3), Layout(lengths, CPU), Dropout(input=0.5, hidden=0.5))
+    assert output.shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "bidirectional", "inputs", "width"),
+    [
+        ([128, 64], True, [100, 256], 128),
+        ([128, 64], False, [100, 128], 64),
+        ([32, 48, 16], True, [100, 64, 96], 32),
+        ([], True, [], 100),
+    ],
+)
+def test_each_layer_reads_what_the_one_below_puts_out(hidden, bidirectional, inputs, width):
+    encoder = BiGRUEncoder(100, hidden, bidirectional=bidirectional)
+    assert [layer["forward_layer"].input_size for layer in encoder.layers] == inputs
+    assert encoder.width == width
+    assert encode(encoder, make_sequences([3], 100))[0].shape == (3, width)
+
+
+def test_no_layers_pass_the_vectors_on():
+    sequences = make_sequences([3, 0, 2], 4)
+    assert torch.equal(torch.cat(encode(BiGRUEncoder(4, []), sequences)), torch.cat(sequences))
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_initial_recurrent_matrices_are_orthogonal_and_biases_zero(cell):
+    for name, parameter in BiGRUEncoder(3, [5], cell).named_parameters():
+        if "weight_hh" in name:
+            for gate in parameter.detach().split(5):
+                torch.testing.assert_close(gate @ gate.T, torch.eye(5), atol=1e-5, rtol=0)
+        elif "bias" in name:
+            assert not parameter.any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"hidden": [4], "cell": "rnn"}, "'cell'.*'rnn'"),
+        ({"hidden": [4, 0]}, r"hidden.*\[4, 0\]"),
+        ({"hidden": [-1]}, r"hidden.*\[-1\]"),
+    ],
+)
+def test_bad_settings_are_named(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        BiGRUEncoder(3, **arguments)
+
+
+@pytest.mark.parametrize("name", ["word", "input", "hidden"])
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])
+def test_dropout_rates_that_are_no_probability_below_one_are_refused(name, rate):
+    with pytest.raises(ValueError, match=f"{name}.*{rate}"):
+        Dropout(**{name: rate})
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 6), min_size=1, max_size=5),
+    rate=st.floats(0.05, 0.95),
+    seed=st.integers(0, 99),
+)
+def test_locked_dropout_uses_one_mask_for_all_steps_of_a_sequence(lengths, rate, seed):
+    torch.manual_seed(seed)
+    dropped = locked_dropout(torch.ones(sum(lengths), 7), Layout(lengths, CPU), rate)
+    for rows in dropped.split(lengths):
+        assert torch.equal(rows, rows[:1].expand_as(rows))
+    scaled = torch.tensor(1 / (1 - rate))
+    assert torch.all((dropped == 0) | torch.isclose(dropped, scaled))
+
+
+def test_locked_dropout_draws_a_mask_for_each_sequence_and_keeps_the_expectation():
+    torch.manual_seed(0)
+    width, rate = 100_000, 0.3
+    dropped = locked_dropout(torch.full((3, width), 2.0), Layout([1, 1, 1], CPU), rate)
+    # five standard deviations of the mean of a scaled Bernoulli variable
+    tolerance = 5 * 2.0 * (rate / (1 - rate) / width) ** 0.5
+    assert torch.all((dropped.mean(1) - 2.0).abs() < tolerance)
+    agree = (dropped[0] == dropped[1]).double().mean().item()  # by chance: 0.3² + 0.7²
+    assert agree == pytest.approx(0.58, abs=0.01)
+
+
+def test_zero_dropout_is_the_identity():
+    vectors = torch.randn(5, 3)
+    assert torch.equal(locked_dropout(vectors, Layout([2, 3], CPU), 0.0), vectors)
+    encoder, sequences = make_encoder(3, [4]), make_sequences([2, 3], 3)
+    without = torch.cat(encode(encoder, sequences))
+    assert torch.equal(torch.cat(encode(encoder, sequences, Dropout(word=0.9))), without)
+
+
+def test_input_dropout_acts_below_the_layers_and_hidden_dropout_above_each():
+    torch.manual_seed(0)
+    sequences = make_sequences([6, 4], 8)
+    encoder = make_encoder(8, [8])
+    plain = encode(encoder, sequences)
+    for dropped, states in zip(encode(encoder, sequences, Dropout(hidden=0.5)), plain, strict=True):
+        mask = dropped[0] != 0
+        assert 0 < mask.sum() < len(mask)
+        torch.testing.assert_close(dropped, 2 * states * mask)
+    for dropped, vectors in zip(
+        encode(BiGRUEncoder(8, []), sequences, Dropout(input=0.5)), sequences, strict=True
+    ):
+        mask = dropped[0] != 0
+        assert 0 < mask.sum() < len(mask)
+        torch.testing.assert_close(dropped, 2 * vectors * mask)
+    assert torch.all(torch.cat(encode(encoder, sequences, Dropout(input=0.5))) != 0)
+    between = encode(make_encoder(8, [8, 4]), sequences, Dropout(hidden=0.5))
+    assert not torch.equal(torch.cat(between) != 0, torch.ones(10, 8, dtype=torch.bool))

@@ -1,0 +1,278 @@
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy.attrs import IS_ALPHA, IS_TITLE, LENGTH, LOWER, NORM, ORTH, PREFIX, SHAPE, SUFFIX
+from spacy.tokens import Doc
+from spacy.vectors import BaseVectors, Vectors
+
+from bigru_tagger.features import Characters, HashedAttributes, StaticVectors, Words
+
+VOCAB = spacy.blank("en").vocab
+WORD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
+TEXTS = st.lists(st.lists(st.sampled_from(["a", "A", "the", " ", "😀"]) | WORD, max_size=6))
+
+
+def make_words(*texts, vocab=VOCAB):
+    return Words.from_docs([Doc(vocab, words=words) for words in texts])
+
+
+def read(embedding, words):
+    """Read the words, and tell the rows by the word."""
+    return dict(zip(words.strings, embedding.read(words).tolist(), strict=True))
+
+
+def make_characters(rows=2048, max_length=20):
+    return Characters(width=4, filters=5, window=3, rows=rows, max_length=max_length)
+
+
+@settings(max_examples=50, deadline=None)
+@given(TEXTS.filter(bool))
+def test_index_maps_the_distinct_words_back_to_the_tokens(texts):
+    words = make_words(*texts)
+    tokens = [token for text in texts for token in text]
+    assert [words.strings[row] for row in words.index] == tokens
+    assert sorted(words.strings) == sorted(set(tokens))
+    assert words.orths.tolist() == sorted(VOCAB.strings[token] for token in set(tokens))
+    assert (words.orths.dtype, words.index.dtype) == (np.uint64, np.int64)
+
+
+def test_each_distinct_word_is_looked_up_once():
+    looked_up = Counter()
+
+    class CountingStrings:
+        def __getitem__(self, orth):
+            looked_up[VOCAB.strings[orth]] += 1
+            return VOCAB.strings[orth]
+
+    known = make_words(["the", "cat", "the"], [], ["cat", "The"])
+    words = Words(SimpleNamespace(strings=CountingStrings()), known.orths, known.index)
+    for _ in range(2):
+        make_characters().read(words)
+    assert looked_up == {"the": 1, "cat": 1, "The": 1}
+
+
+@settings(max_examples=50, deadline=None)
+@given(TEXTS.filter(bool))
+def test_attributes_are_those_of_the_lexemes(texts):
+    words = make_words(*texts)
+    attrs = [ORTH, NORM, LOWER, PREFIX, SUFFIX, SHAPE, LENGTH, IS_ALPHA, IS_TITLE]
+    lexemes = [VOCAB[text] for text in words.strings]
+    expected = [
+        [
+            lexeme.orth,
+            lexeme.norm,
+            lexeme.lower,
+            lexeme.prefix,
+            lexeme.suffix,
+            VOCAB.strings[lexeme.shape_],
+            len(lexeme.text),
+            lexeme.is_alpha,
+            lexeme.is_title,
+        ]
+        for lexeme in lexemes
+    ]
+    values = words.attributes(attrs)
+    assert values.dtype == np.uint64
+    assert values.tolist() == expected
+
+
+def test_a_norm_that_the_vocab_was_given_is_read():
+    vocab = spacy.blank("en").vocab
+    vocab["gonna"].norm_ = "going to"
+    values = make_words(["gonna"], vocab=vocab).attributes([NORM, SHAPE])
+    assert [vocab.strings[value] for value in values[0].tolist()] == ["going to", "xxxx"]
+
+
+@pytest.mark.parametrize("attrs", [[NORM], [NORM, SHAPE]])
+@pytest.mark.parametrize("texts", [[[]], [[], []]])
+def test_empty_docs_have_no_words(texts, attrs):
+    words = make_words(*texts)
+    assert words.strings == []
+    assert words.index.shape == (0,)
+    assert words.attributes(attrs).shape == (0, len(attrs))
+    assert HashedAttributes(["NORM", "SHAPE"], [9, 9], 4, 0.0).read(words).shape == (0, 2)
+    assert make_characters().read(words).shape == (0, 2)
+
+
+def test_attributes_are_read_as_signed_numbers_of_64_bits():
+    words = make_words(["The", "cat"])
+    values = HashedAttributes(["ORTH", "SHAPE"], [9, 9], 3, 0.0).read(words)
+    assert values.dtype == np.int64
+    expected = [[VOCAB[text].orth, VOCAB[text].shape] for text in words.strings]
+    assert (values.astype(np.uint64)).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("attrs", "rows", "width", "rate", "named"),
+    [
+        (["NORM", "NROM"], [5, 5], 4, 0.1, r"'attrs'.*\['NROM'\]"),
+        ([""], [5], 4, 0.1, "'attrs'"),
+        ([], [], 4, 0.1, "'attrs'"),
+        (["POS"], [5], 4, 0.1, r"'attrs'.*\['POS'\]"),  # of the token: always empty here
+        (["IDX"], [5], 4, 0.1, r"'attrs'.*\['IDX'\]"),  # of the token: would depend on the batch
+        (["NORM", "SHAPE"], [5], 4, 0.1, "'rows'.*"),
+        (["NORM"], [0], 4, 0.1, "'rows'.*"),
+        (["NORM"], [5], 0, 0.1, "'width'.* width = 0"),
+        (["NORM"], [5], 4, 1.0, "'unknown_rate'"),
+    ],
+)
+def test_bad_settings_of_hashed_attributes_are_named(attrs, rows, width, rate, named):
+    with pytest.raises(ValueError, match=named):
+        HashedAttributes(attrs, rows, width, rate)
+
+
+@pytest.mark.parametrize("attr", ["ORTH", "NORM", "LOWER", "SHAPE", "LENGTH", "IS_ALPHA"])
+def test_lexical_attributes_are_accepted(attr):
+    spec = HashedAttributes([attr], [5], 4, 0.1).network_spec(VOCAB)
+    assert spec == {"kind": "hash", "rows": [5], "width": 4, "unknown_rate": 0.1}
+
+
+def test_characters_stand_between_marks_with_zeros_behind():
+    rows = read(make_characters(), make_words(["ab", "é", "\n\n\n"], ["Ж😀"]))
+    assert rows == {
+        "ab": [1, 97 + 3, 98 + 3, 2, 0],
+        "é": [1, 233 + 3, 2, 0, 0],
+        "\n\n\n": [1, 10 + 3, 10 + 3, 10 + 3, 2],
+        # 1046 has a row of its own, 128512 = 62 * 2048 + 1536 shares one
+        "Ж😀": [1, 1046 + 3, 1536 + 3, 2, 0],
+    }
+
+
+def test_code_points_beyond_the_table_share_its_rows():
+    assert read(make_characters(rows=100), make_words(["caé"])) == {
+        "caé": [1, 99 + 3, 97 + 3, 33 + 3, 2]
+    }
+
+
+@pytest.mark.parametrize(
+    ("max_length", "kept"), [(2, "ah"), (3, "agh"), (5, "abfgh"), (7, "abcefgh"), (8, "abcdefgh")]
+)
+def test_of_a_long_word_the_first_and_the_last_half_are_read(max_length, kept):
+    rows = read(make_characters(max_length=max_length), make_words(["abcdefgh"]))
+    assert rows == {"abcdefgh": [1, *(ord(character) + 3 for character in kept), 2]}
+
+
+def test_lone_surrogates_are_characters_like_others():
+    # spaCy refuses such words, but a reader of broken text should not be what fails
+    words = SimpleNamespace(strings=["\ud800x", "\udfff"])
+    assert make_characters().read(words).tolist() == [[1, 3, 120 + 3, 2], [1, 2047 + 3, 2, 0]]
+
+
+@settings(max_examples=50, deadline=None)
+@given(TEXTS.filter(bool), st.integers(1, 3000), st.integers(2, 5))
+def test_characters_of_any_word_follow_the_rule(texts, rows, max_length):
+    words = make_words(*texts)
+    table = make_characters(rows, max_length).read(words)
+    assert table.dtype == np.int64
+    for text, row in zip(words.strings, table.tolist(), strict=True):
+        half = max_length // 2
+        kept = text if len(text) <= max_length else text[:half] + text[-(max_length - half) :]
+        expected = [1, *(ord(character) % rows + 3 for character in kept), 2]
+        assert row == expected + [0] * (table.shape[1] - len(expected))
+
+
+def test_spec_of_characters_counts_the_marks_and_the_padding():
+    assert make_characters(rows=100).network_spec(VOCAB) == {
+        "kind": "characters",
+        "rows": 103,
+        "width": 4,
+        "filters": 5,
+        "window": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("width", 0), ("filters", 0), ("rows", 0), ("window", 0), ("window", 4), ("max_length", 1)],
+)
+def test_bad_settings_of_characters_are_named(setting, value):
+    good = {"width": 4, "filters": 5, "window": 3, "rows": 100, "max_length": 20}
+    with pytest.raises(ValueError, match=f"'{setting}'.*{setting} = {value}"):
+        Characters(**{**good, setting: value})
+
+
+def make_vocab(keys=None, data=None, **settings):
+    vocab = spacy.blank("en").vocab
+    if data is None:
+        data = np.arange(1, 2 * len(keys) + 1, dtype="float32").reshape(len(keys), 2)
+    vocab.vectors = Vectors(strings=vocab.strings, data=data, keys=keys, **settings)
+    return vocab
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+def test_vectors_keyed_by_the_text(fallback):
+    vocab = make_vocab(["the", "Apple", "apple"])
+    words = make_words(["the", "Apple", "APPLE"], ["THE", "zebra", "the"], vocab=vocab)
+    assert read(StaticVectors(fallback), words) == {
+        "the": [1.0, 2.0],
+        "Apple": [3.0, 4.0],
+        "APPLE": [5.0, 6.0] if fallback else [0.0, 0.0],
+        "THE": [1.0, 2.0] if fallback else [0.0, 0.0],
+        "zebra": [0.0, 0.0],
+    }
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+@pytest.mark.parametrize(
+    ("attr", "keys", "found"),
+    [("LOWER", ["the", "Apple"], {"the", "The"}), ("SHAPE", ["xxx", "apple"], {"the"})],
+)
+def test_vectors_keyed_by_another_attribute(attr, keys, found, fallback):
+    vocab = make_vocab(keys, attr=attr)
+    rows = read(StaticVectors(fallback), make_words(["the", "The", "Apple"], vocab=vocab))
+    assert rows == {
+        word: [1.0, 2.0] if word in found else [0.0, 0.0] for word in ("the", "The", "Apple")
+    }
+
+
+def test_floret_vectors_are_those_of_the_vocab():
+    data = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    vocab = make_vocab(data=data, mode="floret", minn=2, maxn=3, hash_count=2)
+    texts = ["unseen", "words", "Ünseen", "😀", "  "]
+    for text, row in read(StaticVectors(fallback=True), make_words(texts, vocab=vocab)).items():
+        np.testing.assert_array_equal(row, vocab[text].vector)
+        assert any(row)
+
+
+def test_vectors_of_a_class_of_ones_own_are_asked_in_a_batch():
+    class Lengths(BaseVectors):
+        vectors_length = 1
+
+        def __init__(self, strings):
+            self.strings = strings
+
+        def __len__(self):
+            return 1
+
+        def get_batch(self, keys):
+            return np.array([[len(self.strings[key])] for key in keys], dtype="float64")
+
+    vocab = spacy.blank("en").vocab
+    vocab.vectors = Lengths(vocab.strings)
+    words = make_words(["the", "zebra"], vocab=vocab)
+    assert read(StaticVectors(fallback=True), words) == {"the": [3.0], "zebra": [5.0]}
+    assert StaticVectors(fallback=True).read(words).dtype == np.float32
+
+
+@pytest.mark.parametrize("words", [["the", "zebra"], []])
+@pytest.mark.parametrize(
+    ("vocab", "width"),
+    [
+        (spacy.blank("en").vocab, 0),
+        (make_vocab(["the"]), 2),
+        (make_vocab(["the"], np.ones((1, 2), dtype="float16")), 2),
+        (make_vocab(data=np.ones((9, 3), "float32"), mode="floret", minn=1, maxn=2), 3),
+    ],
+    ids=["none", "table", "half precision", "floret"],
+)
+def test_vectors_are_float32_of_the_width_in_the_spec(vocab, width, words):
+    for fallback in (True, False):
+        vectors = StaticVectors(fallback).read(make_words(words, vocab=vocab))
+        assert (vectors.dtype, vectors.shape) == (np.float32, (len(words), width))
+        spec = StaticVectors(fallback).network_spec(vocab)
+        assert spec == {"kind": "vectors", "width": width}

@@ -1,0 +1,290 @@
+import contextlib
+import json
+import subprocess
+import sys
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bigru_tagger.encoder import Dropout
+from bigru_tagger.network import Batch, Network, NetworkSpec
+
+EMBED = {
+    "attributes": {"kind": "hash", "rows": [11, 7], "width": 3, "unknown_rate": 0.0},
+    "characters": {"kind": "characters", "rows": 9, "width": 2, "filters": 4, "window": 3},
+    "vectors": {"kind": "vectors", "width": 2},
+    "upstream": {"kind": "dense", "width": 3},
+}
+METADATA = "bigru_tagger.network"
+
+
+def make_network(seed=0, embed=EMBED, hidden=(4, 3), n_tags=5, seen=True, **settings):
+    torch.manual_seed(seed)
+    network = Network(NetworkSpec(embed, list(hidden), n_tags=n_tags, **settings))
+    for parameter in network.parameters():  # biases too
+        torch.nn.init.normal_(parameter, std=0.5)
+    for name, buffer in network.named_buffers():
+        if name.endswith("seen"):
+            buffer.fill_(seen)
+    return network
+
+
+def make_batch(lengths, n_words=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    n_tokens = sum(lengths)
+    vectors = torch.randn(n_words, 2, generator=generator)
+    vectors[:1] = 0.0
+    return Batch(
+        lengths,
+        torch.randint(max(n_words, 1), (n_tokens,), generator=generator),
+        {
+            "attributes": torch.randint(18, (n_words, 2), generator=generator),
+            "characters": torch.randint(1, 9, (n_words, 5), generator=generator),
+            "vectors": vectors,
+        },
+        {"upstream": torch.randn(n_tokens, 3, generator=generator)},
+    )
+
+
+def dense_batch(lengths, width):
+    """Make a batch that a network of dense vectors reads, all of them different from zero."""
+    vectors = torch.rand(sum(lengths), width, generator=torch.Generator().manual_seed(0)) + 0.5
+    return Batch(lengths, torch.zeros(sum(lengths), dtype=torch.int64), tokens={"dense": vectors})
+
+
+def dense_network(width, hidden=(), **settings):
+    return make_network(
+        embed={"dense": {"kind": "dense", "width": width}}, hidden=hidden, **settings
+    )
+
+
+def sequence_of(batch, row):
+    start = sum(batch.lengths[:row])
+    tokens = slice(start, start + batch.lengths[row])
+    upstream = {"upstream": batch.tokens["upstream"][tokens]}
+    return Batch(batch.lengths[row : row + 1], batch.index[tokens], batch.words, upstream)
+
+
+def test_without_layers_the_network_is_linear_in_its_embeddings():
+    network = dense_network(2, n_tags=3)
+    weight = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, -1.0]])
+    network.linear.load_state_dict({"weight": weight, "bias": torch.tensor([0.0, 0.5, 1.0])})
+    tokens = {"dense": torch.tensor([[1.0, 2.0], [3.0, 5.0]])}
+    emissions = network(Batch([1, 1], torch.zeros(2, dtype=torch.int64), tokens=tokens))
+    assert emissions.tolist() == [[1.0, 2.5, 1.0], [3.0, 5.5, 2.0]]
+
+
+def test_embeddings_are_concatenated_words_first_and_spread_over_the_tokens():
+    network, batch = make_network(hidden=[], n_tags=None), make_batch([3, 0, 4])
+    words = [network.embed[name](batch.words[name]) for name in list(EMBED)[:3]]
+    expected = torch.cat([torch.cat(words, 1)[batch.index], batch.tokens["upstream"]], 1)
+    assert torch.equal(network(batch), expected)
+    assert network.width == 6 + 4 + 2 + 3
+
+
+def test_each_distinct_word_is_embedded_once():
+    network, batch = make_network(), make_batch([30, 20], n_words=6)
+    seen = []
+    network.embed["characters"].register_forward_hook(
+        lambda module, inputs, output: seen.append(len(inputs[0]))
+    )
+    network(batch)
+    assert seen == [6]
+
+
+def test_without_tags_hidden_states_are_put_out():
+    network, batch = make_network(n_tags=None), make_batch([3, 2])
+    with_tags = make_network(n_tags=2)
+    with_tags.load_state_dict(network.state_dict(), strict=False)
+    states = network(batch)
+    assert states.shape == (5, network.width) == (5, 6)
+    assert torch.equal(with_tags(batch), with_tags.linear(states))
+
+
+@settings(max_examples=20, deadline=None)
+@given(lengths=st.lists(st.integers(0, 12), min_size=1, max_size=5))
+def test_emissions_do_not_depend_on_the_batch(lengths):
+    network, batch = make_network(), make_batch(lengths)
+    for row, emissions in enumerate(network(batch).split(lengths)):
+        torch.testing.assert_close(network(sequence_of(batch, row)), emissions, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("n_tags", "width"), [(5, 5), (None, 6)])
+def test_no_tokens_give_no_emissions(n_tags, width):
+    assert make_network(n_tags=n_tags)(make_batch([0, 0])).shape == (0, width)
+    assert make_network(n_tags=n_tags)(make_batch([0], n_words=0)).shape == (0, width)
+
+
+def test_all_parameters_get_a_gradient():
+    network, stranger = make_network(), make_network(seen=False).eval()
+    network(make_batch([6, 5])).square().sum().backward()
+    stranger(make_batch([6, 5])).square().sum().backward()
+    network.embed["attributes"].unknown.grad = stranger.embed["attributes"].unknown.grad
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.any(), name
+
+
+def test_word_dropout_zeroes_whole_tokens_and_leaves_the_others():
+    torch.manual_seed(0)
+    network, batch = dense_network(4, n_tags=None), dense_batch([600, 400], 4)
+    dropped = network(batch, Dropout(word=0.3))
+    kept = dropped.any(1)
+    assert torch.equal(dropped, batch.tokens["dense"] * kept[:, None])
+    assert (~kept).double().mean().item() == pytest.approx(0.3, abs=0.06)
+    assert torch.equal(network(batch, Dropout()), batch.tokens["dense"])
+
+
+def test_input_and_hidden_dropout_reach_the_encoder():
+    network, batch = dense_network(4, n_tags=None), dense_batch([5, 5], 4)
+    dropped = network(batch, Dropout(input=0.5))
+    torch.testing.assert_close(dropped[dropped != 0], 2 * batch.tokens["dense"][dropped != 0])
+    assert (dropped == 0).any()
+    stacked = dense_network(4, hidden=[20], n_tags=None)(batch, Dropout(hidden=0.5))
+    assert (stacked == 0).any()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"n_tags": None},
+        {"cell": "lstm", "bidirectional": False},
+        {"hidden": []},
+        {"embed": {**EMBED, "vectors": {"kind": "vectors", "width": 0}}},
+    ],
+)
+def test_saved_networks_put_out_the_same(settings):
+    network, batch = make_network(seed=1, **settings), make_batch([4, 0, 7])
+    batch.words["vectors"] = batch.words["vectors"][:, : network.embed["vectors"].width]
+    data = network.to_bytes()
+    torch.manual_seed(2)
+    loaded = Network.from_bytes(data)
+    assert loaded.spec == network.spec
+    assert torch.equal(loaded(batch), network(batch))
+    assert loaded.to_bytes() == data
+
+
+def test_the_bytes_are_a_safetensors_file():
+    network = make_network()
+    tensors = safetensors.torch.load(network.to_bytes())
+    assert tensors.keys() == network.state_dict().keys()
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensors[name], tensor)
+
+
+def saved(spec, **tensors):
+    metadata = {METADATA: spec if isinstance(spec, str) else json.dumps(spec)}
+    return safetensors.torch.save(tensors or {"x": torch.zeros(1)}, metadata=metadata)
+
+
+GOOD_SPEC = {"embed": {"dense": {"kind": "dense", "width": 2}}, "hidden": [], "n_tags": 1}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"garbage",
+        b"more than eight bytes of garbage",
+        make_network().to_bytes()[:-1],
+        safetensors.torch.save({"x": torch.zeros(1)}),
+        safetensors.torch.save({"x": torch.zeros(1)}, metadata={"other": "{}"}),
+        saved("{"),
+        saved("null"),
+        saved([]),
+        saved({**GOOD_SPEC, "embed": {}}),
+        saved({**GOOD_SPEC, "hidden": [0]}),
+        saved({"embed": {}}),
+        saved({**GOOD_SPEC, "embed": []}),
+        saved({**GOOD_SPEC, "embed": {"dense": 5}}),
+        saved({**GOOD_SPEC, "embed": {"dense": {"kind": ["dense"], "width": 2}}}),
+        saved(
+            {
+                **GOOD_SPEC,
+                "embed": {"hash": {"kind": "hash", "rows": [2], "width": 0, "unknown_rate": 0.0}},
+            }
+        ),
+        saved({**GOOD_SPEC, "hidden": "4"}),
+        saved({**GOOD_SPEC, "depth": 2}),
+        saved(GOOD_SPEC),
+        saved(GOOD_SPEC, **{"linear.weight": torch.zeros(1, 3), "linear.bias": torch.zeros(1)}),
+    ],
+)
+def test_data_that_is_no_saved_network_is_refused(data):
+    with pytest.raises(ValueError, match="no saved bigru_tagger network"):
+        Network.from_bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@settings(max_examples=200, deadline=None)
+@given(place=st.integers(0), byte=st.sampled_from(b'019.-e"{}[],:a\x00\xff'))
+def test_a_damaged_header_gives_a_network_or_a_value_error(place, byte):
+    data = bytearray(make_network(hidden=[2]).to_bytes())
+    header_end = 8 + int.from_bytes(data[:8], "little")
+    data[place % header_end] = byte
+    with contextlib.suppress(ValueError):
+        assert isinstance(Network.from_bytes(bytes(data)), Network)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=100))
+def test_random_bytes_are_refused(data):
+    with pytest.raises(ValueError, match="no saved bigru_tagger network"):
+        Network.from_bytes(data)
+
+
+def test_resizing_keeps_the_scores_and_adds_zeros():
+    network, batch = make_network(n_tags=3), make_batch([4, 5])
+    before = network(batch)
+    network.resize(5)
+    after = network(batch)
+    torch.testing.assert_close(after[:, :3], before, atol=1e-6, rtol=0)
+    assert torch.equal(after[:, 3:], torch.zeros(9, 2))
+    assert network.width == network.spec.n_tags == 5
+    assert torch.equal(Network.from_bytes(network.to_bytes())(batch), after)
+    after.sum().backward()
+    assert network.linear.weight.grad[3:].any()
+
+
+def test_resizing_to_the_same_size_changes_nothing():
+    network, batch = make_network(n_tags=3), make_batch([4])
+    before = network(batch)
+    network.resize(3)
+    assert torch.equal(network(batch), before)
+
+
+@pytest.mark.parametrize(("n_tags", "new"), [(3, 2), (3, 0), (None, 4)])
+def test_resizing_neither_removes_tags_nor_makes_a_tagger(n_tags, new):
+    network = make_network(n_tags=n_tags)
+    with pytest.raises(ValueError, match=f"from {n_tags} tags to {new}"):
+        network.resize(new)
+    assert network.spec.n_tags == n_tags
+
+
+@pytest.mark.parametrize(
+    ("embed", "named"), [({}, "none"), ({"static": {"kind": "vectors", "width": 0}}, "static")]
+)
+def test_a_network_with_nothing_to_read_is_refused(embed, named):
+    with pytest.raises(ValueError, match=f"nothing to read.*{named}"):
+        Network(NetworkSpec(embed, [4], n_tags=2))
+
+
+@pytest.mark.parametrize("arguments", [{"kind": "bert", "width": 2}, {"width": 2}])
+def test_an_embedding_of_an_unknown_kind_is_named(arguments):
+    with pytest.raises(ValueError, match=f"'first'.*{arguments.get('kind')}"):
+        Network(NetworkSpec({"first": arguments}, [4]))
+
+
+def test_building_a_network_leaves_its_spec_as_it_was():
+    embed = {"dense": {"kind": "dense", "width": 2}}
+    Network(NetworkSpec(embed, [4]))
+    assert embed == {"dense": {"kind": "dense", "width": 2}}
+
+
+def test_the_network_imports_no_spacy():
+    program = "import sys, bigru_tagger.network; sys.exit('spacy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -216,6 +216,16 @@ def test_dropout_reaches_the_network(kind, rate):
     np.testing.assert_allclose(np.concatenate(pipe.model.predict(batch)), predicted, atol=1e-6)
 
 
+def test_prediction_right_behind_training_neither_drops_nor_learns_words():
+    model = {**TINY, "embed": {"words": {**TINY["embed"]["words"], "unknown_rate": 0.5}}}
+    nlp = build("bigru_tagger", model=model)
+    train(nlp, steps=3)
+    pipe = nlp.get_pipe("bigru_tagger")
+    batch = [*docs(nlp.vocab), Doc(nlp.vocab, words=["never", "seen"])]
+    first, second = (np.concatenate(pipe.model.predict(batch)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_dropout_of_the_training_block_reaches_the_network(monkeypatch, tmp_path):
     seen = set()
     begin_update = NetworkShim.begin_update

@@ -63,6 +63,14 @@ def test_overfitting_io(task, trained, store, tmp_path):
         assert confidences(doc_again) == pytest.approx(confidences(doc), abs=1e-6)
 
 
+def test_a_component_alone_brings_the_strings_of_its_labels(task, trained):
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe(task.factory, config={"model": NARROW})
+    pipe.from_bytes(pipe_of(trained).to_bytes(exclude=["vocab"]), exclude=["vocab"])
+    assert "VBD" not in spacy.blank("en").vocab.strings
+    assert task.read(tagged(nlp, TEXTS[0].split())) == task.read(tagged(trained, TEXTS[0].split()))
+
+
 def test_learns_with_no_config_at_all(task):
     nlp = spacy.blank("en")
     nlp.add_pipe(task.factory)
@@ -227,9 +235,10 @@ def test_label_added_to_a_trained_pipe_leaves_the_old_scores(task, trained):
     before = pipe.emissions(docs)
     n_old = before[0].shape[1]
     assert pipe.add_label("NEW") == 1
+    assert pipe.model.get_dim("nO") == len(pipe.tags) > n_old
     for old, new in zip(before, pipe.emissions(docs), strict=True):
         np.testing.assert_allclose(new[:, :n_old], old, atol=1e-6)
-        assert new.shape[1] == len(pipe.tags) > n_old
+        assert new.shape[1] == len(pipe.tags)
         assert not new[:, n_old:].any()
     # It can be learned, also by an optimizer that has stepped the narrower network, ...
     optimizer = Adam(0.01)
@@ -303,6 +312,19 @@ def test_rehearsal_pulls_back_to_what_the_pipe_once_predicted(task, trained):
     assert any(not value.equal(after[name]) for name, value in before.items())
     assert 0.0 < losses[task.factory] < 0.5
     assert differences().mean() < 0.5 * astray.mean()
+
+
+def test_rehearsal_has_dropout_of_its_own(task):
+    nlp = build(task.factory, model=TINY)
+    pipe = pipe_of(nlp)
+    nlp.resume_training()
+    examples = read_examples(nlp.vocab)
+    losses = {
+        drop: {pipe.rehearse(examples, drop=drop)[task.factory] for _ in range(3)}
+        for drop in (0.9, 0.0)
+    }
+    assert len(losses[0.9]) == 3
+    assert len(losses[0.0]) == 1
 
 
 def test_rehearsal_before_resuming_does_nothing(task, trained):

@@ -11,7 +11,7 @@ CHUNKS = [(0, 2, "NP"), (2, 3, "VP"), (3, 5, "NP")]
 @pytest.fixture(scope="module")
 def chunker():
     nlp = build("bigru_chunker")
-    assert train(nlp)["bigru_chunker"] < 0.01
+    assert train(nlp)["bigru_chunker"] < 0.02
     return nlp
 
 
@@ -124,3 +124,16 @@ def test_another_key(tmp_path):
     assert list(doc.spans) == ["phrases"]
     scores = pipe.score(examples)
     assert "spans_phrases_f" in scores
+
+
+def test_spans_below_the_threshold_are_dropped_with_their_scores(monkeypatch, pipe):
+    doc = Doc(pipe.vocab, words=["Ada"])
+    scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
+    scores[0, pipe.tags.index("U-NP")] = np.log(4.0)
+    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy() for _ in docs])
+    # Legal for one token are O and U- of four labels: 4 of 4 + 1 + 1 + 1 + 1.
+    for threshold, expected in ((0.49, [0.5]), (0.51, [])):
+        monkeypatch.setitem(pipe.cfg, "threshold", threshold)
+        group = pipe(doc).spans["chunks"]
+        assert len(group) == len(expected)
+        assert group.attrs["scores"] == pytest.approx(expected)

@@ -273,7 +273,12 @@ class NetworkShim(Shim):
             alone.
         """
         named = dict(self._model.named_parameters()) if self.is_initialised else {}
-        averaged = {name: params[self._key(name)] for name in named if self._key(name) in params}
+        kept = {name: params.get(self._key(name)) for name in named}
+        averaged = {  # averages from before a resize are of no use
+            name: average
+            for name, average in kept.items()
+            if average is not None and average.shape == named[name].shape
+        }
         backup = {name: named[name].detach().clone() for name in averaged}
         try:
             _assign(named, averaged)

@@ -234,6 +234,20 @@ def test_a_pipeline_saved_under_use_params_holds_the_averages(tmp_path):
     np.testing.assert_allclose(emissions(spacy.load(tmp_path)), average, atol=1e-6)
 
 
+def test_averages_from_before_a_new_label_are_left_out():
+    nlp = build("bigru_ner")
+    optimizer = Adam(0.01, use_averages=True)
+    train(nlp, steps=5, sgd=optimizer)
+    nlp.get_pipe("bigru_ner").add_label("NEW")
+    network = nlp.get_pipe("bigru_ner").model.shims[0].network
+    before, recurrent = network.linear.weight.clone(), network.encoder.layers[0]["forward_layer"]
+    moving = recurrent.weight_hh_l0.clone()
+    with nlp.use_params(optimizer.averages):
+        assert torch.equal(network.linear.weight, before)
+        assert not torch.equal(recurrent.weight_hh_l0, moving)
+    assert torch.equal(recurrent.weight_hh_l0, moving)
+
+
 def test_a_copy_has_an_id_and_averages_of_its_own():
     shim, optimizer = linear_shim(), SGD(0.1, L2=0.0, grad_clip=0.0)
     for clone in (shim.copy(), copy.deepcopy(shim), pickle.loads(pickle.dumps(shim))):

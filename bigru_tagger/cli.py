@@ -98,11 +98,12 @@ def tag_command(
 def configs_dir() -> Path:
     """Find the training configs.
 
-    RETURNS (Path): their folder: inside the installed package, or in a checkout beside it.
+    RETURNS (Path): their folder: inside the package, or beside it in a checkout on a system
+        without symbolic links.
     """
     package = Path(__file__).parent
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parent / "configs"
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
 
 
 def main() -> None:

@@ -148,8 +148,10 @@ def test_assemble(trained: Path, tmp_path: Path) -> None:
     assert [(e.text, e.label_) for e in before.ents] == [(e.text, e.label_) for e in after.ents]
 
 
-def test_package(trained: Path, tmp_path: Path) -> None:
-    """That it requires this distribution shows only when installed: `scripts/check-wheel`."""
+def test_package_requires_this_distribution(trained: Path, tmp_path: Path) -> None:
     run("package", trained, tmp_path, "--build", "none", "--name", "sample")
+    (meta,) = tmp_path.glob("en_sample-*/meta.json")
+    requirements = json.loads(meta.read_text(encoding="utf8"))["requirements"]
+    assert "bigru-tagger>=0.1.0,<0.2.0" in requirements
     (model,) = tmp_path.glob("en_sample-*/en_sample/en_sample-*")
     assert spacy.load(model).pipe_names == ["ner"]

@@ -1,14 +1,23 @@
 """The command `bigru-tagger`: convert data, evaluate a pipeline, tag a sentence, get a config."""
 
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import spacy
 import typer
+from spacy.language import Language
 from spacy.tokens import Span
+from spacy.training import Example
+from thinc.api import require_gpu
 
 from .convert import convert, counts_table
-from .evaluation import evaluate_command
+from .corpus import SentenceReader, open_corpus
+from .evaluation import evaluate, replacing, write_predictions
+from .report import render
 
 app = typer.Typer(
     name="bigru-tagger",
@@ -17,7 +26,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("evaluate")(evaluate_command)
 
 
 @app.command("convert")
@@ -93,6 +101,130 @@ def tag_command(
             typer.echo(f"  {entity.label_:<6} {confidence}  {entity.text}")
         if not doc.ents:
             typer.echo("  no entities")
+
+
+def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) -> Language:
+    """Load a pipeline for evaluation.
+
+    model (str): a folder, or the name of an installed package.
+    gpu_id (int): the GPU that all components use through CuPy, as in spaCy's commands; -1 for none.
+    device (str | None): the device, such as "cuda:0", for the components that have a setting
+        `device` in their config; they use it through torch alone.
+    RETURNS (Language): the pipeline.
+    RAISES (ValueError): there is no such GPU, no such setting, or the pipeline cannot be loaded.
+    """
+    if gpu_id >= 0:
+        require_gpu(gpu_id)
+    nlp = _load(model, {})
+    if device is None:
+        return nlp
+    overrides = [f"components.{path}" for path in _settings("device", nlp.config["components"])]
+    if not overrides:
+        raise ValueError(
+            f"No component of {model} ({', '.join(nlp.pipe_names)}) has a setting `device`: use "
+            "--gpu-id, which moves all components."
+        )
+    return _load(model, dict.fromkeys(overrides, device))
+
+
+@app.command("evaluate")
+def evaluate_command(
+    model: Annotated[
+        str, typer.Argument(help="A pipeline: a folder (output/model-best) or a package's name.")
+    ],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Gold data: a dataset of the Hugging Face hub, a folder, a column file or .spacy."
+        ),
+    ],
+    *,
+    split: Annotated[str, typer.Option(help="The split of a dataset.")] = "test",
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write all numbers to this file.", dir_okay=False)
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the columns token, gold, predicted to this file, for conlleval: of "
+            "entities, or of chunks where there are no entities.",
+            dir_okay=False,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Documents per batch; else the pipeline's.", min=1)
+    ] = None,
+    n_sents: Annotated[
+        int | None, typer.Option(help="Sentences per document; else the reader's.", min=0)
+    ] = None,
+    spans_key: Annotated[str, typer.Option(help="Where chunks are, in doc.spans.")] = "chunks",
+    device: Annotated[
+        str | None, typer.Option(help="torch device of the components that have a `device`.")
+    ] = None,
+    gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
+) -> None:
+    """Score a spaCy pipeline on gold data with seqeval."""
+    try:
+        nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
+        evaluation = evaluate(
+            nlp,
+            _read_gold(nlp, data, split=split, n_sents=n_sents, spans_key=spans_key),
+            spans_key=spans_key,
+            batch_size=batch_size,
+            model=model,
+            data=data,
+            split=split,
+        )
+        typer.echo(render(evaluation))
+        if json_path is not None:
+            with replacing(json_path) as file:
+                content = {"command": shlex.join(sys.argv), **evaluation.to_json()}
+                file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        if predictions is not None:
+            if evaluation.entities is None and evaluation.chunks is None:
+                raise ValueError("--predictions: there are only tags, not entities or chunks.")
+            write_predictions(
+                predictions,
+                evaluation.examples,
+                spans_key=spans_key if evaluation.entities is None else None,
+            )
+    except (OSError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _read_gold(
+    nlp: Language, data: str, *, split: str, n_sents: int | None, spans_key: str
+) -> Iterable[Example]:
+    options = {} if n_sents is None else {"sentences_per_doc": n_sents}
+    try:
+        corpus = open_corpus(data, split=split, **options)
+    except TypeError as error:  # a .spacy file has its documents already
+        raise ValueError(f"--n-sents: {error}") from error
+    # A reader makes the spans; those of a .spacy file are where they are.
+    if isinstance(corpus, SentenceReader):
+        corpus.spans_key = spans_key
+    return corpus(nlp)
+
+
+def _load(model: str, overrides: Mapping[str, Any]) -> Language:
+    try:
+        return spacy.load(model, config=dict(overrides))
+    except (OSError, ImportError, ValueError) as error:
+        raise ValueError(
+            f"Cannot load {model!r} as a spaCy pipeline. Expected is a folder with config.cfg and "
+            "meta.json, as `spacy train` writes output/model-best, or the name of an installed "
+            f"pipeline package. spaCy says: {error}"
+        ) from error
+
+
+def _settings(name: str, block: Mapping[str, Any]) -> Iterator[str]:
+    """Find the dotted paths of all settings of a name."""
+    for key, value in block.items():
+        if isinstance(value, Mapping):
+            yield from (f"{key}.{path}" for path in _settings(name, value))
+        elif key == name:
+            yield key
 
 
 def configs_dir() -> Path:

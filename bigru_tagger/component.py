@@ -17,7 +17,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
-from .architectures import resize_output
+from .adapter import resize_output
 from .decoding import Transitions, decode, span_probabilities
 
 # The embeddings are left to the architecture: spaCy merges these settings with the user's, so

@@ -1,10 +1,7 @@
-"""What `bigru-tagger evaluate` does: run a pipeline over gold data, count, print, write files."""
+"""Run a pipeline over gold data, and count: seqeval's numbers, speed, predictions for conlleval."""
 
-import json
 import os
 import platform
-import shlex
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,21 +9,15 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import starmap
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Any, TextIO
 
 import numpy as np
-import spacy
-import typer
-from seqeval.reporters import StringReporter
 from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
-from thinc.api import require_gpu
 from tqdm import tqdm
-from wasabi.tables import table
 
-from .corpus import SentenceReader, open_corpus
 from .scoring import (
     Counts,
     count_tagged,
@@ -68,8 +59,8 @@ class SpanReport:
             mode: {
                 "per_type": {label: _numbers(counts) for label, counts in per_type.items()},
                 "micro": _numbers(micro_counts(per_type)),
-                "macro": asdict(_macro(per_type)),
-                "weighted": asdict(_weighted(per_type)),
+                "macro": asdict(macro_average(per_type)),
+                "weighted": asdict(weighted_average(per_type)),
             }
             for mode, per_type in (("default", self.default), ("strict", self.strict))
         }
@@ -177,43 +168,6 @@ def evaluate(
     )
 
 
-def render(evaluation: Evaluation) -> str:
-    """Lay an evaluation out as text: a header, then seqeval's reports and the counts.
-
-    evaluation (Evaluation): the numbers.
-    RETURNS (str): the text that the command prints.
-    """
-    source = (
-        f"{evaluation.data} (split {evaluation.split})" if evaluation.split else evaluation.data
-    )
-    header = {
-        "model": evaluation.model,
-        "pipes": ", ".join(evaluation.pipes),
-        "data": source,
-        "documents": evaluation.documents,
-        "tokens": evaluation.tokens,
-        "words/s": f"{evaluation.words_per_second:.0f}",
-    }
-    if evaluation.tag_accuracy is not None:
-        header["tag accuracy"] = f"{evaluation.tag_accuracy:.{DIGITS}f}"
-    width = max(map(len, header))
-    blocks = ["\n".join(f"{name:<{width}}  {value}" for name, value in header.items())]
-    for name, report in (
-        ("Entities", evaluation.entities),
-        (f"Chunks in doc.spans[{evaluation.spans_key!r}]", evaluation.chunks),
-    ):
-        if report is not None:
-            blocks += [
-                f"{name}, seqeval's default mode (as conlleval)",
-                _render_scores(report.default),
-                f"{name}, seqeval's strict mode (IOB2)",
-                _render_scores(report.strict),
-                f"{name}, counted (default mode)",
-                _render_counts(report.default),
-            ]
-    return "\n\n".join(blocks)
-
-
 def write_predictions(
     path: str | Path, examples: Iterable[Example], *, spans_key: str | None = None
 ) -> None:
@@ -230,7 +184,7 @@ def write_predictions(
     RAISES (ValueError): see `tag_example`.
     RAISES (OSError): the file cannot be written.
     """
-    with _replacing(Path(path)) as file:
+    with replacing(Path(path)) as file:
         for eg in examples:
             doc = tag_example(eg, spans_key=spans_key)
             if doc is None:
@@ -241,114 +195,6 @@ def write_predictions(
                     file.write("\n")
                 file.write(f"{_column(word)} {_column(gold)} {_column(predicted)}\n")
             file.write("\n")
-
-
-def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) -> Language:
-    """Load a pipeline for evaluation.
-
-    model (str): a folder, or the name of an installed package.
-    gpu_id (int): the GPU that all components use through CuPy, as in spaCy's commands; -1 for none.
-    device (str | None): the device, such as "cuda:0", for the components that have a setting
-        `device` in their config; they use it through torch alone.
-    RETURNS (Language): the pipeline.
-    RAISES (ValueError): there is no such GPU, no such setting, or the pipeline cannot be loaded.
-    """
-    if gpu_id >= 0:
-        require_gpu(gpu_id)
-    nlp = _load(model, {})
-    if device is None:
-        return nlp
-    overrides = [f"components.{path}" for path in _settings("device", nlp.config["components"])]
-    if not overrides:
-        raise ValueError(
-            f"No component of {model} ({', '.join(nlp.pipe_names)}) has a setting `device`: use "
-            "--gpu-id, which moves all components."
-        )
-    return _load(model, dict.fromkeys(overrides, device))
-
-
-def evaluate_command(
-    model: Annotated[
-        str, typer.Argument(help="A pipeline: a folder (output/model-best) or a package's name.")
-    ],
-    data: Annotated[
-        str,
-        typer.Argument(
-            help="Gold data: a dataset of the Hugging Face hub, a folder, a column file or .spacy."
-        ),
-    ],
-    *,
-    split: Annotated[str, typer.Option(help="The split of a dataset.")] = "test",
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write all numbers to this file.", dir_okay=False)
-    ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the columns token, gold, predicted to this file, for conlleval: of "
-            "entities, or of chunks where there are no entities.",
-            dir_okay=False,
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Documents per batch; else the pipeline's.", min=1)
-    ] = None,
-    n_sents: Annotated[
-        int | None, typer.Option(help="Sentences per document; else the reader's.", min=0)
-    ] = None,
-    spans_key: Annotated[str, typer.Option(help="Where chunks are, in doc.spans.")] = "chunks",
-    device: Annotated[
-        str | None, typer.Option(help="torch device of the components that have a `device`.")
-    ] = None,
-    gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
-) -> None:
-    """Score a spaCy pipeline on gold data with seqeval."""
-    try:
-        nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
-        evaluation = evaluate(
-            nlp,
-            _read_gold(nlp, data, split=split, n_sents=n_sents, spans_key=spans_key),
-            spans_key=spans_key,
-            batch_size=batch_size,
-            model=model,
-            data=data,
-            split=split,
-        )
-        typer.echo(render(evaluation))
-        if json_path is not None:
-            with _replacing(json_path) as file:
-                content = {"command": shlex.join(sys.argv), **evaluation.to_json()}
-                file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        if predictions is not None:
-            if evaluation.entities is None and evaluation.chunks is None:
-                raise ValueError("--predictions: there are only tags, not entities or chunks.")
-            write_predictions(
-                predictions,
-                evaluation.examples,
-                spans_key=spans_key if evaluation.entities is None else None,
-            )
-    except (OSError, ValueError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
-
-
-def main() -> None:
-    """Run the command by itself."""
-    typer.run(evaluate_command)
-
-
-def _read_gold(
-    nlp: Language, data: str, *, split: str, n_sents: int | None, spans_key: str
-) -> Iterable[Example]:
-    options = {} if n_sents is None else {"sentences_per_doc": n_sents}
-    try:
-        corpus = open_corpus(data, split=split, **options)
-    except TypeError as error:  # a .spacy file has its documents already
-        raise ValueError(f"--n-sents: {error}") from error
-    # A reader makes the spans; those of a .spacy file are where they are.
-    if isinstance(corpus, SentenceReader):
-        corpus.spans_key = spans_key
-    return corpus(nlp)
 
 
 def _predict(
@@ -410,11 +256,13 @@ def _report(examples: Iterable[Example], spans_key: str | None = None) -> SpanRe
     return SpanReport(count_tagged(docs), count_tagged(docs, mode="strict"))
 
 
-def _macro(per_type: Mapping[str, Counts]) -> Average:
+def macro_average(per_type: Mapping[str, Counts]) -> Average:
+    """Average over types, all with the same weight; see `Average`."""
     return _average(per_type, weights=None)
 
 
-def _weighted(per_type: Mapping[str, Counts]) -> Average:
+def weighted_average(per_type: Mapping[str, Counts]) -> Average:
+    """Average over types, weighted by their gold entities; see `Average`."""
     return _average(per_type, weights=[counts.gold for counts in per_type.values()])
 
 
@@ -437,29 +285,6 @@ def _numbers(counts: Counts) -> dict[str, float]:
     }
 
 
-def _render_scores(per_type: Mapping[str, Counts]) -> str:
-    """Format as seqeval's `classification_report` does, without counting all over again."""
-    width = max(len("weighted avg"), *map(len, per_type))
-    reporter = StringReporter(width=width, digits=DIGITS)
-    for label, counts in per_type.items():
-        reporter.write(label, counts.precision, counts.recall, counts.f1, counts.gold)
-    reporter.write_blank()
-    micro = micro_counts(per_type)
-    reporter.write("micro avg", micro.precision, micro.recall, micro.f1, micro.gold)
-    for name, row in (("macro", _macro(per_type)), ("weighted", _weighted(per_type))):
-        reporter.write(f"{name} avg", row.precision, row.recall, row.f1, row.support)
-    return str(reporter.report())
-
-
-def _render_counts(per_type: Mapping[str, Counts]) -> str:
-    rows = [*per_type.items(), ("all", micro_counts(per_type))]
-    return table(
-        [(label, counts.gold, counts.predicted, counts.correct) for label, counts in rows],
-        header=("", "gold", "predicted", "correct"),
-        aligns=("r", "r", "r", "r"),
-    ).strip("\n")
-
-
 def _column(text: str) -> str:
     text = "".join("␣" if char.isspace() else char for char in text)
     # conlleval takes this token, and its tags, for a sentence boundary.
@@ -467,8 +292,12 @@ def _column(text: str) -> str:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """Open a file beside `path` that takes its place once all is written."""
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Open a file beside `path` that takes its place once all is written.
+
+    path (Path): the file to write or replace.
+    YIELDS (TextIO): the open file.
+    """
     path = path.resolve()  # a link keeps its place, its target is replaced
     if path.exists() and not path.is_file():  # /dev/stdout, say, must not be replaced
         with path.open("w", encoding="utf-8") as file:
@@ -482,23 +311,3 @@ def _replacing(path: Path) -> Iterator[TextIO]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _load(model: str, overrides: Mapping[str, Any]) -> Language:
-    try:
-        return spacy.load(model, config=dict(overrides))
-    except (OSError, ImportError, ValueError) as error:
-        raise ValueError(
-            f"Cannot load {model!r} as a spaCy pipeline. Expected is a folder with config.cfg and "
-            "meta.json, as `spacy train` writes output/model-best, or the name of an installed "
-            f"pipeline package. spaCy says: {error}"
-        ) from error
-
-
-def _settings(name: str, block: Mapping[str, Any]) -> Iterator[str]:
-    """Find the dotted paths of all settings of a name."""
-    for key, value in block.items():
-        if isinstance(value, Mapping):
-            yield from (f"{key}.{path}" for path in _settings(name, value))
-        elif key == name:
-            yield key

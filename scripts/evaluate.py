@@ -1,6 +1,8 @@
 """Score a spaCy pipeline on gold data: `python scripts/evaluate.py --help`."""
 
-from bigru_tagger.evaluation import main
+import typer
+
+from bigru_tagger.cli import evaluate_command
 
 if __name__ == "__main__":
-    main()
+    typer.run(evaluate_command)

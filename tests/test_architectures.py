@@ -11,15 +11,14 @@ from spacy.training.loop import train as train_loop
 from spacy.util import registry
 from thinc.api import SGD, Adam, Model
 
+from bigru_tagger.adapter import DropoutSettings, network_shim
 from bigru_tagger.architectures import (
     BiGRUEncoder,
     BiGRUTagger,
     BiGRUTok2Vec,
     CharCNNEmbed,
-    DropoutSettings,
     HashEmbed,
     VectorsEmbed,
-    network_shim,
 )
 from bigru_tagger.encoder import Dropout
 from bigru_tagger.shim import NetworkShim

@@ -1,0 +1,285 @@
+"""thinc models around the torch network: arrays in, arrays out, gradients back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import torch
+from spacy.tokens import Doc
+from thinc.api import Model, get_array_module
+from thinc.types import Floats2d, FloatsXd
+from torch import Tensor
+
+from .encoder import Dropout
+from .features import Embedding, UpstreamTok2Vec, WordEmbedding, Words
+from .network import Batch, Network, NetworkSpec
+from .shim import NetworkShim, to_array, to_torch
+
+_INPUT = "input"  # the one embedding of an encoder that reads vectors
+
+
+@dataclass(frozen=True)
+class DropoutSettings:
+    """Dropout rates of the config; None follows `[training] dropout`."""
+
+    word: float | None
+    input: float | None
+    hidden: float | None
+
+    def __post_init__(self) -> None:
+        """Check the rates.
+
+        RAISES (ValueError): if one is no probability below 1.
+        """
+        for name, rate in vars(self).items():
+            if rate is not None and not 0.0 <= rate < 1.0:
+                raise ValueError(f"{name}_dropout has to be at least 0 and below 1; got {rate}")
+
+    def rates(self, training_dropout: float) -> Dropout:
+        """Fill the rates in.
+
+        training_dropout (float): the rate that spaCy passes.
+        RETURNS (Dropout): the rates of this step.
+        """
+        filled = {
+            name: training_dropout if rate is None else rate for name, rate in vars(self).items()
+        }
+        return Dropout(**filled)
+
+
+def docs_model(
+    name: str,
+    embed: dict[str, Any],
+    spec: NetworkSpec,
+    *,
+    dropout: DropoutSettings,
+    shim: NetworkShim,
+    n_out: int | None,
+) -> Model[list[Doc], list[Floats2d]]:
+    """Build a model from Docs to emissions, or to hidden states.
+
+    name (str): "bigru_tagger" for emissions; other models put out hidden states.
+    embed (Dict[str, Embedding]): embeddings by name.
+    spec (NetworkSpec): the network's shape but for `embed` and `n_tags`, which initialisation adds.
+    dropout (DropoutSettings): dropout rates.
+    shim (NetworkShim): holds the network.
+    n_out (Optional[int]): width of the output where it is known.
+    RETURNS (Model[List[Doc], List[Floats2d]]): the model, not initialised.
+    RAISES (ValueError): if `embed` holds anything else, or nothing.
+    """
+    for block, embedding in embed.items():
+        if not isinstance(embedding, Embedding):
+            raise ValueError(
+                f"[...model.embed.{block}] has to be an embedding, such as @misc = "
+                f'"bigru_tagger.HashEmbed.v1"; got {embedding!r}'
+            )
+    if not embed:
+        raise ValueError("'embed' has to hold at least one embedding")
+    upstream = {
+        name: embedding.tok2vec
+        for name, embedding in embed.items()
+        if isinstance(embedding, UpstreamTok2Vec)
+    }
+    words = {
+        name: embedding for name, embedding in embed.items() if isinstance(embedding, WordEmbedding)
+    }
+    model: Model[list[Doc], list[Floats2d]] = Model(
+        name,
+        partial(_tag, words=words, upstream=list(upstream), dropout=dropout),
+        init=partial(_initialise, words=words, upstream=list(upstream), spec=spec),
+        dims={"nO": n_out},
+        attrs={"dropout_rate": 0.0, "resize_output": resize_output},
+        layers=list(upstream.values()),
+        shims=[shim],
+    )
+    if upstream:
+        model.set_ref("tok2vec", model.layers[0])
+    return model
+
+
+def vectors_model(
+    name: str, width: int, spec: NetworkSpec, *, dropout: DropoutSettings, shim: NetworkShim
+) -> Model[list[Floats2d], list[Floats2d]]:
+    """Build a model from vectors to hidden states of the same width.
+
+    name (str): name of the model.
+    width (int): width of input and output.
+    spec (NetworkSpec): the network's shape but for `embed`.
+    dropout (DropoutSettings): dropout rates.
+    shim (NetworkShim): holds the network.
+    RETURNS (Model[List[Floats2d], List[Floats2d]]): the model, not initialised.
+    """
+    spec = replace(spec, embed={_INPUT: {"kind": "dense", "width": width}})
+    return Model(
+        name,
+        partial(_encode, dropout=dropout),
+        init=partial(_initialise_encoder, spec=spec),
+        dims={"nI": width, "nO": width},
+        attrs={"dropout_rate": 0.0},
+        shims=[shim],
+    )
+
+
+def network_shim(model: Model[Any, Any]) -> NetworkShim:
+    """Give the shim of one of our models.
+
+    model (Model): a model of one of this module's architectures.
+    RETURNS (NetworkShim): its shim.
+    """
+    return cast(NetworkShim, model.shims[0])
+
+
+def resize_output(model: Model[Any, Any], n_tags: int) -> Model[Any, Any]:
+    """Make room for more tags.
+
+    model (Model): a model of `BiGRUTagger`.
+    n_tags (int): the new number of tags, the old ones first.
+    RETURNS (Model): the model; before initialisation, there is nothing to resize.
+    """
+    shim = network_shim(model)
+    if shim.is_initialised:
+        shim.resize(n_tags)
+        model.set_dim("nO", n_tags, force=True)
+    return model
+
+
+def _initialise(
+    model: Model[list[Doc], list[Floats2d]],
+    X: list[Doc] | None = None,  # noqa: N803
+    Y: list[Floats2d] | None = None,  # noqa: N803
+    *,
+    words: dict[str, WordEmbedding],
+    upstream: list[str],
+    spec: NetworkSpec,
+) -> None:
+    if not X:
+        raise ValueError(
+            f"cannot initialise the model {model.name!r} without Docs, which tell the widths of "
+            "its input: give nlp.initialize() some examples"
+        )
+    if Y:
+        _set_width(model, Y[0].shape[1])
+    embed = {name: embedding.network_spec(X[0].vocab) for name, embedding in words.items()}
+    for name, layer in zip(upstream, model.layers, strict=True):
+        layer.initialize(X=X)
+        embed[name] = {"kind": "dense", "width": int(layer.get_dim("nO"))}
+    is_tagger = model.name == "bigru_tagger"
+    n_tags = model.get_dim("nO") if is_tagger else None
+    network = Network(replace(spec, embed=embed, n_tags=n_tags))
+    network_shim(model).network = network
+
+
+def _set_width(model: Model[Any, Any], width: int) -> None:
+    if model.has_dim("nO") and model.get_dim("nO") != width:
+        raise ValueError(
+            f"the model was made for nO = {model.get_dim('nO')} tags, but the labels make {width}: "
+            "leave nO out (null), or build the component anew"
+        )
+    model.set_dim("nO", width)
+
+
+def _tag(
+    model: Model[list[Doc], list[Floats2d]],
+    X: list[Doc],  # noqa: N803
+    is_train: bool,
+    *,
+    words: dict[str, WordEmbedding],
+    upstream: list[str],
+    dropout: DropoutSettings,
+) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
+    shim = network_shim(model)
+    lengths = [len(doc) for doc in X]
+    inputs, backprops = {}, []
+    for name, layer in zip(upstream, model.layers, strict=True):
+        vectors, backprop_vectors = layer(X, is_train)
+        inputs[name] = _join(vectors, shim, layer.get_dim("nO"))
+        inputs[name].requires_grad_(is_train)
+        backprops.append((name, backprop_vectors))
+    batch = read_batch(X, words, shim.device)
+    batch.tokens = inputs
+    if not is_train:
+        return _split(to_array(shim.predict(batch), model.ops), lengths), _no_backprop
+    output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
+
+    def backprop(d_output: list[Floats2d]) -> list[Doc]:
+        backprop_network(_join(d_output, shim, output.shape[1]))
+        for name, backprop_vectors in backprops:
+            gradient = inputs[name].grad
+            if gradient is not None:
+                backprop_vectors(_split(to_array(gradient, model.ops), lengths))
+        return []
+
+    return _split(to_array(output, model.ops), lengths), backprop
+
+
+def read_batch(docs: list[Doc], words: dict[str, WordEmbedding], device: torch.device) -> Batch:
+    """Read what the network's word embeddings need of Docs.
+
+    docs (List[Doc]): at least one Doc.
+    words (Dict[str, WordEmbedding]): the embeddings by name.
+    device (torch.device): where the tensors are needed.
+    RETURNS (Batch): the network's input; the other embeddings' part is still empty.
+    """
+    distinct = Words.from_docs(docs)
+    return Batch(
+        lengths=[len(doc) for doc in docs],
+        index=to_torch(distinct.index, device),
+        words={
+            name: to_torch(embedding.read(distinct), device) for name, embedding in words.items()
+        },
+    )
+
+
+def _initialise_encoder(
+    model: Model[list[Floats2d], list[Floats2d]],
+    X: list[Floats2d] | None = None,  # noqa: N803
+    Y: list[Floats2d] | None = None,  # noqa: N803
+    *,
+    spec: NetworkSpec,
+) -> None:
+    network_shim(model).network = Network(spec)
+
+
+def _encode(
+    model: Model[list[Floats2d], list[Floats2d]],
+    X: list[Floats2d],  # noqa: N803
+    is_train: bool,
+    *,
+    dropout: DropoutSettings,
+) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Floats2d]]]:
+    shim = network_shim(model)
+    lengths = [len(x) for x in X]
+    vectors = _join(X, shim, model.get_dim("nI")).requires_grad_(is_train)
+    # Every token is a word of its own, and there are no word embeddings to look it up in.
+    index = torch.zeros(0, dtype=torch.int64, device=shim.device)
+    batch = Batch(lengths, index, tokens={_INPUT: vectors})
+    if not is_train:
+        return _split(to_array(shim.predict(batch), model.ops), lengths), _no_backprop
+    output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
+
+    def backprop(d_output: list[Floats2d]) -> list[Floats2d]:
+        backprop_network(_join(d_output, shim, output.shape[1]))
+        gradient = torch.zeros_like(vectors) if vectors.grad is None else vectors.grad
+        return _split(to_array(gradient, model.ops), lengths)
+
+    return _split(to_array(output, model.ops), lengths), backprop
+
+
+def _no_backprop(d_output: Any) -> list[Any]:
+    raise ValueError("cannot backpropagate through a prediction: call begin_update instead")
+
+
+def _join(arrays: list[Floats2d], shim: NetworkShim, width: int) -> Tensor:
+    if not arrays:
+        return torch.zeros((0, width), device=shim.device)
+    xp = get_array_module(arrays[0])
+    return to_torch(xp.concatenate(arrays).astype("float32"), shim.device)
+
+
+def _split(array: FloatsXd, lengths: list[int]) -> list[Floats2d]:
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return [
+        cast(Floats2d, array[end - length : end]) for end, length in zip(ends, lengths, strict=True)
+    ]

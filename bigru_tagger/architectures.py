@@ -23,7 +23,7 @@ Cell = Literal["gru", "lstm"]
 
 @registry.misc("bigru_tagger.HashEmbed.v1")
 def HashEmbed(  # noqa: N802
-    attrs: list[str], rows: list[int], width: int, unknown_rate: float
+    attrs: list[str], rows: list[int], width: int, unknown_rate: float, fold_digits: bool
 ) -> Embedding:
     """Embed hashed lexical attributes; no vocabulary is kept.
 
@@ -32,14 +32,15 @@ def HashEmbed(  # noqa: N802
     width (int): width of each attribute's vector.
     unknown_rate (float): chance of a word's attribute to count as unknown in training, so that
         there is a vector for values that training never saw.
+    fold_digits (bool): read every digit as 0, so that numbers of a kind are one word.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return HashedAttributes(attrs, rows, width, unknown_rate)
+    return HashedAttributes(attrs, rows, width, unknown_rate, fold_digits)
 
 
 @registry.misc("bigru_tagger.CharCNNEmbed.v1")
 def CharCNNEmbed(  # noqa: N802
-    width: int, filters: int, window: int, rows: int, max_length: int
+    width: int, filters: int, window: int, rows: int, max_length: int, fold_digits: bool
 ) -> Embedding:
     """Embed the characters of each word by a convolution and a maximum over positions.
 
@@ -48,9 +49,10 @@ def CharCNNEmbed(  # noqa: N802
     window (int): characters that a filter sees at once, odd.
     rows (int): size of the character table; code points beyond share rows.
     max_length (int): characters read of a word; of a longer one, its first and last half.
+    fold_digits (bool): read every digit as 0.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return Characters(width, filters, window, rows, max_length)
+    return Characters(width, filters, window, rows, max_length, fold_digits)
 
 
 @registry.misc("bigru_tagger.VectorsEmbed.v1")
@@ -80,10 +82,17 @@ def standard_embed() -> dict[str, Embedding]:
     RETURNS (Dict[str, Embedding]): words by hashed attributes, their characters, and the vectors
         of the vocab, if it has any.
     """
-    attrs = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
     return {
-        "words": HashEmbed(attrs=attrs, rows=[5000, 1000, 2500, 2500], width=64, unknown_rate=0.1),
-        "characters": CharCNNEmbed(width=32, filters=64, window=3, rows=2048, max_length=40),
+        "words": HashEmbed(
+            attrs=["NORM", "PREFIX", "SUFFIX", "SHAPE"],
+            rows=[5000, 1000, 2500, 2500],
+            width=64,
+            unknown_rate=0.3,
+            fold_digits=True,
+        ),
+        "characters": CharCNNEmbed(
+            width=32, filters=64, window=3, rows=2048, max_length=40, fold_digits=True
+        ),
         "vectors": VectorsEmbed(fallback=True),
     }
 

@@ -1,5 +1,6 @@
 """Docs to arrays: what each embedding reads of a batch, every distinct word once."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model, get_array_module
 from thinc.types import Floats2d
 
+_DIGIT = re.compile(r"\d")
 # Row 0 of the character table pads, row 1 begins a word and row 2 ends it.
 _CHARACTER_OFFSET = 3
 
@@ -50,6 +52,13 @@ class Words:
     def strings(self) -> list[str]:
         """The words' text, (n_words,)."""
         return [self.vocab.strings[orth] for orth in self.orths.tolist()]
+
+    @cached_property
+    def folded(self) -> "Words":
+        """The same words with every digit read as 0, so that numbers of a kind are one word."""
+        strings = [_DIGIT.sub("0", text) for text in self.strings]
+        orths = np.array([self.vocab.strings.add(text) for text in strings], dtype=np.uint64)
+        return Words(self.vocab, orths, self.index)
 
     def attributes(self, attrs: Sequence[int]) -> np.ndarray:
         """Read lexical attributes, which depend on the word alone.
@@ -105,7 +114,12 @@ class HashedAttributes(WordEmbedding):
     """Lexical attributes hashed into tables of a fixed size: no vocabulary is kept."""
 
     def __init__(
-        self, attrs: Sequence[str], rows: Sequence[int], width: int, unknown_rate: float
+        self,
+        attrs: Sequence[str],
+        rows: Sequence[int],
+        width: int,
+        unknown_rate: float,
+        fold_digits: bool,
     ) -> None:
         """Check the settings.
 
@@ -113,6 +127,7 @@ class HashedAttributes(WordEmbedding):
         rows (Sequence[int]): the size of each attribute's table.
         width (int): width of each attribute's vector.
         unknown_rate (float): chance of an attribute to count as unknown in training.
+        fold_digits (bool): read every digit as 0.
         RAISES (ValueError): if a name is no lexical attribute's or the numbers do not fit.
         """
         unknown = [attr for attr in attrs if attr not in _LEXICAL and not 0 < IDS.get(attr, 0) < ID]
@@ -135,6 +150,7 @@ class HashedAttributes(WordEmbedding):
         self.rows = list(rows)
         self.width = width
         self.unknown_rate = unknown_rate
+        self.fold_digits = fold_digits
 
     def network_spec(self, vocab: Vocab) -> dict[str, Any]:
         """See `WordEmbedding.network_spec`."""
@@ -151,13 +167,22 @@ class HashedAttributes(WordEmbedding):
         words (Words): the words of a batch.
         RETURNS (ndarray): their values, which are hashes already, int64 (n_words, n_attrs).
         """
-        return words.attributes(self.attrs).view(np.int64)
+        source = words.folded if self.fold_digits else words
+        return source.attributes(self.attrs).view(np.int64)
 
 
 class Characters(WordEmbedding):
     """The characters of each word, for a convolution over them."""
 
-    def __init__(self, width: int, filters: int, window: int, rows: int, max_length: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        filters: int,
+        window: int,
+        rows: int,
+        max_length: int,
+        fold_digits: bool,
+    ) -> None:
         """Check the settings.
 
         width (int): width of a character's vector.
@@ -167,6 +192,7 @@ class Characters(WordEmbedding):
             `rows` and shares one beyond: 2048 tells apart all of Latin, Greek, Cyrillic,
             Armenian, Hebrew and Arabic.
         max_length (int): characters read of a word; of a longer one, its first and last half.
+        fold_digits (bool): read every digit as 0.
         RAISES (ValueError): if a number does not fit.
         """
         if min(width, filters, rows) < 1 or window < 1 or window % 2 == 0 or max_length < 2:
@@ -180,6 +206,7 @@ class Characters(WordEmbedding):
         self.window = window
         self.rows = rows
         self.max_length = max_length
+        self.fold_digits = fold_digits
 
     def network_spec(self, vocab: Vocab) -> dict[str, Any]:
         """See `WordEmbedding.network_spec`."""
@@ -198,7 +225,8 @@ class Characters(WordEmbedding):
         RETURNS (ndarray): rows of the character table, 0 behind the end, int64
             (n_words, longest word + 2).
         """
-        texts = [self._shorten(text) for text in words.strings]
+        strings = words.folded.strings if self.fold_digits else words.strings
+        texts = [self._shorten(text) for text in strings]
         lengths = np.array([len(text) for text in texts], dtype=np.int64)
         code_points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
         characters = np.zeros((len(texts), int(lengths.max(initial=0)) + 2), dtype=np.int64)

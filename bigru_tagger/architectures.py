@@ -23,7 +23,7 @@ Cell = Literal["gru", "lstm"]
 
 @registry.misc("bigru_tagger.HashEmbed.v1")
 def HashEmbed(  # noqa: N802
-    attrs: list[str], rows: list[int], width: int, unknown_rate: float, fold_digits: bool
+    *, attrs: list[str], rows: list[int], width: int, unknown_rate: float, fold_digits: bool
 ) -> Embedding:
     """Embed hashed lexical attributes; no vocabulary is kept.
 
@@ -35,12 +35,12 @@ def HashEmbed(  # noqa: N802
     fold_digits (bool): read every digit as 0, so that numbers of a kind are one word.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return HashedAttributes(attrs, rows, width, unknown_rate, fold_digits)
+    return HashedAttributes(attrs, rows, width, unknown_rate=unknown_rate, fold_digits=fold_digits)
 
 
 @registry.misc("bigru_tagger.CharCNNEmbed.v1")
 def CharCNNEmbed(  # noqa: N802
-    width: int, filters: int, window: int, rows: int, max_length: int, fold_digits: bool
+    *, width: int, filters: int, window: int, rows: int, max_length: int, fold_digits: bool
 ) -> Embedding:
     """Embed the characters of each word by a convolution and a maximum over positions.
 
@@ -52,7 +52,14 @@ def CharCNNEmbed(  # noqa: N802
     fold_digits (bool): read every digit as 0.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return Characters(width, filters, window, rows, max_length, fold_digits)
+    return Characters(
+        width=width,
+        filters=filters,
+        window=window,
+        rows=rows,
+        max_length=max_length,
+        fold_digits=fold_digits,
+    )
 
 
 @registry.misc("bigru_tagger.VectorsEmbed.v1")

@@ -118,6 +118,7 @@ class HashedAttributes(WordEmbedding):
         attrs: Sequence[str],
         rows: Sequence[int],
         width: int,
+        *,
         unknown_rate: float,
         fold_digits: bool,
     ) -> None:
@@ -176,6 +177,7 @@ class Characters(WordEmbedding):
 
     def __init__(
         self,
+        *,
         width: int,
         filters: int,
         window: int,

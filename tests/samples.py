@@ -73,6 +73,7 @@ WORDS = {
     "rows": [200, 100],
     "width": 16,
     "unknown_rate": 0.0,
+    "fold_digits": False,
 }
 TINY = {**NARROW, "embed": {"words": WORDS}}
 

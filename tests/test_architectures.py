@@ -30,8 +30,18 @@ ENTRY_POINTS = [
 ]
 
 
+def hash_embed(attrs, rows):
+    return HashEmbed(attrs=attrs, rows=rows, width=8, unknown_rate=0.0, fold_digits=False)
+
+
+def char_embed(window):
+    return CharCNNEmbed(
+        width=4, filters=4, window=window, rows=100, max_length=10, fold_digits=False
+    )
+
+
 def words():
-    return {"words": HashEmbed(["NORM", "SHAPE"], [100, 50], 8, 0.0)}
+    return {"words": hash_embed(["NORM", "SHAPE"], [100, 50])}
 
 
 def docs(vocab=None):
@@ -125,10 +135,10 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
         (lambda: BiGRUEncoder(9), "'width' has to be even for two directions; got 9"),
         (lambda: BiGRUEncoder(8, depth=0), "'depth' has to be at least 1"),
         (lambda: BiGRUTagger(words(), 8, nO=2).initialize(), "without Docs"),
-        (lambda: HashEmbed(["NOSUCH"], [10], 4, 0.0), "NOSUCH"),
-        (lambda: HashEmbed([], [], 4, 0.0), "has to name lexical attributes"),
-        (lambda: HashEmbed(["NORM"], [10, 10], 4, 0.0), "one positive table size for each"),
-        (lambda: CharCNNEmbed(4, 4, 2, 100, 10), "'window' odd"),
+        (lambda: hash_embed(["NOSUCH"], [10]), "NOSUCH"),
+        (lambda: hash_embed([], []), "has to name lexical attributes"),
+        (lambda: hash_embed(["NORM"], [10, 10]), "one positive table size for each"),
+        (lambda: char_embed(window=2), "'window' odd"),
     ],
 )
 def test_settings_that_do_not_fit(build_model, message):

@@ -26,8 +26,15 @@ def read(embedding, words):
     return dict(zip(words.strings, embedding.read(words).tolist(), strict=True))
 
 
-def make_characters(rows=2048, max_length=20):
-    return Characters(width=4, filters=5, window=3, rows=rows, max_length=max_length)
+def make_attributes(*attrs, fold_digits=False):
+    rows = [9] * len(attrs)
+    return HashedAttributes(attrs, rows, 4, unknown_rate=0.1, fold_digits=fold_digits)
+
+
+def make_characters(rows=2048, max_length=20, fold_digits=False):
+    return Characters(
+        width=4, filters=5, window=3, rows=rows, max_length=max_length, fold_digits=fold_digits
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -95,16 +102,34 @@ def test_empty_docs_have_no_words(texts, attrs):
     assert words.strings == []
     assert words.index.shape == (0,)
     assert words.attributes(attrs).shape == (0, len(attrs))
-    assert HashedAttributes(["NORM", "SHAPE"], [9, 9], 4, 0.0).read(words).shape == (0, 2)
+    assert make_attributes("NORM", "SHAPE").read(words).shape == (0, 2)
     assert make_characters().read(words).shape == (0, 2)
 
 
 def test_attributes_are_read_as_signed_numbers_of_64_bits():
     words = make_words(["The", "cat"])
-    values = HashedAttributes(["ORTH", "SHAPE"], [9, 9], 3, 0.0).read(words)
+    values = make_attributes("ORTH", "SHAPE").read(words)
     assert values.dtype == np.int64
     expected = [[VOCAB[text].orth, VOCAB[text].shape] for text in words.strings]
     assert (values.astype(np.uint64)).tolist() == expected
+
+
+def test_digits_are_folded_where_the_config_says_so():
+    words = make_words(["1996-08-31", "1987-12-06", "B2B", "٣", "cat"])
+    attrs = ("NORM", "SHAPE", "PREFIX")
+    for reader in (make_attributes(*attrs), make_attributes(*attrs, fold_digits=True)):
+        values = dict(zip(words.strings, reader.read(words).tolist(), strict=True))
+        assert (values["1996-08-31"] == values["1987-12-06"]) is reader.fold_digits
+    zeros = make_words(["0000-00-00", "B0B", "0", "cat"])
+    expected = dict(zip(zeros.strings, make_attributes(*attrs).read(zeros).tolist(), strict=True))
+    folded = {"1996-08-31": "0000-00-00", "B2B": "B0B", "٣": "0", "cat": "cat"}
+    assert {text: values[text] for text in folded} == {
+        text: expected[zero] for text, zero in folded.items()
+    }
+    characters = make_characters(fold_digits=True).read(words)[:, 1:4] - 3
+    by_word = dict(zip(words.strings, characters.tolist(), strict=True))
+    assert by_word["B2B"] == [ord("B"), ord("0"), ord("B")]
+    assert by_word["cat"] == [ord("c"), ord("a"), ord("t")]
 
 
 @pytest.mark.parametrize(
@@ -123,13 +148,13 @@ def test_attributes_are_read_as_signed_numbers_of_64_bits():
 )
 def test_bad_settings_of_hashed_attributes_are_named(attrs, rows, width, rate, named):
     with pytest.raises(ValueError, match=named):
-        HashedAttributes(attrs, rows, width, rate)
+        HashedAttributes(attrs, rows, width, unknown_rate=rate, fold_digits=False)
 
 
 @pytest.mark.parametrize("attr", ["ORTH", "NORM", "LOWER", "SHAPE", "LENGTH", "IS_ALPHA"])
 def test_lexical_attributes_are_accepted(attr):
-    spec = HashedAttributes([attr], [5], 4, 0.1).network_spec(VOCAB)
-    assert spec == {"kind": "hash", "rows": [5], "width": 4, "unknown_rate": 0.1}
+    spec = make_attributes(attr).network_spec(VOCAB)
+    assert spec == {"kind": "hash", "rows": [9], "width": 4, "unknown_rate": 0.1}
 
 
 def test_characters_stand_between_marks_with_zeros_behind():
@@ -191,7 +216,14 @@ def test_spec_of_characters_counts_the_marks_and_the_padding():
     [("width", 0), ("filters", 0), ("rows", 0), ("window", 0), ("window", 4), ("max_length", 1)],
 )
 def test_bad_settings_of_characters_are_named(setting, value):
-    good = {"width": 4, "filters": 5, "window": 3, "rows": 100, "max_length": 20}
+    good = {
+        "width": 4,
+        "filters": 5,
+        "window": 3,
+        "rows": 100,
+        "max_length": 20,
+        "fold_digits": False,
+    }
     with pytest.raises(ValueError, match=f"'{setting}'.*{setting} = {value}"):
         Characters(**{**good, setting: value})
 

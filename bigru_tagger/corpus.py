@@ -1,5 +1,6 @@
 """Corpus readers for `[corpora]` blocks: datasets, column files, and whatever a path may name."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ from .sentences import CorpusError, Sentence, TagSchemes, detect_layer, make_exa
 
 
 @dataclass
-class SentenceReader:
+class SentenceReader(ABC):
     """What all readers of annotated sentences share: from sentences to Examples.
 
     scheme (str | None): The scheme of the tags; None to tell it from the tags themselves.
@@ -45,17 +46,17 @@ class SentenceReader:
                 raise ValueError(f"{setting} must be 0 or more, not {getattr(self, setting)}")
 
     @property
+    @abstractmethod
     def source(self) -> str:
         """RETURNS (str): The corpus by name, for messages."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sentences(self) -> Iterator[Sentence]:
         """Read the sentences as the source has them, from the first each time.
 
         YIELDS (Sentence): The sentences.
         RAISES (CorpusError): The corpus cannot be read.
         """
-        raise NotImplementedError
 
     def scheme_evidence(self) -> Iterator[Sentence]:
         """Read the sentences whose tags tell the scheme.

@@ -7,11 +7,27 @@ import sys
 from pathlib import Path
 
 import pytest
+from spacy.util import load_model_from_config
+from thinc.api import Config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
 # Blocks marked `sh` install or take long: `scripts/test` runs this test, CI runs the others.
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+# What spaCy's configs hold beside the encoder.
+TOK2VEC = """
+[components.tok2vec.model]
+@architectures = "spacy.Tok2Vec.v2"
+
+[components.tok2vec.model.embed]
+@architectures = "spacy.MultiHashEmbed.v2"
+width = 96
+attrs = ["NORM", "SHAPE"]
+rows = [500, 250]
+include_static_vectors = false
+
+"""
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +63,18 @@ def test_block_runs(checkout: Path, language: str, block: str) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     if "print(" in block:
         assert "('Maria Silva', 'PER', " in result.stdout
+
+
+def test_the_config_of_a_component_can_be_pasted() -> None:
+    component, encoder = re.findall(r"^```ini\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    start = '[nlp]\nlang = "en"\npipeline = ["{0}"]\n[components]\n[components.{0}]\n'
+    text = start.format("ner") + 'factory = "bigru_ner"\n' + component
+    nlp = load_model_from_config(Config().from_str(text), auto_fill=True)
+    assert nlp.config["components"]["ner"]["model"]["hidden"] == 256
+    assert len(nlp.config["components"]["ner"]["model"]["embed"]) == 3
+    text = start.format("tok2vec") + 'factory = "tok2vec"\n' + TOK2VEC + encoder
+    nlp = load_model_from_config(Config().from_str(text), auto_fill=True)
+    assert nlp.get_pipe("tok2vec").model.get_dim("nO") == 96
 
 
 def test_every_path_it_names_is_there() -> None:

@@ -11,7 +11,8 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from .component import DEFAULT_MODEL, Entity, Gold, Scorer, SpanTagger, same_words
+from .component import DEFAULT_MODEL, Entity, Gold, Scorer, SpanTagger
+from .scoring import same_words
 
 _MISSING, _INSIDE, _BEGIN = 0, 1, 3  # values of ENT_IOB; 2 is outside
 

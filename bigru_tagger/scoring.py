@@ -65,6 +65,15 @@ class Counts:
         return 2 * self.precision * self.recall / total if total else 0.0
 
 
+def same_words(example: Example) -> bool:
+    """Tell whether both Docs of an example have the same tokens, so that there is no aligning.
+
+    example (Example): an example.
+    RETURNS (bool): True if so.
+    """
+    return np.array_equal(example.predicted.to_array("ORTH"), example.reference.to_array("ORTH"))
+
+
 def is_annotated(doc: Doc, spans_key: str | None = None) -> bool:
     """Tell whether a document has tokens and its entities, or its spans, are set at all.
 
@@ -106,7 +115,7 @@ def tag_example(eg: Example, *, spans_key: str | None = None) -> TaggedDoc | Non
 
     predicted = ["O"] * len(words)
     unaligned = []
-    same_tokens = np.array_equal(eg.predicted.to_array("ORTH"), reference.to_array("ORTH"))
+    same_tokens = same_words(eg)
     for span in _spans(eg.predicted, spans_key):
         touched = np.arange(span.start, span.end)
         aligned = [span]

@@ -1,6 +1,5 @@
 """Write any corpus as spaCy's `.spacy` files, and count what is in it."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from .conll import SPLIT_ENDINGS
 from .corpus import SPACY_ENDING, corpus_splits, open_corpus
+from .files import beside
 from .sentences import CorpusError
 
 NOT_IN_TRAIN = "*"
@@ -106,13 +106,8 @@ def _write(docs: Iterable[Doc], path: Path) -> SplitCounts:
     for doc in docs:
         packed.add(doc)
         counts.add(doc)
-    # Beside the file, so that the rename stays on one file system and is atomic.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        packed.to_disk(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with beside(path) as place:
+        packed.to_disk(place)
     return counts
 
 

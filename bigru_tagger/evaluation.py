@@ -1,6 +1,5 @@
 """Run a pipeline over gold data, and count: seqeval's numbers, speed, predictions for conlleval."""
 
-import os
 import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from tqdm import tqdm
 
+from .files import beside
 from .scoring import (
     Counts,
     count_tagged,
@@ -293,21 +293,10 @@ def _column(text: str) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """Open a file beside `path` that takes its place once all is written.
+    """Open a text file that takes the place of `path` once all is written.
 
     path (Path): the file to write or replace.
     YIELDS (TextIO): the open file.
     """
-    path = path.resolve()  # a link keeps its place, its target is replaced
-    if path.exists() and not path.is_file():  # /dev/stdout, say, must not be replaced
-        with path.open("w", encoding="utf-8") as file:
-            yield file
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with beside(path) as place, place.open("w", encoding="utf-8", newline="\n") as file:
+        yield file

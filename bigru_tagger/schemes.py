@@ -160,20 +160,3 @@ def entity_spans(tags_iob2: Sequence[str]) -> list[tuple[str, int, int]]:
         else:
             spans[-1] = (label, spans[-1][1], position + 1)
     return spans
-
-
-def to_biluo(tags_iob2: Sequence[str]) -> list[str]:
-    """Convert the tags of one sentence from IOB2 to spaCy's BILUO.
-
-    tags_iob2 (Sequence[str]): The tags of one sentence, in IOB2.
-    RETURNS (list[str]): As many tags, in BILUO.
-    RAISES (TagError): A tag that IOB2 does not have.
-    """
-    biluo = [OUTSIDE] * len(tags_iob2)
-    for label, start, end in entity_spans(tags_iob2):
-        if end - start == 1:
-            biluo[start] = f"U-{label}"
-        else:
-            inside = [f"I-{label}"] * (end - start - 2)
-            biluo[start:end] = [f"B-{label}", *inside, f"L-{label}"]
-    return biluo

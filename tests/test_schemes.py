@@ -8,7 +8,6 @@ from bigru_tagger.schemes import (
     check_scheme,
     detect_scheme,
     entity_spans,
-    to_biluo,
     to_iob2,
 )
 
@@ -68,21 +67,10 @@ def test_each_scheme_is_detected_and_converted(scheme):
     assert entity_spans(to_iob2(tags, scheme)) == SPANS
 
 
-def test_biluo_is_spacys():
-    assert to_biluo(TWO_THEN_ONE["IOB2"]) == TWO_THEN_ONE["BILUO"]
-    assert to_biluo(["B-X", "I-X", "I-X", "I-X"]) == ["B-X", "I-X", "I-X", "L-X"]
-
-
 @pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "IOBES", "BILUO"])
 @given(iob2=iob2_sequences())
 def test_round_trip(scheme, iob2):
     assert to_iob2(encode(iob2, scheme), scheme) == iob2
-
-
-@given(iob2=iob2_sequences())
-def test_biluo_round_trip(iob2):
-    assert to_biluo(iob2) == encode(iob2, "BILUO")
-    assert to_iob2(to_biluo(iob2), "BILOU") == iob2
 
 
 @given(iob2=iob2_sequences())
@@ -149,7 +137,6 @@ def test_labels_hold_hyphens():
     tags = ["B-part-of", "I-part-of", "B-part"]
     assert to_iob2(tags, "IOB2") == tags
     assert entity_spans(tags) == [("part-of", 0, 2), ("part", 2, 3)]
-    assert to_biluo(tags) == ["B-part-of", "L-part-of", "U-part"]
 
 
 @pytest.mark.parametrize("tag", ["X-PER", "B", "B-", "", "PER", "o", "0", "b-PER", "-PER", 3, None])

@@ -13,7 +13,7 @@ from thinc.types import Floats2d, FloatsXd
 from torch import Tensor
 
 from .encoder import Dropout
-from .features import Embedding, UpstreamTok2Vec, WordEmbedding, Words
+from .features import Embedding, UpstreamTok2Vec, WordEmbedding, Words, sentence_lengths
 from .network import Batch, Network, NetworkSpec
 from .shim import NetworkShim, to_array, to_torch
 
@@ -56,6 +56,7 @@ def docs_model(
     *,
     dropout: DropoutSettings,
     shim: NetworkShim,
+    by_sentence: bool,
     n_out: int | None,
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build a model from Docs to emissions, or to hidden states.
@@ -65,6 +66,7 @@ def docs_model(
     spec (NetworkSpec): the network's shape but for `embed` and `n_tags`, which initialisation adds.
     dropout (DropoutSettings): dropout rates.
     shim (NetworkShim): holds the network.
+    by_sentence (bool): encode sentence by sentence, where a Doc has sentence starts.
     n_out (Optional[int]): width of the output where it is known.
     RETURNS (Model[List[Doc], List[Floats2d]]): the model, not initialised.
     RAISES (ValueError): if `embed` holds anything else, or nothing.
@@ -87,7 +89,14 @@ def docs_model(
     }
     model: Model[list[Doc], list[Floats2d]] = Model(
         name,
-        partial(_tag, words=words, upstream=list(upstream), dropout=dropout),
+        partial(
+            _tag,
+            words=words,
+            upstream=list(upstream),
+            dropout=dropout,
+            by_sentence=by_sentence,
+            with_groups=spec.occurrences > 0,
+        ),
         init=partial(_initialise, words=words, upstream=list(upstream), spec=spec),
         dims={"nO": n_out},
         attrs={"dropout_rate": 0.0, "resize_output": resize_output},
@@ -168,6 +177,7 @@ def _initialise(
     is_tagger = model.name == "bigru_tagger"
     n_tags = model.get_dim("nO") if is_tagger else None
     network = Network(replace(spec, embed=embed, n_tags=n_tags))
+    network.fill({name: embedding.tensors(X[0].vocab) for name, embedding in words.items()})
     network_shim(model).network = network
 
 
@@ -188,6 +198,8 @@ def _tag(
     words: dict[str, WordEmbedding],
     upstream: list[str],
     dropout: DropoutSettings,
+    by_sentence: bool,
+    with_groups: bool,
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
     shim = network_shim(model)
     lengths = [len(doc) for doc in X]
@@ -197,7 +209,7 @@ def _tag(
         inputs[name] = _join(vectors, shim, layer.get_dim("nO"))
         inputs[name].requires_grad_(is_train)
         backprops.append((name, backprop_vectors))
-    batch = read_batch(X, words, shim.device)
+    batch = read_batch(X, words, shim.device, by_sentence=by_sentence, with_groups=with_groups)
     batch.tokens = inputs
     if not is_train:
         return _split(to_array(shim.predict(batch), model.ops), lengths), _no_backprop
@@ -214,21 +226,33 @@ def _tag(
     return _split(to_array(output, model.ops), lengths), backprop
 
 
-def read_batch(docs: list[Doc], words: dict[str, WordEmbedding], device: torch.device) -> Batch:
+def read_batch(
+    docs: list[Doc],
+    words: dict[str, WordEmbedding],
+    device: torch.device,
+    *,
+    by_sentence: bool,
+    with_groups: bool,
+) -> Batch:
     """Read what the network's word embeddings need of Docs.
 
     docs (List[Doc]): at least one Doc.
     words (Dict[str, WordEmbedding]): the embeddings by name.
     device (torch.device): where the tensors are needed.
+    by_sentence (bool): make a sequence of each sentence, where a Doc has sentence starts.
+    with_groups (bool): tell which tokens are the same word in the same Doc.
     RETURNS (Batch): the network's input; the other embeddings' part is still empty.
     """
     distinct = Words.from_docs(docs)
+    lengths = [len(doc) for doc in docs]
+    groups = to_torch(distinct.group(lengths), device) if with_groups else None
     return Batch(
-        lengths=[len(doc) for doc in docs],
+        lengths=sentence_lengths(docs) if by_sentence else lengths,
         index=to_torch(distinct.index, device),
         words={
             name: to_torch(embedding.read(distinct), device) for name, embedding in words.items()
         },
+        groups=groups,
     )
 
 

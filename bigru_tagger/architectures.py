@@ -9,7 +9,8 @@ from thinc.types import Floats2d
 
 from .adapter import DropoutSettings, docs_model, vectors_model
 from .features import (
-    Characters,
+    CharacterFilters,
+    CharacterStates,
     Embedding,
     HashedAttributes,
     StaticVectors,
@@ -17,6 +18,7 @@ from .features import (
 )
 from .network import NetworkSpec
 from .shim import NetworkShim
+from .tables import Gazetteer, VectorFile, WordClusters
 
 Cell = Literal["gru", "lstm"]
 
@@ -52,7 +54,7 @@ def CharCNNEmbed(  # noqa: N802
     fold_digits (bool): read every digit as 0.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return Characters(
+    return CharacterFilters(
         width=width,
         filters=filters,
         window=window,
@@ -62,15 +64,77 @@ def CharCNNEmbed(  # noqa: N802
     )
 
 
+@registry.misc("bigru_tagger.CharGRUEmbed.v1")
+def CharGRUEmbed(  # noqa: N802
+    *, width: int, hidden: int, rows: int, max_length: int, fold_digits: bool
+) -> Embedding:
+    """Embed the characters of each word by the last states of a bidirectional GRU over them.
+
+    width (int): width of a character's vector.
+    hidden (int): units of each direction; the word's vector is twice as wide.
+    rows (int): size of the character table; code points beyond share rows.
+    max_length (int): characters read of a word; of a longer one, its first and last half.
+    fold_digits (bool): read every digit as 0.
+    RETURNS (Embedding): for the `embed` block of an architecture.
+    """
+    return CharacterStates(
+        width=width, hidden=hidden, rows=rows, max_length=max_length, fold_digits=fold_digits
+    )
+
+
 @registry.misc("bigru_tagger.VectorsEmbed.v1")
 def VectorsEmbed(fallback: bool) -> Embedding:  # noqa: N802
     """Embed words by the vectors of the vocab, which stay as they are.
 
-    fallback (bool): look a word without a vector up in lower case.
+    fallback (bool): look a word without a vector up in lower case, capitalised, and with its
+        digits read as 0.
     RETURNS (Embedding): for the `embed` block of an architecture; without vectors in the vocab
         it adds nothing.
     """
     return StaticVectors(fallback)
+
+
+@registry.misc("bigru_tagger.VectorFileEmbed.v1")
+def VectorFileEmbed(source: str) -> Embedding:  # noqa: N802
+    """Embed words by vectors from a file or package, beside those of the vocab.
+
+    source (str): a text file of GloVe or word2vec, a `.npy` file with its words beside it, or a
+        folder or installed package that holds one; see `bigru_tagger.resources.read_vectors`.
+        Words are looked up as they are, in lower case, capitalised, and with digits read as 0.
+        The vectors become part of the trained model, which does not need the file.
+    RETURNS (Embedding): for the `embed` block of an architecture.
+    """
+    return VectorFile(source)
+
+
+@registry.misc("bigru_tagger.ClusterEmbed.v1")
+def ClusterEmbed(source: str, prefixes: list[int], width: int) -> Embedding:  # noqa: N802
+    """Embed words by hierarchical clusters, such as Brown clusters.
+
+    source (str): "lexeme_cluster", the table of the package `spacy-lookups-data`, or a file of bit
+        paths; see `bigru_tagger.resources.read_clusters`. The clusters become part of the trained
+        model, which needs neither.
+    prefixes (List[int]): lengths of the prefixes of the path, in bits.
+    width (int): width of each prefix's vector.
+    RETURNS (Embedding): for the `embed` block of an architecture.
+    """
+    return WordClusters(source, prefixes, width)
+
+
+@registry.misc("bigru_tagger.GazetteerEmbed.v1")
+def GazetteerEmbed(  # noqa: N802
+    source: str | dict[str, str | list[str]], width: int, max_words: int
+) -> Embedding:
+    """Embed tokens by the phrases of given lists that they are part of, such as known names.
+
+    source (Union[str, Dict[str, Union[str, List[str]]]]): a folder whose `.txt` files hold one
+        phrase a line, or the file or files of each list by the list's name. The phrases become
+        part of the trained model, which does not need the files.
+    width (int): width of a token's vector.
+    max_words (int): tokens of a text that a phrase may take up.
+    RETURNS (Embedding): for the `embed` block of an architecture.
+    """
+    return Gazetteer(source, width, max_words)
 
 
 @registry.misc("bigru_tagger.Tok2VecEmbed.v1")
@@ -112,6 +176,8 @@ def BiGRUTagger(  # noqa: N802
     depth: int | None = None,
     cell: Cell = "gru",
     bidirectional: bool = True,
+    by_sentence: bool = False,
+    occurrences: int = 0,
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
     hidden_dropout: float | None = None,
@@ -128,6 +194,10 @@ def BiGRUTagger(  # noqa: N802
         the linear layer right on the embeddings, say on a shared encoder's listener.
     cell (str): "gru" or "lstm".
     bidirectional (bool): read backwards too.
+    by_sentence (bool): encode each sentence by itself, where a Doc has sentence starts; otherwise
+        each Doc.
+    occurrences (int): give each token the mean of the states of all occurrences of its word in the
+        Doc, this wide, see `bigru_tagger.context.OccurrencePooling`; 0 for none.
     word_dropout (Optional[float]): chance that a token's whole input becomes zero in training.
     input_dropout (Optional[float]): locked dropout of what enters the encoder.
     hidden_dropout (Optional[float]): locked dropout of what leaves each of its layers. A dropout
@@ -139,13 +209,16 @@ def BiGRUTagger(  # noqa: N802
     RETURNS (Model[List[Doc], List[Floats2d]]): emissions, (n_tokens, n_tags) for each Doc.
     RAISES (ValueError): if a setting does not fit.
     """
-    spec = NetworkSpec({}, _widths(hidden, depth), cell, bidirectional)
+    spec = NetworkSpec(
+        {}, _widths(hidden, depth), cell, bidirectional, occurrences=_width(occurrences)
+    )
     return docs_model(
         "bigru_tagger",
         standard_embed() if embed is None else embed,
         spec,
         dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout),
         shim=NetworkShim(device=device, mixed_precision=mixed_precision),
+        by_sentence=by_sentence,
         n_out=nO,
     )
 
@@ -158,6 +231,8 @@ def BiGRUTok2Vec(  # noqa: N802
     depth: int | None = None,
     cell: Cell = "gru",
     bidirectional: bool = True,
+    by_sentence: bool = False,
+    occurrences: int = 0,
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
     hidden_dropout: float | None = None,
@@ -175,13 +250,14 @@ def BiGRUTok2Vec(  # noqa: N802
     widths = _widths(hidden, depth)
     if not widths:
         raise ValueError("BiGRUTok2Vec needs at least one layer; got depth = 0")
-    spec = NetworkSpec({}, widths, cell, bidirectional)
+    spec = NetworkSpec({}, widths, cell, bidirectional, occurrences=_width(occurrences))
     return docs_model(
         "bigru_tok2vec",
         standard_embed() if embed is None else embed,
         spec,
         dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout),
         shim=NetworkShim(device=device, mixed_precision=mixed_precision),
+        by_sentence=by_sentence,
         n_out=widths[-1] * (2 if bidirectional else 1),
     )
 
@@ -225,6 +301,12 @@ def BiGRUEncoder(  # noqa: N802
         dropout=DropoutSettings(0.0, input_dropout, hidden_dropout),
         shim=NetworkShim(device=device, mixed_precision=mixed_precision),
     )
+
+
+def _width(occurrences: int) -> int:
+    if occurrences < 0:
+        raise ValueError(f"'occurrences' has to be at least 0; got {occurrences}")
+    return occurrences
 
 
 def _widths(hidden: int | list[int], depth: int | None) -> list[int]:

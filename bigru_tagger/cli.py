@@ -155,7 +155,7 @@ def evaluate_command(
         int | None, typer.Option(help="Documents per batch; else the pipeline's.", min=1)
     ] = None,
     n_sents: Annotated[
-        int | None, typer.Option(help="Sentences per document; else the reader's.", min=0)
+        int | None, typer.Option(help="Sentences per document; else as in training.", min=0)
     ] = None,
     spans_key: Annotated[str, typer.Option(help="Where chunks are, in doc.spans.")] = "chunks",
     device: Annotated[
@@ -204,7 +204,17 @@ def _read_gold(
     # A reader makes the spans; those of a .spacy file are where they are.
     if isinstance(corpus, SentenceReader):
         corpus.spans_key = spans_key
+        if n_sents is None:
+            corpus.sentences_per_doc = _sentences_in_training(nlp)
     return corpus(nlp)
+
+
+def _sentences_in_training(nlp: Language) -> int:
+    # A pipeline that learned to use the context of a Doc should find as much of it here.
+    corpora = nlp.config.get("corpora") or {}
+    dev = corpora.get("dev") or {}
+    sentences = dev.get("sentences_per_doc", 1)
+    return sentences if isinstance(sentences, int) else 1
 
 
 def _load(model: str, overrides: Mapping[str, Any]) -> Language:

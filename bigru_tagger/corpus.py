@@ -28,6 +28,8 @@ class SentenceReader(ABC):
     scheme (str | None): The scheme of the tags; None to tell it from the tags themselves.
     sentences_per_doc (int): Sentences a Doc, never across the end of a document; 0 for whole
         documents.
+    given_sentences (bool): Where a Doc has several sentences, let the pipeline know where they
+        start, as it knows the tokens. False where a component of the pipeline finds that out.
     spans_key (str): Where in `doc.spans` the chunks go.
     limit (int): At most so many Docs; 0 for all.
     """
@@ -35,6 +37,7 @@ class SentenceReader(ABC):
     _: KW_ONLY
     scheme: str | None = None
     sentences_per_doc: int = 1
+    given_sentences: bool = True
     spans_key: str = "chunks"
     limit: int = 0
 
@@ -79,7 +82,7 @@ class SentenceReader(ABC):
         """Read the corpus, from its beginning each time.
 
         nlp (Language): Whose vocabulary the Docs get.
-        YIELDS (Example): A bare Doc with the gold tokens, and the gold Doc.
+        YIELDS (Example): A bare Doc with the gold tokens (and sentences), and the gold Doc.
         RAISES (CorpusError): The corpus cannot be read, or holds no tokens.
         """
         empty = True
@@ -88,6 +91,7 @@ class SentenceReader(ABC):
             nlp.vocab,
             schemes=self.schemes,
             sentences_per_doc=self.sentences_per_doc,
+            given_sentences=self.given_sentences,
             spans_key=self.spans_key,
             limit=self.limit,
         ):

@@ -1,9 +1,11 @@
 """Tensors to vectors: one module for each choice of embedding. No spaCy in here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from .encoder import BiGRUEncoder, Layout
 
 # 2^20 bits: a million values would fill it, a hundred thousand leave one false alarm in 80.
 _FILTER_BITS = 20
@@ -125,6 +127,201 @@ class VectorEmbedding(nn.Module):
         return torch.where(known, vectors, self.unknown)
 
 
+class CharacterGRU(nn.Module):
+    """A bidirectional GRU over each word's characters, and its last state in both directions.
+
+    Lample et al. 2016, arXiv 1603.01360, with GRUs as Yang et al. 2017, arXiv 1703.06345.
+    """
+
+    def __init__(self, rows: int, width: int, hidden: int) -> None:
+        """Allocate the table and the GRU.
+
+        rows (int): size of the character table; row 0 pads.
+        width (int): width of a character's vector.
+        hidden (int): units of each direction.
+        """
+        super().__init__()
+        self.table = nn.Embedding(rows, width, padding_idx=0)
+        self.encoder = BiGRUEncoder(width, [hidden])
+        self.width = self.encoder.width
+
+    def forward(self, characters: Tensor) -> Tensor:
+        """Embed words by their characters.
+
+        characters (Tensor): rows of the table, 0 behind the end, int64 (n_words, n_characters).
+        RETURNS (Tensor): vectors, (n_words, 2 * hidden).
+        """
+        used = characters != 0
+        lengths = used.sum(1)
+        layout = Layout(lengths.tolist(), characters.device)
+        states = self.encoder(self.table(characters[used]), layout)  # (n_used, 2 * hidden)
+        forward, backward = states.chunk(2, 1)
+        ends = lengths.cumsum(0)
+        return torch.cat([forward[ends - 1], backward[ends - lengths]], 1)
+
+
+class VectorTable(nn.Module):
+    """Looks static vectors up in a table, with a learned vector for words that it lacks."""
+
+    keys: Tensor
+    table: Tensor
+
+    def __init__(self, n_words: int, width: int, half: bool) -> None:
+        """Allocate the table.
+
+        n_words (int): words in the table.
+        width (int): width of the vectors.
+        half (bool): keep them in half precision.
+        """
+        super().__init__()
+        self.register_buffer("keys", torch.zeros(n_words, dtype=torch.int64))
+        dtype = torch.float16 if half else torch.float32
+        self.register_buffer("table", torch.zeros(n_words, width, dtype=dtype))
+        self.unknown = nn.Parameter(torch.zeros(width))
+        self.width = width
+
+    def forward(self, candidates: Tensor) -> Tensor:
+        """Look words up.
+
+        candidates (Tensor): hashes of each word, the best first, int64 (n_words, n_candidates).
+        RETURNS (Tensor): vectors, (n_words, width).
+        """
+        rows, known = look_up(self.keys, candidates)
+        return torch.where(known.unsqueeze(1), self.table[rows].float(), self.unknown)
+
+
+class ClusterEmbedding(nn.Module):
+    """Embeds the prefixes of a word's path in a tree of clusters (Miller et al. 2004)."""
+
+    keys: Tensor
+    clusters: Tensor
+    rows: Tensor
+
+    def __init__(
+        self, n_words: int, n_clusters: int, n_prefixes: int, n_rows: int, width: int
+    ) -> None:
+        """Allocate the tables.
+
+        n_words (int): words that have a cluster.
+        n_clusters (int): number of clusters.
+        n_prefixes (int): number of prefixes.
+        n_rows (int): distinct prefixes of all lengths, with one more each for unknown words.
+        width (int): width of each prefix's vector.
+        """
+        super().__init__()
+        self.register_buffer("keys", torch.zeros(n_words, dtype=torch.int64))
+        self.register_buffer("clusters", torch.zeros(n_words, dtype=torch.int32))
+        rows = torch.zeros(n_clusters + 1, n_prefixes, dtype=torch.int64)
+        self.register_buffer("rows", rows)
+        self.table = nn.Embedding(n_rows, width)
+        nn.init.normal_(self.table.weight, std=width**-0.5)
+        self.width = n_prefixes * width
+
+    def forward(self, candidates: Tensor) -> Tensor:
+        """Look words up.
+
+        candidates (Tensor): hashes of each word, the best first, int64 (n_words, n_candidates).
+        RETURNS (Tensor): vectors, (n_words, n_prefixes * width).
+        """
+        found, known = look_up(self.keys, candidates)
+        cluster = torch.where(known, self.clusters[found].long(), len(self.rows) - 1)
+        vectors: Tensor = self.table(self.rows[cluster])  # (n_words, n_prefixes, width)
+        return vectors.flatten(1)
+
+
+def look_up(keys: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """Find each word's first candidate that is a key.
+
+    keys (Tensor): keys in ascending order, at least one, int64 (n_keys,).
+    candidates (Tensor): int64 (n_words, n_candidates).
+    RETURNS (Tuple[Tensor, Tensor]): the row of the key, int64 (n_words,), and whether there is
+        one, bool (n_words,).
+    """
+    rows = torch.searchsorted(keys, candidates.contiguous()).clamp_(max=len(keys) - 1)
+    hits = keys[rows] == candidates
+    first = hits.to(torch.uint8).argmax(1, keepdim=True)
+    return rows.gather(1, first).squeeze(1), hits.any(1)
+
+
+class GazetteerEmbedding(nn.Module):
+    """Marks the phrases of lists in the text, and embeds the marks.
+
+    For each list, a token begins, is inside, or ends a phrase, or is one by itself; a phrase
+    within or across a longer one of the same list does not count (Ratinov and Roth 2009; the
+    marks as Chiu and Nichols 2016, arXiv 1511.08308).
+    """
+
+    keys: Tensor
+    lists: Tensor
+
+    def __init__(self, lists: Sequence[str], n_phrases: int, width: int, max_words: int) -> None:
+        """Allocate the tables.
+
+        lists (Sequence[str]): names of the lists.
+        n_phrases (int): phrases on all lists.
+        width (int): width of a token's vector.
+        max_words (int): tokens that a phrase may take up.
+        """
+        super().__init__()
+        self.register_buffer("keys", torch.zeros(n_phrases, dtype=torch.int64))
+        self.register_buffer("lists", torch.zeros(n_phrases, dtype=torch.int64))
+        self.n_lists = len(lists)
+        self.max_words = max_words
+        self.linear = nn.Linear(4 * len(lists), width)
+        self.width = width
+
+    def forward(self, hashes: Tensor, layout: Layout) -> Tensor:
+        """Embed tokens by the phrases that they are part of.
+
+        hashes (Tensor): hash and power of each token, int64 (n_tokens, 2).
+        layout (Layout): the tokens' sequences.
+        RETURNS (Tensor): vectors, (n_tokens, width).
+        """
+        marks = self.mark(hashes, layout)
+        vectors: Tensor = self.linear(marks.flatten(1).to(self.linear.weight.dtype))
+        return vectors
+
+    def mark(self, hashes: Tensor, layout: Layout) -> Tensor:
+        """Find the phrases.
+
+        hashes (Tensor): hash and power of each token, int64 (n_tokens, 2).
+        layout (Layout): the tokens' sequences.
+        RETURNS (Tensor): for each list whether the token begins, is inside, ends, or is a phrase,
+            bool (n_tokens, n_lists, 4).
+        """
+        marks = torch.zeros(len(hashes), self.n_lists, 4, dtype=torch.bool, device=hashes.device)
+        covered = torch.zeros(len(hashes), self.n_lists, dtype=torch.bool, device=hashes.device)
+        bits = torch.arange(self.n_lists, device=hashes.device)
+        phrases = list(self._phrases(hashes, layout))
+        for n_words, starts, found in reversed(phrases):
+            on_list = ((self.lists[found].unsqueeze(1) >> bits) & 1).bool()  # (n_found, n_lists)
+            span = starts.unsqueeze(1) + torch.arange(n_words, device=hashes.device)
+            on_list &= ~covered[span].any(1)
+            if n_words == 1:
+                marks[starts, :, 3] |= on_list
+            else:
+                marks[starts, :, 0] |= on_list
+                for inside in span.T[1:-1]:
+                    marks[inside, :, 1] |= on_list
+                marks[span[:, -1], :, 2] |= on_list
+            for token in span.T:
+                covered[token] |= on_list
+        return marks
+
+    def _phrases(self, hashes: Tensor, layout: Layout) -> Iterator[tuple[int, Tensor, Tensor]]:
+        # For each number of words, the first token of each phrase and the phrase's row.
+        grams = hashes[:, 0]
+        for n_words in range(1, min(self.max_words, len(hashes)) + 1):
+            if n_words > 1:
+                last = hashes[n_words - 1 :]
+                grams = grams[:-1] * last[:, 1] + last[:, 0]
+            whole = layout.row[: len(grams)] == layout.row[n_words - 1 :]
+            rows, known = look_up(self.keys, grams.unsqueeze(1))
+            starts = torch.nonzero(whole & known).squeeze(1)
+            if len(starts):
+                yield n_words, starts, rows[starts]
+
+
 class DenseEmbedding(nn.Module):
     """Passes vectors on that another network computed, one per token."""
 
@@ -145,9 +342,13 @@ class DenseEmbedding(nn.Module):
         return vectors
 
 
-EMBEDDINGS: dict[str, type[HashEmbedding | CharacterCNN | VectorEmbedding | DenseEmbedding]] = {
+EMBEDDINGS: dict[str, type[nn.Module]] = {
     "hash": HashEmbedding,
     "characters": CharacterCNN,
+    "character_states": CharacterGRU,
     "vectors": VectorEmbedding,
+    "vector_table": VectorTable,
+    "clusters": ClusterEmbedding,
+    "gazetteer": GazetteerEmbedding,
     "dense": DenseEmbedding,
 }

@@ -23,6 +23,7 @@ from .scoring import (
     count_tagged,
     is_annotated,
     micro_counts,
+    same_words,
     tag_example,
     tag_examples,
 )
@@ -132,11 +133,12 @@ def evaluate(
 ) -> Evaluation:
     """Run a pipeline over gold data and score all that both of them hold.
 
-    The pipeline gets new documents with the tokens of the references and nothing else, so its
-    tokeniser has no part in the scores, and no gold annotation can reach it.
+    The pipeline gets new documents with the tokens of the references, so its tokeniser has no part
+    in the scores, and the sentence starts that the examples' own documents have, if any. Nothing
+    else, and so no gold annotation, can reach it.
 
     nlp (Language): the pipeline, with any components.
-    examples (Iterable[Example]): the gold data; only the references are read.
+    examples (Iterable[Example]): the gold data: the references, and of `predicted` sentence starts.
     spans_key (str): where chunks are, in `doc.spans`.
     batch_size (int | None): documents per batch; `None` takes the pipeline's.
     model, data, split (str): names for the report; the model's defaults to the pipeline's own.
@@ -144,10 +146,11 @@ def evaluate(
     RAISES (ValueError): there are no examples with tokens, or gold data and predictions have no
         annotation in common.
     """
+    examples = list(examples)
     references = [eg.reference for eg in examples]
     if not any(map(len, references)):
         raise ValueError("There are no gold examples with tokens: check the data and the split.")
-    predictions, seconds = _predict(nlp, references, batch_size)
+    predictions, seconds = _predict(nlp, examples, batch_size)
     predicted = tuple(starmap(Example, zip(predictions, references, strict=True)))
     layers = _common_layers(references, predictions, spans_key, nlp.pipe_names)
     tag_scores = Scorer.score_token_attr(predicted, "tag") if "tags" in layers else {}
@@ -198,11 +201,11 @@ def write_predictions(
 
 
 def _predict(
-    nlp: Language, references: Sequence[Doc], batch_size: int | None
+    nlp: Language, examples: Sequence[Example], batch_size: int | None
 ) -> tuple[list[Doc], float]:
     """Run the pipeline over the references' tokens. RETURNS: predictions, seconds."""
-    warm_up = [_bare_copy(nlp, doc) for doc in references[:WARM_UP_DOCS]]
-    docs = [_bare_copy(nlp, doc) for doc in references]
+    warm_up = [_bare_copy(nlp, eg) for eg in examples[:WARM_UP_DOCS]]
+    docs = [_bare_copy(nlp, eg) for eg in examples]
     for _ in nlp.pipe(warm_up, batch_size=batch_size):
         pass
     start = time.perf_counter()
@@ -216,9 +219,18 @@ def _predict(
     return predictions, time.perf_counter() - start
 
 
-def _bare_copy(nlp: Language, doc: Doc) -> Doc:
+def _bare_copy(nlp: Language, eg: Example) -> Doc:
+    doc = eg.reference
     spaces = None if doc.has_unknown_spaces else [bool(token.whitespace_) for token in doc]
-    return Doc(nlp.vocab, words=[token.text for token in doc], spaces=spaces)
+    has_starts = same_words(eg) and eg.predicted.has_annotation("SENT_START")
+    given = list(eg.predicted) if has_starts else []
+    starts: list[bool | int | None] = [bool(token.is_sent_start) for token in given]
+    return Doc(
+        nlp.vocab,
+        words=[token.text for token in doc],
+        spaces=spaces,
+        sent_starts=starts or None,
+    )
 
 
 def _common_layers(

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
-from spacy.attrs import ID, IDS, LOWER, ORTH
+from spacy.attrs import ID, IDS, LOWER, ORTH, SENT_START
+from spacy.strings import get_string_id
 from spacy.tokens import Doc
 from spacy.vectors import Mode, Vectors
 from spacy.vocab import Vocab
@@ -54,11 +55,37 @@ class Words:
         return [self.vocab.strings[orth] for orth in self.orths.tolist()]
 
     @cached_property
+    def candidates(self) -> np.ndarray:
+        """Hashes under which a table may list the words, the best first, uint64 (n_words, 4).
+
+        The word as it is, in lower case, with a capital first letter (for words all in capitals),
+        and in lower case with every digit read as 0.
+        """
+        forms = (
+            (text, lower, lower.capitalize(), _DIGIT.sub("0", lower))
+            for text, lower in ((text, text.lower()) for text in self.strings)
+        )
+        # Hashed, not added to the string store, which would grow with every text.
+        hashes = [[get_string_id(form) for form in word] for word in forms]
+        return np.array(hashes, dtype=np.uint64).reshape(len(self.orths), 4)
+
+    @cached_property
     def folded(self) -> "Words":
         """The same words with every digit read as 0, so that numbers of a kind are one word."""
         strings = [_DIGIT.sub("0", text) for text in self.strings]
         orths = np.array([self.vocab.strings.add(text) for text in strings], dtype=np.uint64)
         return Words(self.vocab, orths, self.index)
+
+    def group(self, lengths: Sequence[int]) -> np.ndarray:
+        """Group the tokens that are the same word, whatever its case, in the same Doc.
+
+        lengths (Sequence[int]): tokens of each Doc.
+        RETURNS (ndarray): number of each token's group, from 0, int64 (n_tokens,).
+        """
+        _, form = np.unique(self.attributes([LOWER])[:, 0], return_inverse=True)
+        doc = np.repeat(np.arange(len(lengths)), lengths)
+        _, groups = np.unique(doc * len(form) + form[self.index], return_inverse=True)
+        return groups.astype(np.int64)
 
     def attributes(self, attrs: Sequence[int]) -> np.ndarray:
         """Read lexical attributes, which depend on the word alone.
@@ -73,6 +100,20 @@ class Words:
     def _doc(self) -> Doc:
         # A Doc of the words reads any attribute in bulk, at a quarter of the cost of lexemes.
         return Doc(self.vocab, words=self.strings)
+
+
+def sentence_lengths(docs: Sequence[Doc]) -> list[int]:
+    """Count the tokens of each sentence.
+
+    docs (Sequence[Doc]): Docs; one without sentence starts counts as one sentence.
+    RETURNS (List[int]): tokens of the sentences of all Docs, in order.
+    """
+    lengths: list[int] = []
+    for doc in docs:
+        starts = doc.to_array(SENT_START).reshape(-1)[1:].view(np.int64) == 1
+        bounds = [0, *(np.flatnonzero(starts) + 1).tolist(), len(doc)]
+        lengths += np.diff(bounds).tolist()
+    return lengths
 
 
 class Embedding:
@@ -90,6 +131,15 @@ class WordEmbedding(Embedding, ABC):
         RETURNS (dict): `kind`, a key of `bigru_tagger.embed.EMBEDDINGS`, and the keyword
             arguments of that class; plain JSON.
         """
+
+    def tensors(self, vocab: Vocab) -> dict[str, np.ndarray]:
+        """Give what the module holds that is not learned, such as a table of vectors.
+
+        vocab (Vocab): the vocab.
+        RETURNS (Dict[str, ndarray]): values of the module's buffers by name. They are saved with
+            the network, so this is asked for once, before training.
+        """
+        return {}
 
     @abstractmethod
     def read(self, words: Words) -> np.ndarray:
@@ -173,23 +223,12 @@ class HashedAttributes(WordEmbedding):
 
 
 class Characters(WordEmbedding):
-    """The characters of each word, for a convolution over them."""
+    """The characters of each word."""
 
-    def __init__(
-        self,
-        *,
-        width: int,
-        filters: int,
-        window: int,
-        rows: int,
-        max_length: int,
-        fold_digits: bool,
-    ) -> None:
+    def __init__(self, *, width: int, rows: int, max_length: int, fold_digits: bool) -> None:
         """Check the settings.
 
         width (int): width of a character's vector.
-        filters (int): number of filters, the width of the word's vector.
-        window (int): characters that a filter sees at once, odd.
         rows (int): size of the character table. A code point has a row of its own up to
             `rows` and shares one beyond: 2048 tells apart all of Latin, Greek, Cyrillic,
             Armenian, Hebrew and Arabic.
@@ -197,28 +236,19 @@ class Characters(WordEmbedding):
         fold_digits (bool): read every digit as 0.
         RAISES (ValueError): if a number does not fit.
         """
-        if min(width, filters, rows) < 1 or window < 1 or window % 2 == 0 or max_length < 2:
+        if min(width, rows) < 1 or max_length < 2:
             raise ValueError(
-                "CharCNNEmbed: 'width', 'filters' and 'rows' have to be positive, 'window' odd "
-                f"and 'max_length' at least 2; got width = {width}, filters = {filters}, rows = "
-                f"{rows}, window = {window}, max_length = {max_length}"
+                "characters: 'width' and 'rows' have to be positive and 'max_length' at least 2; "
+                f"got width = {width}, rows = {rows}, max_length = {max_length}"
             )
         self.width = width
-        self.filters = filters
-        self.window = window
         self.rows = rows
         self.max_length = max_length
         self.fold_digits = fold_digits
 
     def network_spec(self, vocab: Vocab) -> dict[str, Any]:
-        """See `WordEmbedding.network_spec`."""
-        return {
-            "kind": "characters",
-            "rows": self.rows + _CHARACTER_OFFSET,
-            "width": self.width,
-            "filters": self.filters,
-            "window": self.window,
-        }
+        """See `WordEmbedding.network_spec`; what all networks over characters need."""
+        return {"rows": self.rows + _CHARACTER_OFFSET, "width": self.width}
 
     def read(self, words: Words) -> np.ndarray:
         """Read the characters between a mark of the beginning and one of the end.
@@ -246,13 +276,60 @@ class Characters(WordEmbedding):
         return text[:half] + text[len(text) - (self.max_length - half) :]
 
 
+class CharacterFilters(Characters):
+    """The characters of each word, for a convolution over them."""
+
+    def __init__(self, *, filters: int, window: int, **settings: Any) -> None:
+        """Check the settings.
+
+        filters (int): number of filters, the width of the word's vector.
+        window (int): characters that a filter sees at once, odd.
+        **settings: those of `Characters`.
+        RAISES (ValueError): if a number does not fit.
+        """
+        super().__init__(**settings)
+        if filters < 1 or window < 1 or window % 2 == 0:
+            raise ValueError(
+                "CharCNNEmbed: 'filters' has to be positive and 'window' odd; got "
+                f"filters = {filters}, window = {window}"
+            )
+        self.filters = filters
+        self.window = window
+
+    def network_spec(self, vocab: Vocab) -> dict[str, Any]:
+        """See `WordEmbedding.network_spec`."""
+        shape = super().network_spec(vocab)
+        return {"kind": "characters", **shape, "filters": self.filters, "window": self.window}
+
+
+class CharacterStates(Characters):
+    """The characters of each word, for a bidirectional GRU over them."""
+
+    def __init__(self, *, hidden: int, **settings: Any) -> None:
+        """Check the settings.
+
+        hidden (int): units of each direction, half the width of the word's vector.
+        **settings: those of `Characters`.
+        RAISES (ValueError): if a number does not fit.
+        """
+        super().__init__(**settings)
+        if hidden < 1:
+            raise ValueError(f"CharGRUEmbed: 'hidden' has to be positive; got hidden = {hidden}")
+        self.hidden = hidden
+
+    def network_spec(self, vocab: Vocab) -> dict[str, Any]:
+        """See `WordEmbedding.network_spec`."""
+        return {"kind": "character_states", **super().network_spec(vocab), "hidden": self.hidden}
+
+
 class StaticVectors(WordEmbedding):
-    """The vectors of the vocab, used as they are."""
+    """The vectors of the vocab."""
 
     def __init__(self, fallback: bool) -> None:
         """Note the settings.
 
-        fallback (bool): look a word without a vector up in lower case.
+        fallback (bool): look a word without a vector up by its other forms, see
+            `Words.candidates`.
         """
         self.fallback = fallback
 
@@ -274,9 +351,9 @@ class StaticVectors(WordEmbedding):
             return cast(np.ndarray, vectors.get_batch(keys).astype("float32", copy=False))
         rows = np.asarray(vectors.find(keys=keys.tolist()), dtype=np.int64)
         if self.fallback and attr == ORTH:
-            missing = rows < 0
-            lower = words.attributes([LOWER])[missing, 0]
-            rows[missing] = np.asarray(vectors.find(keys=lower.tolist()), dtype=np.int64)
+            for form in words.candidates.T[1:]:
+                missing = rows < 0
+                rows[missing] = vectors.find(keys=form[missing].tolist())
         xp = get_array_module(vectors.data)
         found = xp.asarray(rows >= 0)
         table = xp.zeros((len(rows), vectors.shape[1]), dtype="float32")

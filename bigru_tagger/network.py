@@ -14,7 +14,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from .embed import EMBEDDINGS
+from .context import OccurrencePooling
+from .embed import EMBEDDINGS, GazetteerEmbedding
 from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, Layout
 
 _SPEC = "bigru_tagger.network"
@@ -32,6 +33,8 @@ class NetworkSpec:
     cell (str): "gru" or "lstm".
     bidirectional (bool): read backwards too.
     n_tags (Optional[int]): outputs per token; None to put the hidden states out.
+    occurrences (int): width of the mean over a word's occurrences, see `OccurrencePooling`; 0 for
+        none.
     """
 
     embed: Mapping[str, Mapping[str, Any]]
@@ -39,6 +42,7 @@ class NetworkSpec:
     cell: str = "gru"
     bidirectional: bool = True
     n_tags: int | None = None
+    occurrences: int = 0
 
 
 @dataclass
@@ -49,12 +53,15 @@ class Batch:
     index (Tensor): each token's row among the distinct words, int64 (n_tokens,).
     words (Dict[str, Tensor]): what each word embedding reads, one row per distinct word.
     tokens (Dict[str, Tensor]): what each other embedding reads, one row per token.
+    groups (Optional[Tensor]): which tokens are occurrences of one word in one document, numbered
+        from 0, int64 (n_tokens,); for networks with `occurrences`.
     """
 
     lengths: Sequence[int]
     index: Tensor
     words: dict[str, Tensor] = field(default_factory=dict)
     tokens: dict[str, Tensor] = field(default_factory=dict)
+    groups: Tensor | None = None
 
 
 class Network(nn.Module):
@@ -77,13 +84,16 @@ class Network(nn.Module):
                 raise ValueError(f"embedding {name!r} is of no known kind: {kind!r}")
             module = EMBEDDINGS[kind](**settings)
             self.embed[name] = module
-            input_width += module.width
+            input_width += int(module.width)  # type: ignore[arg-type]
         if input_width == 0:
             raise ValueError(
                 "the network has nothing to read: add an embedding that does not depend on static "
                 f"vectors, or load vectors; the embeddings are {list(spec.embed) or 'none'}"
             )
         self.encoder = BiGRUEncoder(input_width, spec.hidden, spec.cell, spec.bidirectional)
+        self.occurrences: OccurrencePooling | None = None
+        if spec.occurrences:
+            self.occurrences = OccurrencePooling(self.encoder.width, spec.occurrences)
         self.linear: nn.Linear | None = None
         if spec.n_tags is not None:
             self.linear = nn.Linear(self.encoder.width, spec.n_tags)
@@ -104,23 +114,39 @@ class Network(nn.Module):
             of a network without tags.
         """
         layout = Layout(batch.lengths, batch.index.device)
-        vectors = self._embed(batch)
+        vectors = self._embed(batch, layout)
         if dropout.word > 0.0:
             keep = vectors.new_full((len(vectors), 1), 1.0 - dropout.word)
             vectors = vectors * torch.bernoulli(keep)
         hidden: Tensor = self.encoder(vectors, layout, dropout)  # (n_tokens, encoder width)
+        if self.occurrences is not None:
+            if batch.groups is None:
+                raise ValueError("a network with `occurrences` needs the groups of the tokens")
+            hidden = self.occurrences(hidden, batch.groups, dropout.hidden)
         return hidden if self.linear is None else self.linear(hidden)
 
-    def _embed(self, batch: Batch) -> Tensor:
-        per_word = [
-            self.embed[name](batch.words[name]) for name in self.embed if name in batch.words
-        ]
-        per_token = [
-            self.embed[name](batch.tokens[name]) for name in self.embed if name in batch.tokens
-        ]
+    def _embed(self, batch: Batch, layout: Layout) -> Tensor:
+        per_word, per_token = [], []
+        for name, module in self.embed.items():
+            if isinstance(module, GazetteerEmbedding):
+                per_token.append(module(batch.words[name][batch.index], layout))
+            elif name in batch.words:
+                per_word.append(module(batch.words[name]))
+            else:
+                per_token.append(module(batch.tokens[name]))
         if per_word:  # embedded once per distinct word, then spread over the tokens
             per_token.insert(0, torch.cat(per_word, 1)[batch.index])
         return torch.cat(per_token, 1)  # (n_tokens, input width)
+
+    def fill(self, tensors: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set what embeddings hold that is not learned.
+
+        tensors (Mapping[str, Mapping[str, ndarray]]): values of buffers, by embedding and name.
+        """
+        for name, values in tensors.items():
+            buffers = dict(self.embed[name].named_buffers())
+            for buffer, value in values.items():
+                buffers[buffer].copy_(torch.as_tensor(value))
 
     def resize(self, n_tags: int) -> None:
         """Make room for more tags; the scores of those there stay as they are.

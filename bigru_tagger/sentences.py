@@ -118,14 +118,12 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     RAISES (CorpusError): A tag in no scheme; not one tag a token; an empty token.
     """
     words: list[str] = []
-    sent_starts: list[bool | int | None] = []
     ents: list[str] = []
     tags: list[str] = []
     chunks: list[tuple[str, int, int]] = []
     for sentence in group:
         offset = len(words)
         words += sentence.words
-        sent_starts += [True] + [False] * (len(sentence.words) - 1)
         if sentence.ner is not None:
             ents += _iob2(sentence, sentence.ner, schemes.ner)
         if sentence.pos is not None:
@@ -137,7 +135,8 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     if "" in words:
         raise CorpusError(f"{_empty_token(group)}: an empty token: take it and its tags out")
     # An empty list counts as annotation, None does not: without an entity column ents stay missing.
-    doc = Doc(vocab, words=words, sent_starts=sent_starts, tags=tags or None, ents=ents or None)
+    starts = _sentence_starts(group)
+    doc = Doc(vocab, words=words, sent_starts=starts, tags=tags or None, ents=ents or None)
     if group[0].chunks is not None:
         doc.spans[spans_key] = [Span(doc, start, end, label) for label, start, end in chunks]
     return doc
@@ -170,6 +169,7 @@ def make_examples(
     *,
     schemes: TagSchemes,
     sentences_per_doc: int,
+    given_sentences: bool,
     spans_key: str,
     limit: int,
 ) -> Iterator[Example]:
@@ -179,6 +179,7 @@ def make_examples(
     vocab (Vocab): The vocabulary of the Docs.
     schemes (TagSchemes): The schemes of the tags.
     sentences_per_doc (int): Sentences a Doc; 0 for whole documents.
+    given_sentences (bool): Whether the bare Doc of several sentences has sentence starts.
     spans_key (str): Where in `doc.spans` the chunks go.
     limit (int): At most so many examples; 0 for all.
     YIELDS (Example): A bare Doc with the same tokens, and the gold Doc.
@@ -186,5 +187,11 @@ def make_examples(
     """
     for group in islice(group_sentences(sentences, sentences_per_doc), limit or None):
         reference = make_doc(vocab, group, schemes, spans_key)
-        predicted = Doc(vocab, words=[word for sentence in group for word in sentence.words])
-        yield Example(predicted, reference)
+        starts = _sentence_starts(group) if given_sentences and len(group) > 1 else None
+        words = [word for sentence in group for word in sentence.words]
+        yield Example(Doc(vocab, words=words, sent_starts=starts), reference)
+
+
+def _sentence_starts(group: Sequence[Sentence]) -> list[bool | int | None]:
+    # Typed as spaCy's Doc wants it.
+    return [position == 0 for sentence in group for position in range(len(sentence.words))]

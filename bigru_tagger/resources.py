@@ -1,0 +1,295 @@
+"""What lies in files and packages beside the training data: vectors, word clusters, phrases."""
+
+import gzip
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from datasets import load_dataset  # type: ignore[import-untyped]
+from spacy.lookups import load_lookups
+from spacy.strings import get_string_id
+from spacy.vocab import Vocab
+from tqdm import tqdm
+
+# Odd, so that multiplying by it loses nothing, and no pattern in its bits (2^64 / golden ratio).
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+class ResourceError(ValueError):
+    """A file or package of vectors, clusters or phrases that cannot be used."""
+
+
+class VectorTable(NamedTuple):
+    """Vectors by word.
+
+    keys (ndarray): spaCy's hash of each word, uint64 (n_words,).
+    vectors (ndarray): float16 or float32 (n_words, width).
+    """
+
+    keys: np.ndarray
+    vectors: np.ndarray
+
+
+class ClusterTable(NamedTuple):
+    """Paths of words in a binary tree of clusters, the path's first turn in the lowest bit.
+
+    keys (ndarray): spaCy's hash of each word, uint64 (n_words,).
+    paths (ndarray): int64 (n_words,).
+    """
+
+    keys: np.ndarray
+    paths: np.ndarray
+
+
+class PhraseTable(NamedTuple):
+    """Phrases, and which lists they are on.
+
+    names (List[str]): the name of each list.
+    keys (ndarray): hash of each phrase, see `phrase_hashes`, uint64 (n_phrases,).
+    lists (ndarray): bit i is set if the phrase is on list i, int64 (n_phrases,).
+    """
+
+    names: list[str]
+    keys: np.ndarray
+    lists: np.ndarray
+
+
+def read_vectors(source: str) -> VectorTable:
+    """Read word vectors.
+
+    source (str): a text file of GloVe or word2vec (a word and its numbers on each line, separated
+        by spaces; with or without a line of counts at the top; also `.gz`); a `.npy` file, or a
+        folder or installed package that holds one, with the words beside it, one a line in a
+        `.txt` file or in a `.parquet` file with a column of strings and, where rows are not in
+        the order of the vectors, a column of their numbers.
+    RETURNS (VectorTable): the vectors; of a word that is there twice, the first.
+    RAISES (ResourceError): if the source does not exist, or is not of that form.
+    """
+    path = _find(source, "vectors")
+    if path.is_dir():
+        path = _only(path, "*.npy", "vectors")
+    if path.suffix == ".npy":
+        words, vectors = _read_array(path)
+    else:
+        words, vectors = _read_text(path)
+    hashes = np.array([get_string_id(word) for word in words], dtype=np.uint64)
+    keys, first = np.unique(hashes, return_index=True)
+    return VectorTable(keys, vectors[first])
+
+
+def _find(source: str, what: str) -> Path:
+    path = Path(source)
+    if path.exists():
+        return path
+    spec = importlib.util.find_spec(source) if source.isidentifier() else None
+    if spec is not None and spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    raise ResourceError(
+        f"no {what} at {source!r}: there is no such file or folder, nor an installed package of "
+        "that name"
+    )
+
+
+def _only(folder: Path, pattern: str, what: str) -> Path:
+    found = sorted(folder.rglob(pattern))
+    if len(found) != 1:
+        raise ResourceError(
+            f"{folder}: expected one {pattern} file of {what}, found "
+            f"{[str(file.relative_to(folder)) for file in found] or 'none'}: name the file itself"
+        )
+    return found[0]
+
+
+def _read_array(path: Path) -> tuple[list[str], np.ndarray]:
+    vectors = np.load(path, mmap_mode="r")
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
+        raise ResourceError(
+            f"{path}: expected an array of floats, one row per word; it is "
+            f"{vectors.dtype} {vectors.shape}"
+        )
+    lists = sorted(path.parent.glob("*.txt")) + sorted(path.parent.glob("*.parquet"))
+    if len(lists) != 1:
+        raise ResourceError(
+            f"{path}: expected one list of its words beside it, a .txt or .parquet file; found "
+            f"{[file.name for file in lists] or 'none'}"
+        )
+    if lists[0].suffix == ".txt":
+        words = lists[0].read_text(encoding="utf8").removesuffix("\n").split("\n")
+    else:
+        words = _read_words(lists[0])
+    if len(words) != len(vectors):
+        raise ResourceError(f"{lists[0]} has {len(words)} words, but {path} {len(vectors)} rows")
+    half = vectors.dtype == np.float16
+    return words, np.asarray(vectors, dtype=np.float16 if half else np.float32)
+
+
+def _read_words(path: Path) -> list[str]:
+    columns = load_dataset("parquet", data_files=str(path), split="train")
+    strings = [name for name, kind in columns.features.items() if "string" in str(kind.dtype)]
+    numbers = [name for name, kind in columns.features.items() if "int" in str(kind.dtype)]
+    if len(strings) != 1 or len(numbers) > 1:
+        raise ResourceError(
+            f"{path}: expected one column of words, and at most one of row numbers; it has "
+            f"{dict(columns.features)}"
+        )
+    words: list[str] = columns[strings[0]][:]
+    if numbers:
+        rows = np.asarray(columns[numbers[0]][:])
+        if not np.array_equal(np.sort(rows), np.arange(len(words))):
+            raise ResourceError(f"{path}: the column {numbers[0]!r} does not number the words")
+        words = [words[i] for i in np.argsort(rows)]
+    return words
+
+
+def _read_text(path: Path) -> tuple[list[str], np.ndarray]:
+    words: list[str] = []
+    rows: list[np.ndarray] = []
+    width = 0
+    for number, line in enumerate(_lines(path), 1):
+        fields = line.rstrip(" ").split(" ")
+        if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
+            continue  # word2vec's counts
+        if not width:
+            width = len(fields) - 1
+        # Words of GloVe 840B hold spaces: the numbers are the last fields.
+        try:
+            row = np.array(fields[-width:], dtype=np.float32) if width else None
+        except ValueError:
+            row = None
+        if row is None or len(fields) <= width:
+            raise ResourceError(
+                f"{path}, line {number}: expected a word and {width or 'some'} numbers, separated "
+                f"by spaces; got {line[:60]!r}"
+            )
+        words.append(" ".join(fields[:-width]))
+        rows.append(row)
+    if not rows:
+        raise ResourceError(f"{path}: the file is empty")
+    return words, np.stack(rows)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    open_text = gzip.open if path.suffix == ".gz" else open
+    with open_text(path, "rt", encoding="utf8", newline="\n") as file:
+        try:
+            for line in tqdm(file, desc=path.name, unit=" lines", disable=None, leave=False):
+                yield line.rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise ResourceError(f"{path}: the file is not text in UTF-8: {error}") from error
+
+
+def read_clusters(source: str, vocab: Vocab) -> ClusterTable:
+    """Read hierarchical word clusters, such as those of Brown et al. 1992.
+
+    source (str): the name of a table of spaCy's lookups, `lexeme_cluster`, taken from the vocab if
+        it was loaded there, otherwise from the package `spacy-lookups-data`; or a file with a path
+        of the digits 0 and 1, a tab, a word, and possibly more columns on each line, as Liang's
+        `brown-cluster` writes them.
+    vocab (Vocab): the vocab, which says the language.
+    RETURNS (ClusterTable): the clusters.
+    RAISES (ResourceError): if there are none of that name, or the file is not of that form.
+    """
+    if Path(source).is_file():
+        return _read_paths(Path(source))
+    if source in vocab.lookups:
+        table = vocab.lookups.get_table(source)
+    else:
+        try:
+            table = load_lookups(vocab.lang, [source]).get_table(source)
+        except (KeyError, ValueError) as error:
+            raise ResourceError(
+                f"no word clusters: there is no file {source!r}, and no such table in spaCy's "
+                f"lookups for {vocab.lang!r}. Give the path of a file of clusters, install the "
+                "tables by `pip install spacy-lookups-data`, or leave the embedding out"
+            ) from error
+    keys = np.fromiter(table.keys(), dtype=np.uint64, count=len(table))
+    paths = np.fromiter(table.values(), dtype=np.int64, count=len(table))
+    return ClusterTable(keys, paths)
+
+
+def _read_paths(path: Path) -> ClusterTable:
+    paths: dict[int, int] = {}
+    for number, line in enumerate(_lines(path), 1):
+        bits, _, rest = line.partition("\t")
+        word = rest.split("\t")[0]
+        if not word or not bits or len(bits) > 62 or bits.strip("01"):
+            raise ResourceError(
+                f"{path}, line {number}: expected a path of at most 62 digits 0 and 1, a tab and "
+                f"a word; got {line[:60]!r}"
+            )
+        # As spaCy numbers clusters: then a prefix of the path is a mask of low bits.
+        paths.setdefault(get_string_id(word), int(bits[::-1], 2))
+    if not paths:
+        raise ResourceError(f"{path}: the file is empty")
+    keys = np.fromiter(paths.keys(), dtype=np.uint64, count=len(paths))
+    return ClusterTable(keys, np.fromiter(paths.values(), dtype=np.int64, count=len(paths)))
+
+
+def read_phrases(source: str | Mapping[str, str | Sequence[str]]) -> PhraseTable:
+    """Read lists of phrases, one phrase a line.
+
+    source (Union[str, Dict[str, Union[str, List[str]]]]): a folder, whose `.txt` files are a list
+        each; or for each list its name, and its file or files.
+    RETURNS (PhraseTable): the phrases. Case, and where spaces stand, makes no difference.
+    RAISES (ResourceError): if a file is missing, there are no phrases, or too many lists.
+    """
+    if isinstance(source, str):
+        files = {file.stem: [file] for file in sorted(_find(source, "phrases").glob("*.txt"))}
+        if not files:
+            raise ResourceError(f"{source}: expected a folder of .txt files, one phrase a line")
+    else:
+        files = {
+            name: [Path(file) for file in ([given] if isinstance(given, str) else given)]
+            for name, given in source.items()
+        }
+    if len(files) > 62:
+        raise ResourceError(f"at most 62 lists of phrases; got {len(files)}")
+    lists: dict[str, int] = {}
+    for bit, (name, paths) in enumerate(files.items()):
+        for path in paths:
+            if not path.is_file():
+                raise ResourceError(f"no file {str(path)!r} of phrases (list {name!r})")
+            for line in _lines(path):
+                phrase = fold(line)
+                if phrase:
+                    lists[phrase] = lists.get(phrase, 0) | 1 << bit
+    if not lists:
+        raise ResourceError(f"the lists of phrases {list(files)} are empty")
+    keys, first = np.unique(phrase_hashes(list(lists))[:, 0], return_index=True)
+    bits = np.fromiter(lists.values(), dtype=np.int64, count=len(lists))
+    return PhraseTable(list(files), keys, bits[first])
+
+
+def fold(text: str) -> str:
+    """Make alike what counts as the same in a phrase.
+
+    text (str): a phrase, or a word of a text.
+    RETURNS (str): in lower case, without white space.
+    """
+    return "".join(text.lower().split())
+
+
+def phrase_hashes(texts: Sequence[str]) -> np.ndarray:
+    """Hash texts so that the hash of a phrase follows from those of its words.
+
+    The hash of a text is the polynomial of its code points at a fixed base, modulo 2^64. With the
+    power of the base to a word's length, hash(ab) = hash(a) * power(b) + hash(b): so phrases are
+    found however a tokenizer cuts them (Karp and Rabin 1987).
+
+    texts (Sequence[str]): folded texts, see `fold`.
+    RETURNS (ndarray): hash and power of each text, uint64 (n_texts, 2).
+    """
+    lengths = np.array([len(text) for text in texts], dtype=np.int64)
+    code_points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+    starts = lengths.cumsum() - lengths
+    hashes = np.zeros((len(texts), 2), dtype=np.uint64)
+    hashes[:, 1] = 1
+    for position in range(int(lengths.max(initial=0))):
+        rows = np.flatnonzero(lengths > position)
+        # 0 would make leading characters of that code point invisible.
+        character = code_points[starts[rows] + position].astype(np.uint64) + np.uint64(1)
+        hashes[rows, 0] = hashes[rows, 0] * _BASE + character
+        hashes[rows, 1] *= _BASE
+    return hashes

@@ -311,7 +311,7 @@ def results_table(runs: Iterable[Run], *, baseline: str | None = None) -> str:
         if len({run.versions.get("source") for run in variant}) > 1:
             warnings.warn(
                 f"{variant[0].recipe.config}, {variant[0].recipe.name}: the code has changed "
-                "between the runs. If that matters, delete the older lines and train these seeds again.",
+                "between the runs. Delete the older lines to train these seeds again.",
                 UserWarning,
                 stacklevel=2,
             )

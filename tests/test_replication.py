@@ -352,6 +352,7 @@ def test_two_seeds_a_resume_and_a_failure(replicate: Callable[..., Result], tmp_
     again = replicate(*command)
     assert again.exit_code == 0, again.output
     assert again.output.count("done before as “tiny”, in results/sample.jsonl") == 2
+    assert "the code has changed" not in again.output
     assert path.read_text(encoding="utf8") == written
 
     failing = replicate(*command[:2], "0", *command[3:], "--training.optimizer.beta1", "much")

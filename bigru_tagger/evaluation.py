@@ -166,9 +166,14 @@ def evaluate(
         spans_key=spans_key,
         chunks=_report(predicted, spans_key) if "spans" in layers else None,
         tag_accuracy=tag_scores.get("tag_acc"),
-        versions={name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        versions=package_versions(),
         examples=predicted,
     )
+
+
+def package_versions() -> dict[str, str]:
+    """Name the versions of Python and of the packages that scores depend on."""
+    return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 
 def write_predictions(

@@ -1,6 +1,6 @@
 """The registered functions: architectures, and the embeddings for their `embed` blocks."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from spacy.tokens import Doc
 from spacy.util import registry
@@ -19,6 +19,7 @@ from .network import NetworkSpec
 from .shim import NetworkShim
 
 Cell = Literal["gru", "lstm"]
+Decode = Literal["legal", "crf"]
 
 
 @registry.misc("bigru_tagger.HashEmbed.v1")
@@ -112,6 +113,7 @@ def BiGRUTagger(  # noqa: N802
     depth: int | None = None,
     cell: Cell = "gru",
     bidirectional: bool = True,
+    decode: Decode = "legal",
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
     hidden_dropout: float | None = None,
@@ -128,6 +130,9 @@ def BiGRUTagger(  # noqa: N802
         the linear layer right on the embeddings, say on a shared encoder's listener.
     cell (str): "gru" or "lstm".
     bidirectional (bool): read backwards too.
+    decode (str): "legal" learns the tag of each token by itself, and lets only legal sequences of
+        tags win; "crf" also learns scores of going from tag to tag, by the likelihood of whole
+        sequences.
     word_dropout (Optional[float]): chance that a token's whole input becomes zero in training.
     input_dropout (Optional[float]): locked dropout of what enters the encoder.
     hidden_dropout (Optional[float]): locked dropout of what leaves each of its layers. A dropout
@@ -139,7 +144,9 @@ def BiGRUTagger(  # noqa: N802
     RETURNS (Model[List[Doc], List[Floats2d]]): emissions, (n_tokens, n_tags) for each Doc.
     RAISES (ValueError): if a setting does not fit.
     """
-    spec = NetworkSpec({}, _widths(hidden, depth), cell, bidirectional)
+    if decode not in get_args(Decode):
+        raise ValueError(f"'decode' has to be one of {list(get_args(Decode))}; got {decode!r}")
+    spec = NetworkSpec({}, _widths(hidden, depth), cell, bidirectional, crf=decode == "crf")
     return docs_model(
         "bigru_tagger",
         standard_embed() if embed is None else embed,

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from .crf import CRF
 from .embed import EMBEDDINGS
 from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, Layout
 
@@ -32,6 +33,7 @@ class NetworkSpec:
     cell (str): "gru" or "lstm".
     bidirectional (bool): read backwards too.
     n_tags (Optional[int]): outputs per token; None to put the hidden states out.
+    crf (bool): hold scores of going from tag to tag beside the emissions, if there are tags.
     """
 
     embed: Mapping[str, Mapping[str, Any]]
@@ -39,6 +41,7 @@ class NetworkSpec:
     cell: str = "gru"
     bidirectional: bool = True
     n_tags: int | None = None
+    crf: bool = False
 
 
 @dataclass
@@ -89,6 +92,9 @@ class Network(nn.Module):
             self.linear = nn.Linear(self.encoder.width, spec.n_tags)
             nn.init.xavier_uniform_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
+        self.crf: CRF | None = None
+        if spec.n_tags is not None and spec.crf:
+            self.crf = CRF(spec.n_tags)
 
     @property
     def width(self) -> int:
@@ -137,6 +143,8 @@ class Network(nn.Module):
             nn.init.zeros_(self.linear.bias)
             self.linear.weight[: old.out_features] = old.weight
             self.linear.bias[: old.out_features] = old.bias
+        if self.crf is not None:
+            self.crf.resize(n_tags)
         self.spec = replace(self.spec, n_tags=n_tags)
 
     def to_bytes(self) -> bytes:

@@ -216,9 +216,7 @@ def test_no_score_can_make_the_illegal_possible(lengths, seed):
     assert crf.score(torch.from_numpy(emissions), tags, lengths, BILUO).isfinite().all()
 
 
-@pytest.mark.parametrize(
-    "gold", [[1, 0], [2, 3], [0, 1], [-1, 1], [-1, 2, 0], [1, 3, 2]], ids=str
-)
+@pytest.mark.parametrize("gold", [[1, 0], [2, 3], [0, 1], [-1, 1], [-1, 2, 0], [1, 3, 2]], ids=str)
 def test_gold_that_is_illegal_has_an_infinite_nll_and_no_nan(gold):
     emissions = torch.zeros(len(gold) + 2, 5, requires_grad=True)
     crf = CRF(5)

@@ -256,7 +256,7 @@ class SequenceTagger(TrainablePipe):
             crf, scores, gold, self.legal_transitions, self.model.ops
         )
         for example, loss in zip(examples, losses, strict=True):
-            if not np.isfinite(loss):
+            if np.isinf(loss):
                 raise ValueError(
                     f"{self.name}: the tags of the training text {example.reference.text[:60]!r} "
                     f"are no legal sequence: {self.gold_tags(example)}. Correct its annotation, or "

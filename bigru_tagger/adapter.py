@@ -8,10 +8,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 from spacy.tokens import Doc
-from thinc.api import Model, get_array_module
+from thinc.api import Model, Ops, get_array_module
 from thinc.types import Floats2d, FloatsXd
 from torch import Tensor
 
+from .crf import CRF
+from .decoding import Transitions
 from .encoder import Dropout
 from .features import Embedding, UpstreamTok2Vec, WordEmbedding, Words, sentence_lengths
 from .network import Batch, Network, NetworkSpec
@@ -152,6 +154,51 @@ def resize_output(model: Model[Any, Any], n_tags: int) -> Model[Any, Any]:
         shim.resize(n_tags)
         model.set_dim("nO", n_tags, force=True)
     return model
+
+
+def crf_of(model: Model[Any, Any]) -> CRF | None:
+    """Give the CRF of a model's network.
+
+    model (Model): a model of `BiGRUTagger`.
+    RETURNS (Optional[CRF]): the CRF; None without one, as before initialisation.
+    """
+    shim = network_shim(model)
+    return shim.network.crf if shim.is_initialised else None
+
+
+def crf_loss(
+    crf: CRF, scores: list[Floats2d], tags: np.ndarray, legal: Transitions, ops: Ops
+) -> tuple[np.ndarray, list[Floats2d], Callable[[], None]]:
+    """Compute the negative log likelihood of gold tags, divided by the number of gold tags.
+
+    crf (CRF): the network's CRF, which is left as it is.
+    scores (List[Floats2d]): emissions of each Doc.
+    tags (ndarray): gold tag of each token, -1 where it is missing, int64 (n_tokens,).
+    legal (Transitions): scores to add to the learned transitions.
+    ops (Ops): thinc's operations.
+    RETURNS (Tuple[ndarray, List[Floats2d], Callable]): each Doc's share in the loss, infinite if
+        its gold tags are illegal; the gradient of their sum with respect to the emissions; and a
+        function that adds the one with respect to the transitions to the network's gradients.
+    """
+    lengths = [len(part) for part in scores]
+    # On the CPU, since this is in double precision, and a long chain of small steps.
+    cpu = torch.device("cpu")
+    emissions = to_torch(ops.xp.concatenate(scores), cpu).requires_grad_()
+    losses = crf.nll(emissions, to_torch(tags, cpu), lengths, legal) / max(
+        int((tags >= 0).sum()), 1
+    )
+    parameters = list(crf.parameters())
+    # One-token sequences have no transition between tags: materialised, its gradient is zero.
+    gradient, *d_parameters = torch.autograd.grad(
+        losses.sum(), [emissions, *parameters], materialize_grads=True
+    )
+
+    def backprop() -> None:
+        for parameter, d_parameter in zip(parameters, d_parameters, strict=True):
+            before = parameter.grad
+            parameter.grad = d_parameter if before is None else before + d_parameter
+
+    return losses.detach().numpy(), _split(to_array(gradient, ops), lengths), backprop
 
 
 def _initialise(

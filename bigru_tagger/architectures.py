@@ -1,6 +1,6 @@
 """The registered functions: architectures, and the embeddings for their `embed` blocks."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from spacy.tokens import Doc
 from spacy.util import registry
@@ -21,6 +21,7 @@ from .shim import NetworkShim
 from .tables import Gazetteer, VectorFile, WordClusters
 
 Cell = Literal["gru", "lstm"]
+Decode = Literal["legal", "crf"]
 
 
 @registry.misc("bigru_tagger.HashEmbed.v1")
@@ -178,6 +179,7 @@ def BiGRUTagger(  # noqa: N802
     bidirectional: bool = True,
     by_sentence: bool = False,
     occurrences: int = 0,
+    decode: Decode = "legal",
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
     hidden_dropout: float | None = None,
@@ -198,6 +200,9 @@ def BiGRUTagger(  # noqa: N802
         each Doc.
     occurrences (int): give each token the mean of the states of all occurrences of its word in the
         Doc, this wide, see `bigru_tagger.context.OccurrencePooling`; 0 for none.
+    decode (str): "legal" learns the tag of each token by itself, and lets only legal sequences of
+        tags win; "crf" also learns scores of going from tag to tag, by the likelihood of whole
+        sequences.
     word_dropout (Optional[float]): chance that a token's whole input becomes zero in training.
     input_dropout (Optional[float]): locked dropout of what enters the encoder.
     hidden_dropout (Optional[float]): locked dropout of what leaves each of its layers. A dropout
@@ -209,8 +214,15 @@ def BiGRUTagger(  # noqa: N802
     RETURNS (Model[List[Doc], List[Floats2d]]): emissions, (n_tokens, n_tags) for each Doc.
     RAISES (ValueError): if a setting does not fit.
     """
+    if decode not in get_args(Decode):
+        raise ValueError(f"'decode' has to be one of {list(get_args(Decode))}; got {decode!r}")
     spec = NetworkSpec(
-        {}, _widths(hidden, depth), cell, bidirectional, occurrences=_width(occurrences)
+        {},
+        _widths(hidden, depth),
+        cell,
+        bidirectional,
+        occurrences=_width(occurrences),
+        crf=decode == "crf",
     )
     return docs_model(
         "bigru_tagger",

@@ -20,6 +20,7 @@ from .scoring import same_words
         "model": DEFAULT_MODEL,
         "spans_key": "chunks",
         "threshold": 0.0,
+        "label_smoothing": 0.0,
         "scorer": {
             "@scorers": "bigru_tagger.seqeval_scorer.v1",
             "target": "spans",
@@ -40,6 +41,7 @@ def make_bigru_chunker(
     *,
     spans_key: str,
     threshold: float,
+    label_smoothing: float,
     scorer: Scorer | None,
 ) -> "BiGRUChunker":
     """Construct the component.
@@ -49,11 +51,19 @@ def make_bigru_chunker(
     model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
     spans_key (str): the key of `doc.spans` to read the gold spans from and write to.
     threshold (float): probability below which a span is dropped.
+    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
+        parts, while training.
     scorer (Optional[Callable]): the scoring method.
     RETURNS (BiGRUChunker): the component.
     """
     return BiGRUChunker(
-        nlp.vocab, model, name, spans_key=spans_key, threshold=threshold, scorer=scorer
+        nlp.vocab,
+        model,
+        name,
+        spans_key=spans_key,
+        threshold=threshold,
+        label_smoothing=label_smoothing,
+        scorer=scorer,
     )
 
 
@@ -68,6 +78,7 @@ class BiGRUChunker(SpanTagger):
         *,
         spans_key: str = "chunks",
         threshold: float = 0.0,
+        label_smoothing: float = 0.0,
         scorer: Scorer | None = None,
     ) -> None:
         """Hold the model.
@@ -77,10 +88,18 @@ class BiGRUChunker(SpanTagger):
         name (str): name of the component.
         spans_key (str): see `make_bigru_chunker`.
         threshold (float): see `make_bigru_chunker`.
+        label_smoothing (float): see `make_bigru_chunker`.
         scorer (Optional[Callable]): the scoring method.
         """
-        cfg = {"spans_key": spans_key, "threshold": threshold}
-        super().__init__(vocab, model, name, scorer=scorer, **cfg)
+        super().__init__(
+            vocab,
+            model,
+            name,
+            scorer=scorer,
+            label_smoothing=label_smoothing,
+            spans_key=spans_key,
+            threshold=threshold,
+        )
 
     def find_labels(self, example: Example) -> Iterable[str]:
         """See `SequenceTagger.find_labels`."""

@@ -18,7 +18,8 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
-from .adapter import resize_output
+from .adapter import crf_loss, crf_of, resize_output
+from .crf import CRF
 from .decoding import Transitions, decode, span_probabilities
 
 # The embeddings are left to the architecture: spaCy merges these settings with the user's, so
@@ -35,7 +36,7 @@ Gold = list[str | None]
 
 
 # Every batch asks for the same, and to make it takes a step for each pair of tags.
-_legal_transitions = lru_cache(maxsize=16)(Transitions.biluo)
+_biluo_transitions = lru_cache(maxsize=16)(Transitions.biluo)
 
 
 class SequenceTagger(TrainablePipe):
@@ -48,6 +49,7 @@ class SequenceTagger(TrainablePipe):
         name: str,
         *,
         scorer: Scorer | None,
+        label_smoothing: float = 0.0,
         **cfg: Any,
     ) -> None:
         """Hold the model.
@@ -56,13 +58,20 @@ class SequenceTagger(TrainablePipe):
         model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
         name (str): name of the component.
         scorer (Optional[Callable]): the scoring method.
+        label_smoothing (float): share of the gold probability that goes to the other tags, in
+            equal parts, while training.
         **cfg: settings that are saved with the component.
+        RAISES (ValueError): if `label_smoothing` is no probability below 1.
         """
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(
+                f"{name}: label_smoothing has to be at least 0 and below 1; got {label_smoothing}"
+            )
         self.vocab = vocab
         self.model = model
         self.name = name
         self.scorer = scorer
-        self.cfg: dict[str, Any] = {"labels": [], **cfg}
+        self.cfg: dict[str, Any] = {"labels": [], "label_smoothing": label_smoothing, **cfg}
         self._rehearsal_model: Model[list[Doc], list[Floats2d]] | None = None
 
     @property
@@ -79,6 +88,17 @@ class SequenceTagger(TrainablePipe):
     @abstractmethod
     def tags(self) -> list[str]:
         """RETURNS (List[str]): the tag of each of the model's outputs."""
+
+    @property
+    @abstractmethod
+    def legal_transitions(self) -> Transitions:
+        """RETURNS (Transitions): zero where the tag scheme allows, minus infinity elsewhere."""
+
+    @property
+    def transitions(self) -> Transitions:
+        """RETURNS (Transitions): the legal ones, scored by the CRF if the network has one."""
+        crf = crf_of(self.model)
+        return self.legal_transitions if crf is None else crf.transitions(self.legal_transitions)
 
     @abstractmethod
     def find_labels(self, example: Example) -> Iterable[str]:
@@ -128,7 +148,8 @@ class SequenceTagger(TrainablePipe):
         nlp (Optional[Language]): the pipeline.
         labels (Optional[List[str]]): the labels; None to find them in the sample. Give them where
             the sample may lack some, as when streaming.
-        RAISES (ValueError): if there are no labels, or the sample has no tokens.
+        RAISES (ValueError): if there are no labels, or the sample has no tokens, or if label
+            smoothing is asked for with a CRF.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         if labels is None:
@@ -147,6 +168,7 @@ class SequenceTagger(TrainablePipe):
             raise ValueError(f"{self.name}: the first training examples have no tokens at all")
         n_tags = len(self.tags)
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
+        self._check_smoothing()
 
     def emissions(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """Score the tags of each token.
@@ -158,27 +180,105 @@ class SequenceTagger(TrainablePipe):
             return [np.zeros((0, len(self.tags)), dtype=np.float32) for _ in docs]
         return [self.model.ops.to_numpy(scores) for scores in self.model.predict(list(docs))]
 
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from a batch.
+
+        examples (Iterable[Example]): the batch.
+        drop (float): the dropout rate.
+        sgd (Optional[Optimizer]): the optimizer; None to step later.
+        losses (Optional[Dict[str, float]]): the losses, updated by the component's name.
+        RETURNS (Dict[str, float]): the losses.
+        RAISES (ValueError): see `get_loss`.
+        """
+        crf = crf_of(self.model)
+        if crf is None:
+            updated: dict[str, float] = super().update(examples, drop=drop, sgd=sgd, losses=losses)
+            return updated
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, f"{type(self).__name__}.update")
+        docs = [example.predicted for example in examples]
+        if not any(len(doc) for doc in docs):
+            return losses
+        set_dropout_rate(self.model, drop)
+        scores, backprop = self.model.begin_update(docs)
+        loss, gradient, backprop_transitions = self._crf_loss(crf, examples, scores)
+        backprop(gradient)
+        backprop_transitions()
+        if sgd:  # spaCy's training loop passes False to step later
+            self.finish_update(sgd)
+        losses[self.name] += loss
+        return losses
+
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats2d]
     ) -> tuple[float, list[Floats2d]]:
-        """Compute the cross-entropy of the tags, over the tokens that have a gold tag.
+        """Compute the loss over the tokens that have a gold tag: cross-entropy, or the CRF's.
 
         examples (Iterable[Example]): the batch.
         scores (List[Floats2d]): the model's emissions.
         RETURNS (Tuple[float, List[Floats2d]]): the mean over the batch's annotated tokens, and
             its gradient with respect to the emissions.
-        RAISES (ValueError): if an example has a label that the component does not know.
+        RAISES (ValueError): if an example has a label that the component does not know, or, with
+            a CRF, an illegal sequence of tags.
         """
+        examples = list(examples)
+        crf = crf_of(self.model)
+        if crf is not None:
+            return self._crf_loss(crf, examples, scores)[:2]
+        gold = self._gold_columns(examples)
+        xp = self.model.ops.xp
+        known = np.flatnonzero(gold >= 0)
+        n_tags = len(self.tags)
+        smoothing = self.cfg["label_smoothing"] if n_tags > 1 else 0.0
+        targets = xp.full((len(gold), n_tags), smoothing / max(n_tags - 1, 1), dtype="float32")
+        targets[xp.asarray(known), xp.asarray(gold[known])] = 1.0 - smoothing
+        return self._cross_entropy(scores, targets, xp.asarray(gold >= 0))
+
+    def _crf_loss(
+        self, crf: CRF, examples: list[Example], scores: list[Floats2d]
+    ) -> tuple[float, list[Floats2d], Callable[[], None]]:
+        # Loss, its gradient with respect to the emissions, and what adds the one with respect to
+        # the transitions to the network's gradients: `update` calls that, `get_loss` does not.
+        self._check_smoothing()
+        gold = self._gold_columns(examples)
+        if not (gold >= 0).any():
+            return 0.0, [part * 0.0 for part in scores], lambda: None
+        losses, gradient, backprop_transitions = crf_loss(
+            crf, scores, gold, self.legal_transitions, self.model.ops
+        )
+        for example, loss in zip(examples, losses, strict=True):
+            if np.isinf(loss):
+                raise ValueError(
+                    f"{self.name}: the tags of the training text {example.reference.text[:60]!r} "
+                    f"are no legal sequence: {self.gold_tags(example)}. Correct its annotation, or "
+                    "leave it out"
+                )
+        return float(losses.sum()), gradient, backprop_transitions
+
+    def _check_smoothing(self) -> None:
+        if self.cfg["label_smoothing"] and crf_of(self.model) is not None:
+            raise ValueError(
+                f"{self.name}: label_smoothing = {self.cfg['label_smoothing']} spreads the gold "
+                'probability of single tokens, but decode = "crf" learns whole sequences: set '
+                'label_smoothing = 0.0, or decode = "legal"'
+            )
+
+    def _gold_columns(self, examples: list[Example]) -> np.ndarray:
+        # The output that each token's gold tag belongs to, -1 where it is missing, (n_tokens,).
         column = {tag: index for index, tag in enumerate(self.tags)}
-        gold = np.array(
+        return np.array(
             [self._column(tag, column, eg) for eg in examples for tag in self.gold_tags(eg)],
             dtype=np.int64,
         )
-        xp = self.model.ops.xp
-        known = np.flatnonzero(gold >= 0)
-        targets = xp.zeros((len(gold), len(column)), dtype="float32")
-        targets[xp.asarray(known), xp.asarray(gold[known])] = 1.0
-        return self._cross_entropy(scores, targets, xp.asarray(gold >= 0))
 
     def _column(self, tag: str | None, column: dict[str, int], example: Example) -> int:
         if tag is None:
@@ -219,6 +319,9 @@ class SequenceTagger(TrainablePipe):
         **config: Any,
     ) -> dict[str, float]:
         """Learn to predict what the model predicted when `nlp.resume_training` was called.
+
+        With a CRF, that is what the emissions of each token say by themselves: they are pulled
+        back up to a constant, which no probability depends on, and the transitions stay.
 
         examples (Iterable[Example]): a batch; only the texts count.
         drop (float): the dropout rate.
@@ -309,6 +412,11 @@ class SpanTagger(SequenceTagger):
         """RETURNS (List[str]): O, and B-, I-, L- and U- of each label."""
         return ["O", *(f"{part}-{label}" for label in self.labels for part in "BILU")]
 
+    @property
+    def legal_transitions(self) -> Transitions:
+        """RETURNS (Transitions): those of the BILUO scheme."""
+        return _biluo_transitions(tuple(self.tags))
+
     def predict(self, docs: Iterable[Doc]) -> list[list[Entity]]:
         """Find the most probable spans.
 
@@ -336,7 +444,7 @@ class SpanTagger(SequenceTagger):
             emissions[np.ix_(spaces, boundary)] = -np.inf
 
     def _find_spans(self, scores: np.ndarray, lengths: np.ndarray) -> list[list[Entity]]:
-        transitions = _legal_transitions(tuple(self.tags))
+        transitions = self.transitions
         tags = decode(scores, lengths, transitions)
         label, part = np.divmod(tags - 1, 4)  # of the tags behind O: which label, which of BILU
         begin = np.flatnonzero((tags > 0) & np.isin(part, (0, 3)))

@@ -24,6 +24,7 @@ _MISSING, _INSIDE, _BEGIN = 0, 1, 3  # values of ENT_IOB; 2 is outside
         "model": DEFAULT_MODEL,
         "confidence": "confidence",
         "threshold": 0.0,
+        "label_smoothing": 0.0,
         "scorer": {
             "@scorers": "bigru_tagger.seqeval_scorer.v1",
             "target": "ents",
@@ -39,6 +40,7 @@ def make_bigru_ner(
     *,
     confidence: str | None,
     threshold: float,
+    label_smoothing: float,
     scorer: Scorer | None,
 ) -> "BiGRUNer":
     """Construct the component.
@@ -49,11 +51,19 @@ def make_bigru_ner(
     confidence (Optional[str]): name of the extension attribute that tells an entity's
         probability, `span._.confidence`; None for none.
     threshold (float): probability below which an entity is dropped.
+    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
+        parts, while training.
     scorer (Optional[Callable]): the scoring method.
     RETURNS (BiGRUNer): the component.
     """
     return BiGRUNer(
-        nlp.vocab, model, name, confidence=confidence, threshold=threshold, scorer=scorer
+        nlp.vocab,
+        model,
+        name,
+        confidence=confidence,
+        threshold=threshold,
+        label_smoothing=label_smoothing,
+        scorer=scorer,
     )
 
 
@@ -68,6 +78,7 @@ class BiGRUNer(SpanTagger):
         *,
         confidence: str | None = "confidence",
         threshold: float = 0.0,
+        label_smoothing: float = 0.0,
         scorer: Scorer | None = None,
     ) -> None:
         """Hold the model.
@@ -77,9 +88,12 @@ class BiGRUNer(SpanTagger):
         name (str): name of the component.
         confidence (Optional[str]): see `make_bigru_ner`.
         threshold (float): see `make_bigru_ner`.
+        label_smoothing (float): see `make_bigru_ner`.
         scorer (Optional[Callable]): the scoring method.
         """
-        super().__init__(vocab, model, name, scorer=scorer, threshold=threshold)
+        super().__init__(
+            vocab, model, name, scorer=scorer, label_smoothing=label_smoothing, threshold=threshold
+        )
         self.confidence = confidence
         self._register_extension()
 

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .context import OccurrencePooling
+from .crf import CRF
 from .embed import EMBEDDINGS, GazetteerEmbedding
 from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, Layout
 
@@ -35,6 +36,7 @@ class NetworkSpec:
     n_tags (Optional[int]): outputs per token; None to put the hidden states out.
     occurrences (int): width of the mean over a word's occurrences, see `OccurrencePooling`; 0 for
         none.
+    crf (bool): hold scores of going from tag to tag beside the emissions, if there are tags.
     """
 
     embed: Mapping[str, Mapping[str, Any]]
@@ -43,6 +45,7 @@ class NetworkSpec:
     bidirectional: bool = True
     n_tags: int | None = None
     occurrences: int = 0
+    crf: bool = False
 
 
 @dataclass
@@ -99,6 +102,9 @@ class Network(nn.Module):
             self.linear = nn.Linear(self.encoder.width, spec.n_tags)
             nn.init.xavier_uniform_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
+        self.crf: CRF | None = None
+        if spec.n_tags is not None and spec.crf:
+            self.crf = CRF(spec.n_tags)
 
     @property
     def width(self) -> int:
@@ -163,6 +169,8 @@ class Network(nn.Module):
             nn.init.zeros_(self.linear.bias)
             self.linear.weight[: old.out_features] = old.weight
             self.linear.bias[: old.out_features] = old.bias
+        if self.crf is not None:
+            self.crf.resize(n_tags)
         self.spec = replace(self.spec, n_tags=n_tags)
 
     def to_bytes(self) -> bytes:

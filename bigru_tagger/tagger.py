@@ -12,6 +12,7 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from .component import DEFAULT_MODEL, Gold, Scorer, SequenceTagger
+from .decoding import Transitions, decode
 
 
 @Language.factory(
@@ -20,6 +21,7 @@ from .component import DEFAULT_MODEL, Gold, Scorer, SequenceTagger
     default_config={
         "model": DEFAULT_MODEL,
         "overwrite": True,
+        "label_smoothing": 0.0,
         "scorer": {"@scorers": "spacy.tagger_scorer.v1"},
     },
     default_score_weights={"tag_acc": 1.0},
@@ -28,7 +30,9 @@ def make_bigru_tagger(
     nlp: Language,
     name: str,
     model: Model[list[Doc], list[Floats2d]],
+    *,
     overwrite: bool,
+    label_smoothing: float,
     scorer: Scorer | None,
 ) -> "BiGRUTokenTagger":
     """Construct the component.
@@ -37,10 +41,19 @@ def make_bigru_tagger(
     name (str): name of the component.
     model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
     overwrite (bool): replace tags that are there already.
+    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
+        parts, while training.
     scorer (Optional[Callable]): the scoring method.
     RETURNS (BiGRUTokenTagger): the component.
     """
-    return BiGRUTokenTagger(nlp.vocab, model, name, overwrite=overwrite, scorer=scorer)
+    return BiGRUTokenTagger(
+        nlp.vocab,
+        model,
+        name,
+        overwrite=overwrite,
+        label_smoothing=label_smoothing,
+        scorer=scorer,
+    )
 
 
 class BiGRUTokenTagger(SequenceTagger):
@@ -53,6 +66,7 @@ class BiGRUTokenTagger(SequenceTagger):
         name: str = "bigru_tagger",
         *,
         overwrite: bool = True,
+        label_smoothing: float = 0.0,
         scorer: Scorer | None = None,
     ) -> None:
         """Hold the model.
@@ -61,14 +75,22 @@ class BiGRUTokenTagger(SequenceTagger):
         model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
         name (str): name of the component.
         overwrite (bool): see `make_bigru_tagger`.
+        label_smoothing (float): see `make_bigru_tagger`.
         scorer (Optional[Callable]): the scoring method.
         """
-        super().__init__(vocab, model, name, scorer=scorer, overwrite=overwrite)
+        super().__init__(
+            vocab, model, name, scorer=scorer, label_smoothing=label_smoothing, overwrite=overwrite
+        )
 
     @property
     def tags(self) -> list[str]:
         """RETURNS (List[str]): the labels themselves."""
         return list(self.labels)
+
+    @property
+    def legal_transitions(self) -> Transitions:
+        """RETURNS (Transitions): all, since any tag may follow any other."""
+        return Transitions.free(len(self.labels))
 
     def find_labels(self, example: Example) -> Iterable[str]:
         """See `SequenceTagger.find_labels`."""
@@ -79,12 +101,16 @@ class BiGRUTokenTagger(SequenceTagger):
         return [tag or None for tag in example.get_aligned("TAG", as_string=True)]
 
     def predict(self, docs: Iterable[Doc]) -> list[np.ndarray]:
-        """Find the most probable tag of each token.
+        """Find the most probable tag of each token; with a CRF, those of the best sequence.
 
         docs (Iterable[Doc]): the Docs, which are not modified.
         RETURNS (List[ndarray]): indices into `labels`, int64 (n_tokens,) for each Doc.
         """
-        return [scores.argmax(1) for scores in self.emissions(list(docs))]
+        docs = list(docs)
+        lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
+        emissions = np.concatenate([np.zeros((0, len(self.tags))), *self.emissions(docs)])
+        tags = decode(emissions, lengths, self.transitions)
+        return np.split(tags, lengths.cumsum())[:-1]
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[np.ndarray]) -> None:
         """Write the tags to `token.tag`.

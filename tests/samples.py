@@ -76,6 +76,7 @@ WORDS = {
     "fold_digits": False,
 }
 TINY = {**NARROW, "embed": {"words": WORDS}}
+CRF = {**TINY, "decode": "crf"}
 
 
 def annotate(doc, ents=(), chunks=None, tags=None, **set_ents):

@@ -130,6 +130,7 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
         (lambda: BiGRUTagger(words(), 8, hidden_dropout=-0.1), "hidden_dropout .*; got -0.1"),
         (lambda: BiGRUTagger(words(), 0, nO=2).initialize(X=docs()), "have to be positive"),
         (lambda: BiGRUTagger(words(), 8, cell="rnn", nO=2).initialize(X=docs()), "'cell' has to"),
+        (lambda: BiGRUTagger(words(), 8, decode="CRF"), r"\['legal', 'crf'\]; got 'CRF'"),
         (lambda: BiGRUTok2Vec(words(), 8, depth=0), "at least one layer"),
         (lambda: BiGRUTok2Vec(words(), []), "at least one layer"),
         (lambda: BiGRUEncoder(9), "'width' has to be even for two directions; got 9"),

@@ -6,14 +6,19 @@ import pickle
 import numpy as np
 import pytest
 import spacy
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import NARROW, TEXTS, TINY, annotate, build, parameters, read_examples, train
+from readings import all_readings
+from samples import CRF, NARROW, TEXTS, TINY, annotate, build, parameters, read_examples, train
 from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import SGD, Adam
 
+from bigru_tagger.adapter import crf_of
 from bigru_tagger.component import SequenceTagger
+
+DECODERS = pytest.mark.parametrize("model", [TINY, CRF], ids=["legal", "crf"])
 
 
 def pipe_of(nlp) -> SequenceTagger:
@@ -131,8 +136,9 @@ def test_empty_and_one_token_docs(task, trained):
     assert task.read(trained("")) == []
 
 
-def test_update_with_empty_docs_only_changes_nothing(task):
-    nlp = build(task.factory)
+@DECODERS
+def test_update_with_empty_docs_only_changes_nothing(task, model):
+    nlp = build(task.factory, model=model)
     before = parameters(pipe_of(nlp))
     empty = [Example(Doc(nlp.vocab), Doc(nlp.vocab)) for _ in range(2)]
     assert nlp.update(empty, sgd=Adam(0.1)) == {task.factory: 0.0}
@@ -140,8 +146,9 @@ def test_update_with_empty_docs_only_changes_nothing(task):
     assert all(value.equal(after[name]) for name, value in before.items())
 
 
-def test_update_with_some_empty_docs(task):
-    nlp = build(task.factory)
+@DECODERS
+def test_update_with_some_empty_docs(task, model):
+    nlp = build(task.factory, model=model)
     empty = Example(Doc(nlp.vocab), Doc(nlp.vocab))
     examples = [empty, *read_examples(nlp.vocab), empty]
     # The loss is a mean over tokens: Docs without any leave it as it is.
@@ -150,8 +157,9 @@ def test_update_with_some_empty_docs(task):
     assert losses[task.factory] == pytest.approx(alone[task.factory], rel=1e-5)
 
 
-def test_examples_without_annotation_teach_nothing(task):
-    nlp = build(task.factory)
+@DECODERS
+def test_examples_without_annotation_teach_nothing(task, model):
+    nlp = build(task.factory, model=model)
     before = parameters(pipe_of(nlp))
     bare = [Example.from_dict(nlp.make_doc(text), {}) for text in TEXTS]
     assert pipe_of(nlp).gold_tags(bare[0]) == [None] * 8
@@ -160,8 +168,9 @@ def test_examples_without_annotation_teach_nothing(task):
     assert all(value.equal(after[name]) for name, value in before.items())
 
 
-def test_loss_is_the_mean_cross_entropy_over_annotated_tokens():
-    nlp = build("bigru_tagger")
+@DECODERS  # while its transitions are zero, a CRF is cross-entropy
+def test_loss_is_the_mean_cross_entropy_over_annotated_tokens(model):
+    nlp = build("bigru_tagger", model=model)
     pipe = pipe_of(nlp)
     doc = annotate(Doc(nlp.vocab, words=["a", "b", "c"]), tags=["NN", "", "."])
     example = Example(Doc(nlp.vocab, words=["a", "b", "c"]), doc)
@@ -173,6 +182,245 @@ def test_loss_is_the_mean_cross_entropy_over_annotated_tokens():
     expected[2, pipe.tags.index(".")] -= 1 / 2
     expected[1] = 0.0  # without a gold tag
     np.testing.assert_allclose(gradient, expected, atol=1e-7)
+
+
+# --- label smoothing
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_label_smoothing_by_hand(smoothing):
+    nlp = build("bigru_tagger", label_smoothing=smoothing)
+    pipe = pipe_of(nlp)
+    doc = annotate(Doc(nlp.vocab, words=["a", "b", "c"]), tags=["NN", "", "."])
+    example = Example(Doc(nlp.vocab, words=["a", "b", "c"]), doc)
+    scores = np.zeros((3, 9), dtype="float32")
+    noun, stop = pipe.tags.index("NN"), pipe.tags.index(".")
+    scores[0, noun] = np.log(8)  # of 16: 8 the gold tag, 1 each other; behind it, a ninth each
+    loss, (gradient,) = pipe.get_loss([example], [scores])
+    first = (1 - smoothing) * np.log(2) + smoothing * np.log(16)
+    assert loss == pytest.approx((first + np.log(9)) / 2, rel=1e-6)
+    expected = np.zeros((3, 9))
+    expected[0], expected[0, noun] = 1 / 16, 8 / 16
+    expected[2] = 1 / 9
+    for row, gold in ((0, noun), (2, stop)):
+        expected[row] -= smoothing / 8
+        expected[row, gold] -= 1 - smoothing - smoothing / 8
+    np.testing.assert_allclose(gradient, expected / 2, atol=1e-7)
+
+
+def test_label_smoothing_leaves_a_share_to_the_other_tags_and_is_stored(task, tmp_path):
+    nlp = build(task.factory, label_smoothing=0.2)
+    losses = train(nlp, steps=80)
+    n_tags = len(pipe_of(nlp).tags)
+    least = -0.8 * np.log(0.8) - 0.2 * np.log(0.2 / (n_tags - 1))  # the targets' own entropy
+    assert least < losses[task.factory] < least + 0.02
+    gold = [task.read(example.reference) for example in read_examples(nlp.vocab)]
+    assert [task.read(tagged(nlp, text.split())) for text in TEXTS] == gold
+    nlp.to_disk(tmp_path)
+    assert pipe_of(spacy.load(tmp_path)).cfg["label_smoothing"] == 0.2
+
+
+def test_one_tag_alone_has_no_others_to_share_with():
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("bigru_tagger", config={"model": TINY, "label_smoothing": 0.2})
+    gold = one_label(Doc(nlp.vocab, words=["a", "b"]))
+    examples = [Example(Doc(nlp.vocab, words=["a", "b"]), gold)]
+    nlp.initialize(lambda: examples)
+    loss, (gradient,) = pipe.get_loss(examples, [np.ones((2, 1), dtype="float32")])
+    assert loss == 0.0
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0])
+def test_label_smoothing_out_of_range(task, smoothing):
+    with pytest.raises(ValueError, match=rf"label_smoothing .* below 1; got {smoothing}"):
+        spacy.blank("en").add_pipe(task.factory, config={"label_smoothing": smoothing})
+
+
+def test_label_smoothing_does_not_go_with_a_crf(task):
+    with pytest.raises(ValueError, match=r"label_smoothing = 0\.1 .*decode = \"legal\""):
+        build(task.factory, model=CRF, label_smoothing=0.1)
+    nlp = build(task.factory, model=CRF)
+    pipe_of(nlp).cfg["label_smoothing"] = 0.1
+    with pytest.raises(ValueError, match="learns whole sequences"):
+        nlp.update(read_examples(nlp.vocab))
+
+
+# --- the CRF
+
+
+@pytest.fixture(scope="session")
+def trained_crf(task):
+    """A pipeline of one trained component with a CRF: tests must leave it as it is."""
+    nlp = build(task.factory, model=CRF)
+    assert train(nlp)[task.factory] < 0.02
+    return nlp
+
+
+def test_a_crf_overfits_and_is_stored(task, trained_crf, tmp_path):
+    gold = [task.read(example.reference) for example in read_examples(trained_crf.vocab)]
+    docs = [tagged(trained_crf, text.split()) for text in TEXTS]
+    assert [task.read(doc) for doc in docs] == gold
+    transitions = pipe_of(trained_crf).transitions
+    assert np.abs(transitions.between[np.isfinite(transitions.between)]).max() > 0.1
+
+    trained_crf.to_disk(tmp_path)
+    other = build(task.factory, model=CRF, seed=1)
+    for loaded in (spacy.load(tmp_path), other.from_disk(tmp_path)):
+        again = [tagged(loaded, text.split()) for text in TEXTS]
+        assert [task.read(doc) for doc in again] == gold
+        for doc, doc_again in zip(docs, again, strict=True):
+            assert confidences(doc_again) == pytest.approx(confidences(doc), abs=1e-6)
+        for name in ("between", "first", "last"):
+            expected = getattr(transitions, name)
+            np.testing.assert_array_equal(getattr(pipe_of(loaded).transitions, name), expected)
+    assert [task.read(doc) for doc in trained_crf.pipe(TEXTS)] == gold
+
+
+def test_with_a_crf_the_best_of_all_sequences_wins_and_has_its_marginals(task, trained_crf):
+    pipe = pipe_of(trained_crf)
+    doc = tagged(trained_crf, ["Ada", "wrote", "daily"])
+    readings, scores = all_readings(pipe.emissions([doc])[0].astype("float64"), pipe.transitions)
+    probabilities = np.exp(scores - np.logaddexp.reduce(scores))
+    best = readings[scores.argmax()]
+    if task.factory == "bigru_tagger":
+        assert task.read(doc) == [pipe.labels[tag] for tag in best]
+        return
+    gold = Example(Doc(doc.vocab, words=[t.text for t in doc]), doc)
+    assert pipe.gold_tags(gold) == [pipe.tags[tag] for tag in best]
+    spans = task.read(doc)
+    expected = [
+        probabilities[(readings[:, start:end] == best[start:end]).all(1)].sum()
+        for start, end, _ in spans
+    ]
+    assert confidences(doc) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_loss_of_a_crf_alone_has_no_effects(task, trained_crf):
+    pipe = pipe_of(trained_crf)
+    examples, before = read_examples(trained_crf.vocab), parameters(pipe)
+    scores = pipe.model.predict([example.predicted for example in examples])
+    first, second = (pipe.get_loss(examples, scores) for _ in range(2))
+    assert first[0] == second[0]
+    assert all(parameter.grad is None for parameter in crf_of(pipe.model).parameters())
+    assert all(value.equal(before[name]) for name, value in parameters(pipe).items())
+
+
+def test_an_update_adds_the_gradient_of_the_transitions_once(task):
+    nlp = build(task.factory, model=CRF)
+    train(nlp, steps=3)
+    pipe, examples = pipe_of(nlp), read_examples(nlp.vocab)
+    scores = pipe.model.predict([example.predicted for example in examples])
+    loss, d_scores = pipe.get_loss(examples, scores)
+    crf = copy.deepcopy(crf_of(pipe.model))
+    column = {tag: index for index, tag in enumerate(pipe.tags)}
+    gold = torch.tensor([column[tag] for eg in examples for tag in pipe.gold_tags(eg)])
+    emissions = torch.from_numpy(np.concatenate(scores))
+    nll = crf.nll(emissions, gold, [len(part) for part in scores], pipe.legal_transitions)
+    (nll.sum() / len(gold)).backward()
+    assert nll.sum().item() / len(gold) == pytest.approx(loss, rel=1e-6)
+
+    for times in (1, 2):  # accumulated, as with [training] accumulate_gradient
+        losses = nlp.update(examples, sgd=False, drop=0.0)
+        assert losses[task.factory] == pytest.approx(loss, rel=1e-5)
+        for ours, expected in zip(crf_of(pipe.model).parameters(), crf.parameters(), strict=True):
+            torch.testing.assert_close(ours.grad, times * expected.grad, atol=1e-6, rtol=1e-4)
+        bias = pipe.model.shims[0].network.linear.bias
+        np.testing.assert_allclose(
+            bias.grad, times * np.concatenate(d_scores).sum(0), atol=1e-6, rtol=1e-4
+        )
+    pipe.finish_update(SGD(0.1))
+    assert all(parameter.grad is None for parameter in crf_of(pipe.model).parameters())
+
+
+def test_with_a_crf_tokens_without_gold_are_summed_over():
+    nlp = build("bigru_tagger", model=CRF)
+    train(nlp, steps=10)
+    pipe, words = pipe_of(nlp), ["Bob", "met", "Eve"]
+    doc = annotate(Doc(nlp.vocab, words=words), tags=["NNP", "", "NN"])
+    scores = pipe.emissions([doc])
+    loss, _ = pipe.get_loss([Example(Doc(nlp.vocab, words=words), doc)], scores)
+    readings, sums = all_readings(scores[0].astype("float64"), pipe.transitions)
+    ends = [pipe.tags.index("NNP"), pipe.tags.index("NN")]
+    agree = (readings[:, [0, 2]] == ends).all(1)
+    expected = np.logaddexp.reduce(sums) - np.logaddexp.reduce(sums[agree])
+    assert loss == pytest.approx(expected / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("factory", ["bigru_ner", "bigru_chunker"])
+def test_illegal_gold_is_an_error_that_names_the_text(factory, monkeypatch):
+    nlp = build(factory, model=CRF)
+    pipe = pipe_of(nlp)
+    label = pipe.labels[0]
+    monkeypatch.setattr(
+        pipe, "gold_tags", lambda eg: [f"B-{label}", *["O"] * (len(eg.predicted) - 1)]
+    )
+    with pytest.raises(ValueError, match=rf"'Ada Lovelace .* no legal sequence: \['B-{label}', "):
+        nlp.update(read_examples(nlp.vocab))
+    assert all(parameter.grad is None for parameter in crf_of(pipe.model).parameters())
+
+
+def test_a_label_added_to_a_trained_crf_leaves_the_old_scores(task, trained_crf):
+    nlp = copy.deepcopy(trained_crf)
+    pipe = pipe_of(nlp)
+    docs = [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
+    scores, before = pipe.emissions(docs), pipe.transitions
+    n_old = len(pipe.tags)
+    pipe.add_label("NEW")
+    after = pipe.transitions
+    np.testing.assert_array_equal(after.between[:n_old, :n_old], before.between)
+    np.testing.assert_array_equal(after.first[:n_old], before.first)
+    np.testing.assert_array_equal(after.last[:n_old], before.last)
+    for table in (after.between[n_old:], after.between[:, n_old:], after.first[n_old:]):
+        assert np.isin(table, [0.0, -np.inf]).all()
+    for old, new in zip(scores, pipe.emissions(docs), strict=True):
+        np.testing.assert_allclose(new[:, :n_old], old, atol=1e-6)
+    words = ["Ships", "sink"]
+    gold = one_label(Doc(nlp.vocab, words=words))
+    examples = [*read_examples(nlp.vocab), Example(Doc(nlp.vocab, words=words), gold)]
+    optimizer = Adam(0.01)
+    for _ in range(40):
+        nlp.update(examples, sgd=optimizer)
+    assert task.read(tagged(nlp, words)) == task.read(gold)
+    with nlp.use_params(optimizer.averages):
+        assert not np.array_equal(pipe.transitions.first, after.first)
+
+
+def test_the_transitions_of_a_crf_are_averaged(task):
+    nlp = build(task.factory, model=CRF)
+    optimizer = Adam(0.01, use_averages=True)
+    train(nlp, steps=10, sgd=optimizer)
+    pipe = pipe_of(nlp)
+    current = pipe.transitions.first
+    with nlp.use_params(optimizer.averages):
+        average = pipe.transitions.first
+    finite = np.isfinite(current)
+    assert np.abs(average[finite] - current[finite]).max() > 0.001
+    np.testing.assert_array_equal(pipe.transitions.first, current)
+
+
+def test_rehearsal_with_a_crf_pulls_the_emissions_back(task, trained_crf):
+    nlp = copy.deepcopy(trained_crf)
+    pipe = pipe_of(nlp)
+    docs = [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
+
+    def distributions():
+        scores = np.exp(np.concatenate(pipe.emissions(docs)))
+        return scores / scores.sum(1, keepdims=True)
+
+    original = distributions()
+    optimizer = nlp.resume_training(sgd=Adam(0.01, L2=0.0))
+    wrong = [
+        Example(Doc(nlp.vocab, words=text.split()), one_label(nlp(text), pipe.labels[0]))
+        for text in TEXTS
+    ]
+    for _ in range(10):
+        nlp.update(wrong, sgd=optimizer)
+    astray, transitions = np.abs(distributions() - original), pipe.transitions
+    for _ in range(60):
+        nlp.rehearse([Example(doc, doc.copy()) for doc in docs], sgd=optimizer)
+    assert np.abs(distributions() - original).mean() < 0.5 * astray.mean()
+    np.testing.assert_array_equal(pipe.transitions.between, transitions.between)
 
 
 def one_label(doc, tag="NEW"):

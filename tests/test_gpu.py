@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
-from samples import TEXTS, TINY, build, parameters, read_examples, train
+from samples import CRF, TEXTS, TINY, build, parameters, read_examples, train
 from spacy.tokens import Doc
 from thinc.api import NumpyOps
 
@@ -13,6 +13,7 @@ pytestmark = [
 CONFIGS = {
     "hash": TINY,
     "all": {"hidden": [16, 8], "word_dropout": 0.0},
+    "crf": CRF,
     "mixed": {**TINY, "mixed_precision": True},
 }
 
@@ -25,7 +26,7 @@ def emissions(nlp):
     return np.concatenate(pipe.emissions([Doc(nlp.vocab, words=words[:n]) for n in lengths]))
 
 
-@pytest.mark.parametrize("name", ["hash", "all"])
+@pytest.mark.parametrize("name", ["hash", "all", "crf"])
 def test_predictions_are_those_of_the_cpu(name):
     cpu = build("bigru_ner", model=CONFIGS[name])
     gpu = build("bigru_ner", model={**CONFIGS[name], "device": "cuda"}, seed=1)

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import json
 import subprocess
 import sys
@@ -154,6 +155,7 @@ def test_input_and_hidden_dropout_reach_the_encoder():
         {"n_tags": None},
         {"cell": "lstm", "bidirectional": False},
         {"hidden": []},
+        {"crf": True},
         {"embed": {**EMBED, "vectors": {"kind": "vectors", "width": 0}}},
     ],
 )
@@ -248,6 +250,29 @@ def test_resizing_keeps_the_scores_and_adds_zeros():
     assert torch.equal(Network.from_bytes(network.to_bytes())(batch), after)
     after.sum().backward()
     assert network.linear.weight.grad[3:].any()
+
+
+def test_resizing_keeps_the_transitions_of_a_crf():
+    network = make_network(n_tags=3, crf=True)
+    before = network.crf.between.detach().clone()
+    network.resize(5)
+    assert torch.equal(network.crf.between[:3, :3], before)
+    assert network.crf.between.count_nonzero() == 9
+    loaded = Network.from_bytes(network.to_bytes())
+    assert torch.equal(loaded.crf.between, network.crf.between)
+
+
+def test_a_network_saved_before_there_was_a_crf_still_loads():
+    network, batch = make_network(), make_batch([4])
+    spec = dataclasses.asdict(network.spec)
+    del spec["crf"]
+    loaded = Network.from_bytes(saved(spec, **network.state_dict()))
+    assert loaded.crf is None
+    assert torch.equal(loaded(batch), network(batch))
+
+
+def test_without_tags_there_is_no_crf():
+    assert make_network(n_tags=None, crf=True).crf is None
 
 
 def test_resizing_to_the_same_size_changes_nothing():

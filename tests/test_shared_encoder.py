@@ -25,12 +25,12 @@ HEAD = {
 }
 
 
-def build_shared(factories=FACTORIES, seed=0):
+def build_shared(factories=FACTORIES, seed=0, **head):
     fix_random_seed(seed)
     nlp = spacy.blank("en")
     nlp.add_pipe("tok2vec", name="encoder", config={"model": ENCODER})
     for factory in factories:
-        nlp.add_pipe(factory, config={"model": HEAD})
+        nlp.add_pipe(factory, config={"model": {**HEAD, **head}})
     nlp.initialize(lambda: read_examples(nlp.vocab))
     return nlp
 
@@ -69,6 +69,18 @@ def test_all_three_learn_together_and_are_stored(shared, tmp_path):
     for loaded in (spacy.load(tmp_path), build_shared(seed=1).from_disk(tmp_path)):
         assert annotations(loaded) == gold
         same_confidences(loaded, shared)
+
+
+def test_all_three_learn_together_with_a_crf(tmp_path):
+    nlp = build_shared(decode="crf")
+    losses = train(nlp, steps=100)
+    assert all(losses[factory] < 0.05 for factory in FACTORIES)
+    gold = [[task.read(eg.reference) for task in TASKS] for eg in read_examples(nlp.vocab)]
+    assert annotations(nlp) == gold
+    nlp.to_disk(tmp_path)
+    for loaded in (spacy.load(tmp_path), build_shared(seed=1, decode="crf").from_disk(tmp_path)):
+        assert annotations(loaded) == gold
+        same_confidences(loaded, nlp)
 
 
 def encoder_change(original, factories):

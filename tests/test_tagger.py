@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
-from samples import TEXTS, annotate, build, read_examples, train
+import torch
+from samples import CRF, TEXTS, annotate, build, read_examples, train
 from spacy.tokens import Doc
 from spacy.training import Example
+
+from bigru_tagger.adapter import crf_of
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +25,19 @@ def test_each_token_gets_the_tag_of_the_highest_score(tagger, monkeypatch):
     scores[[0, 1, 2], [3, 0, 8]] = 1.0
     monkeypatch.setattr(pipe, "emissions", lambda docs: [scores])
     assert tags(pipe(Doc(tagger.vocab, words=["a", "b", "c"]))) == ["NNP", ".", "VBP"]
+
+
+def test_with_a_crf_the_tags_are_those_of_the_best_sequence(monkeypatch):
+    nlp = build("bigru_tagger", model=CRF)
+    pipe = nlp.get_pipe("bigru_tagger")
+    scores = np.zeros((3, 9), dtype=np.float32)
+    scores[[0, 1, 2], [3, 0, 8]] = 1.0
+    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores])
+    words = ["a", "b", "c"]
+    assert tags(pipe(Doc(nlp.vocab, words=words))) == ["NNP", ".", "VBP"]
+    with torch.no_grad():  # 1 + 1.5 + 1.5 + 1 beats the emissions' 3
+        crf_of(pipe.model).between[3, 2] = crf_of(pipe.model).between[2, 8] = 1.5
+    assert tags(pipe(Doc(nlp.vocab, words=words))) == ["NNP", "NN", "VBP"]
 
 
 def test_spaces_get_tags_like_other_tokens(tagger):

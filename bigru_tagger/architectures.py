@@ -96,46 +96,49 @@ def VectorsEmbed(fallback: bool) -> Embedding:  # noqa: N802
 
 
 @registry.misc("bigru_tagger.VectorFileEmbed.v1")
-def VectorFileEmbed(source: str) -> Embedding:  # noqa: N802
+def VectorFileEmbed(source: str | None) -> Embedding:  # noqa: N802
     """Embed words by vectors from a file or package, beside those of the vocab.
 
-    source (str): a text file of GloVe or word2vec, a `.npy` file with its words beside it, or a
+    source (Optional[str]): a text file of GloVe or word2vec, a `.npy` file with its words beside it, or a
         folder or installed package that holds one; see `bigru_tagger.resources.read_vectors`.
         Words are looked up as they are, in lower case, capitalised, and with digits read as 0.
-        The vectors become part of the trained model, which does not need the file.
+        The vectors become part of the trained model, which does not need the file. None adds
+        nothing.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return VectorFile(source)
+    return Embedding() if source is None else VectorFile(source)
 
 
 @registry.misc("bigru_tagger.ClusterEmbed.v1")
-def ClusterEmbed(source: str, prefixes: list[int], width: int) -> Embedding:  # noqa: N802
+def ClusterEmbed(  # noqa: N802
+    source: str | None, prefixes: list[int], width: int
+) -> Embedding:
     """Embed words by hierarchical clusters, such as Brown clusters.
 
-    source (str): "lexeme_cluster", the table of the package `spacy-lookups-data`, or a file of bit
+    source (Optional[str]): "lexeme_cluster", the table of the package `spacy-lookups-data`, or a file of bit
         paths; see `bigru_tagger.resources.read_clusters`. The clusters become part of the trained
-        model, which needs neither.
+        model, which needs neither. None adds nothing.
     prefixes (List[int]): lengths of the prefixes of the path, in bits.
     width (int): width of each prefix's vector.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return WordClusters(source, prefixes, width)
+    return Embedding() if source is None else WordClusters(source, prefixes, width)
 
 
 @registry.misc("bigru_tagger.GazetteerEmbed.v1")
 def GazetteerEmbed(  # noqa: N802
-    source: str | dict[str, str | list[str]], width: int, max_words: int
+    source: str | dict[str, str | list[str]] | None, width: int, max_words: int
 ) -> Embedding:
     """Embed tokens by the phrases of given lists that they are part of, such as known names.
 
-    source (Union[str, Dict[str, Union[str, List[str]]]]): a folder whose `.txt` files hold one
+    source (Union[str, Dict[str, Union[str, List[str]]], None]): a folder whose `.txt` files hold one
         phrase a line, or the file or files of each list by the list's name. The phrases become
-        part of the trained model, which does not need the files.
+        part of the trained model, which does not need the files. None adds nothing.
     width (int): width of a token's vector.
     max_words (int): tokens of a text that a phrase may take up.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return Gazetteer(source, width, max_words)
+    return Embedding() if source is None else Gazetteer(source, width, max_words)
 
 
 @registry.misc("bigru_tagger.Tok2VecEmbed.v1")

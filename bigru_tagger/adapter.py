@@ -27,6 +27,7 @@ class DropoutSettings:
     word: float | None
     input: float | None
     hidden: float | None
+    recurrent: float | None = 0.0
 
     def __post_init__(self) -> None:
         """Check the rates.
@@ -67,8 +68,10 @@ def docs_model(
     shim (NetworkShim): holds the network.
     n_out (Optional[int]): width of the output where it is known.
     RETURNS (Model[List[Doc], List[Floats2d]]): the model, not initialised.
-    RAISES (ValueError): if `embed` holds anything else, or nothing.
+    RAISES (ValueError): if `embed` holds anything else, or nothing; or if an LSTM is asked for
+        recurrent dropout.
     """
+    _check_recurrent_dropout(spec, dropout)
     for block, embedding in embed.items():
         if not isinstance(embedding, Embedding):
             raise ValueError(
@@ -110,7 +113,9 @@ def vectors_model(
     dropout (DropoutSettings): dropout rates.
     shim (NetworkShim): holds the network.
     RETURNS (Model[List[Floats2d], List[Floats2d]]): the model, not initialised.
+    RAISES (ValueError): if an LSTM is asked for recurrent dropout.
     """
+    _check_recurrent_dropout(spec, dropout)
     spec = replace(spec, embed={_INPUT: {"kind": "dense", "width": width}})
     return Model(
         name,
@@ -143,6 +148,15 @@ def resize_output(model: Model[Any, Any], n_tags: int) -> Model[Any, Any]:
         shim.resize(n_tags)
         model.set_dim("nO", n_tags, force=True)
     return model
+
+
+def _check_recurrent_dropout(spec: NetworkSpec, dropout: DropoutSettings) -> None:
+    # Here too, since the network itself would find out at the first step of training only.
+    if spec.cell != "gru" and dropout.recurrent != 0.0:
+        raise ValueError(
+            f'recurrent_dropout is for cell = "gru" alone: with cell = "{spec.cell}", set '
+            "recurrent_dropout = 0.0"
+        )
 
 
 def _initialise(

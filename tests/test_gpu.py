@@ -14,6 +14,7 @@ CONFIGS = {
     "hash": TINY,
     "all": {"hidden": [16, 8], "word_dropout": 0.0},
     "mixed": {**TINY, "mixed_precision": True},
+    "recurrent": {**TINY, "recurrent_dropout": 0.1},
 }
 
 

@@ -29,6 +29,7 @@ class DropoutSettings:
     word: float | None
     input: float | None
     hidden: float | None
+    recurrent: float | None = 0.0
 
     def __post_init__(self) -> None:
         """Check the rates.
@@ -71,8 +72,10 @@ def docs_model(
     by_sentence (bool): encode sentence by sentence, where a Doc has sentence starts.
     n_out (Optional[int]): width of the output where it is known.
     RETURNS (Model[List[Doc], List[Floats2d]]): the model, not initialised.
-    RAISES (ValueError): if `embed` holds anything else, or nothing.
+    RAISES (ValueError): if `embed` holds anything else, or nothing; or if an LSTM is asked for
+        recurrent dropout.
     """
+    _check_recurrent_dropout(spec, dropout)
     for block, embedding in embed.items():
         if not isinstance(embedding, Embedding):
             raise ValueError(
@@ -121,7 +124,9 @@ def vectors_model(
     dropout (DropoutSettings): dropout rates.
     shim (NetworkShim): holds the network.
     RETURNS (Model[List[Floats2d], List[Floats2d]]): the model, not initialised.
+    RAISES (ValueError): if an LSTM is asked for recurrent dropout.
     """
+    _check_recurrent_dropout(spec, dropout)
     spec = replace(spec, embed={_INPUT: {"kind": "dense", "width": width}})
     return Model(
         name,
@@ -199,6 +204,15 @@ def crf_loss(
             parameter.grad = d_parameter if before is None else before + d_parameter
 
     return losses.detach().numpy(), _split(to_array(gradient, ops), lengths), backprop
+
+
+def _check_recurrent_dropout(spec: NetworkSpec, dropout: DropoutSettings) -> None:
+    # Here too, since the network itself would find out at the first step of training only.
+    if spec.cell != "gru" and dropout.recurrent != 0.0:
+        raise ValueError(
+            f'recurrent_dropout is for cell = "gru" alone: with cell = "{spec.cell}", set '
+            "recurrent_dropout = 0.0"
+        )
 
 
 def _initialise(

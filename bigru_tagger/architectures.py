@@ -186,6 +186,7 @@ def BiGRUTagger(  # noqa: N802
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
     hidden_dropout: float | None = None,
+    recurrent_dropout: float | None = 0.0,
     mixed_precision: bool = False,
     device: str | None = None,
     nO: int | None = None,  # noqa: N803
@@ -208,8 +209,10 @@ def BiGRUTagger(  # noqa: N802
         sequences.
     word_dropout (Optional[float]): chance that a token's whole input becomes zero in training.
     input_dropout (Optional[float]): locked dropout of what enters the encoder.
-    hidden_dropout (Optional[float]): locked dropout of what leaves each of its layers. A dropout
-        of null follows `[training] dropout`.
+    hidden_dropout (Optional[float]): locked dropout of what leaves each of its layers.
+    recurrent_dropout (Optional[float]): locked dropout of the states that a GRU reads from the step
+        before (Gal and Ghahramani 2016, arXiv 1512.05287); has to be 0.0 for an LSTM. On a GPU it
+        costs cuDNN's speed in training. A dropout of null follows `[training] dropout`.
     mixed_precision (bool): compute in bfloat16 where that is safe.
     device (Optional[str]): a device of torch, "auto" for a GPU where there is one, or null to
         follow spaCy (`--gpu-id`). "cuda" needs torch alone, not CuPy.
@@ -231,7 +234,7 @@ def BiGRUTagger(  # noqa: N802
         "bigru_tagger",
         standard_embed() if embed is None else embed,
         spec,
-        dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout),
+        dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout, recurrent_dropout),
         shim=NetworkShim(device=device, mixed_precision=mixed_precision),
         by_sentence=by_sentence,
         n_out=nO,
@@ -251,6 +254,7 @@ def BiGRUTok2Vec(  # noqa: N802
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
     hidden_dropout: float | None = None,
+    recurrent_dropout: float | None = 0.0,
     mixed_precision: bool = False,
     device: str | None = None,
 ) -> Model[list[Doc], list[Floats2d]]:
@@ -270,7 +274,7 @@ def BiGRUTok2Vec(  # noqa: N802
         "bigru_tok2vec",
         standard_embed() if embed is None else embed,
         spec,
-        dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout),
+        dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout, recurrent_dropout),
         shim=NetworkShim(device=device, mixed_precision=mixed_precision),
         by_sentence=by_sentence,
         n_out=widths[-1] * (2 if bidirectional else 1),
@@ -286,6 +290,7 @@ def BiGRUEncoder(  # noqa: N802
     bidirectional: bool = True,
     input_dropout: float | None = 0.0,
     hidden_dropout: float | None = None,
+    recurrent_dropout: float | None = 0.0,
     mixed_precision: bool = False,
     device: str | None = None,
 ) -> Model[list[Floats2d], list[Floats2d]]:
@@ -297,8 +302,9 @@ def BiGRUEncoder(  # noqa: N802
     cell (str): "gru" or "lstm".
     bidirectional (bool): read backwards too.
     input_dropout (Optional[float]): locked dropout of the input.
-    hidden_dropout (Optional[float]): locked dropout of what leaves each layer. A dropout of null
-        follows `[training] dropout`.
+    hidden_dropout (Optional[float]): locked dropout of what leaves each layer.
+    recurrent_dropout (Optional[float]): see `BiGRUTagger`. A dropout of null follows
+        `[training] dropout`.
     mixed_precision (bool): compute in bfloat16 where that is safe.
     device (Optional[str]): see `BiGRUTagger`.
     RETURNS (Model[List[Floats2d], List[Floats2d]]): vectors in, hidden states out.
@@ -313,7 +319,7 @@ def BiGRUEncoder(  # noqa: N802
         "bigru_encoder",
         width,
         NetworkSpec({}, [units] * depth, cell, bidirectional),
-        dropout=DropoutSettings(0.0, input_dropout, hidden_dropout),
+        dropout=DropoutSettings(0.0, input_dropout, hidden_dropout, recurrent_dropout),
         shim=NetworkShim(device=device, mixed_precision=mixed_precision),
     )
 

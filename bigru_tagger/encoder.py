@@ -1,7 +1,8 @@
 """Sequences of vectors to hidden states: a stacked bidirectional GRU, exact under batching."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,11 +22,14 @@ class Dropout:
     word (float): chance that all of a token's vector becomes zero.
     input (float): locked dropout of the vectors that enter the encoder.
     hidden (float): locked dropout of the states that leave each of its layers.
+    recurrent (float): locked dropout of the states h_{t-1} that enter the recurrent products of a
+        GRU, a mask per sequence and direction.
     """
 
     word: float = 0.0
     input: float = 0.0
     hidden: float = 0.0
+    recurrent: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the rates.
@@ -80,7 +84,8 @@ class Layout:
 
         backward (bool): read each sequence from its last token to its first.
         RETURNS (Tuple[Tensor, Tensor, Tensor]): the token at each place (n_tokens,), the place
-            of each token (n_tokens,), and the number of sequences at each time step (n_steps,).
+            of each token (n_tokens,), and the number of sequences at each time step (n_steps,),
+            which stays on the CPU.
         """
         if backward not in self._packs:  # every layer asks for the same
             steps = self.steps(backward)
@@ -88,8 +93,8 @@ class Layout:
             places = np.empty_like(order)
             places[order] = np.arange(len(order))
             counts = np.bincount(steps, minlength=self.n_steps)
-            arrays = (order, places, counts)
-            self._packs[backward] = tuple(map(torch.from_numpy, arrays))  # type: ignore[assignment]
+            on_device = [torch.from_numpy(array).to(self._device) for array in (order, places)]
+            self._packs[backward] = (*on_device, torch.from_numpy(counts))  # type: ignore[assignment]
         return self._packs[backward]
 
     def pad(self, backward: bool) -> Tensor:
@@ -111,9 +116,11 @@ def locked_dropout(vectors: Tensor, layout: Layout, rate: float) -> Tensor:
     """
     if rate <= 0.0:
         return vectors
-    keep = vectors.new_full((layout.n_rows, vectors.shape[1]), 1.0 - rate)
-    mask = torch.bernoulli(keep).div_(1.0 - rate)
-    return vectors * mask[layout.row]
+    return vectors * _mask(vectors, (layout.n_rows, vectors.shape[1]), rate)[layout.row]
+
+
+def _mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
+    return torch.bernoulli(like.new_full(shape, 1.0 - rate)).div_(1.0 - rate)
 
 
 class BiGRUEncoder(nn.Module):
@@ -160,16 +167,25 @@ class BiGRUEncoder(nn.Module):
 
         vectors (Tensor): one row per token, (n_tokens, input_width).
         layout (Layout): the tokens' sequences.
-        dropout (Dropout): rates in training.
+        dropout (Dropout): rates in training. Recurrent dropout is that of Gal and Ghahramani 2016,
+            arXiv 1512.05287, with one mask for the gates and the candidate. No cell of torch or
+            cuDNN can do it, so a GPU too then runs the recurrence of `bigru_tagger.gru`.
         RETURNS (Tensor): hidden states, (n_tokens, width).
+        RAISES (ValueError): if an LSTM is asked for recurrent dropout.
         """
+        if dropout.recurrent > 0.0 and self.cell != "gru":
+            raise ValueError(
+                f"recurrent dropout is for cell = 'gru' alone; got a rate of {dropout.recurrent} "
+                f"for cell = {self.cell!r}"
+            )
         vectors = locked_dropout(vectors, layout, dropout.input)
         if not len(vectors):
             return vectors.new_zeros((0, self.width))
-        if vectors.is_cuda:
+        run: Callable[[dict[str, nn.Module], Tensor, Layout], list[Tensor]]
+        if self.cell == "gru" and (dropout.recurrent > 0.0 or not vectors.is_cuda):
+            run = partial(_run_gru, rate=dropout.recurrent)
+        elif vectors.is_cuda:
             run = _run_padded
-        elif self.cell == "gru":
-            run = _run_gru
         else:
             run = _run_packed
         for layer in self.layers.children():
@@ -178,11 +194,18 @@ class BiGRUEncoder(nn.Module):
         return vectors
 
 
-def _run_gru(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> list[Tensor]:
+def _run_gru(
+    layer: dict[str, nn.Module], vectors: Tensor, layout: Layout, rate: float
+) -> list[Tensor]:
     packs = [layout.pack(name == _BACKWARD) for name in layer]
     directions = [rnn for rnn in layer.values() if isinstance(rnn, nn.GRU)]
     # Sequences are as long read backwards as forwards, so the counts are the same.
-    states = run_gru(directions, vectors, [order for order, _, _ in packs], packs[0][2])
+    counts = packs[0][2]
+    masks = None
+    if rate > 0.0:
+        shape = (len(directions), int(counts[0]), directions[0].hidden_size)
+        masks = _mask(next(directions[0].parameters()), shape, rate)
+    states = run_gru(directions, vectors, [order for order, _, _ in packs], counts, masks)
     return [state[places] for state, (_, places, _) in zip(states, packs, strict=True)]
 
 

@@ -6,6 +6,7 @@ product, rows that have ended take no part, and the weights' gradient is one pro
 The symbols are those of torch.nn.GRU's documentation:
 r_t = σ(W_ir x_t + b_ir + W_hr h_{t-1} + b_hr), z_t = σ(W_iz x_t + b_iz + W_hz h_{t-1} + b_hz),
 n_t = tanh(W_in x_t + b_in + r_t ∘ (W_hn h_{t-1} + b_hn)), h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t-1}.
+Recurrent dropout writes m ∘ h_{t-1} in the three products W_h h_{t-1}, and not in z_t ∘ h_{t-1}.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,11 @@ from torch import Tensor, nn
 
 
 def run_gru(
-    directions: Sequence[nn.GRU], vectors: Tensor, orders: Sequence[Tensor], counts: Tensor
+    directions: Sequence[nn.GRU],
+    vectors: Tensor,
+    orders: Sequence[Tensor],
+    counts: Tensor,
+    masks: Tensor | None = None,
 ) -> list[Tensor]:
     """Run the directions of one layer over packed sequences.
 
@@ -25,6 +30,8 @@ def run_gru(
     orders (Sequence[Tensor]): for each direction the token at each place of the packed sequence,
         (n_tokens,), as `torch.nn.utils.rnn.PackedSequence` orders them.
     counts (Tensor): sequences that are running at each time step, descending, (n_steps,).
+    masks (Optional[Tensor]): recurrent dropout: the factors m of each sequence, in the order of the
+        first time step, (n_directions, counts[0], units).
     RETURNS (List[Tensor]): states by place in the packed sequence, (n_tokens, units) each.
     """
     # (n_directions, n_tokens, 3 * units): W_i x + b_i, in the order in which each direction reads
@@ -37,7 +44,13 @@ def run_gru(
     )
     weights = torch.stack([own["weight_hh_l0"] for own in parameters])  # (n_directions, 3u, u)
     biases = torch.stack([own["bias_hh_l0"] for own in parameters]).unsqueeze(1)
-    states: Tensor = _GRU.apply(projections, weights, biases, counts.tolist())  # type: ignore[no-untyped-call]
+    with torch.autocast(projections.device.type, enabled=False):
+        dtype = torch.promote_types(projections.dtype, torch.float32)
+        inputs = (projections.to(dtype), weights.to(dtype), biases.to(dtype))
+        if any(tensor.requires_grad for tensor in inputs):
+            states: Tensor = _GRU.apply(*inputs, masks, counts.tolist())  # type: ignore[no-untyped-call]
+        else:
+            states = _recur(*inputs, masks, counts=counts.tolist())
     return list(states.unbind(0))
 
 
@@ -45,53 +58,66 @@ class _GRU(torch.autograd.Function):
     """The recurrence, with its gradient written out."""
 
     @staticmethod
-    def forward(
-        ctx: Any, projections: Tensor, weights: Tensor, biases: Tensor, counts: list[int]
+    def forward(  # noqa: PLR0917 - `apply` takes no keywords
+        ctx: Any,
+        projections: Tensor,
+        weights: Tensor,
+        biases: Tensor,
+        masks: Tensor | None,
+        counts: list[int],
     ) -> Tensor:
-        with torch.autocast(projections.device.type, enabled=False):
-            dtype = torch.promote_types(projections.dtype, torch.float32)
-            inputs = (projections.to(dtype), weights.to(dtype), biases.to(dtype))
-            return _forward(ctx, *inputs, counts)
+        shape = (*projections.shape[:2], weights.shape[2])
+        gates = torch.empty_like(projections)  # r, z, n
+        candidates = projections.new_empty(shape)  # W_hn h + b_hn
+        previous = projections.new_empty(shape)  # h_{t-1}
+        kept = (gates, candidates, previous)
+        states = _recur(projections, weights, biases, masks, counts=counts, kept=kept)
+        ctx.counts = counts
+        ctx.save_for_backward(*kept, weights, masks)
+        return states
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        return _backward(ctx, gradients[0])
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        return (*_backward(ctx, gradients[0]), None, None)
 
 
-def _forward(
-    ctx: Any, projections: Tensor, weights: Tensor, biases: Tensor, counts: list[int]
+def _recur(
+    projections: Tensor,
+    weights: Tensor,
+    biases: Tensor,
+    masks: Tensor | None,
+    *,
+    counts: list[int],
+    kept: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Tensor:
-    n_directions, n_tokens, _ = projections.shape
+    # `kept` has room for what the gradient needs: gates, candidates, previous states. Prediction
+    # gives none, and its gates overwrite the projections.
+    gates = projections if kept is None else kept[0]
     units = weights.shape[2]
     transposed = weights.transpose(1, 2)
-    gates = torch.empty_like(projections)  # r, z, n
-    candidates = projections.new_empty((n_directions, n_tokens, units))  # W_hn h + b_hn
-    previous = projections.new_empty((n_directions, n_tokens, units))  # h_{t-1}
-    states = projections.new_empty((n_directions, n_tokens, units))  # h_t
-    h = projections.new_zeros((n_directions, counts[0], units))
+    states = projections.new_empty((*projections.shape[:2], units))  # h_t
+    h = projections.new_zeros((len(projections), counts[0], units))
     start = 0
     for count in counts:
         step = slice(start, start + count)
         h = h[:, :count]
-        hidden = torch.baddbmm(biases, h, transposed)  # (n_directions, count, 3 * units)
-        rz = torch.add(projections[:, step, : 2 * units], hidden[:, :, : 2 * units]).sigmoid_()
-        r, z = rz[:, :, :units], rz[:, :, units:]
+        read = h if masks is None else h * masks[:, :count]
+        hidden = torch.baddbmm(biases, read, transposed)  # (n_directions, count, 3 * units)
         candidate = hidden[:, :, 2 * units :]
-        n = torch.addcmul(projections[:, step, 2 * units :], r, candidate).tanh_()
-        gates[:, step, : 2 * units] = rz
-        gates[:, step, 2 * units :] = n
-        candidates[:, step] = candidate
-        previous[:, step] = h
-        h = torch.lerp(n, h, z)
-        states[:, step] = h
+        x, gate = projections[:, step], gates[:, step]
+        rz, n = gate[:, :, : 2 * units], gate[:, :, 2 * units :]
+        torch.add(x[:, :, : 2 * units], hidden[:, :, : 2 * units], out=rz).sigmoid_()
+        torch.addcmul(x[:, :, 2 * units :], rz[:, :, :units], candidate, out=n).tanh_()
+        if kept is not None:
+            kept[1][:, step] = candidate
+            kept[2][:, step] = h
+        h = torch.lerp(n, h, rz[:, :, units:], out=states[:, step])
         start += count
-    ctx.counts = counts
-    ctx.save_for_backward(gates, candidates, previous, weights)
     return states
 
 
-def _backward(ctx: Any, d_states: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-    gates, candidates, previous, weights = ctx.saved_tensors
+def _backward(ctx: Any, d_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    gates, candidates, previous, weights, masks = ctx.saved_tensors
     r, z, n = gates.chunk(3, 2)
     units = r.shape[2]
     # What does not depend on the gradient that comes from the step behind, for all steps at once:
@@ -112,9 +138,16 @@ def _backward(ctx: Any, d_states: Tensor) -> tuple[Tensor, Tensor, Tensor, None]
         step_hidden = step_hidden.flatten(2)
         d_hidden[:, step] = step_hidden
         d_n[:, step] = by_n[:, step] * d_state
-        d_h = torch.baddbmm(d_state * z[:, step], step_hidden, weights)
+        carried = d_state * z[:, step]
+        if masks is None:
+            d_h = torch.baddbmm(carried, step_hidden, weights)
+        else:
+            d_h = carried.addcmul_(torch.bmm(step_hidden, weights), masks[:, :count])
         end -= count
+    if masks is not None:
+        rows = torch.cat([torch.arange(count, device=masks.device) for count in ctx.counts])
+        previous = previous * masks[:, rows]  # what the weights have read
     d_weights = torch.bmm(d_hidden.transpose(1, 2), previous)
     d_biases = d_hidden.sum(1, keepdim=True)
     d_projections = torch.cat([d_hidden[:, :, : 2 * units], d_n], 2)
-    return d_projections, d_weights, d_biases, None
+    return d_projections, d_weights, d_biases

@@ -121,10 +121,21 @@ class _Step:
     def apply(self, optimizer: torch.optim.Optimizer) -> None:
         for group in optimizer.param_groups:
             group["lr"] = self.learn_rate
+            group["weight_decay"] = self.weight_decay
             if "betas" in group:
                 group["betas"] = self.betas
                 group["eps"] = self.eps
-            group["weight_decay"] = self.weight_decay
+            else:
+                group["momentum"] = self.betas[0]
+                if self.kind == "sgdw":
+                    # torch's SGD only adds to the gradient, and that would enter the momentum
+                    # (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 1).
+                    group["weight_decay"] = 0.0
+                    shrink = 1.0 - self.learn_rate * self.weight_decay
+                    with torch.no_grad():
+                        for parameter in group["params"]:
+                            if parameter.grad is not None:
+                                parameter.mul_(shrink)
 
 
 class NetworkShim(Shim):

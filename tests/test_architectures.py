@@ -64,10 +64,13 @@ def test_registered_names_resolve_to_what_the_entry_points_say(entry):
         assert registry.get(group, entry.name) is entry.load()
 
 
-@pytest.mark.parametrize("group", ["architectures", "misc", "readers", "scorers", "callbacks"])
+@pytest.mark.parametrize(
+    "group", ["architectures", "misc", "readers", "scorers", "callbacks", "optimizers"]
+)
 def test_all_that_is_registered_has_an_entry_point(group):
     registered = {name for name in getattr(registry, group).get_all() if "bigru" in name}
-    assert registered == {e.name for e in ENTRY_POINTS if e.group == f"spacy_{group}"}
+    own = (f"spacy_{group}", f"thinc_{group}")
+    assert registered == {e.name for e in ENTRY_POINTS if e.group in own}
 
 
 @pytest.mark.parametrize("entry", ENTRY_POINTS, ids=lambda entry: entry.name)
@@ -128,6 +131,15 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
         (lambda: BiGRUTagger(words(), 8, depth=-1), "'depth' has to be at least 0; got -1"),
         (lambda: BiGRUTagger(words(), 8, input_dropout=1.0), "input_dropout .* below 1; got 1.0"),
         (lambda: BiGRUTagger(words(), 8, hidden_dropout=-0.1), "hidden_dropout .*; got -0.1"),
+        (lambda: BiGRUTagger(words(), 8, recurrent_dropout=1.0), "recurrent_dropout .*; got 1.0"),
+        (
+            lambda: BiGRUTagger(words(), 8, cell="lstm", recurrent_dropout=0.2),
+            'cell = "lstm", set recurrent_dropout = 0.0',
+        ),
+        (
+            lambda: BiGRUEncoder(8, cell="lstm", recurrent_dropout=None),
+            'cell = "lstm", set recurrent_dropout = 0.0',
+        ),
         (lambda: BiGRUTagger(words(), 0, nO=2).initialize(X=docs()), "have to be positive"),
         (lambda: BiGRUTagger(words(), 8, cell="rnn", nO=2).initialize(X=docs()), "'cell' has to"),
         (lambda: BiGRUTagger(words(), 8, decode="CRF"), r"\['legal', 'crf'\]; got 'CRF'"),
@@ -191,16 +203,16 @@ def test_prediction_cannot_be_backpropagated():
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ((None, None, None), (0.3, 0.3, 0.3)),
-        ((0.05, None, 0.0), (0.05, 0.3, 0.0)),
-        ((0.0, 0.6, 0.7), (0.0, 0.6, 0.7)),
+        ((None, None, None, None), (0.3, 0.3, 0.3, 0.3)),
+        ((0.05, None, 0.0, 0.0), (0.05, 0.3, 0.0, 0.0)),
+        ((0.0, 0.6, 0.7, 0.8), (0.0, 0.6, 0.7, 0.8)),
     ],
 )
 def test_null_follows_the_training_dropout(settings, expected):
     assert DropoutSettings(*settings).rates(0.3) == Dropout(*expected)
 
 
-KINDS = ["word_dropout", "input_dropout", "hidden_dropout"]
+KINDS = ["word_dropout", "input_dropout", "hidden_dropout", "recurrent_dropout"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 
 from bigru_tagger import encoder as encoder_module
 from bigru_tagger.encoder import BiGRUEncoder, Dropout, Layout, locked_dropout
+from bigru_tagger.gru import run_gru
 
 CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(0, 8) | st.integers(1, 200), min_size=1, max_size=6)
@@ -29,6 +32,17 @@ def encode(encoder, sequences, dropout=encoder_module.NO_DROPOUT):
     lengths = [len(sequence) for sequence in sequences]
     output = encoder(torch.cat(sequences), Layout(lengths, CPU), dropout)
     return output.split(lengths)
+
+
+def use_path(patch, path):
+    """Run layers by `path` where a CPU would run them otherwise; None leaves all as it is."""
+
+    def run_gru_by_path(layer, vectors, layout, rate):
+        return path(layer, vectors, layout)
+
+    if path is not None:
+        patch.setattr(encoder_module, "_run_packed", path)
+        patch.setattr(encoder_module, "_run_gru", run_gru_by_path)
 
 
 def sigmoid(x):
@@ -97,13 +111,13 @@ def test_backward_half_is_a_forward_layer_over_the_reversed_sequence(cell):
         torch.testing.assert_close(output[:, 5:], expected.flip(0), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("run", ["_run_packed", "_run_padded"])
+@pytest.mark.parametrize("path", [None, encoder_module._run_padded], ids=["cpu", "gpu"])
 @pytest.mark.parametrize(("cell", "bidirectional"), [("gru", True), ("gru", False), ("lstm", True)])
 @settings(max_examples=15, deadline=None)
 @given(lengths=LENGTHS, order=st.randoms(use_true_random=False))
-def test_a_sequence_gets_the_same_alone_and_in_any_batch(run, cell, bidirectional, lengths, order):
+def test_a_sequence_gets_the_same_alone_and_in_any_batch(path, cell, bidirectional, lengths, order):
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        patch.setattr(encoder_module, "_run_packed", getattr(encoder_module, run))
+        use_path(patch, path)
         encoder = make_encoder(3, [6, 4], cell, bidirectional)
         sequences = make_sequences(lengths, 3, seed=len(lengths))
         alone = [encode(encoder, [sequence])[0] for sequence in sequences]
@@ -121,14 +135,14 @@ def test_padded_and_packed_paths_agree_in_states_and_gradients(cell, lengths):
         encoder = make_encoder(3, [5, 4], cell)
         vectors = torch.cat(make_sequences(lengths, 3)).requires_grad_()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(encoder_module, "_run_packed", path)
+            use_path(patch, path)
             states = encoder(vectors, Layout(lengths, CPU))
         weights = torch.randn(states.shape, generator=torch.Generator().manual_seed(1))
         loss = (states * weights).sum() / max(len(states), 1)
         leaves = [vectors, *encoder.parameters()] if len(states) else []
         return states, torch.autograd.grad(loss, leaves) if leaves else ()
 
-    packed, packed_gradients = run(encoder_module._run_packed)
+    packed, packed_gradients = run(None)
     padded, padded_gradients = run(encoder_module._run_padded)
     torch.testing.assert_close(packed, padded, atol=1e-6, rtol=0)
     torch.testing.assert_close(packed_gradients, padded_gradients, atol=1e-6, rtol=1e-5)
@@ -200,7 +214,7 @@ def test_bad_settings_are_named(arguments, named):
         BiGRUEncoder(3, **arguments)
 
 
-@pytest.mark.parametrize("name", ["word", "input", "hidden"])
+@pytest.mark.parametrize("name", ["word", "input", "hidden", "recurrent"])
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])
 def test_dropout_rates_that_are_no_probability_below_one_are_refused(name, rate):
     with pytest.raises(ValueError, match=f"{name}.*{rate}"):
@@ -259,3 +273,84 @@ def test_input_dropout_acts_below_the_layers_and_hidden_dropout_above_each():
     assert torch.all(torch.cat(encode(encoder, sequences, Dropout(input=0.5))) != 0)
     between = encode(make_encoder(8, [8, 4]), sequences, Dropout(hidden=0.5))
     assert not torch.equal(torch.cat(between) != 0, torch.ones(10, 8, dtype=torch.bool))
+
+
+def test_recurrent_dropout_worked_out():
+    # One unit, z = 0.5 and r = 1, so that h_t = tanh(x_t + m h_{t-1}) / 2 + h_{t-1} / 2. With a
+    # rate of 0.5, m is 0 or 2, at all steps, and the second term has none.
+    encoder = BiGRUEncoder(1, [1])
+    for rnn in encoder.layers[0].values():
+        own = dict(rnn.named_parameters())
+        with torch.no_grad():
+            own["weight_ih_l0"].copy_(torch.tensor([[0.0], [0.0], [1.0]]))
+            own["weight_hh_l0"].copy_(torch.tensor([[0.0], [0.0], [1.0]]))
+            own["bias_ih_l0"].copy_(torch.tensor([50.0, 0.0, 0.0]))
+    x = [0.5, -0.25, 1.0]
+
+    def states(mask, inputs):
+        h, found = 0.0, []
+        for value in inputs:
+            h = math.tanh(value + mask * h) / 2 + h / 2
+            found.append(h)
+        return found
+
+    forward = torch.tensor([states(mask, x) for mask in (0.0, 2.0)])
+    backward = torch.tensor([states(mask, x[::-1])[::-1] for mask in (0.0, 2.0)])
+    torch.manual_seed(0)
+    sequences = [torch.tensor(x)[:, None]] * 400
+    kinds = torch.zeros(2, 2)
+    for output in encode(encoder, sequences, Dropout(recurrent=0.5)):
+        choices = [
+            (output[:, direction] - expected).abs().amax(1)
+            for direction, expected in enumerate((forward, backward))
+        ]
+        assert all(choice.min() < 1e-6 for choice in choices)
+        kinds[choices[0].argmin(), choices[1].argmin()] += 1
+    # Both directions draw their own: a quarter of the sequences each, by five standard deviations.
+    assert torch.all((kinds - 100).abs() < 5 * (400 * 0.25 * 0.75) ** 0.5)
+
+
+def test_recurrent_masks_keep_the_expectation(monkeypatch):
+    seen = []
+
+    def spy(directions, vectors, orders, counts, masks):
+        seen.append(masks)
+        return run_gru(directions, vectors, orders, counts, masks)
+
+    monkeypatch.setattr(encoder_module, "run_gru", spy)
+    torch.manual_seed(0)
+    encoder, rate = make_encoder(3, [400, 200]), 0.3
+    encode(encoder, make_sequences([2, 0, 5] * 20, 3), Dropout(recurrent=rate))
+    assert [tuple(masks.shape) for masks in seen] == [(2, 40, 400), (2, 40, 200)]
+    for masks in seen:
+        scaled = torch.tensor(1 / (1 - rate))
+        assert torch.all((masks == 0) | torch.isclose(masks, scaled))
+        tolerance = 5 * (rate / (1 - rate) / masks.numel()) ** 0.5
+        assert masks.mean().item() == pytest.approx(1.0, abs=tolerance)
+        assert not torch.equal(masks[0], masks[1])
+
+
+def test_recurrent_dropout_follows_the_seed_and_leaves_single_tokens_alone():
+    encoder, sequences = make_encoder(3, [8]), make_sequences([1, 6], 3)
+    plain = encode(encoder, sequences)
+    seeded = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        seeded.append(encode(encoder, sequences, Dropout(recurrent=0.5)))
+        torch.testing.assert_close(seeded[-1][0], plain[0])  # there is no state before it
+    assert torch.equal(seeded[0][1], seeded[1][1])
+    assert not torch.allclose(seeded[0][1], seeded[2][1])
+    assert not torch.allclose(seeded[0][1], plain[1])
+
+
+def test_no_recurrent_dropout_draws_nothing():
+    encoder, sequences = make_encoder(3, [4, 4]), make_sequences([2, 3], 3)
+    before = torch.get_rng_state()
+    dropped = encode(encoder, sequences, Dropout(recurrent=0.0))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.cat(dropped), torch.cat(encode(encoder, sequences)))
+
+
+def test_an_lstm_cannot_do_recurrent_dropout():
+    with pytest.raises(ValueError, match=r"a rate of 0\.25 for cell = 'lstm'"):
+        encode(make_encoder(3, [4], "lstm"), make_sequences([2], 3), Dropout(recurrent=0.25))

@@ -15,6 +15,7 @@ CONFIGS = {
     "all": {"hidden": [16, 8], "word_dropout": 0.0},
     "crf": CRF,
     "mixed": {**TINY, "mixed_precision": True},
+    "recurrent": {**TINY, "recurrent_dropout": 0.1},
 }
 
 

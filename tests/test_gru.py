@@ -1,4 +1,6 @@
-"""Our own recurrence and its gradient, against torch's and against finite differences."""
+"""Our own recurrence and its gradient, against torch's, a plain loop, and finite differences."""
+
+import itertools
 
 import pytest
 import torch
@@ -31,6 +33,43 @@ def orders_of(lengths, n_directions=2):
     layout = Layout(lengths, CPU)
     packs = [layout.pack(backward=bool(i)) for i in range(n_directions)]
     return [order for order, _, _ in packs], packs[0][2]
+
+
+def make_masks(lengths, n_directions=2, units=2, rate=0.4):
+    """Masks in the order of the first time step, where empty sequences have none."""
+    generator = torch.Generator().manual_seed(len(lengths))
+    keep = torch.full((n_directions, sum(map(bool, lengths)), units), 1 - rate).double()
+    return torch.bernoulli(keep, generator=generator) / (1 - rate)
+
+
+def loop(rnn, sequence, mask):
+    """The equations for one sequence, step by step, under autograd."""
+    own = dict(rnn.named_parameters())
+    h, states = sequence.new_zeros(rnn.hidden_size), []
+    for x in sequence:
+        i = own["weight_ih_l0"] @ x + own["bias_ih_l0"]
+        (ir, iz, i_n), (hr, hz, hn) = (
+            vector.view(3, -1)
+            for vector in (i, own["weight_hh_l0"] @ (mask * h) + own["bias_hh_l0"])
+        )
+        r, z = torch.sigmoid(ir + hr), torch.sigmoid(iz + hz)
+        h = (1 - z) * torch.tanh(i_n + r * hn) + z * h
+        states.append(h)
+    return states
+
+
+def loop_packed(directions, vectors, lengths, masks):
+    """`loop` over all sequences and directions, put in the order of `run_gru`."""
+    longest_first = sorted((row for row, n in enumerate(lengths) if n), key=lambda i: -lengths[i])
+    results = []
+    for backward, (rnn, direction_masks) in enumerate(zip(directions, masks, strict=True)):
+        states = []
+        for row, mask in zip(longest_first, direction_masks, strict=True):
+            sequence = vectors.split(lengths)[row]
+            states.append(loop(rnn, sequence.flip(0) if backward else sequence, mask))
+        steps = itertools.zip_longest(*states)
+        results.append(torch.stack([h for step in steps for h in step if h is not None]))
+    return results
 
 
 def gradients(states, directions, vectors):
@@ -80,6 +119,61 @@ def test_gradient_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(states, inputs)
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 7), min_size=1, max_size=4).filter(any),
+    n_directions=st.integers(1, 2),
+    rate=st.sampled_from([0.2, 0.5, 0.9]),
+)
+def test_masked_states_and_gradients_are_those_of_a_loop_over_time(lengths, n_directions, rate):
+    directions = make_directions(n_directions)
+    vectors = make_input(lengths).requires_grad_()
+    masks = make_masks(lengths, n_directions, rate=rate)
+    ours = run_gru(directions, vectors, *orders_of(lengths, n_directions), masks)
+    expected = loop_packed(directions, vectors, lengths, masks)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(
+        gradients(ours, directions, vectors), gradients(expected, directions, vectors)
+    )
+
+
+def test_masked_gradient_is_that_of_finite_differences():
+    lengths = [3, 1, 2]
+    directions = make_directions()
+    orders, counts = orders_of(lengths)
+    masks = make_masks(lengths)
+    assert 0 < masks.count_nonzero() < masks.numel()
+
+    def states(vectors, *parameters):
+        return tuple(run_gru(directions, vectors, orders, counts, masks))
+
+    parameters = [p for rnn in directions for p in rnn.parameters()]
+    inputs = (make_input(lengths).requires_grad_(), *parameters)
+    assert torch.autograd.gradcheck(states, inputs)
+
+
+def test_masks_of_ones_change_nothing():
+    lengths = [4, 6, 1]
+    directions = make_directions()
+    vectors = make_input(lengths).requires_grad_()
+    results = []
+    for masks in (None, torch.ones(2, 3, 2).double()):
+        states = run_gru(directions, vectors, *orders_of(lengths), masks)
+        results.append([*states, *gradients(states, directions, vectors)])
+    torch.testing.assert_close(*results, atol=1e-14, rtol=0)
+
+
+def test_parameters_are_trained_without_a_gradient_of_the_input():
+    lengths = [4, 6]
+    directions = make_directions()
+    vectors = make_input(lengths).requires_grad_()
+    _, *expected = gradients(run_gru(directions, vectors, *orders_of(lengths)), directions, vectors)
+    states = run_gru(directions, vectors.detach(), *orders_of(lengths))
+    vectors.grad = torch.zeros_like(vectors)
+    _, *found = gradients(states, directions, vectors)
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
 def test_mixed_precision_keeps_the_recurrence_in_float32():
     lengths = [5, 3]
     directions = make_directions(dtype=torch.float32)
@@ -94,12 +188,24 @@ def test_mixed_precision_keeps_the_recurrence_in_float32():
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
-def test_prediction_gives_the_states_of_training(mode):
-    lengths = [4, 6]
-    directions = make_directions()
-    vectors = make_input(lengths)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@settings(max_examples=15, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=9).filter(any),
+    units=st.integers(1, 40),
+)
+def test_prediction_gives_the_states_of_training_and_leaves_its_input(
+    mode, masked, dtype, lengths, units
+):
+    directions = make_directions(units=units, dtype=dtype)
+    vectors = make_input(lengths, dtype=dtype)
+    masks = make_masks(lengths, units=units).to(dtype) if masked else None
     orders, counts = orders_of(lengths)
-    trained = run_gru(directions, vectors, orders, counts)
+    trained = run_gru(directions, vectors, orders, counts, masks)
+    assert all(state.requires_grad for state in trained)
+    before = vectors.clone()
     with mode():
-        predicted = run_gru(directions, vectors, orders, counts)
-    torch.testing.assert_close(predicted, trained, atol=0, rtol=0)
+        predicted = run_gru(directions, vectors, orders, counts, masks)
+    assert torch.equal(vectors, before)
+    torch.testing.assert_close(predicted, [s.detach() for s in trained], atol=0, rtol=0)

@@ -12,6 +12,8 @@ import spacy
 import torch
 from samples import TEXTS, TINY, build, parameters, read_examples, train
 from spacy.tokens import Doc
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train as train_loop
 from spacy.util import registry
 from thinc.api import SGD, Adam, NumpyOps, RAdam
 
@@ -68,8 +70,17 @@ TORCHS = {"lr": 0.05, "betas": (0.8, 0.99), "eps": 1e-6, "weight_decay": 0.1}
             {"@optimizers": "SGD.v1", "learn_rate": 0.05, **PENALTY},
             lambda p: torch.optim.SGD(p, lr=0.05, weight_decay=0.1),
         ),
+        (
+            {
+                "@optimizers": "bigru_tagger.SGD.v1",
+                "learn_rate": 0.05,
+                "momentum": 0.8,
+                **PENALTY,
+            },
+            lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.8, weight_decay=0.1),
+        ),
     ],
-    ids=["AdamW", "Adam", "RAdamW", "RAdam", "SGD"],
+    ids=["AdamW", "Adam", "RAdamW", "RAdam", "SGD", "momentum"],
 )
 def test_the_step_is_that_of_torchs_optimizer(config, build_torchs):
     optimizer = registry.resolve({"o": {**config, "grad_clip": 0.0}})["o"]
@@ -120,6 +131,62 @@ def test_settings_follow_their_schedules():
         expected -= rate * 4 * scale
         assert values(shim)[2] == pytest.approx(expected, rel=1e-5)
         optimizer.step_schedules()
+
+
+WARM_UP = {
+    "@schedules": "warmup_linear.v1",
+    "initial_rate": 0.1,
+    "warmup_steps": 2,
+    "total_steps": 6,
+}
+STEPS = {
+    "@schedules": "constant_then.v1",
+    "rate": 0.1,
+    "steps": 2,
+    "schedule": {
+        "@schedules": "constant_then.v1",
+        "rate": 0.01,
+        "steps": 3,
+        "schedule": {"@schedules": "constant.v1", "rate": 0.001},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        (WARM_UP, [0.0, 0.05, 0.1, 0.075, 0.05, 0.025]),
+        ({**WARM_UP, "warmup_steps": 0, "total_steps": 5}, [0.1, 0.08, 0.06, 0.04, 0.02, 0.0]),
+        (
+            {"@schedules": "decaying.v1", "base_rate": 0.1, "decay": 0.25},
+            [0.1, 0.08, 0.2 / 3, 0.4 / 7, 0.05, 0.4 / 9],
+        ),
+        (STEPS, [0.1, 0.1, 0.01, 0.01, 0.01, 0.001]),
+    ],
+    ids=["warm-up", "linear", "decaying", "steps"],
+)
+@pytest.mark.parametrize("optimizer", ["Adam.v1", "bigru_tagger.SGD.v1"])
+def test_schedules_act_in_spacys_training_loop(optimizer, schedule, rates, monkeypatch):
+    seen = []
+    finish_update = NetworkShim.finish_update
+
+    def spy(self, sgd):
+        finish_update(self, sgd)
+        seen.append(self._optimizer.param_groups[0]["lr"])
+
+    monkeypatch.setattr(NetworkShim, "finish_update", spy)
+    spacy.registry.readers("test_shim.v1", func=lambda: lambda nlp: iter(read_examples(nlp.vocab)))
+    config = build("bigru_tagger").config.copy()
+    for name in ("train", "dev"):
+        config["corpora"][name] = {"@readers": "test_shim.v1"}
+    config["training"] |= {
+        "max_steps": len(rates) - 1,  # spaCy makes one more
+        "eval_frequency": 3,
+        "optimizer": {"@optimizers": optimizer, "learn_rate": schedule},
+        "logger": {"@loggers": "spacy.ConsoleLogger.v1", "progress_bar": False},
+    }
+    train_loop(init_nlp(config))
+    assert seen == pytest.approx(rates)
 
 
 def test_a_schedule_does_not_reset_the_moments():

@@ -99,10 +99,11 @@ def VectorsEmbed(fallback: bool) -> Embedding:  # noqa: N802
 def VectorFileEmbed(source: str | None) -> Embedding:  # noqa: N802
     """Embed words by vectors from a file or package, beside those of the vocab.
 
-    source (Optional[str]): a text file of GloVe or word2vec, a `.npy` file with its words beside it, or a
-        folder or installed package that holds one; see `bigru_tagger.resources.read_vectors`.
+    source (Optional[str]): a text file of GloVe or word2vec, a `.npy` file with its words beside
+        it, or a folder or installed package that holds one; see
+        `bigru_tagger.resources.read_vectors`.
         Words are looked up as they are, in lower case, capitalised, and with digits read as 0.
-        The vectors become part of the trained model, which does not need the file. None adds
+        The vectors become part of the trained model, which does not need the file. Null adds
         nothing.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
@@ -115,9 +116,9 @@ def ClusterEmbed(  # noqa: N802
 ) -> Embedding:
     """Embed words by hierarchical clusters, such as Brown clusters.
 
-    source (Optional[str]): "lexeme_cluster", the table of the package `spacy-lookups-data`, or a file of bit
-        paths; see `bigru_tagger.resources.read_clusters`. The clusters become part of the trained
-        model, which needs neither. None adds nothing.
+    source (Optional[str]): "lexeme_cluster", the table of the package `spacy-lookups-data`, or a
+        file of bit paths; see `bigru_tagger.resources.read_clusters`. The clusters become part of
+        the trained model, which needs neither. Null adds nothing.
     prefixes (List[int]): lengths of the prefixes of the path, in bits.
     width (int): width of each prefix's vector.
     RETURNS (Embedding): for the `embed` block of an architecture.
@@ -131,9 +132,9 @@ def GazetteerEmbed(  # noqa: N802
 ) -> Embedding:
     """Embed tokens by the phrases of given lists that they are part of, such as known names.
 
-    source (Union[str, Dict[str, Union[str, List[str]]], None]): a folder whose `.txt` files hold one
-        phrase a line, or the file or files of each list by the list's name. The phrases become
-        part of the trained model, which does not need the files. None adds nothing.
+    source (Union[str, Dict[str, Union[str, List[str]]], None]): a folder whose `.txt` files hold
+        one phrase a line, or the file or files of each list by the list's name. The phrases become
+        part of the trained model, which does not need the files. Null adds nothing.
     width (int): width of a token's vector.
     max_words (int): tokens of a text that a phrase may take up.
     RETURNS (Embedding): for the `embed` block of an architecture.

@@ -200,6 +200,8 @@ class ConllCorpus(SentenceReader):
     is a comment where it has not as many columns as the others.
 
     path (str | Path): A file, a folder of column files, or a glob pattern.
+    split (str | None): In a folder, read the file that is named after this split, such as
+        "train.conll" or "eng.testa" (which is CoNLL-2003's validation split); None reads all files.
     columns (list[str] | None): What each column holds: tokens, ner, pos, chunk, or _ for nothing
         of these. None tells two columns (tokens, ner) and the four of CoNLL-2003.
     separator (str | None): What stands between columns; None for blanks and tabs.
@@ -208,6 +210,7 @@ class ConllCorpus(SentenceReader):
 
     path: str | Path
     _: KW_ONLY
+    split: str | None = None
     columns: list[str] | None = None
     separator: str | None = None
     encoding: str = "utf-8"
@@ -220,7 +223,7 @@ class ConllCorpus(SentenceReader):
     @property
     def source(self) -> str:
         """RETURNS (str): The path, for messages."""
-        return str(self.path)
+        return str(self.path) if self.split is None else f"{self.path} [{self.split}]"
 
     def sentences(self) -> Iterator[Sentence]:
         """Read the files' sentences, from the first each time.
@@ -228,8 +231,11 @@ class ConllCorpus(SentenceReader):
         YIELDS (Sentence): One at a time.
         RAISES (CorpusError): There is no such file, or it cannot be read.
         """
+        path = Path(self.path)
+        if self.split is not None and path.is_dir():
+            path = _file_of_split(path, ConllCorpus, self.split)
         return read_files(
-            find_files(self.path),
+            find_files(path),
             columns=self.columns,
             separator=self.separator,
             encoding=self.encoding,
@@ -336,11 +342,17 @@ def _files_by_split(folder: Path, reader: _ReaderClass) -> dict[str, Path]:
 
 
 def _choose_file(path: Path, reader: _ReaderClass, split: str) -> Path:
-    by_split = _files_by_split(path, reader) if path.is_dir() else {}
-    if not by_split:
+    if not path.is_dir() or not _files_by_split(path, reader):
         return path
+    return _file_of_split(path, reader, split)
+
+
+def _file_of_split(folder: Path, reader: _ReaderClass, split: str) -> Path:
+    by_split = _files_by_split(folder, reader)
     aliases = next((names for names in _FILE_SPLITS.values() if split in names), ())
     for name in (split, *aliases):
         if name in by_split:
             return by_split[name]
-    raise CorpusError(f"{path}: no file of the split {split!r}: there are {', '.join(by_split)}")
+    raise CorpusError(
+        f"{folder}: no file of the split {split!r}: there are {', '.join(by_split) or 'none'}"
+    )

@@ -226,14 +226,14 @@ def read_clusters(source: str, vocab: Vocab) -> ClusterTable:
                 f"lookups for {vocab.lang!r}. Give the path of a file of clusters, install the "
                 "tables by `pip install spacy-lookups-data`, or leave the embedding out"
             ) from error
-    if not table or not all(isinstance(path, int) for path in table.values()):
+    # Four of five words of spaCy's own tables have the number 0, which says that they have none.
+    clusters = {word: path for word, path in table.items() if path != 0}
+    if not clusters or not all(isinstance(path, int) for path in clusters.values()):
         raise ResourceError(
             f"no word clusters: the table {source!r} of spaCy's lookups for {vocab.lang!r} "
-            + ("holds other things than numbers of clusters" if table else "is empty")
+            + ("holds other things than numbers of clusters" if clusters else "holds none")
         )
-    keys = np.fromiter(table.keys(), dtype=np.uint64, count=len(table))
-    paths = np.fromiter(table.values(), dtype=np.int64, count=len(table))
-    return ClusterTable(keys, paths)
+    return _cluster_table(clusters)
 
 
 def _read_paths(path: Path) -> ClusterTable:
@@ -252,6 +252,10 @@ def _read_paths(path: Path) -> ClusterTable:
         paths.setdefault(get_string_id(word), int(bits[::-1], 2))
     if not paths:
         raise ResourceError(f"{path}: the file is empty")
+    return _cluster_table(paths)
+
+
+def _cluster_table(paths: Mapping[int, int]) -> ClusterTable:
     keys = np.fromiter(paths.keys(), dtype=np.uint64, count=len(paths))
     return ClusterTable(keys, np.fromiter(paths.values(), dtype=np.int64, count=len(paths)))
 

@@ -298,9 +298,10 @@ def test_bad_paths_are_named_by_file_and_line(tmp_path, text, message):
 
 def test_clusters_of_the_vocab_are_taken_first():
     vocab = spacy.blank("en").vocab
-    vocab.lookups.add_table("lexeme_cluster", {"the": 0b1011, "dog": 0})
+    vocab.lookups.add_table("lexeme_cluster", {"the": 0b1011, "dog": 1, "Dog": 0})
     table = read_clusters("lexeme_cluster", vocab)
-    assert by_word(table, ["the", "dog"]) == {"the": 0b1011, "dog": 0}
+    assert by_word(table, ["the", "dog"]) == {"the": 0b1011, "dog": 1}
+    assert len(table.keys) == 2  # 0 says that the word has none
     assert (table.keys.dtype, table.paths.dtype) == (np.uint64, np.int64)
 
 
@@ -309,6 +310,7 @@ def test_clusters_of_spacys_package():
     table = read_clusters("lexeme_cluster", spacy.blank("en").vocab)
     clusters = by_word(table, ["London", "Paris", "seven"])
     assert len(table.keys) > 100_000
+    assert table.paths.all()
     # Cities share most of their path, a numeral does not.
     shared = [clusters["London"] ^ clusters[word] for word in ("Paris", "seven")]
     assert shared[0] & 0b111111 == 0
@@ -323,7 +325,12 @@ def test_clusters_that_are_not_there(source, lang):
 
 @pytest.mark.parametrize(
     ("entries", "message"),
-    [({}, "is empty"), ({"the": -3.5}, "other things"), ({"the": "der"}, "other things")],
+    [
+        ({}, "holds none"),
+        ({"the": 0}, "holds none"),
+        ({"the": -3.5}, "other things"),
+        ({"the": "der"}, "other things"),
+    ],
 )
 def test_tables_of_other_things_are_no_clusters(entries, message):
     vocab = spacy.blank("en").vocab

@@ -105,9 +105,9 @@ def test_words_of_one_cluster_and_no_word_known(tmp_path):
 
 def test_clusters_of_the_vocab():
     vocab = spacy.blank("en").vocab
-    vocab.lookups.add_table("lexeme_cluster", {"the": 0b01, "a": 0b11, "dog": 0b00})
+    vocab.lookups.add_table("lexeme_cluster", {"the": 0b01, "a": 0b11, "dog": 0b10})
     clusters = WordClusters("lexeme_cluster", [1, 2], 4)
-    # Prefixes 0 and 1, then 00, 10 and 11, and one more each for unknown words.
+    # Prefixes 0 and 1, then 01, 10 and 11, and one more each for unknown words.
     assert clusters.network_spec(vocab) == {
         "kind": "clusters",
         "n_words": 3,
@@ -117,9 +117,9 @@ def test_clusters_of_the_vocab():
         "width": 4,
     }
     buffers = clusters.tensors(vocab)
-    # Clusters 00, 01 and 11 in order: rows of 0 1 1 and of 00 10 11; last the unknown words'.
-    assert buffers["rows"].tolist() == [[1, 4], [2, 5], [2, 6], [0, 3]]
-    keys = [vocab.strings[word] for word in ("dog", "the", "a")]
+    # Paths 10, 01 and 11, the numbers' lowest bits first; the last row is of unknown words.
+    assert buffers["rows"].tolist() == [[2, 4], [1, 5], [2, 6], [0, 3]]
+    keys = [vocab.strings[word] for word in ("the", "dog", "a")]
     by_key = dict(zip(buffers["keys"].view(np.uint64).tolist(), buffers["clusters"], strict=True))
     assert [by_key[key] for key in keys] == [0, 1, 2]
     assert (np.diff(buffers["keys"].astype(object)) > 0).all()

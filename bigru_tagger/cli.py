@@ -204,17 +204,12 @@ def _read_gold(
     # A reader makes the spans; those of a .spacy file are where they are.
     if isinstance(corpus, SentenceReader):
         corpus.spans_key = spans_key
+        # A pipeline that learned to use the context of a Doc should find as much of it here.
+        dev = nlp.config.interpolate().get("corpora", {}).get("dev") or {}
+        corpus.given_sentences = dev.get("given_sentences", True)
         if n_sents is None:
-            corpus.sentences_per_doc = _sentences_in_training(nlp)
+            corpus.sentences_per_doc = dev.get("sentences_per_doc", 1)
     return corpus(nlp)
-
-
-def _sentences_in_training(nlp: Language) -> int:
-    # A pipeline that learned to use the context of a Doc should find as much of it here.
-    corpora = nlp.config.get("corpora") or {}
-    dev = corpora.get("dev") or {}
-    sentences = dev.get("sentences_per_doc", 1)
-    return sentences if isinstance(sentences, int) else 1
 
 
 def _load(model: str, overrides: Mapping[str, Any]) -> Language:

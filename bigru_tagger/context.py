@@ -33,7 +33,8 @@ class OccurrencePooling(nn.Module):
         """
         if not len(states):
             return states
-        values = self.project(states)
+        # In full precision: a long sum of bfloat16 stops growing.
+        values = self.project(states).float()
         n_groups = int(groups.max()) + 1
         sums = values.new_zeros((n_groups, values.shape[1])).index_add(0, groups, values)
         counts = torch.bincount(groups, minlength=n_groups).unsqueeze(1)

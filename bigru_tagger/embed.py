@@ -311,11 +311,14 @@ class GazetteerEmbedding(nn.Module):
     def _phrases(self, hashes: Tensor, layout: Layout) -> Iterator[tuple[int, Tensor, Tensor]]:
         # For each number of words, the first token of each phrase and the phrase's row.
         grams = hashes[:, 0]
+        # White space is a token to spaCy; a phrase may run over it, but not begin or end with it.
+        solid = hashes[:, 1] != 1
         for n_words in range(1, min(self.max_words, len(hashes)) + 1):
             if n_words > 1:
                 last = hashes[n_words - 1 :]
                 grams = grams[:-1] * last[:, 1] + last[:, 0]
             whole = layout.row[: len(grams)] == layout.row[n_words - 1 :]
+            whole &= solid[: len(grams)] & solid[n_words - 1 :]
             rows, known = look_up(self.keys, grams.unsqueeze(1))
             starts = torch.nonzero(whole & known).squeeze(1)
             if len(starts):

@@ -228,8 +228,8 @@ def _bare_copy(nlp: Language, eg: Example) -> Doc:
     doc = eg.reference
     spaces = None if doc.has_unknown_spaces else [bool(token.whitespace_) for token in doc]
     has_starts = same_words(eg) and eg.predicted.has_annotation("SENT_START")
-    given = list(eg.predicted) if has_starts else []
-    starts: list[bool | int | None] = [bool(token.is_sent_start) for token in given]
+    given = eg.predicted if has_starts else ()
+    starts: list[bool | int | None] = [token.is_sent_start for token in given]
     return Doc(
         nlp.vocab,
         words=[token.text for token in doc],

@@ -62,12 +62,13 @@ class Words:
         and in lower case with every digit read as 0.
         """
         forms = (
-            (text, lower, lower.capitalize(), _DIGIT.sub("0", lower))
+            form
             for text, lower in ((text, text.lower()) for text in self.strings)
+            for form in (text, lower, lower.capitalize(), _DIGIT.sub("0", lower))
         )
         # Hashed, not added to the string store, which would grow with every text.
-        hashes = [[get_string_id(form) for form in word] for word in forms]
-        return np.array(hashes, dtype=np.uint64).reshape(len(self.orths), 4)
+        hashes = np.fromiter(map(get_string_id, forms), dtype=np.uint64)
+        return hashes.reshape(len(self.orths), 4)
 
     @cached_property
     def folded(self) -> "Words":

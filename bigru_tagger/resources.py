@@ -2,12 +2,15 @@
 
 import gzip
 import importlib.util
+import unicodedata
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from datasets import load_dataset  # type: ignore[import-untyped]
+from datasets.exceptions import DatasetGenerationError  # type: ignore[import-untyped]
 from spacy.lookups import load_lookups
 from spacy.strings import get_string_id
 from spacy.vocab import Vocab
@@ -70,10 +73,11 @@ def read_vectors(source: str) -> VectorTable:
     path = _find(source, "vectors")
     if path.is_dir():
         path = _only(path, "*.npy", "vectors")
-    if path.suffix == ".npy":
-        words, vectors = _read_array(path)
-    else:
-        words, vectors = _read_text(path)
+    words, vectors = _read_array(path) if path.suffix == ".npy" else _read_text(path)
+    finite = np.isfinite(vectors).all(1)
+    if not finite.all():
+        word = words[int(finite.argmin())]
+        raise ResourceError(f"{path}: the vector of {word!r} holds what is no finite number")
     hashes = np.array([get_string_id(word) for word in words], dtype=np.uint64)
     keys, first = np.unique(hashes, return_index=True)
     return VectorTable(keys, vectors[first])
@@ -81,7 +85,7 @@ def read_vectors(source: str) -> VectorTable:
 
 def _find(source: str, what: str) -> Path:
     path = Path(source)
-    if path.exists():
+    if source and path.exists():
         return path
     spec = importlib.util.find_spec(source) if source.isidentifier() else None
     if spec is not None and spec.submodule_search_locations:
@@ -103,8 +107,11 @@ def _only(folder: Path, pattern: str, what: str) -> Path:
 
 
 def _read_array(path: Path) -> tuple[list[str], np.ndarray]:
-    vectors = np.load(path, mmap_mode="r")
-    if vectors.ndim != 2 or vectors.dtype.kind != "f":
+    try:
+        vectors = np.load(path, mmap_mode="r")
+    except (EOFError, ValueError) as error:
+        raise ResourceError(f"{path}: expected an array of floats: {error}") from error
+    if vectors.ndim != 2 or vectors.dtype.kind != "f" or not vectors.size:
         raise ResourceError(
             f"{path}: expected an array of floats, one row per word; it is "
             f"{vectors.dtype} {vectors.shape}"
@@ -115,10 +122,7 @@ def _read_array(path: Path) -> tuple[list[str], np.ndarray]:
             f"{path}: expected one list of its words beside it, a .txt or .parquet file; found "
             f"{[file.name for file in lists] or 'none'}"
         )
-    if lists[0].suffix == ".txt":
-        words = lists[0].read_text(encoding="utf8").removesuffix("\n").split("\n")
-    else:
-        words = _read_words(lists[0])
+    words = list(_lines(lists[0])) if lists[0].suffix == ".txt" else _read_words(lists[0])
     if len(words) != len(vectors):
         raise ResourceError(f"{lists[0]} has {len(words)} words, but {path} {len(vectors)} rows")
     half = vectors.dtype == np.float16
@@ -126,19 +130,27 @@ def _read_array(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _read_words(path: Path) -> list[str]:
-    columns = load_dataset("parquet", data_files=str(path), split="train")
-    strings = [name for name, kind in columns.features.items() if "string" in str(kind.dtype)]
-    numbers = [name for name, kind in columns.features.items() if "int" in str(kind.dtype)]
+    try:
+        columns = load_dataset("parquet", data_files=str(path), split="train")
+    except (DatasetGenerationError, ValueError) as error:
+        raise ResourceError(f"{path}: the file cannot be read as parquet: {error}") from error
+    kinds = {name: str(getattr(kind, "dtype", kind)) for name, kind in columns.features.items()}
+    strings = [name for name, kind in kinds.items() if kind in ("string", "large_string")]
+    numbers = [name for name, kind in kinds.items() if kind.lstrip("u").startswith("int")]
     if len(strings) != 1 or len(numbers) > 1:
         raise ResourceError(
-            f"{path}: expected one column of words, and at most one of row numbers; it has "
-            f"{dict(columns.features)}"
+            f"{path}: expected one column of words, and at most one of row numbers; it has {kinds}"
         )
-    words: list[str] = columns[strings[0]][:]
+    column: list[str | None] = columns[strings[0]][:]
+    words = [word for word in column if word is not None]
+    if len(words) < len(column):
+        raise ResourceError(f"{path}: row {column.index(None)} has no word")
     if numbers:
         rows = np.asarray(columns[numbers[0]][:])
         if not np.array_equal(np.sort(rows), np.arange(len(words))):
-            raise ResourceError(f"{path}: the column {numbers[0]!r} does not number the words")
+            raise ResourceError(
+                f"{path}: the column {numbers[0]!r} does not number the words from 0"
+            )
         words = [words[i] for i in np.argsort(rows)]
     return words
 
@@ -150,15 +162,18 @@ def _read_text(path: Path) -> tuple[list[str], np.ndarray]:
     for number, line in enumerate(_lines(path), 1):
         fields = line.rstrip(" ").split(" ")
         if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
-            continue  # word2vec's counts
+            width = int(fields[1])  # word2vec's counts: of words, and of numbers a word
+            continue
+        if fields == [""]:
+            continue
         if not width:
             width = len(fields) - 1
         # Words of GloVe 840B hold spaces: the numbers are the last fields.
         try:
-            row = np.array(fields[-width:], dtype=np.float32) if width else None
+            row = np.array([float(field) for field in fields[-width:]], dtype=np.float32)
         except ValueError:
             row = None
-        if row is None or len(fields) <= width:
+        if row is None or len(fields) <= width or not width:
             raise ResourceError(
                 f"{path}, line {number}: expected a word and {width or 'some'} numbers, separated "
                 f"by spaces; got {line[:60]!r}"
@@ -171,13 +186,20 @@ def _read_text(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    open_text = gzip.open if path.suffix == ".gz" else open
-    with open_text(path, "rt", encoding="utf8", newline="\n") as file:
+    number = 0
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
+            # Read as bytes, since text may hold what Python takes for the end of a line.
             for line in tqdm(file, desc=path.name, unit=" lines", disable=None, leave=False):
-                yield line.rstrip("\r\n")
+                number += 1
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield text.removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
-            raise ResourceError(f"{path}: the file is not text in UTF-8: {error}") from error
+            raise ResourceError(
+                f"{path}, line {number}: the file is not text in UTF-8: {error}"
+            ) from error
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ResourceError(f"{path}: the file is damaged, or not gzip: {error}") from error
 
 
 def read_clusters(source: str, vocab: Vocab) -> ClusterTable:
@@ -204,9 +226,14 @@ def read_clusters(source: str, vocab: Vocab) -> ClusterTable:
                 f"lookups for {vocab.lang!r}. Give the path of a file of clusters, install the "
                 "tables by `pip install spacy-lookups-data`, or leave the embedding out"
             ) from error
-    keys = np.fromiter(table.keys(), dtype=np.uint64, count=len(table))
-    paths = np.fromiter(table.values(), dtype=np.int64, count=len(table))
-    return ClusterTable(keys, paths)
+    # Four of five words of spaCy's own tables have the number 0, which says that they have none.
+    clusters = {word: path for word, path in table.items() if path != 0}
+    if not clusters or not all(isinstance(path, int) for path in clusters.values()):
+        raise ResourceError(
+            f"no word clusters: the table {source!r} of spaCy's lookups for {vocab.lang!r} "
+            + ("holds other things than numbers of clusters" if clusters else "holds none")
+        )
+    return _cluster_table(clusters)
 
 
 def _read_paths(path: Path) -> ClusterTable:
@@ -214,6 +241,8 @@ def _read_paths(path: Path) -> ClusterTable:
     for number, line in enumerate(_lines(path), 1):
         bits, _, rest = line.partition("\t")
         word = rest.split("\t")[0]
+        if not line:
+            continue
         if not word or not bits or len(bits) > 62 or bits.strip("01"):
             raise ResourceError(
                 f"{path}, line {number}: expected a path of at most 62 digits 0 and 1, a tab and "
@@ -223,6 +252,10 @@ def _read_paths(path: Path) -> ClusterTable:
         paths.setdefault(get_string_id(word), int(bits[::-1], 2))
     if not paths:
         raise ResourceError(f"{path}: the file is empty")
+    return _cluster_table(paths)
+
+
+def _cluster_table(paths: Mapping[int, int]) -> ClusterTable:
     keys = np.fromiter(paths.keys(), dtype=np.uint64, count=len(paths))
     return ClusterTable(keys, np.fromiter(paths.values(), dtype=np.int64, count=len(paths)))
 
@@ -232,7 +265,7 @@ def read_phrases(source: str | Mapping[str, str | Sequence[str]]) -> PhraseTable
 
     source (Union[str, Dict[str, Union[str, List[str]]]]): a folder, whose `.txt` files are a list
         each; or for each list its name, and its file or files.
-    RETURNS (PhraseTable): the phrases. Case, and where spaces stand, makes no difference.
+    RETURNS (PhraseTable): the phrases. Case, and where spaces stand, make no difference.
     RAISES (ResourceError): if a file is missing, there are no phrases, or too many lists.
     """
     if isinstance(source, str):
@@ -266,9 +299,10 @@ def fold(text: str) -> str:
     """Make alike what counts as the same in a phrase.
 
     text (str): a phrase, or a word of a text.
-    RETURNS (str): in lower case, without white space.
+    RETURNS (str): composed, without case, without white space.
     """
-    return "".join(text.lower().split())
+    # Unlike lower case, folded case does not depend on neighbours, which a tokenizer may cut off.
+    return "".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def phrase_hashes(texts: Sequence[str]) -> np.ndarray:
@@ -283,13 +317,13 @@ def phrase_hashes(texts: Sequence[str]) -> np.ndarray:
     """
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     code_points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
-    starts = lengths.cumsum() - lengths
-    hashes = np.zeros((len(texts), 2), dtype=np.uint64)
-    hashes[:, 1] = 1
-    for position in range(int(lengths.max(initial=0))):
-        rows = np.flatnonzero(lengths > position)
-        # 0 would make leading characters of that code point invisible.
-        character = code_points[starts[rows] + position].astype(np.uint64) + np.uint64(1)
-        hashes[rows, 0] = hashes[rows, 0] * _BASE + character
-        hashes[rows, 1] *= _BASE
-    return hashes
+    powers = np.full(int(lengths.max(initial=0)) + 1, _BASE)
+    powers[0] = 1
+    powers = np.multiply.accumulate(powers)
+    ends = lengths.cumsum()
+    following = np.repeat(ends, lengths) - np.arange(1, len(code_points) + 1)
+    # 0 would make leading characters of that code point invisible.
+    terms = (code_points.astype(np.uint64) + np.uint64(1)) * powers[following]
+    sums = np.concatenate([np.zeros(1, dtype=np.uint64), terms.cumsum()])
+    # Sums wrap around at 2^64, and so do their differences: these are those of each text alone.
+    return np.stack([sums[ends] - sums[ends - lengths], powers[lengths]], 1)

@@ -121,7 +121,7 @@ class WordClusters(TableEmbedding[ClusterTable]):
         return read_clusters(self.source, vocab)
 
     def _number_prefixes(self, paths: np.ndarray) -> tuple[int, np.ndarray]:
-        # Row 0.. of each prefix's part of the table is for words without a cluster.
+        # The first row of each prefix's part of the table is for words without a cluster.
         n_rows = 0
         columns = []
         for bits in self.prefixes:

@@ -3,6 +3,7 @@ from importlib.metadata import distribution
 import numpy as np
 import pytest
 import spacy
+import torch
 from samples import NARROW, SENTENCES, TEXTS, TINY, build, read_examples, train
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -17,7 +18,11 @@ from bigru_tagger.architectures import (
     BiGRUTagger,
     BiGRUTok2Vec,
     CharCNNEmbed,
+    CharGRUEmbed,
+    ClusterEmbed,
+    GazetteerEmbed,
     HashEmbed,
+    VectorFileEmbed,
     VectorsEmbed,
 )
 from bigru_tagger.encoder import Dropout
@@ -152,6 +157,10 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
         (lambda: hash_embed([], []), "has to name lexical attributes"),
         (lambda: hash_embed(["NORM"], [10, 10]), "one positive table size for each"),
         (lambda: char_embed(window=2), "'window' odd"),
+        (lambda: BiGRUTagger(words(), 8, occurrences=-1), "'occurrences' .* at least 0; got -1"),
+        (lambda: BiGRUTok2Vec(words(), 8, occurrences=-1), "'occurrences' has to be at least 0"),
+        (lambda: ClusterEmbed("paths", [], 4), "'prefixes' has to list"),
+        (lambda: GazetteerEmbed("lists", 4, 0), "'max_words' have to be positive"),
     ],
 )
 def test_settings_that_do_not_fit(build_model, message):
@@ -195,6 +204,111 @@ def test_prediction_cannot_be_backpropagated():
     output, backprop = model(docs(), is_train=False)
     with pytest.raises(ValueError, match="begin_update instead"):
         backprop(output)
+
+
+# --- documents and sentences
+
+
+@pytest.fixture
+def all_embeddings(tmp_path):
+    (tmp_path / "vectors.txt").write_text("Ada 1 2\nnew 3 4\n", encoding="utf-8")
+    (tmp_path / "paths").write_text("01\tAda\n00\tOslo\n1\tships\n", encoding="utf-8")
+    (tmp_path / "LOC.txt").write_text("New York City\nOslo\n", encoding="utf-8")
+    (tmp_path / "PER.txt").write_text("Ada Lovelace\nBob met Eve\nOslo\n", encoding="utf-8")
+    lists = {name: str(tmp_path / f"{name}.txt") for name in ("LOC", "PER")}
+    return {
+        **words(),
+        "filters": char_embed(window=3),
+        "states": CharGRUEmbed(width=4, hidden=3, rows=100, max_length=10, fold_digits=False),
+        "vectors": VectorsEmbed(fallback=True),
+        "file": VectorFileEmbed(str(tmp_path / "vectors.txt")),
+        "clusters": ClusterEmbed(str(tmp_path / "paths"), [1, 2], 3),
+        "phrases": GazetteerEmbed(lists, 4, 3),
+    }
+
+
+def with_sentences(vocab, *sentences):
+    tokens = [word for sentence in sentences for word in sentence]
+    starts = [i == 0 for sentence in sentences for i in range(len(sentence))]
+    return Doc(vocab, words=tokens, sent_starts=starts)
+
+
+def make_model(embed, vocab, *, seed=0, **settings):
+    spacy.util.fix_random_seed(seed)
+    model = BiGRUTagger(embed, 5, nO=4, **settings)
+    model.initialize(X=docs(vocab))
+    model.begin_update(docs(vocab))  # from now on, the words are known
+    for name, parameter in network_shim(model).network.named_parameters():
+        if not name.endswith("table.weight"):  # whose row of padding is zero
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+def assert_same(outputs, expected):
+    for one, other in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("by_sentence", [True, False])
+@pytest.mark.parametrize("occurrences", [0, 3])
+def test_all_embeddings_are_exact_under_batching(all_embeddings, by_sentence, occurrences):
+    vocab = docs()[0].vocab
+    vocab.set_vector("Ada", np.array([0.5, -0.5], dtype="float32"))
+    model = make_model(all_embeddings, vocab, by_sentence=by_sentence, occurrences=occurrences)
+    sentences = [text.split() for text in TEXTS]
+    batch = [
+        with_sentences(vocab, *sentences),
+        Doc(vocab),
+        *docs(vocab),
+        Doc(vocab, words=["Ada"]),
+        Doc(vocab, words=["ADA", "never", "seen", "New", "York", "City", "in", "ada"]),
+        with_sentences(vocab, sentences[1], sentences[1], ["Bob"]),
+    ]
+    together = model.predict(batch)
+    assert [len(emissions) for emissions in together] == [len(doc) for doc in batch]
+    alone = [model.predict([doc])[0] if len(doc) else np.zeros((0, 4)) for doc in batch]
+    assert_same(together, alone)
+    assert_same(model.predict(batch[::-1])[::-1], alone)
+
+
+def test_by_sentence_encodes_a_doc_as_its_sentences_alone(all_embeddings):
+    vocab = docs()[0].vocab
+    sentences = [["Ada", "saw", "New"], ["York", "City", "."], ["Oslo"]]
+    joined = with_sentences(vocab, *sentences)
+    unknown = Doc(vocab, words=[token.text for token in joined])
+    single = [Doc(vocab, words=sentence) for sentence in sentences]
+    apart, whole = (make_model(all_embeddings, vocab, by_sentence=flag) for flag in (True, False))
+    expected = np.concatenate(apart.predict(single))
+    assert_same(apart.predict([joined]), [expected])
+    assert_same(whole.predict(single), apart.predict(single))
+    # Without sentence starts, and without the setting, the context is the Doc.
+    assert_same(apart.predict([unknown]), whole.predict([joined]))
+    assert np.abs(whole.predict([joined])[0] - expected).max() > 1e-3
+
+
+def test_occurrences_bring_evidence_from_other_sentences_of_the_doc():
+    vocab = docs()[0].vocab
+    model = make_model(words(), vocab, by_sentence=True, occurrences=3)
+    first, second, other = ["Ada", "left"], ["now", "ADA", "wrote"], ["Bob", "wrote"]
+    pair, apart = with_sentences(vocab, first, second), with_sentences(vocab, first, other)
+    single = model.predict([Doc(vocab, words=first)])[0]
+    with_evidence, without = model.predict([pair])[0], model.predict([apart])[0]
+    assert np.abs(with_evidence[0] - single[0]).max() > 1e-4
+    np.testing.assert_allclose(with_evidence[1], single[1], atol=1e-6)
+    np.testing.assert_allclose(without[:2], single, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", [BiGRUTagger, BiGRUTok2Vec])
+@pytest.mark.parametrize("texts", [[[]], [[], []], [[], ["Ada"], []]])
+def test_docs_without_tokens(architecture, texts, all_embeddings):
+    vocab = docs()[0].vocab
+    model = architecture(all_embeddings, 4, by_sentence=True, occurrences=2)
+    model.initialize(X=docs(vocab), Y=[np.zeros((8, 8), dtype="float32")])
+    batch = [Doc(vocab, words=text) for text in texts]
+    assert [array.shape for array in model.predict(batch)] == [(len(text), 8) for text in texts]
+    output, backprop = model.begin_update(batch)
+    assert [array.shape for array in output] == [(len(text), 8) for text in texts]
+    backprop(output)
 
 
 # --- dropout

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import spacy
-from spacy.tokens import DocBin
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin, Span
 from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
@@ -84,6 +85,58 @@ def test_evaluate_writes_numbers(ruler: Path, tmp_path: Path) -> None:
     assert "LOC" in output
     assert json.loads(scores.read_text(encoding="utf8"))["split"] == "test"
     assert {len(line.split()) for line in columns.read_text(encoding="utf8").splitlines()} == {0, 3}
+
+
+@Language.component("cli_test_sentences")
+def count_sentences(doc: Doc) -> Doc:
+    """Find as many entities as the Doc came with sentences; none where it had no starts."""
+    starts = [token.i for token in doc if token.is_sent_start]
+    given = doc.has_annotation("SENT_START", require_complete=True)
+    doc.set_ents([Span(doc, i, i + 1, "LOC") for i in starts if given], default="outside")
+    return doc
+
+
+COLUMNS = (
+    "-DOCSTART- O\n\nOslo B-LOC\nfell O\n\nKenya B-LOC\nwon O\n\nRain B-LOC\nfell O\n"
+    "-DOCSTART- O\n\nVienna B-LOC\nbegan O\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("dev", "options", "documents", "predicted"),
+    [
+        ({}, [], 4, 0),
+        ({"sentences_per_doc": 2}, [], 3, 2),
+        ({"sentences_per_doc": 0}, [], 2, 3),
+        ({"sentences_per_doc": 0, "given_sentences": False}, [], 2, 0),
+        ({"sentences_per_doc": "${training.max_epochs}"}, [], 2, 3),
+        ({"sentences_per_doc": 0}, ["--n-sents", 1], 4, 0),
+        ({}, ["--n-sents", 2], 3, 2),
+        ({"given_sentences": False}, ["--n-sents", 2], 3, 0),
+        (None, [], 4, 0),
+    ],
+)
+def test_evaluate_gives_as_much_context_as_training(
+    dev: dict[str, object] | None,
+    options: list[object],
+    documents: int,
+    predicted: int,
+    tmp_path: Path,
+) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("cli_test_sentences")
+    if dev is None:
+        nlp.config["corpora"] = {"@readers": "some_reader.v1"}
+    else:
+        nlp.config["corpora"]["dev"] = {"@readers": "some_reader.v1", **dev}
+    nlp.to_disk(tmp_path / "model")
+    data, scores = tmp_path / "gold.conll", tmp_path / "scores.json"
+    data.write_text(COLUMNS, encoding="utf8")
+    run("evaluate", tmp_path / "model", data, *options, "--json", scores)
+    numbers = json.loads(scores.read_text(encoding="utf8"))
+    assert numbers["documents"] == documents
+    # Only Docs of several sentences get their starts.
+    assert numbers["entities"]["default"]["per_type"]["LOC"]["predicted"] == predicted
 
 
 def test_tag_prints_entities(ruler: Path) -> None:

@@ -150,6 +150,29 @@ def test_example_predicts_from_a_bare_doc(saved, nlp):
     assert [token.is_sent_start for token in example.reference] == [True, False, False, False]
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"sentences_per_doc": 2}, [[0, 4], None]),
+        ({"sentences_per_doc": 0}, [[0, 4], None]),
+        ({"sentences_per_doc": 2, "given_sentences": False}, [None, None]),
+        ({}, [None, None, None]),
+    ],
+)
+def test_bare_doc_of_several_sentences_has_their_starts(make_reader, options, expected, nlp):
+    examples = list(make_reader(**options)(nlp))
+    assert [
+        [token.i for token in eg.predicted if token.is_sent_start]
+        if eg.predicted.has_annotation("SENT_START", require_complete=True)
+        else None
+        for eg in examples
+    ] == expected
+    for example in examples:
+        assert example.reference.has_annotation("SENT_START", require_complete=True)
+        assert not example.predicted.has_annotation("ENT_IOB")
+        assert not example.predicted.has_annotation("TAG")
+
+
 def test_columns_switched_off_are_missing_not_empty(saved, nlp):
     corpus = HFCorpus(saved, ner_column="", chunk_column="", document_column="")
     reference = next(iter(corpus(nlp))).reference

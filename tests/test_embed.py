@@ -8,10 +8,17 @@ from torch import nn
 from bigru_tagger.embed import (
     EMBEDDINGS,
     CharacterCNN,
+    CharacterGRU,
+    ClusterEmbedding,
     DenseEmbedding,
+    GazetteerEmbedding,
     HashEmbedding,
     VectorEmbedding,
+    VectorTable,
+    look_up,
 )
+from bigru_tagger.encoder import Layout
+from bigru_tagger.resources import fold, phrase_hashes
 
 # What `Characters.read` gives: 1, the characters, 2.
 CHARACTERS = st.lists(
@@ -146,6 +153,48 @@ def test_character_cnn_does_not_depend_on_padding(words, further):
     torch.testing.assert_close(alone, batched, atol=1e-6, rtol=0)
 
 
+def make_character_gru():
+    torch.manual_seed(0)
+    gru = CharacterGRU(rows=12, width=4, hidden=3)
+    for parameter in gru.parameters():  # biases too
+        nn.init.normal_(parameter, std=0.5)
+    return gru
+
+
+def run_word_by_word(gru, words):
+    """Run torch's own bidirectional GRU over each word alone, and take its last states."""
+    reference = nn.GRU(4, 3, bidirectional=True, batch_first=True)
+    directions = zip(("", "_reverse"), gru.encoder.layers[0].values(), strict=True)
+    reference.load_state_dict(
+        {
+            f"{name}{suffix}": value
+            for suffix, direction in directions
+            for name, value in direction.state_dict().items()
+        }
+    )
+    last = [reference(gru.table(torch.tensor([word])))[1] for word in words]
+    return torch.stack([torch.cat([forward[0], backward[0]]) for forward, backward in last])
+
+
+@settings(max_examples=25, deadline=None)
+@given(words=CHARACTERS, further=st.integers(0, 5))
+def test_character_gru_is_torchs_over_each_word_alone(words, further):
+    gru = make_character_gru()
+    vectors = gru(pad(words, max(map(len, words)) + further))
+    torch.testing.assert_close(vectors, run_word_by_word(gru, words), atol=1e-6, rtol=0)
+    assert gru.width == 6
+
+
+def test_gradient_of_the_character_gru_is_torchs():
+    gru, words = make_character_gru(), [[1, 5, 2], [1, 5, 6, 7, 2], [1, 2]]
+    loss = gru(pad(words, 7)).square().sum()
+    expected = torch.autograd.grad(
+        run_word_by_word(gru, words).square().sum(), gru.table.weight, retain_graph=True
+    )
+    torch.testing.assert_close(torch.autograd.grad(loss, gru.table.weight), expected)
+    assert not expected[0][0].any()
+
+
 def test_padding_row_of_the_character_table_is_zero_and_gets_no_gradient():
     cnn = make_cnn(3)
     cnn(pad([[1, 5, 2], [1, 5, 6, 7, 2]], 9)).sum().backward()
@@ -183,11 +232,19 @@ def test_dense_embedding_passes_vectors_on():
         ("characters", {"rows": 9, "width": 3, "filters": 4, "window": 3}, (0, 2), 4),
         ("vectors", {"width": 3}, (0, 3), 3),
         ("vectors", {"width": 0}, (5, 0), 0),
+        ("character_states", {"rows": 9, "width": 3, "hidden": 4}, (0, 2), 8),
+        ("vector_table", {"n_words": 2, "width": 3, "half": True}, (0, 4), 3),
+        (
+            "clusters",
+            {"n_words": 2, "n_clusters": 1, "n_prefixes": 2, "n_rows": 4, "width": 3},
+            (0, 4),
+            6,
+        ),
         ("dense", {"width": 3}, (0, 3), 3),
     ],
 )
 def test_no_words_and_no_width_are_embedded(kind, arguments, shape, width):
-    dtype = torch.int64 if kind in ("hash", "characters") else torch.float32
+    dtype = torch.float32 if kind in ("vectors", "dense") else torch.int64
     embedding = EMBEDDINGS[kind](**arguments)
     assert embedding(torch.zeros(shape, dtype=dtype)).shape == (shape[0], width)
     assert embedding.width == width
@@ -197,6 +254,219 @@ def test_every_kind_of_embedding_is_tested_here():
     assert set(EMBEDDINGS.values()) == {
         HashEmbedding,
         CharacterCNN,
+        CharacterGRU,
         VectorEmbedding,
+        VectorTable,
+        ClusterEmbedding,
+        GazetteerEmbedding,
         DenseEmbedding,
     }
+
+
+# --- tables
+
+KEYS = st.sets(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), min_size=1, max_size=8)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data(), KEYS)
+def test_first_candidate_that_is_a_key_is_found(data, keys):
+    keys = sorted(keys)
+    candidate = st.sampled_from(keys) | st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1)
+    words = data.draw(st.lists(st.lists(candidate, min_size=3, max_size=3)))
+    rows, known = look_up(torch.tensor(keys), torch.tensor(words).reshape(len(words), 3))
+    hits = [next((c for c in candidates if c in keys), None) for candidates in words]
+    assert known.tolist() == [hit is not None for hit in hits]
+    found = [keys[row] for row, is_known in zip(rows.tolist(), known, strict=True) if is_known]
+    assert found == [hit for hit in hits if hit is not None]
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_vector_table_gives_the_vectors_of_the_best_candidate(half):
+    table = VectorTable(n_words=3, width=2, half=half)
+    table.keys.copy_(torch.tensor([-7, 4, 9]))
+    table.table.copy_(torch.tensor([[1.0, 2.0], [0.0, 0.0], [0.1, -5.0]]))
+    nn.init.constant_(table.unknown, 8.0)
+    vectors = table(torch.tensor([[4, 9], [9, 4], [0, -7], [1, 2], [10, -8]]))
+    tenth = torch.tensor(0.1, dtype=torch.float16 if half else torch.float32).item()
+    assert vectors.dtype == torch.float32
+    assert vectors.tolist() == [
+        [0.0, 0.0],  # a vector of zeros is known too
+        pytest.approx([tenth, -5.0], abs=0),
+        [1.0, 2.0],
+        [8.0, 8.0],
+        [8.0, 8.0],
+    ]
+    vectors.sum().backward()
+    assert table.unknown.grad.tolist() == [2.0, 2.0]
+
+
+def test_table_of_one_word_and_all_words_unknown():
+    table = VectorTable(n_words=1, width=2, half=False)
+    table.keys.fill_(5)
+    table.table.fill_(1.0)
+    assert table(torch.tensor([[5], [4], [6]])).tolist() == [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+
+
+def test_tables_are_stored_but_not_trained():
+    for module, learned in (
+        (VectorTable(2, 3, half=True), {"unknown"}),
+        (ClusterEmbedding(2, 1, 2, 4, 3), {"table.weight"}),
+        (GazetteerEmbedding(["X"], 2, 3, 4), {"linear.weight", "linear.bias"}),
+    ):
+        buffers = {name for name, _ in module.named_buffers()}
+        assert {name for name, _ in module.named_parameters()} == learned
+        assert module.state_dict().keys() == buffers | learned
+        assert "keys" in buffers
+
+
+def test_cluster_embedding_concatenates_the_rows_of_the_prefixes():
+    embedding = ClusterEmbedding(n_words=3, n_clusters=2, n_prefixes=2, n_rows=5, width=1)
+    embedding.keys.copy_(torch.tensor([-1, 3, 8]))
+    embedding.clusters.copy_(torch.tensor([1, 0, 1]))
+    embedding.rows.copy_(torch.tensor([[1, 3], [1, 4], [0, 2]]))
+    embedding.table.weight.data = torch.tensor([[0.0], [10.0], [20.0], [30.0], [40.0]])
+    vectors = embedding(torch.tensor([[3, -1], [-1, 3], [7, 8], [7, 7]]))
+    assert vectors.tolist() == [[10.0, 30.0], [10.0, 40.0], [10.0, 40.0], [0.0, 20.0]]
+
+
+# --- phrases
+
+
+def make_gazetteer(lists, max_words=8):
+    """Make the module of lists of phrases, in an order of its own."""
+    phrases = sorted({phrase for phrases in lists.values() for phrase in phrases})
+    bits = [
+        sum(1 << i for i, on_list in enumerate(lists.values()) if phrase in on_list)
+        for phrase in phrases
+    ]
+    keys = phrase_hashes([fold(phrase) for phrase in phrases])[:, 0].view(np.int64)
+    embedding = GazetteerEmbedding(list(lists), len(phrases), width=3, max_words=max_words)
+    embedding.keys.copy_(torch.from_numpy(np.sort(keys)))
+    embedding.lists.copy_(torch.tensor(bits)[torch.from_numpy(np.argsort(keys))])
+    return embedding
+
+
+def mark(embedding, *sequences):
+    """Write the marks of each token on each list as letters."""
+    words = [word for words in sequences for word in words]
+    hashes = torch.from_numpy(phrase_hashes([fold(word) for word in words]).view(np.int64))
+    marks = embedding.mark(hashes, Layout([len(words) for words in sequences], hashes.device))
+    assert (marks.dtype, marks.shape) == (torch.bool, (len(words), embedding.n_lists, 4))
+    return [
+        ["".join(np.array(list("BIES"))[token]) for token in marks[:, i].numpy()]
+        for i in range(embedding.n_lists)
+    ]
+
+
+def mark_slowly(phrases, max_words, *sequences):
+    """Mark the phrases of one list, the longest first, on words."""
+    phrases = {fold(phrase) for phrase in phrases}
+    marks = []
+    for words in sequences:
+        letters = [set() for _ in words]
+        for n_words in range(max_words, 0, -1):
+            spans = [range(i, i + n_words) for i in range(len(words) - n_words + 1)]
+            free = [span for span in spans if not any(letters[i] for i in span)]
+            for span in free:
+                first, last = words[span[0]], words[span[-1]]
+                text = "".join(fold(words[i]) for i in span)
+                if text in phrases and first.strip() and last.strip():
+                    for i in span:
+                        letters[i].add("B" if i == span[0] else "E" if i == span[-1] else "I")
+                    if n_words == 1:
+                        letters[span[0]] = {"S"}
+        marks += ["".join(letter for letter in "BIES" if letter in token) for token in letters]
+    return marks
+
+
+@pytest.mark.parametrize(
+    ("words", "marks"),
+    [
+        (["in", "New", "York", "."], ["", "B", "E", ""]),
+        (["NEW", "york"], ["B", "E"]),
+        (["NewYork"], ["S"]),
+        (["New", "Yo", "rk", "City"], ["B", "I", "I", "E"]),
+        (["York", "City"], ["S", ""]),
+        (["New", "New", "York"], ["", "B", "E"]),
+        (["U.S.", "U", ".", "S.", "US"], ["S", "B", "I", "E", ""]),
+        (["New", "\n", "York", "\n"], ["B", "I", "E", ""]),
+        (["\n", " ", "York", "\n", "\n"], ["", "", "S", "", ""]),
+        (["\n"], [""]),
+        # Phrases of the same length are both marked where they overlap; a shorter one is not.
+        (["York", "City", "Hall", "York", "City"], ["S", "B", "BE", "E", ""]),
+        ([], []),
+    ],
+)
+def test_phrases_are_found_however_the_text_is_cut(words, marks):
+    lists = {"LOC": ["New York", "New York City", "U.S.", "York", "City Hall", "Hall York"]}
+    assert mark(make_gazetteer(lists), words) == [marks]
+    assert mark_slowly(lists["LOC"], 8, words) == marks
+
+
+def test_phrases_do_not_run_across_sequences():
+    embedding = make_gazetteer({"LOC": ["New York"]})
+    assert mark(embedding, ["New"], ["York", "New", "York"], [], ["New"]) == [
+        ["", "", "B", "E", ""]
+    ]
+
+
+def test_lists_are_marked_each_by_itself():
+    embedding = make_gazetteer({"A": ["x y"], "B": ["x", "x y z"], "C": ["nothing"], "D": ["y"]})
+    assert mark(embedding, ["x", "y", "z"]) == [
+        ["B", "E", ""],
+        ["B", "I", "E"],
+        ["", "", ""],
+        ["", "S", ""],
+    ]
+
+
+def test_phrases_of_more_words_than_allowed_are_not_found():
+    lists = {"A": ["a b c", "c"]}
+    assert mark(make_gazetteer(lists, max_words=2), ["a", "b", "c"]) == [["", "", "S"]]
+    assert mark(make_gazetteer(lists, max_words=2), ["ab", "c"]) == [["B", "E"]]
+    assert mark(make_gazetteer(lists, max_words=1), ["a", "b", "c", "abc"]) == [["", "", "S", "S"]]
+
+
+@pytest.mark.parametrize("n_lists", [1, 62])
+def test_the_last_of_many_lists_is_marked(n_lists):
+    lists = {str(i): ["a"] if i == n_lists - 1 else ["b"] for i in range(n_lists)}
+    found = mark(make_gazetteer(lists), ["a"])
+    assert found == [[""]] * (n_lists - 1) + [["S"]]
+
+
+SOME_WORDS = st.lists(st.sampled_from(["a", "b", "ab", "B", "c", " ", "bc"]), max_size=7)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    lists=st.lists(
+        st.sets(st.text("abc", min_size=1, max_size=5), min_size=1, max_size=6),
+        min_size=1,
+        max_size=3,
+    ),
+    sequences=st.lists(SOME_WORDS, min_size=1, max_size=3),
+    max_words=st.integers(1, 5),
+)
+def test_marks_are_those_of_a_slow_search(lists, sequences, max_words):
+    named = {str(i): phrases for i, phrases in enumerate(lists)}
+    assert mark(make_gazetteer(named, max_words), *sequences) == [
+        mark_slowly(phrases, max_words, *sequences) for phrases in lists
+    ]
+
+
+def test_gazetteer_is_linear_in_the_marks():
+    embedding = make_gazetteer({"A": ["a b"], "B": ["b"]})
+    hashes = torch.from_numpy(phrase_hashes(["a", "b", "c"]).view(np.int64))
+    vectors = embedding(hashes, Layout([3], hashes.device))
+    weight, bias = embedding.linear.weight, embedding.linear.bias
+    # Of four marks a list: `a` begins on A; `b` ends on A, and is a phrase of B.
+    expected = [weight[:, 0] + bias, weight[:, 2] + weight[:, 7] + bias, bias]
+    torch.testing.assert_close(vectors, torch.stack(expected))
+    assert embedding.width == 3
+
+
+def test_gazetteer_embeds_no_tokens():
+    embedding = make_gazetteer({"A": ["a"]})
+    hashes = torch.zeros((0, 2), dtype=torch.int64)
+    assert embedding(hashes, Layout([0, 0], hashes.device)).shape == (0, 3)

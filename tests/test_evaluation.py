@@ -109,13 +109,60 @@ def test_report_is_seqevals(nlp):
 
 
 def test_predictions_start_from_bare_tokens(nlp):
-    """Neither the tokeniser nor annotation in the examples reaches the predictions."""
-    examples = [Example(doc.copy(), doc) for doc in gold_docs(nlp.vocab)]
-    result = evaluate(nlp, examples)
+    """Neither the tokeniser nor annotation in the references reaches the predictions."""
+    result = evaluate(nlp, gold_examples(nlp))
     assert [token.text for token in result.examples[0].predicted] == FIRST
     assert not result.examples[0].predicted.has_annotation("SENT_START")
     assert result.entities.default["PER"] == Counts(2, 3, 1)
     assert result.model == "en_pipeline"
+
+
+@Language.component("evaluation_test_spy")
+def spy(doc):
+    """Keep what the component got, and leave the Doc with other sentences."""
+    doc.user_data["got"] = [
+        (token.is_sent_start, token.ent_iob, token.tag, bool(doc.spans)) for token in doc
+    ]
+    for token in doc:
+        token.is_sent_start = True
+    return doc
+
+
+@pytest.mark.parametrize(
+    "starts",
+    [
+        None,
+        [True, False, False, False],
+        [True, False, True, False],
+        [True, None, False, True],
+    ],
+)
+def test_sentence_starts_are_those_of_the_examples_own_docs(nlp, starts):
+    nlp.add_pipe("evaluation_test_spy", first=True)
+    gold = gold_docs(nlp.vocab)[1]
+    own = Doc(nlp.vocab, words=SECOND, sent_starts=starts, tags=["X"] * 4, ents=["B-PER"] * 4)
+    own.spans["chunks"] = [own[:2]]
+    result = evaluate(nlp, [Example(own, gold)])
+    found = result.examples[0].predicted.user_data["got"]
+    # Of the first token, spaCy says that a sentence starts there even if nothing is known.
+    assert [start for start, *_ in found][1:] == (starts or [None] * 4)[1:]
+    assert {(iob, tag, spans) for _, iob, tag, spans in found} == {(0, 0, False)}
+    assert [token.is_sent_start for token in own][1:] == (starts or [None] * 4)[1:]
+
+
+@pytest.mark.parametrize("words", [[], ["Kew", "is"], ["Kew", "is", "green", "!"]])
+def test_sentence_starts_of_other_tokens_are_not_passed_on(nlp, words):
+    nlp.add_pipe("evaluation_test_spy", first=True)
+    own = Doc(nlp.vocab, words=words, sent_starts=[True] * len(words) or None)
+    result = evaluate(nlp, [Example(own, gold_docs(nlp.vocab)[1])])
+    found = result.examples[0].predicted.user_data["got"]
+    assert [start for start, *_ in found][1:] == [None, None, None]
+
+
+def test_a_doc_without_tokens_has_no_sentence_starts(nlp):
+    empty = Doc(nlp.vocab)
+    result = evaluate(nlp, [Example(Doc(nlp.vocab), empty), *gold_examples(nlp)])
+    assert [len(eg.predicted) for eg in result.examples] == [0, 8, 4]
 
 
 def test_spacy_scores_are_the_evaluations(nlp):

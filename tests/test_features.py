@@ -7,10 +7,18 @@ import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.attrs import IS_ALPHA, IS_TITLE, LENGTH, LOWER, NORM, ORTH, PREFIX, SHAPE, SUFFIX
+from spacy.strings import StringStore, get_string_id
 from spacy.tokens import Doc
 from spacy.vectors import BaseVectors, Vectors
 
-from bigru_tagger.features import Characters, HashedAttributes, StaticVectors, Words
+from bigru_tagger.features import (
+    CharacterFilters,
+    CharacterStates,
+    HashedAttributes,
+    StaticVectors,
+    Words,
+    sentence_lengths,
+)
 
 VOCAB = spacy.blank("en").vocab
 WORD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
@@ -32,7 +40,7 @@ def make_attributes(*attrs, fold_digits=False):
 
 
 def make_characters(rows=2048, max_length=20, fold_digits=False):
-    return Characters(
+    return CharacterFilters(
         width=4, filters=5, window=3, rows=rows, max_length=max_length, fold_digits=fold_digits
     )
 
@@ -102,6 +110,8 @@ def test_empty_docs_have_no_words(texts, attrs):
     assert words.strings == []
     assert words.index.shape == (0,)
     assert words.attributes(attrs).shape == (0, len(attrs))
+    assert words.candidates.shape == (0, 4)
+    assert words.group([0] * len(texts)).shape == (0,)
     assert make_attributes("NORM", "SHAPE").read(words).shape == (0, 2)
     assert make_characters().read(words).shape == (0, 2)
 
@@ -211,21 +221,107 @@ def test_spec_of_characters_counts_the_marks_and_the_padding():
     }
 
 
+def test_a_gru_over_characters_reads_the_same_as_a_convolution():
+    states = CharacterStates(width=4, hidden=6, rows=2048, max_length=20, fold_digits=False)
+    words = make_words(["ab", "é", "\n\n\n"], ["Ж😀"])
+    np.testing.assert_array_equal(states.read(words), make_characters().read(words))
+    spec = {"kind": "character_states", "rows": 2051, "width": 4, "hidden": 6}
+    assert states.network_spec(VOCAB) == spec
+
+
+CHARACTERS = {"width": 4, "rows": 100, "max_length": 20, "fold_digits": False}
+FILTERS, STATES = {"filters": 5, "window": 3}, {"hidden": 6}
+
+
 @pytest.mark.parametrize(
-    ("setting", "value"),
-    [("width", 0), ("filters", 0), ("rows", 0), ("window", 0), ("window", 4), ("max_length", 1)],
+    ("embedding", "settings", "setting", "value"),
+    [
+        (CharacterFilters, FILTERS, "width", 0),
+        (CharacterFilters, FILTERS, "filters", 0),
+        (CharacterFilters, FILTERS, "rows", 0),
+        (CharacterFilters, FILTERS, "window", 0),
+        (CharacterFilters, FILTERS, "window", 4),
+        (CharacterFilters, FILTERS, "max_length", 1),
+        (CharacterStates, STATES, "width", 0),
+        (CharacterStates, STATES, "rows", 0),
+        (CharacterStates, STATES, "max_length", 1),
+        (CharacterStates, STATES, "hidden", 0),
+    ],
 )
-def test_bad_settings_of_characters_are_named(setting, value):
-    good = {
-        "width": 4,
-        "filters": 5,
-        "window": 3,
-        "rows": 100,
-        "max_length": 20,
-        "fold_digits": False,
-    }
+def test_bad_settings_of_characters_are_named(embedding, settings, setting, value):
     with pytest.raises(ValueError, match=f"'{setting}'.*{setting} = {value}"):
-        Characters(**{**good, setting: value})
+        embedding(**{**CHARACTERS, **settings, setting: value})
+
+
+@settings(max_examples=50, deadline=None)
+@given(TEXTS.filter(bool))
+def test_candidates_are_forms_of_the_word(texts):
+    words = make_words(*texts)
+    assert words.candidates.dtype == np.uint64
+    for text, candidates in zip(words.strings, words.candidates.tolist(), strict=True):
+        lower = text.lower()
+        zeros = "".join("0" if character.isdecimal() else character for character in lower)
+        forms = [text, lower, lower.capitalize(), zeros]
+        assert candidates == [get_string_id(form) for form in forms]
+
+
+@pytest.mark.parametrize(
+    ("text", "forms"),
+    [
+        ("LONDON", ["LONDON", "london", "London", "london"]),
+        ("McDonald", ["McDonald", "mcdonald", "Mcdonald", "mcdonald"]),
+        ("B2B-٣", ["B2B-٣", "b2b-٣", "B2b-٣", "b0b-0"]),
+        ("NOUN", ["NOUN", "noun", "Noun", "noun"]),  # spaCy has a number of its own for it
+    ],
+)
+def test_candidates_of_a_word(text, forms):
+    words = make_words([text])
+    strings = StringStore(forms)
+    assert words.candidates.tolist() == [[strings[form] for form in forms]]
+
+
+def test_candidates_are_not_added_to_the_string_store():
+    vocab = spacy.blank("en").vocab
+    words = make_words(["Zyxwv"], vocab=vocab)
+    before = len(vocab.strings)
+    assert words.candidates.shape == (1, 4)
+    assert len(vocab.strings) == before
+
+
+@settings(max_examples=50, deadline=None)
+@given(TEXTS.filter(bool))
+def test_groups_are_the_words_of_a_doc_whatever_their_case(texts):
+    words = make_words(*texts)
+    groups = words.group([len(text) for text in texts]).tolist()
+    tokens = [(i, token.lower()) for i, text in enumerate(texts) for token in text]
+    assert len(groups) == len(tokens)
+    assert sorted(set(groups)) == list(range(len(set(tokens))))
+    assert len(set(zip(groups, tokens, strict=True))) == len(set(tokens))
+
+
+def make_doc(*sentences):
+    starts = [i == 0 for words in sentences for i in range(len(words))]
+    return Doc(VOCAB, words=[word for words in sentences for word in words], sent_starts=starts)
+
+
+@pytest.mark.parametrize(
+    ("docs", "expected"),
+    [
+        ([Doc(VOCAB)], [0]),
+        ([Doc(VOCAB, words=["a"])], [1]),
+        ([Doc(VOCAB, words=["a", "b", "c"])], [3]),
+        ([make_doc(["a"])], [1]),
+        ([make_doc("ab", "c", "def")], [2, 1, 3]),
+        ([make_doc("ab", "c"), Doc(VOCAB), Doc(VOCAB, words=["a", "b"])], [2, 1, 0, 2]),
+        # Where it is unknown whether a sentence starts, none does; nor twice at the beginning.
+        ([Doc(VOCAB, words="abcd", sent_starts=[None, None, True, None])], [2, 2]),
+        ([Doc(VOCAB, words="abc", sent_starts=[False, False, False])], [3]),
+        # A parse tells sentences too.
+        ([Doc(VOCAB, words="abc", heads=[0, 0, 2], deps=["ROOT", "x", "ROOT"])], [2, 1]),
+    ],
+)
+def test_sentence_lengths(docs, expected):
+    assert sentence_lengths(docs) == expected
 
 
 def make_vocab(keys=None, data=None, **settings):
@@ -246,6 +342,19 @@ def test_vectors_keyed_by_the_text(fallback):
         "APPLE": [5.0, 6.0] if fallback else [0.0, 0.0],
         "THE": [1.0, 2.0] if fallback else [0.0, 0.0],
         "zebra": [0.0, 0.0],
+    }
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+def test_vectors_of_other_forms_stand_in(fallback):
+    vocab = make_vocab(["London", "00-00", "Un", "un"])
+    words = make_words(["LONDON", "31-08", "UN", "Un"], vocab=vocab)
+    none = [0.0, 0.0]
+    assert read(StaticVectors(fallback), words) == {
+        "LONDON": [1.0, 2.0] if fallback else none,
+        "31-08": [3.0, 4.0] if fallback else none,
+        "UN": [7.0, 8.0] if fallback else none,  # in lower case rather than capitalised
+        "Un": [5.0, 6.0],
     }
 
 

@@ -239,6 +239,47 @@ def test_random_bytes_are_refused(data):
         Network.from_bytes(data)
 
 
+def test_occurrences_need_groups_and_share_states_between_them():
+    network, batch = dense_network(3, occurrences=2, n_tags=None), dense_batch([2, 2], 3)
+    with pytest.raises(ValueError, match="needs the groups of the tokens"):
+        network(batch)
+    batch.groups = torch.tensor([0, 1, 1, 2])
+    expected = network.occurrences(batch.tokens["dense"], batch.groups)
+    assert torch.equal(network(batch), expected)
+    assert network(batch).shape == (4, network.width) == (4, 3)
+    assert torch.equal(Network.from_bytes(network.to_bytes())(batch), expected)
+
+
+def test_a_gazetteer_reads_hashes_of_words_along_the_sequences():
+    embed = {
+        "phrases": {
+            "kind": "gazetteer",
+            "lists": ["X"],
+            "n_phrases": 1,
+            "width": 2,
+            "max_words": 3,
+        }
+    }
+    network = make_network(embed=embed, hidden=[], n_tags=None)
+    network.fill({"phrases": {"keys": [7], "lists": [1]}})
+    # Words with hashes 3 and 1 and powers 2: 3 * 2 + 1 = 7 is the phrase of both.
+    words = {"phrases": torch.tensor([[1, 2], [3, 2]])}
+    hidden = network(Batch([3, 1], torch.tensor([0, 1, 0, 0]), words))
+    weight, bias = network.embed["phrases"].linear.weight, network.embed["phrases"].linear.bias
+    expected = torch.stack([bias, weight[:, 0] + bias, weight[:, 2] + bias, bias])
+    torch.testing.assert_close(hidden, expected)
+
+
+def test_filling_sets_buffers_and_storage_keeps_them():
+    embed = {"table": {"kind": "vector_table", "n_words": 2, "width": 1, "half": True}}
+    network = make_network(embed=embed, hidden=[], n_tags=None)
+    network.fill({"table": {"keys": [3, 8], "table": [[0.5], [1.5]]}})
+    batch = Batch([3], torch.tensor([1, 0, 1]), {"table": torch.tensor([[8, 3], [1, 3]])})
+    for filled in (network, Network.from_bytes(network.to_bytes())):
+        assert filled(batch).tolist() == [[0.5], [1.5], [0.5]]
+        assert filled.embed["table"].table.dtype == torch.float16
+
+
 def test_resizing_keeps_the_scores_and_adds_zeros():
     network, batch = make_network(n_tags=3), make_batch([4, 5])
     before = network(batch)

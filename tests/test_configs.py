@@ -16,6 +16,7 @@ def load(path: Path) -> Config:
 def test_all_configs_are_there() -> None:
     assert [path.stem for path in CONFIGS] == [
         "conll2003",
+        "conll2003_max",
         "conll2003_multitask",
         "sample",
         "wnut17",

@@ -183,6 +183,7 @@ def BiGRUTagger(  # noqa: N802
     bidirectional: bool = True,
     by_sentence: bool = False,
     occurrences: int = 0,
+    global_context: int = 0,
     decode: Decode = "legal",
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
@@ -204,7 +205,9 @@ def BiGRUTagger(  # noqa: N802
     by_sentence (bool): encode each sentence by itself, where a Doc has sentence starts; otherwise
         each Doc.
     occurrences (int): give each token the mean of the states of all occurrences of its word in the
-        Doc, this wide, see `bigru_tagger.context.OccurrencePooling`; 0 for none.
+        Doc, this wide, see `bigru_tagger.context.ContextPooling`; 0 for none.
+    global_context (int): give each token the mean of the states of all tokens of the Doc, this
+        wide, by sentence or not; 0 for none.
     decode (str): "legal" learns the tag of each token by itself, and lets only legal sequences of
         tags win; "crf" also learns scores of going from tag to tag, by the likelihood of whole
         sequences.
@@ -223,12 +226,14 @@ def BiGRUTagger(  # noqa: N802
     """
     if decode not in get_args(Decode):
         raise ValueError(f"'decode' has to be one of {list(get_args(Decode))}; got {decode!r}")
+    _check_pools(occurrences=occurrences, global_context=global_context)
     spec = NetworkSpec(
         {},
         _widths(hidden, depth),
         cell,
         bidirectional,
-        occurrences=_width(occurrences),
+        occurrences=occurrences,
+        global_context=global_context,
         crf=decode == "crf",
     )
     return docs_model(
@@ -252,6 +257,7 @@ def BiGRUTok2Vec(  # noqa: N802
     bidirectional: bool = True,
     by_sentence: bool = False,
     occurrences: int = 0,
+    global_context: int = 0,
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
     hidden_dropout: float | None = None,
@@ -270,7 +276,15 @@ def BiGRUTok2Vec(  # noqa: N802
     widths = _widths(hidden, depth)
     if not widths:
         raise ValueError("BiGRUTok2Vec needs at least one layer; got depth = 0")
-    spec = NetworkSpec({}, widths, cell, bidirectional, occurrences=_width(occurrences))
+    _check_pools(occurrences=occurrences, global_context=global_context)
+    spec = NetworkSpec(
+        {},
+        widths,
+        cell,
+        bidirectional,
+        occurrences=occurrences,
+        global_context=global_context,
+    )
     return docs_model(
         "bigru_tok2vec",
         standard_embed() if embed is None else embed,
@@ -325,10 +339,10 @@ def BiGRUEncoder(  # noqa: N802
     )
 
 
-def _width(occurrences: int) -> int:
-    if occurrences < 0:
-        raise ValueError(f"'occurrences' has to be at least 0; got {occurrences}")
-    return occurrences
+def _check_pools(**widths: int) -> None:
+    for name, width in widths.items():
+        if width < 0:
+            raise ValueError(f"{name!r} has to be at least 0; got {width}")
 
 
 def _widths(hidden: int | list[int], depth: int | None) -> list[int]:

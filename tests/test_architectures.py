@@ -159,6 +159,8 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
         (lambda: char_embed(window=2), "'window' odd"),
         (lambda: BiGRUTagger(words(), 8, occurrences=-1), "'occurrences' .* at least 0; got -1"),
         (lambda: BiGRUTok2Vec(words(), 8, occurrences=-1), "'occurrences' has to be at least 0"),
+        (lambda: BiGRUTagger(words(), 8, global_context=-2), "'global_context' .* 0; got -2"),
+        (lambda: BiGRUTok2Vec(words(), 8, global_context=-2), "'global_context' .* 0; got -2"),
         (lambda: ClusterEmbed("paths", [], 4), "'prefixes' has to list"),
         (lambda: GazetteerEmbed("lists", 4, 0), "'max_words' have to be positive"),
     ],
@@ -250,11 +252,11 @@ def assert_same(outputs, expected):
 
 
 @pytest.mark.parametrize("by_sentence", [True, False])
-@pytest.mark.parametrize("occurrences", [0, 3])
-def test_all_embeddings_are_exact_under_batching(all_embeddings, by_sentence, occurrences):
+@pytest.mark.parametrize("pools", [{}, {"occurrences": 3}, {"occurrences": 3, "global_context": 2}])
+def test_all_embeddings_are_exact_under_batching(all_embeddings, by_sentence, pools):
     vocab = docs()[0].vocab
     vocab.set_vector("Ada", np.array([0.5, -0.5], dtype="float32"))
-    model = make_model(all_embeddings, vocab, by_sentence=by_sentence, occurrences=occurrences)
+    model = make_model(all_embeddings, vocab, by_sentence=by_sentence, **pools)
     sentences = [text.split() for text in TEXTS]
     batch = [
         with_sentences(vocab, *sentences),
@@ -298,11 +300,26 @@ def test_occurrences_bring_evidence_from_other_sentences_of_the_doc():
     np.testing.assert_allclose(without[:2], single, atol=1e-6)
 
 
+def test_global_context_is_that_of_the_whole_doc_and_of_no_other():
+    vocab = docs()[0].vocab
+    model = make_model(words(), vocab, by_sentence=True, global_context=3)
+    first, second = ["Ada", "left"], ["Ships", "leave", "daily"]
+    pair = with_sentences(vocab, first, second)
+    single = model.predict([Doc(vocab, words=first)])[0]
+    alone = model.predict([pair])[0]
+    assert np.abs(alone[:2] - single).max() > 1e-4
+    among = model.predict([Doc(vocab), with_sentences(vocab, second), Doc(vocab), pair])
+    assert_same([among[3]], [alone])
+    # Of a mean, the order of the sentences is lost.
+    swapped = model.predict([with_sentences(vocab, second, first)])[0]
+    assert_same([np.roll(swapped, 2, axis=0)], [alone])
+
+
 @pytest.mark.parametrize("architecture", [BiGRUTagger, BiGRUTok2Vec])
 @pytest.mark.parametrize("texts", [[[]], [[], []], [[], ["Ada"], []]])
 def test_docs_without_tokens(architecture, texts, all_embeddings):
     vocab = docs()[0].vocab
-    model = architecture(all_embeddings, 4, by_sentence=True, occurrences=2)
+    model = architecture(all_embeddings, 4, by_sentence=True, occurrences=2, global_context=3)
     model.initialize(X=docs(vocab), Y=[np.zeros((8, 8), dtype="float32")])
     batch = [Doc(vocab, words=text) for text in texts]
     assert [array.shape for array in model.predict(batch)] == [(len(text), 8) for text in texts]

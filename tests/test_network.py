@@ -20,6 +20,7 @@ EMBED = {
     "upstream": {"kind": "dense", "width": 3},
 }
 METADATA = "bigru_tagger.network"
+GROUPS = {"occurrences": torch.tensor([0, 1, 1, 2]), "global_context": torch.tensor([0, 0, 1, 1])}
 
 
 def make_network(seed=0, embed=EMBED, hidden=(4, 3), n_tags=5, seen=True, **settings):
@@ -239,12 +240,16 @@ def test_random_bytes_are_refused(data):
         Network.from_bytes(data)
 
 
-def test_occurrences_need_groups_and_share_states_between_them():
-    network, batch = dense_network(3, occurrences=2, n_tags=None), dense_batch([2, 2], 3)
-    with pytest.raises(ValueError, match="needs the groups of the tokens"):
-        network(batch)
-    batch.groups = torch.tensor([0, 1, 1, 2])
-    expected = network.occurrences(batch.tokens["dense"], batch.groups)
+@pytest.mark.parametrize("pools", [["occurrences"], ["global_context"], list(GROUPS)], ids="+".join)
+def test_context_needs_groups_and_shares_states_between_them(pools):
+    network = dense_network(3, n_tags=None, **dict.fromkeys(pools, 2))
+    batch = dense_batch([2, 2], 3)
+    for present in range(len(pools)):
+        batch.groups = {name: GROUPS[name] for name in pools[:present]}
+        with pytest.raises(ValueError, match=rf"needs the groups .* for .*{pools[-1]}'\]"):
+            network(batch)
+    batch.groups = GROUPS
+    expected = network.context(batch.tokens["dense"], batch.groups)
     assert torch.equal(network(batch), expected)
     assert network(batch).shape == (4, network.width) == (4, 3)
     assert torch.equal(Network.from_bytes(network.to_bytes())(batch), expected)
@@ -303,12 +308,13 @@ def test_resizing_keeps_the_transitions_of_a_crf():
     assert torch.equal(loaded.crf.between, network.crf.between)
 
 
-def test_a_network_saved_before_there_was_a_crf_still_loads():
+@pytest.mark.parametrize(("setting", "attribute"), [("crf", "crf"), ("global_context", "context")])
+def test_a_network_saved_before_there_was_a_setting_still_loads(setting, attribute):
     network, batch = make_network(), make_batch([4])
     spec = dataclasses.asdict(network.spec)
-    del spec["crf"]
+    del spec[setting]
     loaded = Network.from_bytes(saved(spec, **network.state_dict()))
-    assert loaded.crf is None
+    assert getattr(loaded, attribute) is None
     assert torch.equal(loaded(batch), network(batch))
 
 

@@ -247,7 +247,8 @@ def test_a_trained_pipeline_needs_no_files(kind, files, tmp_path):
 
 def test_each_embedding_has_a_part_in_the_gradient(files):
     blocks = {kind: settings_of(kind, files) for kind in ("VectorFile", "Cluster", "Gazetteer")}
-    nlp = build("bigru_ner", model={**NARROW, "embed": blocks, "occurrences": 4})
+    pools = {"occurrences": 4, "global_context": 3}
+    nlp = build("bigru_ner", model={**NARROW, "embed": blocks, **pools})
     pipe = nlp.get_pipe("bigru_ner")
     before = {
         name: value.clone() for name, value in network_shim(pipe.model).network.state_dict().items()
@@ -259,8 +260,9 @@ def test_each_embedding_has_a_part_in_the_gradient(files):
         "embed.VectorFile.unknown",
         "embed.Cluster.table.weight",
         "embed.Gazetteer.linear.weight",
-        "occurrences.project.weight",
-        "occurrences.combine.weight",
+        "context.project.occurrences.weight",
+        "context.project.global_context.weight",
+        "context.combine.weight",
     }
     assert not changed & {
         "embed.VectorFile.table",

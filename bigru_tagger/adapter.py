@@ -314,11 +314,16 @@ def read_batch(
     return Batch(
         lengths=sentence_lengths(docs) if by_sentence else lengths,
         index=to_torch(distinct.index, device),
-        words={
-            name: to_torch(embedding.read(distinct), device) for name, embedding in words.items()
-        },
+        words={name: _read(embedding, distinct, device) for name, embedding in words.items()},
         groups=groups,
     )
+
+
+def _read(embedding: WordEmbedding, words: Words, device: torch.device) -> tuple[Tensor, ...]:
+    arrays = embedding.read(words)
+    if not isinstance(arrays, tuple):
+        arrays = (arrays,)
+    return tuple(to_torch(array, device) for array in arrays)
 
 
 def _initialise_encoder(

@@ -84,19 +84,22 @@ def CharGRUEmbed(  # noqa: N802
 
 
 @registry.misc("bigru_tagger.VectorsEmbed.v1")
-def VectorsEmbed(fallback: bool) -> Embedding:  # noqa: N802
-    """Embed words by the vectors of the vocab, which stay as they are.
+def VectorsEmbed(fallback: bool, correction_rows: int) -> Embedding:  # noqa: N802
+    """Embed words by the vectors of the vocab.
 
     fallback (bool): look a word without a vector up in lower case, capitalised, and with its
         digits read as 0.
+    correction_rows (int): size of a hashed table of corrections that training adds to the vectors
+        of the words it sees, by their lower-cased form: fine-tuning that L2 pulls back to the
+        static vectors, see `bigru_tagger.embed.StaticEmbedding`. 0 leaves the vectors as they are.
     RETURNS (Embedding): for the `embed` block of an architecture; without vectors in the vocab
         it adds nothing.
     """
-    return StaticVectors(fallback)
+    return StaticVectors(fallback, correction_rows)
 
 
 @registry.misc("bigru_tagger.VectorFileEmbed.v1")
-def VectorFileEmbed(source: str | None) -> Embedding:  # noqa: N802
+def VectorFileEmbed(source: str | None, correction_rows: int) -> Embedding:  # noqa: N802
     """Embed words by vectors from a file or package, beside those of the vocab.
 
     source (Optional[str]): a text file of GloVe or word2vec, a `.npy` file with its words beside
@@ -105,9 +108,10 @@ def VectorFileEmbed(source: str | None) -> Embedding:  # noqa: N802
         Words are looked up as they are, in lower case, capitalised, and with digits read as 0.
         The vectors become part of the trained model, which does not need the file. Null adds
         nothing.
+    correction_rows (int): see `VectorsEmbed`.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return Embedding() if source is None else VectorFile(source)
+    return Embedding() if source is None else VectorFile(source, correction_rows)
 
 
 @registry.misc("bigru_tagger.ClusterEmbed.v1")
@@ -169,7 +173,7 @@ def standard_embed() -> dict[str, Embedding]:
         "characters": CharCNNEmbed(
             width=32, filters=64, window=3, rows=2048, max_length=40, fold_digits=True
         ),
-        "vectors": VectorsEmbed(fallback=True),
+        "vectors": VectorsEmbed(fallback=True, correction_rows=0),
     }
 
 

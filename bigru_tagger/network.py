@@ -56,7 +56,8 @@ class Batch:
 
     lengths (Sequence[int]): tokens of each sequence.
     index (Tensor): each token's row among the distinct words, int64 (n_tokens,).
-    words (Dict[str, Tensor]): what each word embedding reads, one row per distinct word.
+    words (Dict[str, Tuple[Tensor, ...]]): what each word embedding reads, the arguments of its
+        module, with one row per distinct word.
     tokens (Dict[str, Tensor]): what each other embedding reads, one row per token.
     groups (Dict[str, Tensor]): for networks with `occurrences`, which tokens are occurrences of
         one word in one document, and for those with `global_context`, which are of one document,
@@ -65,7 +66,7 @@ class Batch:
 
     lengths: Sequence[int]
     index: Tensor
-    words: dict[str, Tensor] = field(default_factory=dict)
+    words: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
     tokens: dict[str, Tensor] = field(default_factory=dict)
     groups: dict[str, Tensor] = field(default_factory=dict)
 
@@ -139,9 +140,10 @@ class Network(nn.Module):
         per_word, per_token = [], []
         for name, module in self.embed.items():
             if isinstance(module, GazetteerEmbedding):
-                per_token.append(module(batch.words[name][batch.index], layout))
+                (hashes,) = batch.words[name]
+                per_token.append(module(hashes[batch.index], layout))
             elif name in batch.words:
-                per_word.append(module(batch.words[name]))
+                per_word.append(module(*batch.words[name]))
             else:
                 per_token.append(module(batch.tokens[name]))
         if per_word:  # embedded once per distinct word, then spread over the tokens

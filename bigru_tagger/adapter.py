@@ -100,7 +100,7 @@ def docs_model(
             upstream=list(upstream),
             dropout=dropout,
             by_sentence=by_sentence,
-            with_groups=spec.occurrences > 0,
+            with_groups=spec.occurrences > 0 or spec.global_context > 0,
         ),
         init=partial(_initialise, words=words, upstream=list(upstream), spec=spec),
         dims={"nO": n_out},
@@ -301,20 +301,29 @@ def read_batch(
     words (Dict[str, WordEmbedding]): the embeddings by name.
     device (torch.device): where the tensors are needed.
     by_sentence (bool): make a sequence of each sentence, where a Doc has sentence starts.
-    with_groups (bool): tell which tokens are the same word in the same Doc.
+    with_groups (bool): tell which tokens are of the same Doc, and the same word in it.
     RETURNS (Batch): the network's input; the other embeddings' part is still empty.
     """
     distinct = Words.from_docs(docs)
     lengths = [len(doc) for doc in docs]
-    groups = to_torch(distinct.group(lengths), device) if with_groups else None
+    groups = {}
+    if with_groups:
+        groups["occurrences"] = to_torch(distinct.group(lengths), device)
+        numbers = np.arange(len(docs), dtype=np.int64)
+        groups["global_context"] = to_torch(np.repeat(numbers, lengths), device)
     return Batch(
         lengths=sentence_lengths(docs) if by_sentence else lengths,
         index=to_torch(distinct.index, device),
-        words={
-            name: to_torch(embedding.read(distinct), device) for name, embedding in words.items()
-        },
+        words={name: _read(embedding, distinct, device) for name, embedding in words.items()},
         groups=groups,
     )
+
+
+def _read(embedding: WordEmbedding, words: Words, device: torch.device) -> tuple[Tensor, ...]:
+    arrays = embedding.read(words)
+    if not isinstance(arrays, tuple):
+        arrays = (arrays,)
+    return tuple(to_torch(array, device) for array in arrays)
 
 
 def _initialise_encoder(

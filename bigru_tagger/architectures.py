@@ -84,19 +84,22 @@ def CharGRUEmbed(  # noqa: N802
 
 
 @registry.misc("bigru_tagger.VectorsEmbed.v1")
-def VectorsEmbed(fallback: bool) -> Embedding:  # noqa: N802
-    """Embed words by the vectors of the vocab, which stay as they are.
+def VectorsEmbed(fallback: bool, correction_rows: int) -> Embedding:  # noqa: N802
+    """Embed words by the vectors of the vocab.
 
     fallback (bool): look a word without a vector up in lower case, capitalised, and with its
         digits read as 0.
+    correction_rows (int): size of a hashed table of corrections that training adds to the vectors
+        of the words it sees, by their lower-cased form: fine-tuning that L2 pulls back to the
+        static vectors, see `bigru_tagger.embed.StaticEmbedding`. 0 leaves the vectors as they are.
     RETURNS (Embedding): for the `embed` block of an architecture; without vectors in the vocab
         it adds nothing.
     """
-    return StaticVectors(fallback)
+    return StaticVectors(fallback, correction_rows)
 
 
 @registry.misc("bigru_tagger.VectorFileEmbed.v1")
-def VectorFileEmbed(source: str | None) -> Embedding:  # noqa: N802
+def VectorFileEmbed(source: str | None, correction_rows: int) -> Embedding:  # noqa: N802
     """Embed words by vectors from a file or package, beside those of the vocab.
 
     source (Optional[str]): a text file of GloVe or word2vec, a `.npy` file with its words beside
@@ -105,9 +108,10 @@ def VectorFileEmbed(source: str | None) -> Embedding:  # noqa: N802
         Words are looked up as they are, in lower case, capitalised, and with digits read as 0.
         The vectors become part of the trained model, which does not need the file. Null adds
         nothing.
+    correction_rows (int): see `VectorsEmbed`.
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
-    return Embedding() if source is None else VectorFile(source)
+    return Embedding() if source is None else VectorFile(source, correction_rows)
 
 
 @registry.misc("bigru_tagger.ClusterEmbed.v1")
@@ -169,7 +173,7 @@ def standard_embed() -> dict[str, Embedding]:
         "characters": CharCNNEmbed(
             width=32, filters=64, window=3, rows=2048, max_length=40, fold_digits=True
         ),
-        "vectors": VectorsEmbed(fallback=True),
+        "vectors": VectorsEmbed(fallback=True, correction_rows=0),
     }
 
 
@@ -183,6 +187,7 @@ def BiGRUTagger(  # noqa: N802
     bidirectional: bool = True,
     by_sentence: bool = False,
     occurrences: int = 0,
+    global_context: int = 0,
     decode: Decode = "legal",
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
@@ -204,7 +209,9 @@ def BiGRUTagger(  # noqa: N802
     by_sentence (bool): encode each sentence by itself, where a Doc has sentence starts; otherwise
         each Doc.
     occurrences (int): give each token the mean of the states of all occurrences of its word in the
-        Doc, this wide, see `bigru_tagger.context.OccurrencePooling`; 0 for none.
+        Doc, this wide, see `bigru_tagger.context.ContextPooling`; 0 for none.
+    global_context (int): give each token the mean of the states of all tokens of the Doc, this
+        wide, by sentence or not; 0 for none.
     decode (str): "legal" learns the tag of each token by itself, and lets only legal sequences of
         tags win; "crf" also learns scores of going from tag to tag, by the likelihood of whole
         sequences.
@@ -223,12 +230,14 @@ def BiGRUTagger(  # noqa: N802
     """
     if decode not in get_args(Decode):
         raise ValueError(f"'decode' has to be one of {list(get_args(Decode))}; got {decode!r}")
+    _check_pools(occurrences=occurrences, global_context=global_context)
     spec = NetworkSpec(
         {},
         _widths(hidden, depth),
         cell,
         bidirectional,
-        occurrences=_width(occurrences),
+        occurrences=occurrences,
+        global_context=global_context,
         crf=decode == "crf",
     )
     return docs_model(
@@ -252,6 +261,7 @@ def BiGRUTok2Vec(  # noqa: N802
     bidirectional: bool = True,
     by_sentence: bool = False,
     occurrences: int = 0,
+    global_context: int = 0,
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
     hidden_dropout: float | None = None,
@@ -270,7 +280,15 @@ def BiGRUTok2Vec(  # noqa: N802
     widths = _widths(hidden, depth)
     if not widths:
         raise ValueError("BiGRUTok2Vec needs at least one layer; got depth = 0")
-    spec = NetworkSpec({}, widths, cell, bidirectional, occurrences=_width(occurrences))
+    _check_pools(occurrences=occurrences, global_context=global_context)
+    spec = NetworkSpec(
+        {},
+        widths,
+        cell,
+        bidirectional,
+        occurrences=occurrences,
+        global_context=global_context,
+    )
     return docs_model(
         "bigru_tok2vec",
         standard_embed() if embed is None else embed,
@@ -325,10 +343,10 @@ def BiGRUEncoder(  # noqa: N802
     )
 
 
-def _width(occurrences: int) -> int:
-    if occurrences < 0:
-        raise ValueError(f"'occurrences' has to be at least 0; got {occurrences}")
-    return occurrences
+def _check_pools(**widths: int) -> None:
+    for name, width in widths.items():
+        if width < 0:
+            raise ValueError(f"{name!r} has to be at least 0; got {width}")
 
 
 def _widths(hidden: int | list[int], depth: int | None) -> list[int]:

@@ -1,45 +1,63 @@
-"""Context beyond the sequence: what a word's other occurrences in the document say about it."""
+"""Context beyond the sequence: what the rest of the document says about a word."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 
-class OccurrencePooling(nn.Module):
-    """Gives each token the mean of the states of all occurrences of its word in the document.
+class ContextPooling(nn.Module):
+    """Gives each token the mean of the states of other tokens of the document.
 
-    A name is often clear in one sentence and not in the next; so evidence is shared between the
-    sentences of a document, as by the context aggregation of Ratinov and Roth 2009
-    (aclanthology.org/W09-1119) and the non-local features of Krishnan and Manning 2006
-    (aclanthology.org/P06-1141), here on learned states.
+    Over all occurrences of its word: a name is often clear in one sentence and not in the next; so
+    evidence is shared between the sentences of a document, as by the context aggregation of
+    Ratinov and Roth 2009 (aclanthology.org/W09-1119) and the non-local features of Krishnan and
+    Manning 2006 (aclanthology.org/P06-1141), here on learned states.
+
+    Over all tokens: what a document is about tells a team from its town. This is the global
+    context of Liu et al. 2019 (aclanthology.org/P19-1233), who take the mean over one sentence, by
+    an encoder of its own, and read it along with each word.
     """
 
-    def __init__(self, width: int, units: int) -> None:
-        """Allocate the two linear layers.
+    def __init__(self, width: int, occurrences: int, global_context: int) -> None:
+        """Allocate the linear layers.
 
         width (int): width of the states.
-        units (int): width of the mean.
+        occurrences (int): width of the mean over the occurrences of a token's word; 0 for none.
+        global_context (int): width of the mean over all tokens; 0 for none.
         """
         super().__init__()
-        self.project = nn.Linear(width, units)
-        self.combine = nn.Linear(width + units, width)
+        units = {"occurrences": occurrences, "global_context": global_context}
+        self.project = nn.ModuleDict({name: nn.Linear(width, n) for name, n in units.items() if n})
+        self.combine = nn.Linear(width + occurrences + global_context, width)
 
-    def forward(self, states: Tensor, groups: Tensor, dropout: float = 0.0) -> Tensor:
-        """Mix each state with the mean over its group.
+    def forward(self, states: Tensor, groups: Mapping[str, Tensor], dropout: float = 0.0) -> Tensor:
+        """Mix each state with the means over its groups.
 
         states (Tensor): (n_tokens, width).
-        groups (Tensor): number of each token's group, from 0, int64 (n_tokens,).
+        groups (Mapping[str, Tensor]): for "occurrences" and "global_context", those of them that
+            have a width, the number of each token's group, from 0, int64 (n_tokens,).
         dropout (float): chance of a unit to be zeroed, of the means and of the output.
-        RETURNS (Tensor): ReLU(W [h_t; tanh(mean of V h_s over the group)]), (n_tokens, width).
+        RETURNS (Tensor): ReLU(W [h_t; tanh(mean of V h_s over the word's occurrences); tanh(mean
+            of G h_s over the document)]), (n_tokens, width).
         """
         if not len(states):
             return states
-        # In full precision: a long sum of bfloat16 stops growing.
-        values = self.project(states).float()
-        n_groups = int(groups.max()) + 1
-        sums = values.new_zeros((n_groups, values.shape[1])).index_add(0, groups, values)
-        counts = torch.bincount(groups, minlength=n_groups).unsqueeze(1)
-        means = torch.tanh(sums / counts)
-        if dropout > 0.0:
-            means = nn.functional.dropout(means, dropout)
-        mixed = torch.relu(self.combine(torch.cat([states, means[groups]], 1)))
+        parts = [states]
+        for name, project in self.project.items():
+            means = torch.tanh(_mean(project(states), groups[name]))
+            if dropout > 0.0:
+                means = nn.functional.dropout(means, dropout)
+            parts.append(means[groups[name]])
+        mixed = torch.relu(self.combine(torch.cat(parts, 1)))
         return nn.functional.dropout(mixed, dropout) if dropout > 0.0 else mixed
+
+
+def _mean(values: Tensor, groups: Tensor) -> Tensor:
+    # In full precision: a long sum of bfloat16 stops growing.
+    values = values.float()
+    n_groups = int(groups.max()) + 1
+    sums = values.new_zeros((n_groups, values.shape[1])).index_add(0, groups, values)
+    # A Doc without tokens is a group too.
+    counts = torch.bincount(groups, minlength=n_groups).clamp(min=1)
+    return sums / counts.unsqueeze(1)  # (n_groups, units)

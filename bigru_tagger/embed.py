@@ -19,23 +19,33 @@ class HashEmbedding(nn.Module):
     seen, and the others share one learned vector, which some tokens get in training too.
     """
 
+    unknown: Tensor
     seen: Tensor
     multipliers: Tensor
     sizes: Tensor
     offsets: Tensor
 
-    def __init__(self, rows: Sequence[int], width: int, unknown_rate: float) -> None:
+    def __init__(
+        self, rows: Sequence[int], width: int, unknown_rate: float, correction: bool = False
+    ) -> None:
         """Allocate one table for all attributes.
 
         rows (Sequence[int]): the size of each attribute's part of the table.
         width (int): width of each attribute's vector.
         unknown_rate (float): chance of a word's attribute to count as unknown in training.
+        correction (bool): begin with vectors of zero, and leave that of values that training never
+            saw at zero: for vectors that are added to others.
         """
         super().__init__()
         self.table = nn.Embedding(sum(rows), width)
-        # The sum of four rows has the variance of one row of an ordinary table of this scale.
-        nn.init.normal_(self.table.weight, std=0.5 / width**0.5)
-        self.unknown = nn.Parameter(torch.zeros(len(rows), width))
+        unknown = torch.zeros(len(rows), width)
+        if correction:
+            nn.init.zeros_(self.table.weight)
+            self.register_buffer("unknown", unknown, persistent=False)
+        else:
+            # The sum of four rows has the variance of one row of an ordinary table of this scale.
+            nn.init.normal_(self.table.weight, std=0.5 / width**0.5)
+            self.unknown = nn.Parameter(unknown)
         self.unknown_rate = unknown_rate
         self.width = len(rows) * width
         self.register_buffer("seen", torch.zeros(1 << _FILTER_BITS, dtype=torch.bool))
@@ -105,26 +115,61 @@ class CharacterCNN(nn.Module):
         return features.masked_fill(padding, -torch.inf).amax(2)
 
 
-class VectorEmbedding(nn.Module):
-    """Passes static vectors on, with a learned vector for words that have none."""
+class StaticEmbedding(nn.Module):
+    """What embeddings of static vectors share: a vector for words without one, and corrections.
 
-    def __init__(self, width: int) -> None:
-        """Allocate the vector of unknown words.
+    The vectors stay as they are. What training may add to a word's vector is a correction, hashed
+    by the word's lower-cased form, so that fine-tuning needs no vocabulary either. It begins at
+    zero, and is zero for words that training never saw, but for the filter's false alarms, see
+    `HashEmbedding`. Weight decay pulls it back to zero, and so the vector back to the static one.
+    To fine-tune a table of vectors in full is, but for the hashing, this same function under
+    another decay, one that pulls vectors to zero.
+    """
 
-        width (int): width of the static vectors; 0 where the vocab has none.
+    def __init__(self, width: int, correction_rows: int) -> None:
+        """Allocate what is learned.
+
+        width (int): width of the static vectors.
+        correction_rows (int): size of the table of corrections; 0 for none.
         """
         super().__init__()
         self.unknown = nn.Parameter(torch.zeros(width))
+        self.correction: HashEmbedding | None = None
+        if correction_rows:
+            self.correction = HashEmbedding([correction_rows], width, 0.0, correction=True)
         self.width = width
 
-    def forward(self, vectors: Tensor) -> Tensor:
+    def finish(self, vectors: Tensor, known: Tensor, forms: Tensor) -> Tensor:
+        """Fill the rows of words without a vector, and correct all rows.
+
+        vectors (Tensor): static vectors, (n_words, width).
+        known (Tensor): whether the word has one, bool (n_words, 1).
+        forms (Tensor): hash of each word's lower-cased form, int64 (n_words, 1).
+        RETURNS (Tensor): vectors, (n_words, width).
+        """
+        filled = torch.where(known, vectors, self.unknown)
+        return filled if self.correction is None else filled + self.correction(forms)
+
+
+class VectorEmbedding(StaticEmbedding):
+    """Passes static vectors on, with a learned vector for words that have none."""
+
+    def __init__(self, width: int, correction_rows: int = 0) -> None:
+        """Allocate what is learned.
+
+        width (int): width of the static vectors; 0 where the vocab has none.
+        correction_rows (int): see `StaticEmbedding`.
+        """
+        super().__init__(width, correction_rows)
+
+    def forward(self, vectors: Tensor, forms: Tensor) -> Tensor:
         """Fill the rows of words without a vector.
 
         vectors (Tensor): static vectors, zeros for a word without one, (n_words, width).
+        forms (Tensor): hash of each word's lower-cased form, int64 (n_words, 1).
         RETURNS (Tensor): vectors, (n_words, width).
         """
-        known = vectors.any(1, keepdim=True)
-        return torch.where(known, vectors, self.unknown)
+        return self.finish(vectors, vectors.any(1, keepdim=True), forms)
 
 
 class CharacterGRU(nn.Module):
@@ -160,34 +205,34 @@ class CharacterGRU(nn.Module):
         return torch.cat([forward[ends - 1], backward[ends - lengths]], 1)
 
 
-class VectorTable(nn.Module):
+class VectorTable(StaticEmbedding):
     """Looks static vectors up in a table, with a learned vector for words that it lacks."""
 
     keys: Tensor
     table: Tensor
 
-    def __init__(self, n_words: int, width: int, half: bool) -> None:
+    def __init__(self, n_words: int, width: int, half: bool, correction_rows: int = 0) -> None:
         """Allocate the table.
 
         n_words (int): words in the table.
         width (int): width of the vectors.
         half (bool): keep them in half precision.
+        correction_rows (int): see `StaticEmbedding`.
         """
-        super().__init__()
+        super().__init__(width, correction_rows)
         self.register_buffer("keys", torch.zeros(n_words, dtype=torch.int64))
         dtype = torch.float16 if half else torch.float32
         self.register_buffer("table", torch.zeros(n_words, width, dtype=dtype))
-        self.unknown = nn.Parameter(torch.zeros(width))
-        self.width = width
 
     def forward(self, candidates: Tensor) -> Tensor:
         """Look words up.
 
-        candidates (Tensor): hashes of each word, the best first, int64 (n_words, n_candidates).
+        candidates (Tensor): hashes of each word, the best first, and that of its lower-cased form
+            second, int64 (n_words, n_candidates).
         RETURNS (Tensor): vectors, (n_words, width).
         """
         rows, known = look_up(self.keys, candidates)
-        return torch.where(known.unsqueeze(1), self.table[rows].float(), self.unknown)
+        return self.finish(self.table[rows].float(), known.unsqueeze(1), candidates[:, 1:2])
 
 
 class ClusterEmbedding(nn.Module):

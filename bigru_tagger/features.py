@@ -143,11 +143,12 @@ class WordEmbedding(Embedding, ABC):
         return {}
 
     @abstractmethod
-    def read(self, words: Words) -> np.ndarray:
+    def read(self, words: Words) -> np.ndarray | tuple[np.ndarray, ...]:
         """Read the distinct words.
 
         words (Words): the words of a batch.
-        RETURNS (ndarray): one row per word, (n_words, ...).
+        RETURNS (Union[ndarray, Tuple[ndarray, ...]]): one row per word, (n_words, ...); or several
+            such arrays, if the module takes as many.
         """
 
 
@@ -326,25 +327,37 @@ class CharacterStates(Characters):
 class StaticVectors(WordEmbedding):
     """The vectors of the vocab."""
 
-    def __init__(self, fallback: bool) -> None:
-        """Note the settings.
+    def __init__(self, fallback: bool, correction_rows: int) -> None:
+        """Check the settings.
 
         fallback (bool): look a word without a vector up by its other forms, see
             `Words.candidates`.
+        correction_rows (int): size of the table of corrections, see
+            `bigru_tagger.embed.StaticEmbedding`; 0 for none.
+        RAISES (ValueError): if the number does not fit.
         """
         self.fallback = fallback
+        self.correction_rows = check_correction_rows("VectorsEmbed", correction_rows)
 
     def network_spec(self, vocab: Vocab) -> dict[str, Any]:
         """See `WordEmbedding.network_spec`; the width is that of the vectors, possibly 0."""
-        return {"kind": "vectors", "width": int(vocab.vectors_length)}
+        return {
+            "kind": "vectors",
+            "width": int(vocab.vectors_length),
+            "correction_rows": self.correction_rows,
+        }
 
-    def read(self, words: Words) -> np.ndarray:
+    def read(self, words: Words) -> tuple[np.ndarray, np.ndarray]:
         """Look the words up by the attribute that the vectors are keyed by.
 
         words (Words): the words of a batch.
-        RETURNS (ndarray): their vectors, float32 (n_words, width), an array of CuPy where spaCy
-            holds the table on a GPU; zeros for a word without one.
+        RETURNS (Tuple[ndarray, ndarray]): their vectors, float32 (n_words, width), an array of
+            CuPy where spaCy holds the table on a GPU, zeros for a word without one; and the hashes
+            of their lower-cased forms, int64 (n_words, 1).
         """
+        return self._look_up(words), words.attributes([LOWER]).view(np.int64)
+
+    def _look_up(self, words: Words) -> np.ndarray:
         vectors = words.vocab.vectors
         attr = getattr(vectors, "attr", ORTH)
         keys = words.attributes([attr])[:, 0]
@@ -360,3 +373,16 @@ class StaticVectors(WordEmbedding):
         table = xp.zeros((len(rows), vectors.shape[1]), dtype="float32")
         table[found] = vectors.data[xp.asarray(rows[rows >= 0])]
         return cast(np.ndarray, table)
+
+
+def check_correction_rows(embedding: str, rows: int) -> int:
+    """Check the size of a table of corrections.
+
+    embedding (str): the embedding's name, for the message.
+    rows (int): the size; 0 for no table.
+    RETURNS (int): the size.
+    RAISES (ValueError): if it is negative.
+    """
+    if rows < 0:
+        raise ValueError(f"{embedding}: 'correction_rows' has to be at least 0; got {rows}")
+    return rows

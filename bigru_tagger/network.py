@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from .context import OccurrencePooling
+from .context import ContextPooling
 from .crf import CRF
 from .embed import EMBEDDINGS, GazetteerEmbedding
 from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, Layout
@@ -34,8 +34,9 @@ class NetworkSpec:
     cell (str): "gru" or "lstm".
     bidirectional (bool): read backwards too.
     n_tags (Optional[int]): outputs per token; None to put the hidden states out.
-    occurrences (int): width of the mean over a word's occurrences, see `OccurrencePooling`; 0 for
+    occurrences (int): width of the mean over a word's occurrences, see `ContextPooling`; 0 for
         none.
+    global_context (int): width of the mean over a document, see `ContextPooling`; 0 for none.
     crf (bool): hold scores of going from tag to tag beside the emissions, if there are tags.
     """
 
@@ -45,6 +46,7 @@ class NetworkSpec:
     bidirectional: bool = True
     n_tags: int | None = None
     occurrences: int = 0
+    global_context: int = 0
     crf: bool = False
 
 
@@ -54,17 +56,19 @@ class Batch:
 
     lengths (Sequence[int]): tokens of each sequence.
     index (Tensor): each token's row among the distinct words, int64 (n_tokens,).
-    words (Dict[str, Tensor]): what each word embedding reads, one row per distinct word.
+    words (Dict[str, Tuple[Tensor, ...]]): what each word embedding reads, the arguments of its
+        module, with one row per distinct word.
     tokens (Dict[str, Tensor]): what each other embedding reads, one row per token.
-    groups (Optional[Tensor]): which tokens are occurrences of one word in one document, numbered
-        from 0, int64 (n_tokens,); for networks with `occurrences`.
+    groups (Dict[str, Tensor]): for networks with `occurrences`, which tokens are occurrences of
+        one word in one document, and for those with `global_context`, which are of one document,
+        under these names; numbered from 0, int64 (n_tokens,).
     """
 
     lengths: Sequence[int]
     index: Tensor
-    words: dict[str, Tensor] = field(default_factory=dict)
+    words: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
     tokens: dict[str, Tensor] = field(default_factory=dict)
-    groups: Tensor | None = None
+    groups: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Network(nn.Module):
@@ -94,9 +98,9 @@ class Network(nn.Module):
                 f"vectors, or load vectors; the embeddings are {list(spec.embed) or 'none'}"
             )
         self.encoder = BiGRUEncoder(input_width, spec.hidden, spec.cell, spec.bidirectional)
-        self.occurrences: OccurrencePooling | None = None
-        if spec.occurrences:
-            self.occurrences = OccurrencePooling(self.encoder.width, spec.occurrences)
+        self.context: ContextPooling | None = None
+        if spec.occurrences or spec.global_context:
+            self.context = ContextPooling(self.encoder.width, spec.occurrences, spec.global_context)
         self.linear: nn.Linear | None = None
         if spec.n_tags is not None:
             self.linear = nn.Linear(self.encoder.width, spec.n_tags)
@@ -125,19 +129,21 @@ class Network(nn.Module):
             keep = vectors.new_full((len(vectors), 1), 1.0 - dropout.word)
             vectors = vectors * torch.bernoulli(keep)
         hidden: Tensor = self.encoder(vectors, layout, dropout)  # (n_tokens, encoder width)
-        if self.occurrences is not None:
-            if batch.groups is None:
-                raise ValueError("a network with `occurrences` needs the groups of the tokens")
-            hidden = self.occurrences(hidden, batch.groups, dropout.hidden)
+        if self.context is not None:
+            missing = [name for name in self.context.project if name not in batch.groups]
+            if missing:
+                raise ValueError(f"the network needs the groups of the tokens for {missing}")
+            hidden = self.context(hidden, batch.groups, dropout.hidden)
         return hidden if self.linear is None else self.linear(hidden)
 
     def _embed(self, batch: Batch, layout: Layout) -> Tensor:
         per_word, per_token = [], []
         for name, module in self.embed.items():
             if isinstance(module, GazetteerEmbedding):
-                per_token.append(module(batch.words[name][batch.index], layout))
+                (hashes,) = batch.words[name]
+                per_token.append(module(hashes[batch.index], layout))
             elif name in batch.words:
-                per_word.append(module(batch.words[name]))
+                per_word.append(module(*batch.words[name]))
             else:
                 per_token.append(module(batch.tokens[name]))
         if per_word:  # embedded once per distinct word, then spread over the tokens

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from spacy.vocab import Vocab
 
-from .features import WordEmbedding, Words
+from .features import WordEmbedding, Words, check_correction_rows
 from .resources import (
     ClusterTable,
     PhraseTable,
@@ -63,12 +63,16 @@ class TableEmbedding(WordEmbedding, Generic[_Table]):
 class VectorFile(TableEmbedding[VectorTable]):
     """Vectors of a file or package, beside those of the vocab."""
 
-    def __init__(self, source: str) -> None:
-        """Note the source.
+    def __init__(self, source: str, correction_rows: int) -> None:
+        """Check the settings.
 
         source (str): see `bigru_tagger.resources.read_vectors`.
+        correction_rows (int): size of the table of corrections, see
+            `bigru_tagger.embed.StaticEmbedding`; 0 for none.
+        RAISES (ValueError): if the number does not fit.
         """
         self.source = source
+        self.correction_rows = check_correction_rows("VectorFileEmbed", correction_rows)
 
     def _read_table(self, vocab: Vocab) -> VectorTable:
         return read_vectors(self.source)
@@ -82,6 +86,7 @@ class VectorFile(TableEmbedding[VectorTable]):
             "n_words": n_words,
             "width": width,
             "half": vectors.dtype == np.float16,
+            "correction_rows": self.correction_rows,
         }
 
     def _buffers(self, table: VectorTable) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from spacy.training.loop import train as train_loop
 from spacy.util import registry
 from thinc.api import SGD, Adam, Model
 
-from bigru_tagger.adapter import DropoutSettings, network_shim
+from bigru_tagger.adapter import DropoutSettings, network_shim, read_batch
 from bigru_tagger.architectures import (
     BiGRUEncoder,
     BiGRUTagger,
@@ -159,6 +159,10 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
         (lambda: char_embed(window=2), "'window' odd"),
         (lambda: BiGRUTagger(words(), 8, occurrences=-1), "'occurrences' .* at least 0; got -1"),
         (lambda: BiGRUTok2Vec(words(), 8, occurrences=-1), "'occurrences' has to be at least 0"),
+        (lambda: BiGRUTagger(words(), 8, global_context=-2), "'global_context' .* 0; got -2"),
+        (lambda: BiGRUTok2Vec(words(), 8, global_context=-2), "'global_context' .* 0; got -2"),
+        (lambda: VectorsEmbed(True, -1), "VectorsEmbed: 'correction_rows' .* got -1"),
+        (lambda: VectorFileEmbed("path", -1), "VectorFileEmbed: 'correction_rows' .* got -1"),
         (lambda: ClusterEmbed("paths", [], 4), "'prefixes' has to list"),
         (lambda: GazetteerEmbed("lists", 4, 0), "'max_words' have to be positive"),
     ],
@@ -169,7 +173,7 @@ def test_settings_that_do_not_fit(build_model, message):
 
 
 def test_static_vectors_alone_need_vectors():
-    model = BiGRUTagger({"vectors": VectorsEmbed(fallback=True)}, 8, nO=2)
+    model = BiGRUTagger({"vectors": VectorsEmbed(fallback=True, correction_rows=30)}, 8, nO=2)
     with pytest.raises(ValueError, match="nothing to read: add an embedding that does not depend"):
         model.initialize(X=docs())
 
@@ -220,8 +224,8 @@ def all_embeddings(tmp_path):
         **words(),
         "filters": char_embed(window=3),
         "states": CharGRUEmbed(width=4, hidden=3, rows=100, max_length=10, fold_digits=False),
-        "vectors": VectorsEmbed(fallback=True),
-        "file": VectorFileEmbed(str(tmp_path / "vectors.txt")),
+        "vectors": VectorsEmbed(fallback=True, correction_rows=30),
+        "file": VectorFileEmbed(str(tmp_path / "vectors.txt"), 20),
         "clusters": ClusterEmbed(str(tmp_path / "paths"), [1, 2], 3),
         "phrases": GazetteerEmbed(lists, 4, 3),
     }
@@ -239,7 +243,7 @@ def make_model(embed, vocab, *, seed=0, **settings):
     model.initialize(X=docs(vocab))
     model.begin_update(docs(vocab))  # from now on, the words are known
     for name, parameter in network_shim(model).network.named_parameters():
-        if not name.endswith("table.weight"):  # whose row of padding is zero
+        if "correction" in name or not name.endswith("table.weight"):  # a row of which pads
             parameter.data += 0.1 * torch.randn_like(parameter)
     return model
 
@@ -250,11 +254,11 @@ def assert_same(outputs, expected):
 
 
 @pytest.mark.parametrize("by_sentence", [True, False])
-@pytest.mark.parametrize("occurrences", [0, 3])
-def test_all_embeddings_are_exact_under_batching(all_embeddings, by_sentence, occurrences):
+@pytest.mark.parametrize("pools", [{}, {"occurrences": 3}, {"occurrences": 3, "global_context": 2}])
+def test_all_embeddings_are_exact_under_batching(all_embeddings, by_sentence, pools):
     vocab = docs()[0].vocab
     vocab.set_vector("Ada", np.array([0.5, -0.5], dtype="float32"))
-    model = make_model(all_embeddings, vocab, by_sentence=by_sentence, occurrences=occurrences)
+    model = make_model(all_embeddings, vocab, by_sentence=by_sentence, **pools)
     sentences = [text.split() for text in TEXTS]
     batch = [
         with_sentences(vocab, *sentences),
@@ -298,17 +302,51 @@ def test_occurrences_bring_evidence_from_other_sentences_of_the_doc():
     np.testing.assert_allclose(without[:2], single, atol=1e-6)
 
 
+def test_global_context_is_that_of_the_whole_doc_and_of_no_other():
+    vocab = docs()[0].vocab
+    model = make_model(words(), vocab, by_sentence=True, global_context=3)
+    first, second = ["Ada", "left"], ["Ships", "leave", "daily"]
+    pair = with_sentences(vocab, first, second)
+    single = model.predict([Doc(vocab, words=first)])[0]
+    alone = model.predict([pair])[0]
+    assert np.abs(alone[:2] - single).max() > 1e-4
+    among = model.predict([Doc(vocab), with_sentences(vocab, second), Doc(vocab), pair])
+    assert_same([among[3]], [alone])
+    # Of a mean, the order of the sentences is lost.
+    swapped = model.predict([with_sentences(vocab, second, first)])[0]
+    assert_same([np.roll(swapped, 2, axis=0)], [alone])
+
+
 @pytest.mark.parametrize("architecture", [BiGRUTagger, BiGRUTok2Vec])
 @pytest.mark.parametrize("texts", [[[]], [[], []], [[], ["Ada"], []]])
 def test_docs_without_tokens(architecture, texts, all_embeddings):
     vocab = docs()[0].vocab
-    model = architecture(all_embeddings, 4, by_sentence=True, occurrences=2)
+    model = architecture(all_embeddings, 4, by_sentence=True, occurrences=2, global_context=3)
     model.initialize(X=docs(vocab), Y=[np.zeros((8, 8), dtype="float32")])
     batch = [Doc(vocab, words=text) for text in texts]
     assert [array.shape for array in model.predict(batch)] == [(len(text), 8) for text in texts]
     output, backprop = model.begin_update(batch)
     assert [array.shape for array in output] == [(len(text), 8) for text in texts]
     backprop(output)
+
+
+def test_static_vectors_are_corrected_for_words_of_the_training_alone():
+    nlp = spacy.blank("en")
+    nlp.vocab.set_vector("Ada", np.array([0.5, -0.5], dtype="float32"))
+    nlp.vocab.set_vector("zebra", np.array([0.1, 0.7], dtype="float32"))
+    embed = {"vectors": VectorsEmbed(fallback=True, correction_rows=30)}
+    model = BiGRUTagger(embed, 4, nO=2)
+    model.initialize(X=docs(nlp.vocab))
+    _, backprop = model.begin_update(docs(nlp.vocab))
+    backprop([np.ones((len(doc), 2), dtype="float32") for doc in docs(nlp.vocab)])
+    model.finish_update(SGD(1.0))
+    batch = [Doc(nlp.vocab, words=["ADA", "zebra", "ships", "never"])]
+    read = read_batch(batch, embed, torch.device("cpu"), by_sentence=False, with_groups=False)
+    module = network_shim(model).network.embed["vectors"].eval()
+    static = torch.tensor([[0.5, -0.5], [0.1, 0.7], [0.0, 0.0], [0.0, 0.0]])
+    static[2:] = module.unknown.detach()
+    corrected = module(*read.words["vectors"])[read.index]
+    assert (corrected != static).any(1).tolist() == [True, False, True, False]
 
 
 # --- dropout

@@ -5,12 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bigru_tagger.context import OccurrencePooling
+from bigru_tagger.context import ContextPooling
+
+POOLS = ["occurrences", "global_context"]
+KINDS = pytest.mark.parametrize("pools", [POOLS[:1], POOLS[1:], POOLS], ids="+".join)
+POOL = pytest.mark.parametrize("pool", POOLS)
 
 
-def make_pooling(width=3, units=2):
+def make_pooling(width, **units):
     torch.manual_seed(0)
-    pooling = OccurrencePooling(width, units)
+    pooling = ContextPooling(width, **{**dict.fromkeys(POOLS, 0), **units})
     for parameter in pooling.parameters():
         nn.init.normal_(parameter)
     return pooling
@@ -18,72 +22,112 @@ def make_pooling(width=3, units=2):
 
 def pool_by_hand(pooling, states, groups):
     """Do what the module says, token by token."""
-    v, v_bias, w, w_bias = (
-        parameter.detach().double().numpy()
-        for layer in (pooling.project, pooling.combine)
-        for parameter in (layer.weight, layer.bias)
-    )
+    layers = {**pooling.project, "combine": pooling.combine}
+    weights = {
+        name: [parameter.detach().double().numpy() for parameter in (layer.weight, layer.bias)]
+        for name, layer in layers.items()
+    }
     pooled = []
-    for state, group in zip(states, groups, strict=True):
-        same = [v @ other + v_bias for other, g in zip(states, groups, strict=True) if g == group]
-        mean = np.tanh(sum(same) / len(same))
-        pooled.append(np.maximum(w @ np.concatenate([state, mean]) + w_bias, 0.0))
+    for token, state in enumerate(states):
+        parts = [state]
+        for name, group in groups.items():
+            v, bias = weights[name]
+            same = [v @ h + bias for h, g in zip(states, group, strict=True) if g == group[token]]
+            parts.append(np.tanh(sum(same) / len(same)))
+        w, bias = weights["combine"]
+        pooled.append(np.maximum(w @ np.concatenate(parts) + bias, 0.0))
     return pooled
 
 
+@KINDS
 @settings(max_examples=30, deadline=None)
 @given(
     tokens=st.lists(
-        st.tuples(st.integers(0, 3), st.lists(st.floats(-2, 2, width=32), min_size=3, max_size=3)),
+        st.tuples(
+            st.integers(0, 3),
+            st.integers(0, 2),
+            st.lists(st.floats(-2, 2, width=32), min_size=3, max_size=3),
+        ),
         min_size=1,
         max_size=8,
     )
 )
-def test_each_token_gets_the_mean_over_its_group(tokens):
-    pooling = make_pooling()
-    groups, states = [group for group, _ in tokens], [state for _, state in tokens]
-    output = pooling(torch.tensor(states), torch.tensor(groups))
+def test_each_token_gets_the_means_over_its_groups(pools, tokens):
+    pooling = make_pooling(3, **dict(zip(pools, (2, 4), strict=False)))
+    words, docs, states = map(list, zip(*tokens, strict=True))
+    groups = {
+        name: group for name, group in zip(POOLS, (words, docs), strict=True) if name in pools
+    }
+    tensors = {name: torch.tensor(group) for name, group in groups.items()}
+    output = pooling(torch.tensor(states), tensors)
     expected = pool_by_hand(pooling, np.array(states), groups)
     np.testing.assert_allclose(output.detach().numpy(), expected, atol=1e-5)
 
 
-def test_one_unit_by_hand():
-    pooling = OccurrencePooling(1, 1)
-    pooling.project.load_state_dict({"weight": torch.tensor([[2.0]]), "bias": torch.tensor([1.0])})
+@POOL
+def test_one_unit_by_hand(pool):
+    pooling = make_pooling(1, **{pool: 1})
+    pooling.project[pool].load_state_dict(
+        {"weight": torch.tensor([[2.0]]), "bias": torch.tensor([1.0])}
+    )
     pooling.combine.load_state_dict(
         {"weight": torch.tensor([[1.0, 10.0]]), "bias": torch.tensor([0.5])}
     )
-    output = pooling(torch.tensor([[0.1], [0.3], [-9.0]]), torch.tensor([0, 0, 1]))
+    output = pooling(torch.tensor([[0.1], [0.3], [-9.0]]), {pool: torch.tensor([0, 0, 1])})
     # Means of 2h + 1: (1.2 + 1.6) / 2 = 1.4, and -17; tanh 1.4 = 0.885352.
     assert output.flatten().tolist() == pytest.approx([9.453517, 9.653517, 0.0], abs=1e-5)
 
 
+def test_both_means_by_hand():
+    pooling = make_pooling(1, occurrences=1, global_context=1)
+    for project, weight in zip(pooling.project.values(), (1.0, 2.0), strict=True):
+        nn.init.constant_(project.weight, weight)
+        nn.init.zeros_(project.bias)
+    pooling.combine.load_state_dict(
+        {"weight": torch.tensor([[1.0, 10.0, 100.0]]), "bias": torch.tensor([0.0])}
+    )
+    # Two Docs, of the words a b a and a; the middle one is without tokens.
+    groups = {
+        "occurrences": torch.tensor([0, 1, 0, 2]),
+        "global_context": torch.tensor([0, 0, 0, 2]),
+    }
+    output = pooling(torch.tensor([[0.1], [0.2], [0.3], [1.0]]), groups)
+    # Of a b a: means 0.2 of a, 0.2 of b, 0.4 of the Doc; tanh 0.2 = 0.197375, 0.4 = 0.379949.
+    # Of the other: 1, tanh = 0.761594, and 2, tanh = 0.964028.
+    expected = [40.068647, 40.168647, 40.268647, 105.018700]
+    assert output.flatten().tolist() == pytest.approx(expected, abs=1e-4)
+
+
 def test_no_tokens():
     states = torch.zeros(0, 3)
-    groups = torch.zeros(0, dtype=torch.int64)
-    assert make_pooling()(states, groups, 0.5).shape == (0, 3)
+    groups = dict.fromkeys(POOLS, torch.zeros(0, dtype=torch.int64))
+    pooling = make_pooling(3, occurrences=2, global_context=2)
+    assert pooling(states, groups, 0.5).shape == (0, 3)
 
 
-def test_every_occurrence_gets_a_gradient():
+@POOL
+def test_every_token_of_the_group_gets_a_gradient(pool):
     states = torch.randn(4, 3, requires_grad=True)
-    make_pooling()(states, torch.tensor([0, 1, 0, 1]))[0].sum().backward()
+    make_pooling(3, **{pool: 2})(states, {pool: torch.tensor([0, 2, 0, 2])})[0].sum().backward()
     assert states.grad.any(1).tolist() == [True, False, True, False]
+    assert states.grad.isfinite().all()
 
 
-def test_means_are_not_summed_in_low_precision():
+@POOL
+def test_means_are_not_summed_in_low_precision(pool):
     """A sum of bfloat16 would stop at 256 times its terms."""
-    pooling = make_pooling(1, 1)
+    pooling = make_pooling(1, **{pool: 1})
     states, groups = torch.full((5000, 1), 0.01), torch.zeros(5000, dtype=torch.int64)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        many, few = (pooling(states[:n], groups[:n])[0] for n in (5000, 10))
+        many, few = (pooling(states[:n], {pool: groups[:n]})[0] for n in (5000, 10))
     torch.testing.assert_close(many, few, atol=1e-2, rtol=1e-2)
 
 
 def test_dropout_zeroes_units_and_scales_the_others_up():
-    pooling = make_pooling(4, 50)
+    pooling = make_pooling(4, occurrences=50, global_context=50)
     with torch.no_grad():
         pooling.combine.weight[:, 4:] = 0.0  # or what the means lose would change the sums
-    states, groups = torch.rand(2000, 4), torch.arange(2000)
+    states, groups = torch.rand(2000, 4), dict.fromkeys(POOLS, torch.arange(2000))
     output, dropped = pooling(states, groups), pooling(states, groups, 0.5)
     kept = dropped != 0.0
     torch.testing.assert_close(dropped[kept], 2 * output[kept])
@@ -91,14 +135,30 @@ def test_dropout_zeroes_units_and_scales_the_others_up():
     assert torch.equal(pooling(states, groups), output)
 
 
-def test_dropout_of_the_means_is_the_same_for_the_whole_group():
-    pooling = make_pooling(1, 50)
+@POOL
+def test_dropout_of_the_means_is_the_same_for_the_whole_group(pool):
+    pooling = make_pooling(1, **{pool: 50})
     with torch.no_grad():
         pooling.combine.weight.zero_()
         pooling.combine.weight[:, 1:] = 1.0
         pooling.combine.bias.fill_(100.0)
-    outputs = pooling(torch.ones(40, 1), torch.zeros(40, dtype=torch.int64), 0.5)
+    groups = {pool: torch.zeros(40, dtype=torch.int64)}
+    outputs = pooling(torch.ones(40, 1), groups, 0.5)
     kept = outputs[outputs != 0.0]
     assert 0 < len(kept) < 40
     assert len(set(kept.tolist())) == 1
-    assert kept[0].item() != pytest.approx(2 * pooling(torch.ones(1, 1), torch.tensor([0])).item())
+    single = pooling(torch.ones(1, 1), {pool: torch.tensor([0])})
+    assert kept[0].item() != pytest.approx(2 * single.item())
+
+
+def test_one_mean_alone_has_the_parameters_of_its_own():
+    for pool in POOLS:
+        shapes = {
+            name: tuple(p.shape) for name, p in make_pooling(3, **{pool: 2}).named_parameters()
+        }
+        assert shapes == {
+            f"project.{pool}.weight": (2, 3),
+            f"project.{pool}.bias": (2,),
+            "combine.weight": (3, 5),
+            "combine.bias": (3,),
+        }

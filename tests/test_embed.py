@@ -24,6 +24,10 @@ from bigru_tagger.resources import fold, phrase_hashes
 CHARACTERS = st.lists(
     st.lists(st.integers(3, 11), max_size=6).map(lambda ids: [1, *ids, 2]), min_size=1, max_size=4
 )
+# What an embedding without corrections reads of two or four words, or any number.
+NO_FORMS = torch.zeros(1, 1, dtype=torch.int64)
+# Constants, of the code rather than of the model.
+NOT_STORED = {f"correction.{name}" for name in ("unknown", "multipliers", "sizes", "offsets")}
 
 
 def pad(words, n_characters):
@@ -209,7 +213,7 @@ def test_unknown_vector_stands_for_rows_of_zeros_and_no_others():
     vectors = torch.tensor(
         [[1.0, -1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1e-30, 0.0], [-0.0, 0.0, -0.0]]
     )
-    output = embedding(vectors)
+    output = embedding(vectors, NO_FORMS)
     unknown = torch.full((3,), 9.0)
     assert torch.equal(output, torch.stack([vectors[0], unknown, vectors[2], unknown]))
     output.sum().backward()
@@ -217,7 +221,7 @@ def test_unknown_vector_stands_for_rows_of_zeros_and_no_others():
 
 
 def test_unknown_vector_starts_at_zero():
-    assert not VectorEmbedding(4)(torch.zeros(2, 4)).any()
+    assert not VectorEmbedding(4)(torch.zeros(2, 4), NO_FORMS).any()
 
 
 def test_dense_embedding_passes_vectors_on():
@@ -232,8 +236,16 @@ def test_dense_embedding_passes_vectors_on():
         ("characters", {"rows": 9, "width": 3, "filters": 4, "window": 3}, (0, 2), 4),
         ("vectors", {"width": 3}, (0, 3), 3),
         ("vectors", {"width": 0}, (5, 0), 0),
+        ("vectors", {"width": 0, "correction_rows": 4}, (5, 0), 0),
+        ("vectors", {"width": 3, "correction_rows": 4}, (0, 3), 3),
         ("character_states", {"rows": 9, "width": 3, "hidden": 4}, (0, 2), 8),
         ("vector_table", {"n_words": 2, "width": 3, "half": True}, (0, 4), 3),
+        (
+            "vector_table",
+            {"n_words": 2, "width": 3, "half": True, "correction_rows": 4},
+            (0, 4),
+            3,
+        ),
         (
             "clusters",
             {"n_words": 2, "n_clusters": 1, "n_prefixes": 2, "n_rows": 4, "width": 3},
@@ -246,7 +258,8 @@ def test_dense_embedding_passes_vectors_on():
 def test_no_words_and_no_width_are_embedded(kind, arguments, shape, width):
     dtype = torch.float32 if kind in ("vectors", "dense") else torch.int64
     embedding = EMBEDDINGS[kind](**arguments)
-    assert embedding(torch.zeros(shape, dtype=dtype)).shape == (shape[0], width)
+    forms = [torch.zeros((shape[0], 1), dtype=torch.int64)] if kind == "vectors" else []
+    assert embedding(torch.zeros(shape, dtype=dtype), *forms).shape == (shape[0], width)
     assert embedding.width == width
 
 
@@ -261,6 +274,69 @@ def test_every_kind_of_embedding_is_tested_here():
         GazetteerEmbedding,
         DenseEmbedding,
     }
+
+
+# --- corrections
+
+
+def sums_of_rows(embedding, values):
+    """Sum the rows of the table that values of one attribute are hashed to."""
+    table = embedding.table.weight.tolist()
+    rows, _ = embedding.hash(torch.tensor(values).unsqueeze(1))
+    return [
+        pytest.approx([sum(table[row][unit] for row in four) for unit in range(2)], abs=1e-6)
+        for four in rows.squeeze(1).tolist()
+    ]
+
+
+def test_corrections_begin_at_zero_and_are_zero_for_values_never_seen():
+    embedding = HashEmbedding([50], 2, unknown_rate=0.0, correction=True)
+    seen, unseen = torch.tensor([[5], [9]]), torch.tensor([[6], [7]])
+    assert not embedding.train()(seen).any()
+    nn.init.normal_(embedding.table.weight)
+    assert embedding.eval()(seen).tolist() == sums_of_rows(embedding, [5, 9])
+    assert embedding(unseen).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_gradient_reaches_the_corrections_of_values_in_the_batch_and_no_others():
+    embedding = HashEmbedding([1000], 2, unknown_rate=0.0, correction=True)
+    values = torch.tensor([[5], [9], [5]])
+    embedding.train()(values).sum().backward()
+    rows, _ = embedding.hash(values)
+    reached = embedding.table.weight.grad.any(1).nonzero().flatten().tolist()
+    assert reached == sorted(set(rows.flatten().tolist()))
+    assert [name for name, _ in embedding.named_parameters()] == ["table.weight"]
+
+
+STATIC = torch.tensor([[1.0, 2.0], [0.1, -0.3], [0.0, 0.0], [0.0, 0.0]])
+
+
+def corrected_vectors():
+    embedding = VectorEmbedding(2, correction_rows=100)
+    return embedding, (STATIC, torch.tensor([[11], [12], [13], [14]]))
+
+
+def corrected_table():
+    embedding = VectorTable(n_words=2, width=2, half=False, correction_rows=100)
+    embedding.keys.copy_(torch.tensor([12, 21]))
+    embedding.table.copy_(STATIC[[1, 0]])
+    # The first word is in the table by its last form, and is corrected by its second all the same.
+    return embedding, (torch.tensor([[10, 11, 21], [22, 12, 0], [23, 13, 0], [24, 14, 0]]),)
+
+
+@pytest.mark.parametrize("make", [corrected_vectors, corrected_table])
+def test_static_vectors_are_corrected_for_words_that_training_saw(make):
+    embedding, words = make()
+    nn.init.constant_(embedding.unknown, 4.0)
+    nn.init.normal_(embedding.correction.table.weight)
+    before = embedding.eval()(*words)
+    assert torch.equal(before[:2], STATIC[:2])
+    assert (before[2:] == 4.0).all()
+    embedding.train()(*(array[::2] for array in words))  # the first and the third
+    after = embedding.eval()(*words)
+    assert torch.equal(after[1::2], before[1::2])
+    corrections = (after - before)[::2].tolist()
+    assert corrections == sums_of_rows(embedding.correction, [11, 13])
 
 
 # --- tables
@@ -311,10 +387,11 @@ def test_table_of_one_word_and_all_words_unknown():
 def test_tables_are_stored_but_not_trained():
     for module, learned in (
         (VectorTable(2, 3, half=True), {"unknown"}),
+        (VectorTable(2, 3, half=True, correction_rows=4), {"unknown", "correction.table.weight"}),
         (ClusterEmbedding(2, 1, 2, 4, 3), {"table.weight"}),
         (GazetteerEmbedding(["X"], 2, 3, 4), {"linear.weight", "linear.bias"}),
     ):
-        buffers = {name for name, _ in module.named_buffers()}
+        buffers = {name for name, _ in module.named_buffers()} - NOT_STORED
         assert {name for name, _ in module.named_parameters()} == learned
         assert module.state_dict().keys() == buffers | learned
         assert "keys" in buffers

@@ -30,8 +30,10 @@ def make_words(*texts, vocab=VOCAB):
 
 
 def read(embedding, words):
-    """Read the words, and tell the rows by the word."""
-    return dict(zip(words.strings, embedding.read(words).tolist(), strict=True))
+    """Read the words, and tell the rows by the word; of several arrays, those of the first."""
+    arrays = embedding.read(words)
+    rows = arrays[0] if isinstance(arrays, tuple) else arrays
+    return dict(zip(words.strings, rows.tolist(), strict=True))
 
 
 def make_attributes(*attrs, fold_digits=False):
@@ -336,7 +338,7 @@ def make_vocab(keys=None, data=None, **settings):
 def test_vectors_keyed_by_the_text(fallback):
     vocab = make_vocab(["the", "Apple", "apple"])
     words = make_words(["the", "Apple", "APPLE"], ["THE", "zebra", "the"], vocab=vocab)
-    assert read(StaticVectors(fallback), words) == {
+    assert read(StaticVectors(fallback, 0), words) == {
         "the": [1.0, 2.0],
         "Apple": [3.0, 4.0],
         "APPLE": [5.0, 6.0] if fallback else [0.0, 0.0],
@@ -350,7 +352,7 @@ def test_vectors_of_other_forms_stand_in(fallback):
     vocab = make_vocab(["London", "00-00", "Un", "un"])
     words = make_words(["LONDON", "31-08", "UN", "Un"], vocab=vocab)
     none = [0.0, 0.0]
-    assert read(StaticVectors(fallback), words) == {
+    assert read(StaticVectors(fallback, 0), words) == {
         "LONDON": [1.0, 2.0] if fallback else none,
         "31-08": [3.0, 4.0] if fallback else none,
         "UN": [7.0, 8.0] if fallback else none,  # in lower case rather than capitalised
@@ -365,7 +367,7 @@ def test_vectors_of_other_forms_stand_in(fallback):
 )
 def test_vectors_keyed_by_another_attribute(attr, keys, found, fallback):
     vocab = make_vocab(keys, attr=attr)
-    rows = read(StaticVectors(fallback), make_words(["the", "The", "Apple"], vocab=vocab))
+    rows = read(StaticVectors(fallback, 0), make_words(["the", "The", "Apple"], vocab=vocab))
     assert rows == {
         word: [1.0, 2.0] if word in found else [0.0, 0.0] for word in ("the", "The", "Apple")
     }
@@ -375,7 +377,9 @@ def test_floret_vectors_are_those_of_the_vocab():
     data = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
     vocab = make_vocab(data=data, mode="floret", minn=2, maxn=3, hash_count=2)
     texts = ["unseen", "words", "Ünseen", "😀", "  "]
-    for text, row in read(StaticVectors(fallback=True), make_words(texts, vocab=vocab)).items():
+    for text, row in read(
+        StaticVectors(fallback=True, correction_rows=0), make_words(texts, vocab=vocab)
+    ).items():
         np.testing.assert_array_equal(row, vocab[text].vector)
         assert any(row)
 
@@ -396,8 +400,11 @@ def test_vectors_of_a_class_of_ones_own_are_asked_in_a_batch():
     vocab = spacy.blank("en").vocab
     vocab.vectors = Lengths(vocab.strings)
     words = make_words(["the", "zebra"], vocab=vocab)
-    assert read(StaticVectors(fallback=True), words) == {"the": [3.0], "zebra": [5.0]}
-    assert StaticVectors(fallback=True).read(words).dtype == np.float32
+    assert read(StaticVectors(fallback=True, correction_rows=0), words) == {
+        "the": [3.0],
+        "zebra": [5.0],
+    }
+    assert StaticVectors(fallback=True, correction_rows=0).read(words)[0].dtype == np.float32
 
 
 @pytest.mark.parametrize("words", [["the", "zebra"], []])
@@ -413,7 +420,23 @@ def test_vectors_of_a_class_of_ones_own_are_asked_in_a_batch():
 )
 def test_vectors_are_float32_of_the_width_in_the_spec(vocab, width, words):
     for fallback in (True, False):
-        vectors = StaticVectors(fallback).read(make_words(words, vocab=vocab))
+        vectors, _ = StaticVectors(fallback, 0).read(make_words(words, vocab=vocab))
         assert (vectors.dtype, vectors.shape) == (np.float32, (len(words), width))
-        spec = StaticVectors(fallback).network_spec(vocab)
-        assert spec == {"kind": "vectors", "width": width}
+        spec = StaticVectors(fallback, 0).network_spec(vocab)
+        assert spec == {"kind": "vectors", "width": width, "correction_rows": 0}
+
+
+@settings(max_examples=50, deadline=None)
+@given(TEXTS.filter(bool))
+def test_vectors_come_with_the_hashes_of_lower_cased_forms(texts):
+    words = make_words(*texts)
+    _, forms = StaticVectors(fallback=True, correction_rows=5).read(words)
+    assert (forms.dtype, forms.shape) == (np.int64, (len(words.strings), 1))
+    assert forms.view(np.uint64)[:, 0].tolist() == [
+        StringStore([text.lower()])[text.lower()] for text in words.strings
+    ]
+
+
+def test_bad_settings_of_vectors_are_named():
+    with pytest.raises(ValueError, match=r"VectorsEmbed: 'correction_rows' .* 0; got -3"):
+        StaticVectors(fallback=True, correction_rows=-3)

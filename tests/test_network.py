@@ -20,6 +20,7 @@ EMBED = {
     "upstream": {"kind": "dense", "width": 3},
 }
 METADATA = "bigru_tagger.network"
+GROUPS = {"occurrences": torch.tensor([0, 1, 1, 2]), "global_context": torch.tensor([0, 0, 1, 1])}
 
 
 def make_network(seed=0, embed=EMBED, hidden=(4, 3), n_tags=5, seen=True, **settings):
@@ -42,9 +43,9 @@ def make_batch(lengths, n_words=6, seed=0):
         lengths,
         torch.randint(max(n_words, 1), (n_tokens,), generator=generator),
         {
-            "attributes": torch.randint(18, (n_words, 2), generator=generator),
-            "characters": torch.randint(1, 9, (n_words, 5), generator=generator),
-            "vectors": vectors,
+            "attributes": (torch.randint(18, (n_words, 2), generator=generator),),
+            "characters": (torch.randint(1, 9, (n_words, 5), generator=generator),),
+            "vectors": (vectors, torch.arange(n_words).unsqueeze(1)),
         },
         {"upstream": torch.randn(n_tokens, 3, generator=generator)},
     )
@@ -80,7 +81,7 @@ def test_without_layers_the_network_is_linear_in_its_embeddings():
 
 def test_embeddings_are_concatenated_words_first_and_spread_over_the_tokens():
     network, batch = make_network(hidden=[], n_tags=None), make_batch([3, 0, 4])
-    words = [network.embed[name](batch.words[name]) for name in list(EMBED)[:3]]
+    words = [network.embed[name](*batch.words[name]) for name in list(EMBED)[:3]]
     expected = torch.cat([torch.cat(words, 1)[batch.index], batch.tokens["upstream"]], 1)
     assert torch.equal(network(batch), expected)
     assert network.width == 6 + 4 + 2 + 3
@@ -157,11 +158,14 @@ def test_input_and_hidden_dropout_reach_the_encoder():
         {"hidden": []},
         {"crf": True},
         {"embed": {**EMBED, "vectors": {"kind": "vectors", "width": 0}}},
+        {"embed": {**EMBED, "vectors": {"kind": "vectors", "width": 0, "correction_rows": 9}}},
+        {"embed": {**EMBED, "vectors": {"kind": "vectors", "width": 2, "correction_rows": 9}}},
     ],
 )
 def test_saved_networks_put_out_the_same(settings):
     network, batch = make_network(seed=1, **settings), make_batch([4, 0, 7])
-    batch.words["vectors"] = batch.words["vectors"][:, : network.embed["vectors"].width]
+    vectors, forms = batch.words["vectors"]
+    batch.words["vectors"] = (vectors[:, : network.embed["vectors"].width], forms)
     data = network.to_bytes()
     torch.manual_seed(2)
     loaded = Network.from_bytes(data)
@@ -239,12 +243,16 @@ def test_random_bytes_are_refused(data):
         Network.from_bytes(data)
 
 
-def test_occurrences_need_groups_and_share_states_between_them():
-    network, batch = dense_network(3, occurrences=2, n_tags=None), dense_batch([2, 2], 3)
-    with pytest.raises(ValueError, match="needs the groups of the tokens"):
-        network(batch)
-    batch.groups = torch.tensor([0, 1, 1, 2])
-    expected = network.occurrences(batch.tokens["dense"], batch.groups)
+@pytest.mark.parametrize("pools", [["occurrences"], ["global_context"], list(GROUPS)], ids="+".join)
+def test_context_needs_groups_and_shares_states_between_them(pools):
+    network = dense_network(3, n_tags=None, **dict.fromkeys(pools, 2))
+    batch = dense_batch([2, 2], 3)
+    for present in range(len(pools)):
+        batch.groups = {name: GROUPS[name] for name in pools[:present]}
+        with pytest.raises(ValueError, match=rf"needs the groups .* for .*{pools[-1]}'\]"):
+            network(batch)
+    batch.groups = GROUPS
+    expected = network.context(batch.tokens["dense"], batch.groups)
     assert torch.equal(network(batch), expected)
     assert network(batch).shape == (4, network.width) == (4, 3)
     assert torch.equal(Network.from_bytes(network.to_bytes())(batch), expected)
@@ -263,7 +271,7 @@ def test_a_gazetteer_reads_hashes_of_words_along_the_sequences():
     network = make_network(embed=embed, hidden=[], n_tags=None)
     network.fill({"phrases": {"keys": [7], "lists": [1]}})
     # Words with hashes 3 and 1 and powers 2: 3 * 2 + 1 = 7 is the phrase of both.
-    words = {"phrases": torch.tensor([[1, 2], [3, 2]])}
+    words = {"phrases": (torch.tensor([[1, 2], [3, 2]]),)}
     hidden = network(Batch([3, 1], torch.tensor([0, 1, 0, 0]), words))
     weight, bias = network.embed["phrases"].linear.weight, network.embed["phrases"].linear.bias
     expected = torch.stack([bias, weight[:, 0] + bias, weight[:, 2] + bias, bias])
@@ -274,7 +282,7 @@ def test_filling_sets_buffers_and_storage_keeps_them():
     embed = {"table": {"kind": "vector_table", "n_words": 2, "width": 1, "half": True}}
     network = make_network(embed=embed, hidden=[], n_tags=None)
     network.fill({"table": {"keys": [3, 8], "table": [[0.5], [1.5]]}})
-    batch = Batch([3], torch.tensor([1, 0, 1]), {"table": torch.tensor([[8, 3], [1, 3]])})
+    batch = Batch([3], torch.tensor([1, 0, 1]), {"table": (torch.tensor([[8, 3], [1, 3]]),)})
     for filled in (network, Network.from_bytes(network.to_bytes())):
         assert filled(batch).tolist() == [[0.5], [1.5], [0.5]]
         assert filled.embed["table"].table.dtype == torch.float16
@@ -303,12 +311,14 @@ def test_resizing_keeps_the_transitions_of_a_crf():
     assert torch.equal(loaded.crf.between, network.crf.between)
 
 
-def test_a_network_saved_before_there_was_a_crf_still_loads():
+@pytest.mark.parametrize(("setting", "attribute"), [("crf", "crf"), ("global_context", "context")])
+def test_a_network_saved_before_there_was_a_setting_still_loads(setting, attribute):
     network, batch = make_network(), make_batch([4])
     spec = dataclasses.asdict(network.spec)
-    del spec["crf"]
+    del spec[setting]
     loaded = Network.from_bytes(saved(spec, **network.state_dict()))
-    assert loaded.crf is None
+    assert getattr(loaded, attribute) is None
+    assert loaded.embed["vectors"].correction is None
     assert torch.equal(loaded(batch), network(batch))
 
 

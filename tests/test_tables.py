@@ -7,9 +7,11 @@ import spacy
 import torch
 from samples import NARROW, SENTENCES, TEXTS, TINY, WORDS, build, train
 from spacy.tokens import Doc
+from thinc.api import Adam
 
 from bigru_tagger.adapter import network_shim, read_batch
 from bigru_tagger.architectures import BiGRUTagger, ClusterEmbed, GazetteerEmbed, VectorFileEmbed
+from bigru_tagger.embed import look_up
 from bigru_tagger.features import Words
 from bigru_tagger.network import Network, NetworkSpec
 from bigru_tagger.resources import ResourceError
@@ -47,7 +49,7 @@ def embed(embedding, *texts):
 
 def test_vectors_of_a_file_by_the_best_form_of_the_word(files):
     texts = [["Oslo", "OSLO", "oslo"], [], ["LONDON", "London", "Ada", "ADA", "17", "zebra"]]
-    module, vectors = embed(VectorFile(str(files / "vectors.txt")), *texts)
+    module, vectors = embed(VectorFile(str(files / "vectors.txt"), 0), *texts)
     assert vectors.tolist() == [
         [1.0, 2.0],
         [1.0, 2.0],  # capitalised
@@ -67,7 +69,7 @@ def test_vectors_of_a_file_by_the_best_form_of_the_word(files):
 def test_half_precision_is_kept(tmp_path, dtype):
     np.save(tmp_path / "v.npy", np.array([[0.1, 2.0]], dtype=dtype))
     (tmp_path / "words.txt").write_text("word\n", encoding="utf-8")
-    module, vectors = embed(VectorFile(str(tmp_path)), ["word"])
+    module, vectors = embed(VectorFile(str(tmp_path), 0), ["word"])
     assert str(module.table.dtype) == f"torch.{dtype}"
     assert vectors.tolist() == np.array([[0.1, 2.0]], dtype=dtype).astype("float32").tolist()
 
@@ -141,7 +143,7 @@ def test_the_string_store_does_not_grow(files):
     words = Words.from_docs([Doc(vocab, words=["Zyxwv", "17"])])
     before = len(vocab.strings)
     for embedding in (
-        VectorFile(str(files / "vectors.txt")),
+        VectorFile(str(files / "vectors.txt"), 0),
         WordClusters(str(files / "paths"), [4], 2),
         Gazetteer(str(files / "lists"), 2, 4),
     ):
@@ -153,7 +155,7 @@ def test_the_string_store_does_not_grow(files):
 
 def test_a_table_is_read_once_and_let_go(files):
     vocab = spacy.blank("en").vocab
-    embedding = VectorFile(str(files / "vectors.txt"))
+    embedding = VectorFile(str(files / "vectors.txt"), 0)
     embedding.network_spec(vocab)
     shutil.rmtree(files)
     assert embedding.tensors(vocab)["table"].shape == (5, 2)
@@ -168,6 +170,7 @@ def test_a_table_is_read_once_and_let_go(files):
         (lambda: WordClusters("x", [0], 4), r"from 1 to 62 bits.*\[0\]"),
         (lambda: WordClusters("x", [4, 63], 4), r"from 1 to 62 bits.*\[4, 63\]"),
         (lambda: WordClusters("x", [4], 0), "'width' has to be positive.*width = 0"),
+        (lambda: VectorFile("x", -1), "VectorFileEmbed: 'correction_rows' .* 0; got -1"),
         (lambda: Gazetteer("x", 0, 4), "'width' .* got width = 0"),
         (lambda: Gazetteer("x", 4, 0), "'max_words' .* max_words = 0"),
     ],
@@ -179,7 +182,7 @@ def test_settings_that_do_not_fit(build_embedding, message):
 
 @pytest.mark.parametrize(
     "embedding",
-    [VectorFileEmbed("none"), ClusterEmbed("none", [4], 4), GazetteerEmbed({"X": "none"}, 4, 4)],
+    [VectorFileEmbed("none", 0), ClusterEmbed("none", [4], 4), GazetteerEmbed({"X": "none"}, 4, 4)],
 )
 def test_missing_sources_are_named_at_initialisation(embedding):
     model = BiGRUTagger({"it": embedding}, 4, nO=2)
@@ -204,7 +207,7 @@ def settings_of(kind, files):
     return (
         block
         | {
-            "VectorFile": {},
+            "VectorFile": {"correction_rows": 50},
             "Cluster": {"prefixes": [2, 4], "width": 4},
             "Gazetteer": {"width": 4, "max_words": 4},
             "CharGRU": {
@@ -247,7 +250,8 @@ def test_a_trained_pipeline_needs_no_files(kind, files, tmp_path):
 
 def test_each_embedding_has_a_part_in_the_gradient(files):
     blocks = {kind: settings_of(kind, files) for kind in ("VectorFile", "Cluster", "Gazetteer")}
-    nlp = build("bigru_ner", model={**NARROW, "embed": blocks, "occurrences": 4})
+    pools = {"occurrences": 4, "global_context": 3}
+    nlp = build("bigru_ner", model={**NARROW, "embed": blocks, **pools})
     pipe = nlp.get_pipe("bigru_ner")
     before = {
         name: value.clone() for name, value in network_shim(pipe.model).network.state_dict().items()
@@ -257,10 +261,13 @@ def test_each_embedding_has_a_part_in_the_gradient(files):
     changed = {name for name, value in after.items() if not value.equal(before[name])}
     assert changed >= {
         "embed.VectorFile.unknown",
+        "embed.VectorFile.correction.table.weight",
+        "embed.VectorFile.correction.seen",
         "embed.Cluster.table.weight",
         "embed.Gazetteer.linear.weight",
-        "occurrences.project.weight",
-        "occurrences.combine.weight",
+        "context.project.occurrences.weight",
+        "context.project.global_context.weight",
+        "context.combine.weight",
     }
     assert not changed & {
         "embed.VectorFile.table",
@@ -270,3 +277,36 @@ def test_each_embedding_has_a_part_in_the_gradient(files):
         "embed.Gazetteer.keys",
         "embed.Gazetteer.lists",
     }
+
+
+def test_training_corrects_the_vectors_of_the_words_it_sees_and_no_others(files):
+    nlp = build("bigru_ner", model={**TINY, "embed": {"it": settings_of("VectorFile", files)}})
+    pipe = nlp.get_pipe("bigru_ner")
+    module = network_shim(pipe.model).network.embed["it"].eval()
+    words = Words.from_docs([Doc(nlp.vocab, words=["Ada", "OSLO", "ada", "near", "00", "zebra"])])
+    candidates = torch.from_numpy(words.candidates.view(np.int64))
+
+    def corrections():
+        vectors = module.eval()(candidates).detach()
+        rows, known = look_up(module.keys, candidates)
+        static = torch.where(known.unsqueeze(1), module.table[rows].float(), module.unknown)
+        return dict(zip(words.strings, (vectors - static.detach()).tolist(), strict=True))
+
+    assert set(map(tuple, corrections().values())) == {(0.0, 0.0)}
+    train(nlp, steps=5)
+    after = corrections()
+    assert {word for word, correction in after.items() if any(correction)} == {
+        "Ada",
+        "OSLO",
+        "ada",
+        "near",
+    }
+    assert after["Ada"] == pytest.approx(after["ada"], abs=1e-6)
+    # Weight decay alone brings the static vectors back.
+    optimizer = Adam(0.01, L2=10.0, L2_is_weight_decay=True, use_averages=False)
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    pipe.model.finish_update(optimizer)
+    shrunk = corrections()
+    for word, correction in after.items():
+        assert shrunk[word] == pytest.approx([0.9 * unit for unit in correction], abs=1e-5)

@@ -66,7 +66,8 @@ def test_block_runs(checkout: Path, language: str, block: str) -> None:
 
 
 def test_the_config_of_a_component_can_be_pasted() -> None:
-    component, dictionary, encoder = re.findall(r"^```ini\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```ini\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    component, dictionary, encoder = blocks
     start = '[nlp]\nlang = "en"\npipeline = ["{0}"]\n[components]\n[components.{0}]\n'
     text = start.format("ner") + 'factory = "bigru_ner"\n' + component
     nlp = load_model_from_config(Config().from_str(text), auto_fill=True)

@@ -1,8 +1,7 @@
 """Sequences of vectors to hidden states: a stacked bidirectional GRU, exact under batching."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -162,7 +161,13 @@ class BiGRUEncoder(nn.Module):
             width = units * len(directions)
         self.width = width
 
-    def forward(self, vectors: Tensor, layout: Layout, dropout: Dropout = NO_DROPOUT) -> Tensor:
+    def forward(
+        self,
+        vectors: Tensor,
+        layout: Layout,
+        dropout: Dropout = NO_DROPOUT,
+        shared: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Encode sequences.
 
         vectors (Tensor): one row per token, (n_tokens, input_width).
@@ -170,6 +175,10 @@ class BiGRUEncoder(nn.Module):
         dropout (Dropout): rates in training. Recurrent dropout is that of Gal and Ghahramani 2016,
             arXiv 1512.05287, with one mask for the gates and the candidate. No cell of torch or
             cuDNN can do it, so a GPU too then runs the recurrence of `bigru_tagger.gru`.
+        shared (Optional[Tuple[Tensor, Tensor]]): the first columns of the input where tokens share
+            them, such as what depends on the word alone: (n_rows, shared_width), and each token's
+            row, (n_tokens,); `vectors` are the other columns. Without dropout of the input, a GRU
+            on a CPU then does the work of its first layer's input once per row.
         RETURNS (Tensor): hidden states, (n_tokens, width).
         RAISES (ValueError): if an LSTM is asked for recurrent dropout.
         """
@@ -178,24 +187,32 @@ class BiGRUEncoder(nn.Module):
                 f"recurrent dropout is for cell = 'gru' alone; got a rate of {dropout.recurrent} "
                 f"for cell = {self.cell!r}"
             )
+        own_gru = self.cell == "gru" and (dropout.recurrent > 0.0 or not vectors.is_cuda)
+        if shared is not None and (not own_gru or dropout.input > 0.0 or not len(self.layers)):
+            rows, row = shared
+            vectors, shared = torch.cat([rows[row], vectors], 1), None
         vectors = locked_dropout(vectors, layout, dropout.input)
         if not len(vectors):
             return vectors.new_zeros((0, self.width))
-        run: Callable[[dict[str, nn.Module], Tensor, Layout], list[Tensor]]
-        if self.cell == "gru" and (dropout.recurrent > 0.0 or not vectors.is_cuda):
-            run = partial(_run_gru, rate=dropout.recurrent)
-        elif vectors.is_cuda:
-            run = _run_padded
-        else:
-            run = _run_packed
         for layer in self.layers.children():
-            states = run(dict(layer.named_children()), vectors, layout)
+            directions = dict(layer.named_children())
+            if own_gru:
+                states = _run_gru(directions, vectors, layout, dropout.recurrent, shared)
+                shared = None
+            elif vectors.is_cuda:
+                states = _run_padded(directions, vectors, layout)
+            else:
+                states = _run_packed(directions, vectors, layout)
             vectors = locked_dropout(torch.cat(states, 1), layout, dropout.hidden)
         return vectors
 
 
 def _run_gru(
-    layer: dict[str, nn.Module], vectors: Tensor, layout: Layout, rate: float
+    layer: dict[str, nn.Module],
+    vectors: Tensor,
+    layout: Layout,
+    rate: float,
+    shared: tuple[Tensor, Tensor] | None,
 ) -> list[Tensor]:
     packs = [layout.pack(name == _BACKWARD) for name in layer]
     directions = [rnn for rnn in layer.values() if isinstance(rnn, nn.GRU)]
@@ -205,7 +222,8 @@ def _run_gru(
     if rate > 0.0:
         shape = (len(directions), int(counts[0]), directions[0].hidden_size)
         masks = _mask(next(directions[0].parameters()), shape, rate)
-    states = run_gru(directions, vectors, [order for order, _, _ in packs], counts, masks)
+    orders = [order for order, _, _ in packs]
+    states = run_gru(directions, vectors, orders, counts, masks, shared=shared)
     return [state[places] for state, (_, places, _) in zip(states, packs, strict=True)]
 
 

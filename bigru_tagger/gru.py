@@ -22,6 +22,8 @@ def run_gru(
     orders: Sequence[Tensor],
     counts: Tensor,
     masks: Tensor | None = None,
+    *,
+    shared: tuple[Tensor, Tensor] | None = None,
 ) -> list[Tensor]:
     """Run the directions of one layer over packed sequences.
 
@@ -32,13 +34,16 @@ def run_gru(
     counts (Tensor): sequences that are running at each time step, descending, (n_steps,).
     masks (Optional[Tensor]): recurrent dropout: the factors m of each sequence, in the order of the
         first time step, (n_directions, counts[0], units).
+    shared (Optional[Tuple[Tensor, Tensor]]): the first columns of the input where tokens share
+        them, (n_rows, shared_width), and each token's row, (n_tokens,); `vectors` are the other
+        columns. Their product with the weights is computed once per row, not once per token.
     RETURNS (List[Tensor]): states by place in the packed sequence, (n_tokens, units) each.
     """
     # (n_directions, n_tokens, 3 * units): W_i x + b_i, in the order in which each direction reads
     parameters = [dict(rnn.named_parameters()) for rnn in directions]
     projections = torch.stack(
         [
-            nn.functional.linear(vectors, own["weight_ih_l0"], own["bias_ih_l0"])[order]
+            _project(own["weight_ih_l0"], own["bias_ih_l0"], vectors, order, shared)
             for own, order in zip(parameters, orders, strict=True)
         ]
     )
@@ -52,6 +57,23 @@ def run_gru(
         else:
             states = _recur(*inputs, masks, counts=counts.tolist())
     return list(states.unbind(0))
+
+
+def _project(
+    weight: Tensor,
+    bias: Tensor,
+    vectors: Tensor,
+    order: Tensor,
+    shared: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    if shared is None:
+        return nn.functional.linear(vectors, weight, bias)[order]
+    rows, row = shared
+    width = rows.shape[1]
+    projected = nn.functional.linear(rows, weight[:, :width], bias)[row[order]]
+    if vectors.shape[1]:
+        projected += nn.functional.linear(vectors, weight[:, width:])[order]
+    return projected
 
 
 class _GRU(torch.autograd.Function):

@@ -124,11 +124,14 @@ class Network(nn.Module):
             of a network without tags.
         """
         layout = Layout(batch.lengths, batch.index.device)
-        vectors = self._embed(batch, layout)
+        words, tokens = self._embed(batch, layout)
+        shared = None if words is None else (words, batch.index)
         if dropout.word > 0.0:
-            keep = vectors.new_full((len(vectors), 1), 1.0 - dropout.word)
-            vectors = vectors * torch.bernoulli(keep)
-        hidden: Tensor = self.encoder(vectors, layout, dropout)  # (n_tokens, encoder width)
+            if words is not None:
+                tokens, shared = torch.cat([words[batch.index], tokens], 1), None
+            keep = tokens.new_full((len(tokens), 1), 1.0 - dropout.word)
+            tokens = tokens * torch.bernoulli(keep)
+        hidden: Tensor = self.encoder(tokens, layout, dropout, shared)  # (n_tokens, encoder width)
         if self.context is not None:
             missing = [name for name in self.context.project if name not in batch.groups]
             if missing:
@@ -136,8 +139,9 @@ class Network(nn.Module):
             hidden = self.context(hidden, batch.groups, dropout.hidden)
         return hidden if self.linear is None else self.linear(hidden)
 
-    def _embed(self, batch: Batch, layout: Layout) -> Tensor:
-        per_word, per_token = [], []
+    def _embed(self, batch: Batch, layout: Layout) -> tuple[Tensor | None, Tensor]:
+        # What depends on the word alone, (n_words, width), and what does not, (n_tokens, width).
+        per_word, per_token = [], [torch.zeros((len(layout.row), 0), device=layout.row.device)]
         for name, module in self.embed.items():
             if isinstance(module, GazetteerEmbedding):
                 (hashes,) = batch.words[name]
@@ -146,9 +150,7 @@ class Network(nn.Module):
                 per_word.append(module(*batch.words[name]))
             else:
                 per_token.append(module(batch.tokens[name]))
-        if per_word:  # embedded once per distinct word, then spread over the tokens
-            per_token.insert(0, torch.cat(per_word, 1)[batch.index])
-        return torch.cat(per_token, 1)  # (n_tokens, input width)
+        return torch.cat(per_word, 1) if per_word else None, torch.cat(per_token, 1)
 
     def fill(self, tensors: Mapping[str, Mapping[str, Any]]) -> None:
         """Set what embeddings hold that is not learned.

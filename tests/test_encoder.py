@@ -37,7 +37,8 @@ def encode(encoder, sequences, dropout=encoder_module.NO_DROPOUT):
 def use_path(patch, path):
     """Run layers by `path` where a CPU would run them otherwise; None leaves all as it is."""
 
-    def run_gru_by_path(layer, vectors, layout, rate):
+    def run_gru_by_path(layer, vectors, layout, rate, shared):
+        assert shared is None
         return path(layer, vectors, layout)
 
     if path is not None:
@@ -313,9 +314,9 @@ def test_recurrent_dropout_worked_out():
 def test_recurrent_masks_keep_the_expectation(monkeypatch):
     seen = []
 
-    def spy(directions, vectors, orders, counts, masks):
+    def spy(directions, vectors, orders, counts, masks, **settings):
         seen.append(masks)
-        return run_gru(directions, vectors, orders, counts, masks)
+        return run_gru(directions, vectors, orders, counts, masks, **settings)
 
     monkeypatch.setattr(encoder_module, "run_gru", spy)
     torch.manual_seed(0)
@@ -354,3 +355,41 @@ def test_no_recurrent_dropout_draws_nothing():
 def test_an_lstm_cannot_do_recurrent_dropout():
     with pytest.raises(ValueError, match=r"a rate of 0\.25 for cell = 'lstm'"):
         encode(make_encoder(3, [4], "lstm"), make_sequences([2], 3), Dropout(recurrent=0.25))
+
+
+@pytest.mark.parametrize("n_own", [0, 2])
+@pytest.mark.parametrize("dropout", [encoder_module.NO_DROPOUT, Dropout(input=0.5)])
+@pytest.mark.parametrize(("cell", "hidden"), [("gru", [4, 3]), ("lstm", [4]), ("gru", [])])
+def test_shared_columns_are_columns_like_the_others(cell, hidden, dropout, n_own):
+    """Three rows that six tokens share, with and without columns of their own."""
+    encoder = make_encoder(3 + n_own, hidden, cell)
+    rows = torch.randn(3, 3, requires_grad=True)
+    own, row = torch.randn(6, n_own), torch.tensor([2, 0, 2, 1, 1, 0])
+    layout = Layout([4, 0, 2], CPU)
+    outputs, d_rows = [], []
+    for shared in (True, False):
+        torch.manual_seed(0)
+        if shared:
+            output = encoder(own, layout, dropout, (rows, row))
+        else:
+            output = encoder(torch.cat([rows[row], own], 1), layout, dropout)
+        output.square().sum().backward()
+        outputs.append(output.detach())
+        d_rows.append(rows.grad)
+        rows.grad = None
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(*d_rows)
+
+
+def test_shared_columns_are_projected_once_per_row(monkeypatch):
+    sizes = []
+    linear = torch.nn.functional.linear
+
+    def spy(vectors, *parameters):
+        sizes.append(tuple(vectors.shape))
+        return linear(vectors, *parameters)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", spy)
+    encoder = make_encoder(3, [4])
+    encoder(torch.zeros(50, 0), Layout([50], CPU), shared=(torch.randn(2, 3), torch.arange(50) % 2))
+    assert sizes == [(2, 3), (2, 3)]

@@ -65,7 +65,7 @@ def docs_model(
     """Build a model from Docs to emissions, or to hidden states.
 
     name (str): "bigru_tagger" for emissions; other models put out hidden states.
-    embed (Dict[str, Embedding]): embeddings by name.
+    embed (Dict[str, Optional[Embedding]]): embeddings by name; None leaves one out.
     spec (NetworkSpec): the network's shape but for `embed` and `n_tags`, which initialisation adds.
     dropout (DropoutSettings): dropout rates.
     shim (NetworkShim): holds the network.
@@ -76,6 +76,7 @@ def docs_model(
         recurrent dropout.
     """
     _check_recurrent_dropout(spec, dropout)
+    embed = {block: embedding for block, embedding in embed.items() if embedding is not None}
     for block, embedding in embed.items():
         if not isinstance(embedding, Embedding):
             raise ValueError(

@@ -199,7 +199,8 @@ def BiGRUTagger(  # noqa: N802
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build embedding, stacked bidirectional GRU, and a linear layer per token.
 
-    embed (Optional[Dict[str, Embedding]]): embeddings by name; their vectors are concatenated.
+    embed (Optional[Dict[str, Embedding]]): embeddings by name; their vectors are concatenated. A
+        null in place of a block leaves it out.
         None for hashed attributes, characters and the vocab's vectors, see `standard_embed`.
     hidden (Union[int, List[int]]): units per direction: one width, or one for each layer.
     depth (Optional[int]): number of layers; None for one, or as many as there are widths. 0 puts

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from spacy import util
+from spacy.training import Example
 from thinc.api import Config
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.cfg"))
@@ -58,3 +59,13 @@ def test_a_config_without_an_embedding_does_not_get_it_back() -> None:
     del config["components"]["ner"]["model"]["embed"]["characters"]
     nlp = util.load_model_from_config(config, auto_fill=True)
     assert "characters" not in nlp.config["components"]["ner"]["model"]["embed"]
+
+
+def test_an_embedding_is_left_out_by_an_override() -> None:
+    overrides = {"components.ner.model.embed.characters": None, "paths.clusters": None}
+    config = util.load_config(CONFIGS[0], overrides=overrides)
+    nlp = util.load_model_from_config(config, auto_fill=True)
+    example = Example.from_dict(nlp.make_doc("Acme"), {"entities": []})
+    nlp.get_pipe("ner").initialize(lambda: [example], nlp=nlp, labels=["PER"])
+    network = nlp.get_pipe("ner").model.shims[0].network
+    assert list(network.embed) == ["words", "vectors"]

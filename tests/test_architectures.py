@@ -128,7 +128,7 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
     ("build_model", "message"),
     [
         (lambda: BiGRUTagger({}, 8), "at least one embedding"),
-        (lambda: BiGRUTagger({"words": None}, 8), "has to be an embedding"),
+        (lambda: BiGRUTagger({"words": None}, 8), "at least one embedding"),
         (lambda: BiGRUTagger({"words": 3}, 8), r"\[\.\.\.model\.embed\.words\].*got 3"),
         (lambda: BiGRUTagger({"words": HashEmbed}, 8), "has to be an embedding"),
         (lambda: BiGRUTagger({"x": Model("m", lambda *a: a)}, 8), "has to be an embedding"),

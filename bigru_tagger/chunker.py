@@ -9,8 +9,9 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from .component import DEFAULT_MODEL, Entity, Gold, Scorer, SpanTagger
+from .component import DEFAULT_MODEL, Gold, Scorer
 from .scoring import same_words
+from .spans import Entity, SpanTagger
 
 
 @Language.factory(

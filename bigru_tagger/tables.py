@@ -53,14 +53,28 @@ class TableEmbedding(WordEmbedding, Generic[_Table]):
         """See `WordEmbedding.tensors`."""
         table = self.table(vocab)
         self._table = None
-        return self._buffers(table)
+        keys = table.keys.view(np.int64)  # torch sorts and searches signed numbers alone
+        order = np.argsort(keys)
+        return {"keys": keys[order], **self._buffers(table, order)}
 
     @abstractmethod
-    def _buffers(self, table: _Table) -> dict[str, np.ndarray]:
-        """Turn the table into the values of the module's buffers."""
+    def _buffers(self, table: _Table, order: np.ndarray) -> dict[str, np.ndarray]:
+        """Give the values of the module's buffers beside the keys, which stand in this order."""
 
 
-class VectorFile(TableEmbedding[VectorTable]):
+class WordTable(TableEmbedding[_Table]):
+    """A table of words, which are looked up by their text."""
+
+    def read(self, words: Words) -> np.ndarray:
+        """Give the hashes under which the table may list the words.
+
+        words (Words): the words of a batch.
+        RETURNS (ndarray): int64 (n_words, 4), see `Words.candidates`.
+        """
+        return words.candidates.view(np.int64)
+
+
+class VectorFile(WordTable[VectorTable]):
     """Vectors of a file or package, beside those of the vocab."""
 
     def __init__(self, source: str, correction_rows: int) -> None:
@@ -89,20 +103,11 @@ class VectorFile(TableEmbedding[VectorTable]):
             "correction_rows": self.correction_rows,
         }
 
-    def _buffers(self, table: VectorTable) -> dict[str, np.ndarray]:
-        order = np.argsort(table.keys.view(np.int64))
-        return {"keys": table.keys.view(np.int64)[order], "table": table.vectors[order]}
-
-    def read(self, words: Words) -> np.ndarray:
-        """Give the hashes under which the table may list the words.
-
-        words (Words): the words of a batch.
-        RETURNS (ndarray): int64 (n_words, 4), see `Words.candidates`.
-        """
-        return words.candidates.view(np.int64)
+    def _buffers(self, table: VectorTable, order: np.ndarray) -> dict[str, np.ndarray]:
+        return {"table": table.vectors[order]}
 
 
-class WordClusters(TableEmbedding[ClusterTable]):
+class WordClusters(WordTable[ClusterTable]):
     """Clusters of words: prefixes of the word's path in a binary tree."""
 
     def __init__(self, source: str, prefixes: Sequence[int], width: int) -> None:
@@ -149,25 +154,15 @@ class WordClusters(TableEmbedding[ClusterTable]):
             "width": self.width,
         }
 
-    def _buffers(self, table: ClusterTable) -> dict[str, np.ndarray]:
-        order = np.argsort(table.keys.view(np.int64))
+    def _buffers(self, table: ClusterTable, order: np.ndarray) -> dict[str, np.ndarray]:
         clusters, cluster_of = np.unique(table.paths, return_inverse=True)
         _, rows = self._number_prefixes(clusters)
         unknown = rows.min(0, keepdims=True) - 1
         return {
-            "keys": table.keys.view(np.int64)[order],
             # The last cluster is that of words without one.
             "clusters": cluster_of[order].astype(np.int32),
             "rows": np.concatenate([rows, unknown]),
         }
-
-    def read(self, words: Words) -> np.ndarray:
-        """Give the hashes under which the table may list the words.
-
-        words (Words): the words of a batch.
-        RETURNS (ndarray): int64 (n_words, 4), see `Words.candidates`.
-        """
-        return words.candidates.view(np.int64)
 
 
 class Gazetteer(TableEmbedding[PhraseTable]):
@@ -207,9 +202,8 @@ class Gazetteer(TableEmbedding[PhraseTable]):
             "max_words": self.max_words,
         }
 
-    def _buffers(self, table: PhraseTable) -> dict[str, np.ndarray]:
-        order = np.argsort(table.keys.view(np.int64))
-        return {"keys": table.keys.view(np.int64)[order], "lists": table.lists[order]}
+    def _buffers(self, table: PhraseTable, order: np.ndarray) -> dict[str, np.ndarray]:
+        return {"lists": table.lists[order]}
 
     def read(self, words: Words) -> np.ndarray:
         """Hash the words so that the hash of a phrase follows from those of its words.

@@ -18,17 +18,14 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from bigru_tagger.comparison import difference, estimate, replace_block, results_table
 from bigru_tagger.replication import (
     Recipe,
     Run,
     append_run,
-    difference,
-    estimate,
     fingerprint,
     make_recipe,
     read_runs,
-    replace_block,
-    results_table,
 )
 
 ROOT = Path(__file__).parent.parent

@@ -224,7 +224,7 @@ def test_no_confidence_is_computed_where_there_is_no_name(monkeypatch):
     def never(*args):
         raise AssertionError("computed")
 
-    monkeypatch.setattr("bigru_tagger.component.span_probabilities", never)
+    monkeypatch.setattr("bigru_tagger.spans.span_probabilities", never)
     doc = nlp(TEXTS[0])
     assert len(doc.ents) == 3
     assert doc.user_data == {}

@@ -69,7 +69,7 @@ def docs_model(
     spec (NetworkSpec): the network's shape but for `embed` and `n_tags`, which initialisation adds.
     dropout (DropoutSettings): dropout rates.
     shim (NetworkShim): holds the network.
-    by_sentence (bool): encode sentence by sentence, where a Doc has sentence starts.
+    by_sentence (bool): encode sentence by sentence.
     n_out (Optional[int]): width of the output where it is known.
     RETURNS (Model[List[Doc], List[Floats2d]]): the model, not initialised.
     RAISES (ValueError): if `embed` holds anything else, or nothing; or if an LSTM is asked for
@@ -301,7 +301,7 @@ def read_batch(
     docs (List[Doc]): at least one Doc.
     words (Dict[str, WordEmbedding]): the embeddings by name.
     device (torch.device): where the tensors are needed.
-    by_sentence (bool): make a sequence of each sentence, where a Doc has sentence starts.
+    by_sentence (bool): make a sequence of each sentence, not of each Doc.
     with_groups (bool): tell which tokens are of the same Doc, and the same word in it.
     RETURNS (Batch): the network's input; the other embeddings' part is still empty.
     """
@@ -313,7 +313,7 @@ def read_batch(
         numbers = np.arange(len(docs), dtype=np.int64)
         groups["global_context"] = to_torch(np.repeat(numbers, lengths), device)
     return Batch(
-        lengths=sentence_lengths(docs) if by_sentence else lengths,
+        lengths=sentence_lengths(docs, distinct) if by_sentence else lengths,
         index=to_torch(distinct.index, device),
         words={name: _read(embedding, distinct, device) for name, embedding in words.items()},
         groups=groups,

@@ -185,7 +185,7 @@ def BiGRUTagger(  # noqa: N802
     depth: int | None = None,
     cell: Cell = "gru",
     bidirectional: bool = True,
-    by_sentence: bool = False,
+    by_sentence: bool = True,
     occurrences: int = 0,
     global_context: int = 0,
     decode: Decode = "legal",
@@ -207,8 +207,8 @@ def BiGRUTagger(  # noqa: N802
         the linear layer right on the embeddings, say on a shared encoder's listener.
     cell (str): "gru" or "lstm".
     bidirectional (bool): read backwards too.
-    by_sentence (bool): encode each sentence by itself, where a Doc has sentence starts; otherwise
-        each Doc.
+    by_sentence (bool): encode each sentence by itself, otherwise each Doc. Where a Doc has no
+        sentence starts, they are guessed from punctuation and empty lines.
     occurrences (int): give each token the mean of the states of all occurrences of its word in the
         Doc, this wide, see `bigru_tagger.context.ContextPooling`; 0 for none.
     global_context (int): give each token the mean of the states of all tokens of the Doc, this
@@ -260,7 +260,7 @@ def BiGRUTok2Vec(  # noqa: N802
     depth: int | None = None,
     cell: Cell = "gru",
     bidirectional: bool = True,
-    by_sentence: bool = False,
+    by_sentence: bool = True,
     occurrences: int = 0,
     global_context: int = 0,
     word_dropout: float | None = 0.0,

@@ -7,16 +7,18 @@ from torch import Tensor, nn
 
 
 class ContextPooling(nn.Module):
-    """Gives each token the mean of the states of other tokens of the document.
+    """Gives each token a weighted mean of the states of other tokens of the document.
 
     Over all occurrences of its word: a name is often clear in one sentence and not in the next; so
     evidence is shared between the sentences of a document, as by the context aggregation of
     Ratinov and Roth 2009 (aclanthology.org/W09-1119) and the non-local features of Krishnan and
-    Manning 2006 (aclanthology.org/P06-1141), here on learned states.
+    Manning 2006 (aclanthology.org/P06-1141), here on learned states. How much a token counts is
+    learned too, since one clear occurrence says more than five unclear ones: attention with one
+    learned query, as Yang et al. 2016 (aclanthology.org/N16-1174).
 
     Over all tokens: what a document is about tells a team from its town. This is the global
-    context of Liu et al. 2019 (aclanthology.org/P19-1233), who take the mean over one sentence, by
-    an encoder of its own, and read it along with each word.
+    context of Liu et al. 2019 (aclanthology.org/P19-1233), who take the plain mean over one
+    sentence, by an encoder of its own, and read it along with each word.
     """
 
     def __init__(self, width: int, occurrences: int, global_context: int) -> None:
@@ -29,6 +31,11 @@ class ContextPooling(nn.Module):
         super().__init__()
         units = {"occurrences": occurrences, "global_context": global_context}
         self.project = nn.ModuleDict({name: nn.Linear(width, n) for name, n in units.items() if n})
+        self.attend = nn.ModuleDict(
+            {name: nn.Linear(width, 1, bias=False) for name in self.project}
+        )
+        for attend in self.attend.values():
+            nn.init.zeros_(attend.weight)  # type: ignore[arg-type]
         self.combine = nn.Linear(width + occurrences + global_context, width)
 
     def forward(self, states: Tensor, groups: Mapping[str, Tensor], dropout: float = 0.0) -> Tensor:
@@ -39,13 +46,14 @@ class ContextPooling(nn.Module):
             have a width, the number of each token's group, from 0, int64 (n_tokens,).
         dropout (float): chance of a unit to be zeroed, of the means and of the output.
         RETURNS (Tensor): ReLU(W [h_t; tanh(mean of V h_s over the word's occurrences); tanh(mean
-            of G h_s over the document)]), (n_tokens, width).
+            of G h_s over the document)]), (n_tokens, width), where the token s counts exp(q h_s)
+            times in the one mean, and exp(p h_s) times in the other.
         """
         if not len(states):
             return states
         parts = [states]
         for name, project in self.project.items():
-            means = torch.tanh(_mean(project(states), groups[name]))
+            means = torch.tanh(_mean(project(states), self.attend[name](states), groups[name]))
             if dropout > 0.0:
                 means = nn.functional.dropout(means, dropout)
             parts.append(means[groups[name]])
@@ -53,11 +61,15 @@ class ContextPooling(nn.Module):
         return nn.functional.dropout(mixed, dropout) if dropout > 0.0 else mixed
 
 
-def _mean(values: Tensor, groups: Tensor) -> Tensor:
-    # In full precision: a long sum of bfloat16 stops growing.
-    values = values.float()
+def _mean(values: Tensor, scores: Tensor, groups: Tensor) -> Tensor:
+    # The mean of each group, (n_groups, units), weighted by the softmax of the scores, (n_tokens,
+    # 1), within the group. In full precision: a long sum of bfloat16 stops growing.
+    values, scores = values.float(), scores.float()
     n_groups = int(groups.max()) + 1
-    sums = values.new_zeros((n_groups, values.shape[1])).index_add(0, groups, values)
-    # A Doc without tokens is a group too.
-    counts = torch.bincount(groups, minlength=n_groups).clamp(min=1)
-    return sums / counts.unsqueeze(1)  # (n_groups, units)
+    highest = scores.new_full((n_groups,), -torch.inf)
+    highest = highest.scatter_reduce(0, groups, scores.detach().squeeze(1), "amax")
+    weights = torch.exp(scores - highest[groups].unsqueeze(1))
+    totals = weights.new_zeros((n_groups, 1)).index_add(0, groups, weights)
+    sums = values.new_zeros((n_groups, values.shape[1])).index_add(0, groups, weights * values)
+    # The highest score has a weight of 1: a smaller total is that of a Doc without tokens.
+    return sums / totals.clamp(min=1.0)

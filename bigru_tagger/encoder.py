@@ -19,7 +19,8 @@ class Dropout:
     """Dropout rates of one forward pass in training.
 
     word (float): chance that all of a token's vector becomes zero.
-    input (float): locked dropout of the vectors that enter the encoder.
+    input (float): locked dropout of the vectors that enter the encoder: a mask per sequence, and
+        for what depends on the word alone, a mask per distinct word of the batch.
     hidden (float): locked dropout of the states that leave each of its layers.
     recurrent (float): locked dropout of the states h_{t-1} that enter the recurrent products of a
         GRU, a mask per sequence and direction.
@@ -177,8 +178,8 @@ class BiGRUEncoder(nn.Module):
             cuDNN can do it, so a GPU too then runs the recurrence of `bigru_tagger.gru`.
         shared (Optional[Tuple[Tensor, Tensor]]): the first columns of the input where tokens share
             them, such as what depends on the word alone: (n_rows, shared_width), and each token's
-            row, (n_tokens,); `vectors` are the other columns. Without dropout of the input, a GRU
-            on a CPU then does the work of its first layer's input once per row.
+            row, (n_tokens,); `vectors` are the other columns, and dropout of the input is theirs
+            alone. A GRU on a CPU does the work of its first layer's input once per row.
         RETURNS (Tensor): hidden states, (n_tokens, width).
         RAISES (ValueError): if an LSTM is asked for recurrent dropout.
         """
@@ -188,10 +189,10 @@ class BiGRUEncoder(nn.Module):
                 f"for cell = {self.cell!r}"
             )
         own_gru = self.cell == "gru" and (dropout.recurrent > 0.0 or not vectors.is_cuda)
-        if shared is not None and (not own_gru or dropout.input > 0.0 or not len(self.layers)):
+        vectors = locked_dropout(vectors, layout, dropout.input)
+        if shared is not None and not (own_gru and len(self.layers)):
             rows, row = shared
             vectors, shared = torch.cat([rows[row], vectors], 1), None
-        vectors = locked_dropout(vectors, layout, dropout.input)
         if not len(vectors):
             return vectors.new_zeros((0, self.width))
         for layer in self.layers.children():

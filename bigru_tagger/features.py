@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
-from spacy.attrs import ID, IDS, LOWER, ORTH, SENT_START
+from spacy.attrs import ID, IDS, IS_PUNCT, LOWER, ORTH, SENT_START
+from spacy.pipeline import Sentencizer
 from spacy.strings import get_string_id
 from spacy.tokens import Doc
 from spacy.vectors import Mode, Vectors
@@ -16,6 +17,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model, get_array_module
 from thinc.types import Floats2d
 
+_FULL_STOPS = frozenset(Sentencizer.default_punct_chars)
 _DIGIT = re.compile(r"\d")
 # Row 0 of the character table pads, row 1 begins a word and row 2 ends it.
 _CHARACTER_OFFSET = 3
@@ -77,6 +79,24 @@ class Words:
         orths = np.array([self.vocab.strings.add(text) for text in strings], dtype=np.uint64)
         return Words(self.vocab, orths, self.index)
 
+    @cached_property
+    def sentence_starts(self) -> np.ndarray:
+        """Whether a sentence seems to start at each token, bool (n_tokens,).
+
+        As spaCy's `Sentencizer` has it: at the first token behind a full stop, or its like in any
+        script, that is no punctuation. And behind an empty line.
+        """
+        stops = np.array([text in _FULL_STOPS for text in self.strings], dtype=bool)
+        gaps = np.array([text.count("\n") > 1 for text in self.strings], dtype=bool)
+        passive = stops | gaps | self.attributes([IS_PUNCT]).reshape(-1).astype(bool)
+        ends, passes = (stops | gaps)[self.index], passive[self.index]
+        # A sentence starts at a token if something ended one since the last token like it.
+        n_ends = np.concatenate([[0], ends.cumsum()])
+        tokens = np.flatnonzero(~passes)
+        starts = np.zeros(len(self.index), dtype=bool)
+        starts[tokens] = np.diff(n_ends[tokens], prepend=0) > 0
+        return starts
+
     def group(self, lengths: Sequence[int]) -> np.ndarray:
         """Group the tokens that are the same word, whatever its case, in the same Doc.
 
@@ -103,16 +123,23 @@ class Words:
         return Doc(self.vocab, words=self.strings)
 
 
-def sentence_lengths(docs: Sequence[Doc]) -> list[int]:
+def sentence_lengths(docs: Sequence[Doc], words: Words) -> list[int]:
     """Count the tokens of each sentence.
 
-    docs (Sequence[Doc]): Docs; one without sentence starts counts as one sentence.
+    docs (Sequence[Doc]): Docs; the sentences of one without sentence starts are guessed, see
+        `Words.sentence_starts`.
+    words (Words): their words.
     RETURNS (List[int]): tokens of the sentences of all Docs, in order.
     """
     lengths: list[int] = []
+    end = 0
     for doc in docs:
-        starts = doc.to_array(SENT_START).reshape(-1)[1:].view(np.int64) == 1
-        bounds = [0, *(np.flatnonzero(starts) + 1).tolist(), len(doc)]
+        begin, end = end, end + len(doc)
+        if doc.has_annotation("SENT_START"):
+            starts = doc.to_array(SENT_START).reshape(-1).view(np.int64) == 1
+        else:
+            starts = words.sentence_starts[begin:end]
+        bounds = [0, *(np.flatnonzero(starts[1:]) + 1).tolist(), len(doc)]
         lengths += np.diff(bounds).tolist()
     return lengths
 

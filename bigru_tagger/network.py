@@ -125,12 +125,17 @@ class Network(nn.Module):
         """
         layout = Layout(batch.lengths, batch.index.device)
         words, tokens = self._embed(batch, layout)
-        shared = None if words is None else (words, batch.index)
+        index = batch.index
+        if words is not None and dropout.input > 0.0:
+            # One mask per word: so the work of the encoder's input remains one row per word.
+            words = nn.functional.dropout(words, dropout.input)
         if dropout.word > 0.0:
+            kept = torch.rand(len(tokens), device=tokens.device) >= dropout.word
+            tokens = tokens * kept.unsqueeze(1)
             if words is not None:
-                tokens, shared = torch.cat([words[batch.index], tokens], 1), None
-            keep = tokens.new_full((len(tokens), 1), 1.0 - dropout.word)
-            tokens = tokens * torch.bernoulli(keep)
+                index = torch.where(kept, index, len(words))
+                words = nn.functional.pad(words, (0, 0, 0, 1))  # a word of zeros
+        shared = None if words is None else (words, index)
         hidden: Tensor = self.encoder(tokens, layout, dropout, shared)  # (n_tokens, encoder width)
         if self.context is not None:
             missing = [name for name in self.context.project if name not in batch.groups]

@@ -285,8 +285,11 @@ def test_by_sentence_encodes_a_doc_as_its_sentences_alone(all_embeddings):
     expected = np.concatenate(apart.predict(single))
     assert_same(apart.predict([joined]), [expected])
     assert_same(whole.predict(single), apart.predict(single))
-    # Without sentence starts, and without the setting, the context is the Doc.
-    assert_same(apart.predict([unknown]), whole.predict([joined]))
+    # Without sentence starts, they are guessed.
+    guessed = with_sentences(vocab, [*sentences[0], *sentences[1]], sentences[2])
+    assert_same(apart.predict([unknown]), apart.predict([guessed]))
+    # Without the setting, the context is the Doc.
+    assert_same(whole.predict([unknown]), whole.predict([joined]))
     assert np.abs(whole.predict([joined])[0] - expected).max() > 1e-3
 
 

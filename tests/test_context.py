@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -13,16 +15,26 @@ POOL = pytest.mark.parametrize("pool", POOLS)
 
 
 def make_pooling(width, **units):
+    """With random parameters, but those that make the means uneven."""
     torch.manual_seed(0)
     pooling = ContextPooling(width, **{**dict.fromkeys(POOLS, 0), **units})
-    for parameter in pooling.parameters():
+    for parameter in [*pooling.project.parameters(), *pooling.combine.parameters()]:
         nn.init.normal_(parameter)
+    return pooling
+
+
+def make_uneven(pooling, scale=1.0):
+    for parameter in pooling.attend.parameters():
+        nn.init.normal_(parameter, std=scale)
     return pooling
 
 
 def pool_by_hand(pooling, states, groups):
     """Do what the module says, token by token."""
     layers = {**pooling.project, "combine": pooling.combine}
+    queries = {
+        name: layer.weight.detach().double().numpy() for name, layer in pooling.attend.items()
+    }
     weights = {
         name: [parameter.detach().double().numpy() for parameter in (layer.weight, layer.bias)]
         for name, layer in layers.items()
@@ -32,8 +44,10 @@ def pool_by_hand(pooling, states, groups):
         parts = [state]
         for name, group in groups.items():
             v, bias = weights[name]
-            same = [v @ h + bias for h, g in zip(states, group, strict=True) if g == group[token]]
-            parts.append(np.tanh(sum(same) / len(same)))
+            same = [h for h, g in zip(states, group, strict=True) if g == group[token]]
+            counts = [math.exp((queries[name] @ h).item()) for h in same]
+            mean = sum(n * (v @ h + bias) for n, h in zip(counts, same, strict=True)) / sum(counts)
+            parts.append(np.tanh(mean))
         w, bias = weights["combine"]
         pooled.append(np.maximum(w @ np.concatenate(parts) + bias, 0.0))
     return pooled
@@ -53,7 +67,7 @@ def pool_by_hand(pooling, states, groups):
     )
 )
 def test_each_token_gets_the_means_over_its_groups(pools, tokens):
-    pooling = make_pooling(3, **dict(zip(pools, (2, 4), strict=False)))
+    pooling = make_uneven(make_pooling(3, **dict(zip(pools, (2, 4), strict=False))))
     words, docs, states = map(list, zip(*tokens, strict=True))
     groups = {
         name: group for name, group in zip(POOLS, (words, docs), strict=True) if name in pools
@@ -76,6 +90,31 @@ def test_one_unit_by_hand(pool):
     output = pooling(torch.tensor([[0.1], [0.3], [-9.0]]), {pool: torch.tensor([0, 0, 1])})
     # Means of 2h + 1: (1.2 + 1.6) / 2 = 1.4, and -17; tanh 1.4 = 0.885352.
     assert output.flatten().tolist() == pytest.approx([9.453517, 9.653517, 0.0], abs=1e-5)
+
+
+@POOL
+def test_an_occurrence_counts_by_its_score(pool):
+    pooling = make_pooling(1, **{pool: 1})
+    pooling.project[pool].load_state_dict(
+        {"weight": torch.tensor([[1.0]]), "bias": torch.tensor([0.0])}
+    )
+    pooling.attend[pool].load_state_dict({"weight": torch.tensor([[math.log(3.0)]])})
+    pooling.combine.load_state_dict(
+        {"weight": torch.tensor([[0.0, 1.0]]), "bias": torch.tensor([0.0])}
+    )
+    output = pooling(torch.tensor([[0.0], [1.0], [-9.0]]), {pool: torch.tensor([0, 0, 1])})
+    # 0 counts once and 1 three times, so the mean is 0.75, tanh 0.75 = 0.635149; ReLU of -1 is 0.
+    assert output.flatten().tolist() == pytest.approx([0.635149, 0.635149, 0.0], abs=1e-5)
+
+
+@POOL
+def test_scores_of_any_size_make_a_mean(pool):
+    pooling = make_uneven(make_pooling(3, **{pool: 2}), scale=1e4)
+    states = torch.randn(9, 3, requires_grad=True)
+    output = pooling(states, {pool: torch.tensor([0, 0, 0, 2, 2, 2, 2, 3, 3])})
+    output.sum().backward()
+    assert output.isfinite().all()
+    assert states.grad.isfinite().all()
 
 
 def test_both_means_by_hand():
@@ -159,6 +198,7 @@ def test_one_mean_alone_has_the_parameters_of_its_own():
         assert shapes == {
             f"project.{pool}.weight": (2, 3),
             f"project.{pool}.bias": (2,),
+            f"attend.{pool}.weight": (1, 3),
             "combine.weight": (3, 5),
             "combine.bias": (3,),
         }

@@ -358,7 +358,7 @@ def test_an_lstm_cannot_do_recurrent_dropout():
 
 
 @pytest.mark.parametrize("n_own", [0, 2])
-@pytest.mark.parametrize("dropout", [encoder_module.NO_DROPOUT, Dropout(input=0.5)])
+@pytest.mark.parametrize("dropout", [encoder_module.NO_DROPOUT, Dropout(hidden=0.5)])
 @pytest.mark.parametrize(("cell", "hidden"), [("gru", [4, 3]), ("lstm", [4]), ("gru", [])])
 def test_shared_columns_are_columns_like_the_others(cell, hidden, dropout, n_own):
     """Three rows that six tokens share, with and without columns of their own."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.attrs import IS_ALPHA, IS_TITLE, LENGTH, LOWER, NORM, ORTH, PREFIX, SHAPE, SUFFIX
 from spacy.strings import StringStore, get_string_id
+from spacy.pipeline import Sentencizer
 from spacy.tokens import Doc
 from spacy.vectors import BaseVectors, Vectors
 
@@ -315,15 +316,48 @@ def make_doc(*sentences):
         ([make_doc(["a"])], [1]),
         ([make_doc("ab", "c", "def")], [2, 1, 3]),
         ([make_doc("ab", "c"), Doc(VOCAB), Doc(VOCAB, words=["a", "b"])], [2, 1, 0, 2]),
-        # Where it is unknown whether a sentence starts, none does; nor twice at the beginning.
+        # Where some starts are known, the unknown ones are none; nor is one twice at the beginning.
         ([Doc(VOCAB, words="abcd", sent_starts=[None, None, True, None])], [2, 2]),
         ([Doc(VOCAB, words="abc", sent_starts=[False, False, False])], [3]),
         # A parse tells sentences too.
         ([Doc(VOCAB, words="abc", heads=[0, 0, 2], deps=["ROOT", "x", "ROOT"])], [2, 1]),
+        # Without starts, they are guessed: a sentence ends in one Doc only.
+        ([Doc(VOCAB, words="a."), Doc(VOCAB, words="b.c"), make_doc("d.e")], [2, 2, 1, 3]),
     ],
 )
 def test_sentence_lengths(docs, expected):
-    assert sentence_lengths(docs) == expected
+    assert sentence_lengths(docs, Words.from_docs(docs)) == expected
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ("He left . She stayed .", [0, 3]),
+        # Punctuation behind the full stop belongs to the sentence, even if it opens the next one.
+        ("He said : ' No ! ' She left ?!", [0, 7]),
+        ("Wait . . . what ?", [0, 4]),
+        (". a", [0, 1]),
+        ("a ( b . )", [0]),
+        ("Mr. Smith costs 1.5 , they say", [0]),
+        ("他 走 了 。 她 留下 。", [0, 4]),
+        ("वह गया । वह रुकी", [0, 3]),
+        ("Title \n\n Text goes \n on", [0, 2]),
+        ("Title . \n\n Text", [0, 3]),
+    ],
+)
+def test_sentence_starts_are_guessed(tokens, expected):
+    words = Words.from_docs([Doc(VOCAB, words=tokens.split(" "))])
+    starts = words.sentence_starts
+    starts[0] = True
+    assert np.flatnonzero(starts).tolist() == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from(["a", "b", ".", "!", "。", ",", '"', "("]), min_size=1))
+def test_sentence_starts_are_those_of_spacys_sentencizer(tokens):
+    starts = Words.from_docs([Doc(VOCAB, words=tokens)]).sentence_starts
+    expected = Sentencizer()(Doc(VOCAB, words=tokens))
+    assert starts[1:].tolist() == [token.is_sent_start for token in expected][1:]
 
 
 def make_vocab(keys=None, data=None, **settings):

@@ -149,6 +149,36 @@ def test_input_and_hidden_dropout_reach_the_encoder():
     assert (stacked == 0).any()
 
 
+def test_a_word_loses_the_same_units_at_all_its_tokens():
+    spec = NetworkSpec({"it": {"kind": "vectors", "width": 400}}, hidden=[], n_tags=None)
+    vectors, row = torch.full((3, 400), 2.0), torch.tensor([2, 0, 2, 1])
+    words = {"it": (vectors, torch.zeros(3, 1, dtype=torch.int64))}
+    dropped = Network(spec)(Batch([3, 1], row, words), Dropout(input=0.25))
+    assert torch.equal(dropped[0], dropped[2])
+    assert not torch.equal(dropped[0], dropped[1])
+    kept = dropped != 0
+    assert kept.double().mean().item() == pytest.approx(0.75, abs=0.06)
+    torch.testing.assert_close(dropped[kept], torch.full_like(dropped[kept], 2.0 / 0.75))
+
+
+@pytest.mark.parametrize("hidden", [[], [5]])
+def test_word_dropout_reaches_what_tokens_share(hidden):
+    """Half of the tokens have an input of zero, so they all score alike with the GRU left out."""
+    torch.manual_seed(0)
+    embed = {"it": {"kind": "vectors", "width": 3}, "own": {"kind": "dense", "width": 2}}
+    network = Network(NetworkSpec(embed, hidden=hidden, n_tags=None))
+    words = {"it": (torch.rand(2, 3), torch.zeros(2, 1, dtype=torch.int64))}
+    row, own = torch.arange(800) % 2, torch.ones(800, 2)
+    batch = Batch([1] * 800, row, words, {"own": own})
+    dropped = network(batch, Dropout(word=0.5))
+    nothing = network(
+        Batch([1], row[:1], {"it": (torch.zeros(2, 3), words["it"][1])}, {"own": own[:1] * 0})
+    )
+    zeroed = (dropped == nothing).all(1)
+    assert zeroed.double().mean().item() == pytest.approx(0.5, abs=0.06)
+    assert torch.equal(dropped[~zeroed], network(batch)[~zeroed])
+
+
 @pytest.mark.parametrize(
     "settings",
     [

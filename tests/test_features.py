@@ -7,8 +7,8 @@ import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.attrs import IS_ALPHA, IS_TITLE, LENGTH, LOWER, NORM, ORTH, PREFIX, SHAPE, SUFFIX
-from spacy.strings import StringStore, get_string_id
 from spacy.pipeline import Sentencizer
+from spacy.strings import StringStore, get_string_id
 from spacy.tokens import Doc
 from spacy.vectors import BaseVectors, Vectors
 

@@ -21,6 +21,7 @@ from .spans import Entity, SpanTagger
         "model": DEFAULT_MODEL,
         "spans_key": "chunks",
         "threshold": 0.0,
+        "recall_bias": 0.0,
         "label_smoothing": 0.0,
         "scorer": {
             "@scorers": "bigru_tagger.seqeval_scorer.v1",
@@ -42,6 +43,7 @@ def make_bigru_chunker(
     *,
     spans_key: str,
     threshold: float,
+    recall_bias: float,
     label_smoothing: float,
     scorer: Scorer | None,
 ) -> "BiGRUChunker":
@@ -52,6 +54,8 @@ def make_bigru_chunker(
     model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
     spans_key (str): the key of `doc.spans` to read the gold spans from and write to.
     threshold (float): probability below which a span is dropped.
+    recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,
+        less surely.
     label_smoothing (float): share of the gold probability that goes to the other tags, in equal
         parts, while training.
     scorer (Optional[Callable]): the scoring method.
@@ -63,6 +67,7 @@ def make_bigru_chunker(
         name,
         spans_key=spans_key,
         threshold=threshold,
+        recall_bias=recall_bias,
         label_smoothing=label_smoothing,
         scorer=scorer,
     )
@@ -79,6 +84,7 @@ class BiGRUChunker(SpanTagger):
         *,
         spans_key: str = "chunks",
         threshold: float = 0.0,
+        recall_bias: float = 0.0,
         label_smoothing: float = 0.0,
         scorer: Scorer | None = None,
     ) -> None:
@@ -89,6 +95,7 @@ class BiGRUChunker(SpanTagger):
         name (str): name of the component.
         spans_key (str): see `make_bigru_chunker`.
         threshold (float): see `make_bigru_chunker`.
+        recall_bias (float): see `make_bigru_chunker`.
         label_smoothing (float): see `make_bigru_chunker`.
         scorer (Optional[Callable]): the scoring method.
         """
@@ -100,6 +107,7 @@ class BiGRUChunker(SpanTagger):
             label_smoothing=label_smoothing,
             spans_key=spans_key,
             threshold=threshold,
+            recall_bias=recall_bias,
         )
 
     def find_labels(self, example: Example) -> Iterable[str]:

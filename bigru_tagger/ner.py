@@ -25,6 +25,7 @@ _MISSING, _INSIDE, _BEGIN = 0, 1, 3  # values of ENT_IOB; 2 is outside
         "model": DEFAULT_MODEL,
         "confidence": "confidence",
         "threshold": 0.0,
+        "recall_bias": 0.0,
         "label_smoothing": 0.0,
         "scorer": {
             "@scorers": "bigru_tagger.seqeval_scorer.v1",
@@ -41,6 +42,7 @@ def make_bigru_ner(
     *,
     confidence: str | None,
     threshold: float,
+    recall_bias: float,
     label_smoothing: float,
     scorer: Scorer | None,
 ) -> "BiGRUNer":
@@ -52,6 +54,8 @@ def make_bigru_ner(
     confidence (Optional[str]): name of the extension attribute that tells an entity's
         probability, `span._.confidence`; None for none.
     threshold (float): probability below which an entity is dropped.
+    recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,
+        less surely.
     label_smoothing (float): share of the gold probability that goes to the other tags, in equal
         parts, while training.
     scorer (Optional[Callable]): the scoring method.
@@ -63,6 +67,7 @@ def make_bigru_ner(
         name,
         confidence=confidence,
         threshold=threshold,
+        recall_bias=recall_bias,
         label_smoothing=label_smoothing,
         scorer=scorer,
     )
@@ -79,6 +84,7 @@ class BiGRUNer(SpanTagger):
         *,
         confidence: str | None = "confidence",
         threshold: float = 0.0,
+        recall_bias: float = 0.0,
         label_smoothing: float = 0.0,
         scorer: Scorer | None = None,
     ) -> None:
@@ -89,11 +95,18 @@ class BiGRUNer(SpanTagger):
         name (str): name of the component.
         confidence (Optional[str]): see `make_bigru_ner`.
         threshold (float): see `make_bigru_ner`.
+        recall_bias (float): see `make_bigru_ner`.
         label_smoothing (float): see `make_bigru_ner`.
         scorer (Optional[Callable]): the scoring method.
         """
         super().__init__(
-            vocab, model, name, scorer=scorer, label_smoothing=label_smoothing, threshold=threshold
+            vocab,
+            model,
+            name,
+            scorer=scorer,
+            label_smoothing=label_smoothing,
+            threshold=threshold,
+            recall_bias=recall_bias,
         )
         self.confidence = confidence
         self._register_extension()

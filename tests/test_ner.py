@@ -272,3 +272,19 @@ def test_entities_below_the_threshold_are_dropped(monkeypatch, ner):
     for threshold, n_entities in ((0.66, 1), (0.67, 0)):
         monkeypatch.setitem(pipe.cfg, "threshold", threshold)
         assert len(pipe(Doc(ner.vocab, words=["Ada"])).ents) == n_entities
+
+
+def test_recall_bias_shifts_the_odds_of_entities(monkeypatch, ner):
+    pipe = ner.get_pipe("bigru_ner")
+    scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
+    scores[0, 0] = np.log(4.0)  # odds of 4 to 1 against each of three labels
+    scores[0, pipe.tags.index("U-PER")] = np.log(2.0)
+    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy()])
+    assert not pipe(Doc(ner.vocab, words=["Ada"])).ents
+    monkeypatch.setitem(pipe.cfg, "recall_bias", np.log(3.0))
+    # The odds become 4 to 6 to 3 to 3.
+    (entity,) = pipe(Doc(ner.vocab, words=["Ada"])).ents
+    assert entity.label_ == "PER"
+    assert entity._.confidence == pytest.approx(6 / 16)
+    # A space remains what no entity can be.
+    assert not pipe(Doc(ner.vocab, words=[" "])).ents

@@ -188,6 +188,7 @@ def BiGRUTagger(  # noqa: N802
     by_sentence: bool = True,
     occurrences: int = 0,
     global_context: int = 0,
+    context_width: int | None = None,
     decode: Decode = "legal",
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
@@ -213,6 +214,8 @@ def BiGRUTagger(  # noqa: N802
         Doc, this wide, see `bigru_tagger.context.ContextPooling`; 0 for none.
     global_context (int): give each token the mean of the states of all tokens of the Doc, this
         wide, by sentence or not; 0 for none.
+    context_width (Optional[int]): with either of these, units of the layer that mixes them with the
+        token's own state; None for as many as the state has.
     decode (str): "legal" learns the tag of each token by itself, and lets only legal sequences of
         tags win; "crf" also learns scores of going from tag to tag, by the likelihood of whole
         sequences.
@@ -231,7 +234,7 @@ def BiGRUTagger(  # noqa: N802
     """
     if decode not in get_args(Decode):
         raise ValueError(f"'decode' has to be one of {list(get_args(Decode))}; got {decode!r}")
-    _check_pools(occurrences=occurrences, global_context=global_context)
+    _check_context(occurrences, global_context, context_width)
     spec = NetworkSpec(
         {},
         _widths(hidden, depth),
@@ -239,6 +242,7 @@ def BiGRUTagger(  # noqa: N802
         bidirectional,
         occurrences=occurrences,
         global_context=global_context,
+        context_width=context_width,
         crf=decode == "crf",
     )
     return docs_model(
@@ -263,6 +267,7 @@ def BiGRUTok2Vec(  # noqa: N802
     by_sentence: bool = True,
     occurrences: int = 0,
     global_context: int = 0,
+    context_width: int | None = None,
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
     hidden_dropout: float | None = None,
@@ -272,7 +277,8 @@ def BiGRUTok2Vec(  # noqa: N802
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build embedding and stacked bidirectional GRU, for a `tok2vec` that components share.
 
-    The width that listeners have to name is the last layer's `hidden`, times two if bidirectional.
+    The width that listeners have to name is the last layer's `hidden`, times two if bidirectional;
+    or `context_width`, if that is set and used.
     The arguments are those of `BiGRUTagger`.
 
     RETURNS (Model[List[Doc], List[Floats2d]]): hidden states, (n_tokens, width) for each Doc.
@@ -281,7 +287,7 @@ def BiGRUTok2Vec(  # noqa: N802
     widths = _widths(hidden, depth)
     if not widths:
         raise ValueError("BiGRUTok2Vec needs at least one layer; got depth = 0")
-    _check_pools(occurrences=occurrences, global_context=global_context)
+    _check_context(occurrences, global_context, context_width)
     spec = NetworkSpec(
         {},
         widths,
@@ -289,7 +295,10 @@ def BiGRUTok2Vec(  # noqa: N802
         bidirectional,
         occurrences=occurrences,
         global_context=global_context,
+        context_width=context_width,
     )
+    states = widths[-1] * (2 if bidirectional else 1)
+    mixed = occurrences > 0 or global_context > 0
     return docs_model(
         "bigru_tok2vec",
         standard_embed() if embed is None else embed,
@@ -297,7 +306,7 @@ def BiGRUTok2Vec(  # noqa: N802
         dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout, recurrent_dropout),
         shim=NetworkShim(device=device, mixed_precision=mixed_precision),
         by_sentence=by_sentence,
-        n_out=widths[-1] * (2 if bidirectional else 1),
+        n_out=context_width if mixed and context_width is not None else states,
     )
 
 
@@ -344,10 +353,12 @@ def BiGRUEncoder(  # noqa: N802
     )
 
 
-def _check_pools(**widths: int) -> None:
-    for name, width in widths.items():
+def _check_context(occurrences: int, global_context: int, context_width: int | None) -> None:
+    for name, width in {"occurrences": occurrences, "global_context": global_context}.items():
         if width < 0:
             raise ValueError(f"{name!r} has to be at least 0; got {width}")
+    if context_width is not None and context_width < 1:
+        raise ValueError(f"'context_width' has to be positive, or null; got {context_width}")
 
 
 def _widths(hidden: int | list[int], depth: int | None) -> list[int]:

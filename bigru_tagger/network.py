@@ -37,6 +37,8 @@ class NetworkSpec:
     occurrences (int): width of the mean over a word's occurrences, see `ContextPooling`; 0 for
         none.
     global_context (int): width of the mean over a document, see `ContextPooling`; 0 for none.
+    context_width (Optional[int]): units of the layer that mixes these means with a token's state;
+        None for as many as the states have.
     crf (bool): hold scores of going from tag to tag beside the emissions, if there are tags.
     """
 
@@ -47,6 +49,7 @@ class NetworkSpec:
     n_tags: int | None = None
     occurrences: int = 0
     global_context: int = 0
+    context_width: int | None = None
     crf: bool = False
 
 
@@ -98,12 +101,15 @@ class Network(nn.Module):
                 f"vectors, or load vectors; the embeddings are {list(spec.embed) or 'none'}"
             )
         self.encoder = BiGRUEncoder(input_width, spec.hidden, spec.cell, spec.bidirectional)
+        width = self.encoder.width
         self.context: ContextPooling | None = None
         if spec.occurrences or spec.global_context:
-            self.context = ContextPooling(self.encoder.width, spec.occurrences, spec.global_context)
+            n_out = width if spec.context_width is None else spec.context_width
+            self.context = ContextPooling(width, spec.occurrences, spec.global_context, n_out)
+            width = n_out
         self.linear: nn.Linear | None = None
         if spec.n_tags is not None:
-            self.linear = nn.Linear(self.encoder.width, spec.n_tags)
+            self.linear = nn.Linear(width, spec.n_tags)
             nn.init.xavier_uniform_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
         self.crf: CRF | None = None
@@ -113,7 +119,9 @@ class Network(nn.Module):
     @property
     def width(self) -> int:
         """Numbers put out per token."""
-        return self.encoder.width if self.linear is None else self.linear.out_features
+        if self.linear is not None:
+            return self.linear.out_features
+        return self.encoder.width if self.context is None else self.context.width
 
     def forward(self, batch: Batch, dropout: Dropout = NO_DROPOUT) -> Tensor:
         """Score the tags of each token.

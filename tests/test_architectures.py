@@ -159,6 +159,7 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
         (lambda: char_embed(window=2), "'window' odd"),
         (lambda: BiGRUTagger(words(), 8, occurrences=-1), "'occurrences' .* at least 0; got -1"),
         (lambda: BiGRUTok2Vec(words(), 8, occurrences=-1), "'occurrences' has to be at least 0"),
+        (lambda: BiGRUTagger(words(), 8, context_width=0), "'context_width' .* positive.* got 0"),
         (lambda: BiGRUTagger(words(), 8, global_context=-2), "'global_context' .* 0; got -2"),
         (lambda: BiGRUTok2Vec(words(), 8, global_context=-2), "'global_context' .* 0; got -2"),
         (lambda: VectorsEmbed(True, -1), "VectorsEmbed: 'correction_rows' .* got -1"),
@@ -318,6 +319,18 @@ def test_global_context_is_that_of_the_whole_doc_and_of_no_other():
     # Of a mean, the order of the sentences is lost.
     swapped = model.predict([with_sentences(vocab, second, first)])[0]
     assert_same([np.roll(swapped, 2, axis=0)], [alone])
+
+
+@pytest.mark.parametrize(
+    ("pools", "width"),
+    [({}, 8), ({"occurrences": 3}, 5), ({"global_context": 3}, 5), ({"context_width": None}, 8)],
+)
+def test_context_width_is_that_of_the_states_where_there_is_context(pools, width):
+    model = BiGRUTok2Vec(words(), 4, **{"context_width": 5, **pools})
+    batch = docs()
+    model.initialize(X=batch)
+    assert model.get_dim("nO") == width
+    assert {array.shape[1] for array in model.predict(batch)} == {width}
 
 
 @pytest.mark.parametrize("architecture", [BiGRUTagger, BiGRUTok2Vec])

@@ -14,10 +14,11 @@ KINDS = pytest.mark.parametrize("pools", [POOLS[:1], POOLS[1:], POOLS], ids="+".
 POOL = pytest.mark.parametrize("pool", POOLS)
 
 
-def make_pooling(width, **units):
+def make_pooling(width, n_out=None, **units):
     """With random parameters, but those that make the means uneven."""
     torch.manual_seed(0)
-    pooling = ContextPooling(width, **{**dict.fromkeys(POOLS, 0), **units})
+    units = {**dict.fromkeys(POOLS, 0), **units}
+    pooling = ContextPooling(width, **units, n_out=width if n_out is None else n_out)
     for parameter in [*pooling.project.parameters(), *pooling.combine.parameters()]:
         nn.init.normal_(parameter)
     return pooling
@@ -67,7 +68,7 @@ def pool_by_hand(pooling, states, groups):
     )
 )
 def test_each_token_gets_the_means_over_its_groups(pools, tokens):
-    pooling = make_uneven(make_pooling(3, **dict(zip(pools, (2, 4), strict=False))))
+    pooling = make_uneven(make_pooling(3, 5, **dict(zip(pools, (2, 4), strict=False))))
     words, docs, states = map(list, zip(*tokens, strict=True))
     groups = {
         name: group for name, group in zip(POOLS, (words, docs), strict=True) if name in pools

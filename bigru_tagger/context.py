@@ -39,6 +39,7 @@ class ContextPooling(nn.Module):
             nn.init.zeros_(attend.weight)  # type: ignore[arg-type]
         self.combine = nn.Linear(width + occurrences + global_context, n_out)
         self.width = n_out
+        self._widths = [width, *(n for n in units.values() if n)]
 
     def forward(self, states: Tensor, groups: Mapping[str, Tensor], dropout: float = 0.0) -> Tensor:
         """Mix each state with the means over its groups.
@@ -48,16 +49,12 @@ class ContextPooling(nn.Module):
             have a width, the number of each token's group, from 0, int64 (n_tokens,).
         dropout (float): chance of a unit to be zeroed, of the means and of the output.
         RETURNS (Tensor): ReLU(W [h_t; tanh(mean of V h_s over the word's occurrences); tanh(mean
-            of G h_s over the document)] + b), (n_tokens, n_out), where the token s counts exp(q h_s)
-            times in the one mean, and exp(p h_s) times in the other.
+            of G h_s over the document)] + b), (n_tokens, n_out), where the token s counts
+            exp(q h_s) times in the one mean, and exp(p h_s) times in the other.
         """
         if not len(states):
             return states
-        widths = [
-            states.shape[1],
-            *(int(project.out_features) for project in self.project.values()),
-        ]  # type: ignore[arg-type]
-        w_states, *w_means = self.combine.weight.split(widths, 1)
+        w_states, *w_means = self.combine.weight.split(self._widths, 1)
         mixed = nn.functional.linear(states, w_states, self.combine.bias)
         for (name, project), w_mean in zip(self.project.items(), w_means, strict=True):
             means = torch.tanh(_mean(project(states), self.attend[name](states), groups[name]))

@@ -1,6 +1,6 @@
 """thinc models around the torch network: arrays in, arrays out, gradients back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -15,11 +15,19 @@ from torch import Tensor
 from .crf import CRF
 from .decoding import Transitions
 from .encoder import Dropout
-from .features import Embedding, UpstreamTok2Vec, WordEmbedding, Words, sentence_lengths
+from .features import (
+    Embedding,
+    UpstreamTok2Vec,
+    WordEmbedding,
+    Words,
+    group_occurrences,
+    sentence_lengths,
+)
 from .network import Batch, Network, NetworkSpec
 from .shim import NetworkShim, to_array, to_torch
 
 _INPUT = "input"  # the one embedding of an encoder that reads vectors
+_FORMS = "words.forms"  # beside what `Network.prepare` names
 
 
 @dataclass(frozen=True)
@@ -271,10 +279,13 @@ def _tag(
         inputs[name] = _join(vectors, shim, layer.get_dim("nO"))
         inputs[name].requires_grad_(is_train)
         backprops.append((name, backprop_vectors))
-    batch = read_batch(X, words, shim.device, by_sentence=by_sentence, with_groups=with_groups)
-    batch.tokens = inputs
+    settings = {"by_sentence": by_sentence, "with_groups": with_groups}
     if not is_train:
+        batch = read_prepared(X, words, shim, **settings)
+        batch.tokens = inputs
         return _split(to_array(shim.predict(batch), model.ops), lengths), _no_backprop
+    batch = read_batch(X, words, shim.device, **settings)
+    batch.tokens = inputs
     output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
 
     def backprop(d_output: list[Floats2d]) -> list[Doc]:
@@ -307,17 +318,69 @@ def read_batch(
     """
     distinct = Words.from_docs(docs)
     lengths = [len(doc) for doc in docs]
-    groups = {}
-    if with_groups:
-        groups["occurrences"] = to_torch(distinct.group(lengths), device)
-        numbers = np.arange(len(docs), dtype=np.int64)
-        groups["global_context"] = to_torch(np.repeat(numbers, lengths), device)
     return Batch(
         lengths=sentence_lengths(docs, distinct) if by_sentence else lengths,
         index=to_torch(distinct.index, device),
         words={name: _read(embedding, distinct, device) for name, embedding in words.items()},
-        groups=groups,
+        groups=_group(distinct.forms[distinct.index], lengths, device) if with_groups else {},
     )
+
+
+def read_prepared(
+    docs: list[Doc],
+    words: dict[str, WordEmbedding],
+    shim: NetworkShim,
+    *,
+    by_sentence: bool,
+    with_groups: bool,
+) -> Batch:
+    """Read what prediction needs of Docs; what depends on the word alone comes from the cache.
+
+    docs (List[Doc]): at least one Doc.
+    words (Dict[str, WordEmbedding]): the embeddings by name.
+    shim (NetworkShim): holds the network, and the cache.
+    by_sentence (bool): see `read_batch`.
+    with_groups (bool): see `read_batch`.
+    RETURNS (Batch): the network's input; the other embeddings' part is still empty.
+    """
+    lengths = [len(doc) for doc in docs]
+    if not words or not any(lengths):
+        return read_batch(
+            docs, words, shim.device, by_sentence=by_sentence, with_groups=with_groups
+        )
+    distinct = Words.from_docs(docs)
+
+    def compute(rows: np.ndarray) -> dict[str, Tensor]:
+        new = distinct.subset(rows)
+        read = {name: _read(embedding, new, shim.device) for name, embedding in words.items()}
+        # Forms stay on the CPU, where they are grouped.
+        return {**shim.prepare(read), _FORMS: torch.from_numpy(new.forms)}
+
+    vectors = distinct.vocab.vectors
+    version = (
+        *shim.version,
+        distinct.vocab,
+        vectors,
+        getattr(vectors, "data", None),  # what a user registers as vectors may do without a table
+        getattr(vectors, "n_keys", 0),
+    )
+    tables, rows = shim.cache.look_up(distinct.orths, version, compute)
+    index = rows[distinct.index]
+    forms = tables[_FORMS].numpy()
+    return Batch(
+        lengths=sentence_lengths(docs, distinct) if by_sentence else lengths,
+        index=to_torch(index, shim.device),
+        prepared=tables,
+        groups=_group(forms[index], lengths, shim.device) if with_groups else {},
+    )
+
+
+def _group(forms: np.ndarray, lengths: Sequence[int], device: torch.device) -> dict[str, Tensor]:
+    docs = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+    return {
+        "occurrences": to_torch(group_occurrences(forms, lengths), device),
+        "global_context": to_torch(docs, device),
+    }
 
 
 def _read(embedding: WordEmbedding, words: Words, device: torch.device) -> tuple[Tensor, ...]:

@@ -1,6 +1,6 @@
 """Sequences of vectors to hidden states: a stacked bidirectional GRU, exact under batching."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .gru import run_gru
+from .gru import predict_gru, project_inputs, run_gru
 
 _FORWARD, _BACKWARD = "forward_layer", "backward_layer"
 _CELLS: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -44,6 +44,21 @@ class Dropout:
 NO_DROPOUT = Dropout()
 
 
+@dataclass(frozen=True)
+class SharedInput:
+    """The first columns of an encoder's input, where tokens share them.
+
+    rows (Tensor): these columns, such as what depends on the word alone, (n_rows, shared_width); or
+        what `BiGRUEncoder.prepare` made of them.
+    row (Tensor): each token's row, int64 (n_tokens,).
+    is_prepared (bool): which of the two.
+    """
+
+    rows: Tensor
+    row: Tensor
+    is_prepared: bool = False
+
+
 class Layout:
     """Where the tokens of a batch stand: row (sequence) and time step of each, and back.
 
@@ -62,6 +77,7 @@ class Layout:
         starts = sizes.cumsum() - sizes
         rows = np.repeat(np.arange(len(sizes)), sizes)
         steps = np.arange(len(rows)) - np.repeat(starts, sizes)
+        self.lengths = sizes
         self.n_rows = len(sizes)
         self.n_steps = int(sizes.max(initial=0))
         self._sizes = np.repeat(sizes, sizes)
@@ -167,7 +183,7 @@ class BiGRUEncoder(nn.Module):
         vectors: Tensor,
         layout: Layout,
         dropout: Dropout = NO_DROPOUT,
-        shared: tuple[Tensor, Tensor] | None = None,
+        shared: SharedInput | None = None,
     ) -> Tensor:
         """Encode sequences.
 
@@ -176,10 +192,9 @@ class BiGRUEncoder(nn.Module):
         dropout (Dropout): rates in training. Recurrent dropout is that of Gal and Ghahramani 2016,
             arXiv 1512.05287, with one mask for the gates and the candidate. No cell of torch or
             cuDNN can do it, so a GPU too then runs the recurrence of `bigru_tagger.gru`.
-        shared (Optional[Tuple[Tensor, Tensor]]): the first columns of the input where tokens share
-            them, such as what depends on the word alone: (n_rows, shared_width), and each token's
-            row, (n_tokens,); `vectors` are the other columns, and dropout of the input is theirs
-            alone. A GRU on a CPU does the work of its first layer's input once per row.
+        shared (Optional[SharedInput]): the first columns of the input where tokens share them;
+            `vectors` are the other columns, and dropout of the input is theirs alone. A GRU on a
+            CPU does the work of its first layer's input once per row.
         RETURNS (Tensor): hidden states, (n_tokens, width).
         RAISES (ValueError): if an LSTM is asked for recurrent dropout.
         """
@@ -188,24 +203,54 @@ class BiGRUEncoder(nn.Module):
                 f"recurrent dropout is for cell = 'gru' alone; got a rate of {dropout.recurrent} "
                 f"for cell = {self.cell!r}"
             )
-        own_gru = self.cell == "gru" and (dropout.recurrent > 0.0 or not vectors.is_cuda)
         vectors = locked_dropout(vectors, layout, dropout.input)
+        own_gru = self._has_own_gru(vectors.device) or dropout.recurrent > 0.0
         if shared is not None and not (own_gru and len(self.layers)):
-            rows, row = shared
-            vectors, shared = torch.cat([rows[row], vectors], 1), None
+            vectors, shared = torch.cat([shared.rows[shared.row], vectors], 1), None
         if not len(vectors):
             return vectors.new_zeros((0, self.width))
         for layer in self.layers.children():
             directions = dict(layer.named_children())
-            if own_gru:
+            if own_gru and not torch.is_grad_enabled() and dropout.recurrent <= 0.0:
+                states = _predict_gru(directions, vectors, layout, shared)
+            elif own_gru:
                 states = _run_gru(directions, vectors, layout, dropout.recurrent, shared)
-                shared = None
             elif vectors.is_cuda:
                 states = _run_padded(directions, vectors, layout)
             else:
                 states = _run_packed(directions, vectors, layout)
-            vectors = locked_dropout(torch.cat(states, 1), layout, dropout.hidden)
+            shared = None
+            vectors = locked_dropout(states, layout, dropout.hidden)
         return vectors
+
+    def prepare(self, rows: Tensor) -> Tensor:
+        """Do what can be done in advance with the first columns of the input, without gradient.
+
+        rows (Tensor): these columns, (n_rows, shared_width).
+        RETURNS (Tensor): for `SharedInput`, (n_rows, prepared_width).
+        """
+        if not (self._has_own_gru(rows.device) and len(self.layers)):
+            return rows
+        return project_inputs(_grus(self.layers[0].children()), rows)
+
+    def _has_own_gru(self, device: torch.device) -> bool:
+        return self.cell == "gru" and device.type == "cpu"
+
+
+def _grus(modules: Iterable[nn.Module]) -> list[nn.GRU]:
+    return [module for module in modules if isinstance(module, nn.GRU)]
+
+
+def _predict_gru(
+    layer: dict[str, nn.Module], vectors: Tensor, layout: Layout, shared: SharedInput | None
+) -> Tensor:
+    directions = _grus(layer.values())
+    prepared = None
+    if shared is not None:
+        rows = shared.rows if shared.is_prepared else project_inputs(directions, shared.rows)
+        prepared = (rows, shared.row)
+    backward = [name == _BACKWARD for name in layer]
+    return predict_gru(directions, backward, layout.lengths, vectors, prepared)
 
 
 def _run_gru(
@@ -213,10 +258,10 @@ def _run_gru(
     vectors: Tensor,
     layout: Layout,
     rate: float,
-    shared: tuple[Tensor, Tensor] | None,
-) -> list[Tensor]:
+    shared: SharedInput | None,
+) -> Tensor:
     packs = [layout.pack(name == _BACKWARD) for name in layer]
-    directions = [rnn for rnn in layer.values() if isinstance(rnn, nn.GRU)]
+    directions = _grus(layer.values())
     # Sequences are as long read backwards as forwards, so the counts are the same.
     counts = packs[0][2]
     masks = None
@@ -224,20 +269,22 @@ def _run_gru(
         shape = (len(directions), int(counts[0]), directions[0].hidden_size)
         masks = _mask(next(directions[0].parameters()), shape, rate)
     orders = [order for order, _, _ in packs]
-    states = run_gru(directions, vectors, orders, counts, masks, shared=shared)
-    return [state[places] for state, (_, places, _) in zip(states, packs, strict=True)]
+    columns = None if shared is None else (shared.rows, shared.row)
+    states = run_gru(directions, vectors, orders, counts, masks, shared=columns)
+    places = [places for _, places, _ in packs]
+    return torch.cat([state[place] for state, place in zip(states, places, strict=True)], 1)
 
 
-def _run_packed(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> list[Tensor]:
+def _run_packed(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> Tensor:
     states = []
     for name, rnn in layer.items():
         order, places, counts = layout.pack(name == _BACKWARD)
         packed, _ = rnn(PackedSequence(vectors[order], counts))
         states.append(packed.data[places])
-    return states
+    return torch.cat(states, 1)
 
 
-def _run_padded(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> list[Tensor]:
+def _run_padded(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> Tensor:
     states = []
     for name, rnn in layer.items():
         places = layout.pad(name == _BACKWARD)
@@ -246,7 +293,7 @@ def _run_padded(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) ->
         time_major = padded.view(layout.n_rows, layout.n_steps, -1).transpose(0, 1)
         output, _ = rnn(time_major)  # (n_steps, n_rows, units)
         states.append(output.transpose(0, 1).flatten(0, 1)[places])
-    return states
+    return torch.cat(states, 1)
 
 
 def _initialise(rnn: nn.GRU | nn.LSTM) -> None:

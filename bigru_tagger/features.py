@@ -97,16 +97,18 @@ class Words:
         starts[tokens] = np.diff(n_ends[tokens], prepend=0) > 0
         return starts
 
-    def group(self, lengths: Sequence[int]) -> np.ndarray:
-        """Group the tokens that are the same word, whatever its case, in the same Doc.
+    @property
+    def forms(self) -> np.ndarray:
+        """Hash of each distinct word's lower-cased form, int64 (n_words,)."""
+        return cast(np.ndarray, self.attributes([LOWER])[:, 0].view(np.int64))
 
-        lengths (Sequence[int]): tokens of each Doc.
-        RETURNS (ndarray): number of each token's group, from 0, int64 (n_tokens,).
+    def subset(self, words: np.ndarray) -> "Words":
+        """Give some of the words by themselves, without tokens.
+
+        words (ndarray): their rows, ascending, int (n_words,).
+        RETURNS (Words): these words.
         """
-        _, form = np.unique(self.attributes([LOWER])[:, 0], return_inverse=True)
-        doc = np.repeat(np.arange(len(lengths)), lengths)
-        _, groups = np.unique(doc * len(form) + form[self.index], return_inverse=True)
-        return groups.astype(np.int64)
+        return Words(self.vocab, self.orths[words], np.zeros(0, dtype=np.int64))
 
     def attributes(self, attrs: Sequence[int]) -> np.ndarray:
         """Read lexical attributes, which depend on the word alone.
@@ -142,6 +144,20 @@ def sentence_lengths(docs: Sequence[Doc], words: Words) -> list[int]:
         bounds = [0, *(np.flatnonzero(starts[1:]) + 1).tolist(), len(doc)]
         lengths += np.diff(bounds).tolist()
     return lengths
+
+
+def group_occurrences(forms: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+    """Group the tokens that are the same word in the same Doc.
+
+    forms (ndarray): what makes two tokens the same word, such as the hash of the lower-cased form,
+        int64 (n_tokens,).
+    lengths (Sequence[int]): tokens of each Doc.
+    RETURNS (ndarray): number of each token's group, from 0, int64 (n_tokens,).
+    """
+    _, form = np.unique(forms, return_inverse=True)
+    doc = np.repeat(np.arange(len(lengths)), lengths)
+    groups: np.ndarray = np.unique(doc * len(forms) + form, return_inverse=True)[1]
+    return groups.astype(np.int64)
 
 
 class Embedding:
@@ -382,7 +398,7 @@ class StaticVectors(WordEmbedding):
             CuPy where spaCy holds the table on a GPU, zeros for a word without one; and the hashes
             of their lower-cased forms, int64 (n_words, 1).
         """
-        return self._look_up(words), words.attributes([LOWER]).view(np.int64)
+        return self._look_up(words), words.forms[:, None]
 
     def _look_up(self, words: Words) -> np.ndarray:
         vectors = words.vocab.vectors

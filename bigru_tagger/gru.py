@@ -1,5 +1,7 @@
 """One recurrent layer on a CPU: all its directions at once, over a batch that shrinks.
 
+`run_gru` is for training, `predict_gru` for prediction.
+
 torch's own GRU leaves each time step's operations, and the gradient of its weights, to autograd. On
 a CPU that costs several times the arithmetic. Here a step of both directions is one batched matrix
 product, rows that have ended take no part, and the weights' gradient is one product over all steps.
@@ -9,11 +11,18 @@ n_t = tanh(W_in x_t + b_in + r_t ∘ (W_hn h_{t-1} + b_hn)), h_t = (1 − z_t) �
 Recurrent dropout writes m ∘ h_{t-1} in the three products W_h h_{t-1}, and not in z_t ∘ h_{t-1}.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+# Sequences that `predict_gru` runs side by side. A step's gates of 128 rows stay in the cache of a
+# core, and the product that makes them is at full speed.
+_ROWS = 128
+# Tokens whose input is gathered at once.
+_BLOCK = 4096
 
 
 def run_gru(
@@ -52,11 +61,130 @@ def run_gru(
     with torch.autocast(projections.device.type, enabled=False):
         dtype = torch.promote_types(projections.dtype, torch.float32)
         inputs = (projections.to(dtype), weights.to(dtype), biases.to(dtype))
-        if any(tensor.requires_grad for tensor in inputs):
-            states: Tensor = _GRU.apply(*inputs, masks, counts.tolist())  # type: ignore[no-untyped-call]
-        else:
-            states = _recur(*inputs, masks, counts=counts.tolist())
+        states: Tensor = _GRU.apply(*inputs, masks, counts.tolist())  # type: ignore[no-untyped-call]
     return list(states.unbind(0))
+
+
+def project_inputs(directions: Sequence[nn.GRU], rows: Tensor) -> Tensor:
+    """Compute what `predict_gru` needs of inputs, or of their first columns.
+
+    directions (Sequence[GRU]): one layer and direction each, of the same width.
+    rows (Tensor): inputs, or the first columns of them, (n_rows, width).
+    RETURNS (Tensor): W_i x + b_i of each direction, with the rows of n doubled, in float32 or, for
+        a network in it, float64, (n_rows, n_directions * 3 * units).
+    """
+    width, units = rows.shape[1], directions[0].hidden_size
+    parameters = [dict(rnn.named_parameters()) for rnn in directions]
+    weight = torch.cat([own["weight_ih_l0"][:, :width] for own in parameters])
+    bias = torch.cat([own["bias_ih_l0"] for own in parameters])
+    projected = nn.functional.linear(rows, weight, bias)
+    projected = projected.to(torch.promote_types(projected.dtype, torch.float32))
+    projected.view(len(rows), len(directions), 3, units)[:, :, 2].mul_(2.0)
+    return projected
+
+
+def predict_gru(
+    directions: Sequence[nn.GRU],
+    backward: Sequence[bool],
+    lengths: np.ndarray,
+    vectors: Tensor,
+    shared: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Run the directions of one layer without keeping what the gradient needs.
+
+    Sequences of about the same length run side by side, a fixed number of them: so the work per
+    token does not depend on the size of the batch, and nor does the memory beside in- and output.
+
+    directions (Sequence[GRU]): one layer and direction each, of the same width.
+    backward (Sequence[bool]): whether each direction reads from the last token to the first.
+    lengths (ndarray): tokens of each sequence, zeros allowed, int64 (n_sequences,).
+    vectors (Tensor): one row per token, (n_tokens, width).
+    shared (Optional[Tuple[Tensor, Tensor]]): the first columns of the input where tokens share
+        them: what `project_inputs` made of them, (n_rows, n_directions * 3 * units), and each
+        token's row, (n_tokens,); `vectors` are the other columns, and may be none.
+    RETURNS (Tensor): states, (n_tokens, n_directions * units).
+    """
+    units, n_directions = directions[0].hidden_size, len(directions)
+    parameters = [dict(rnn.named_parameters()) for rnn in directions]
+    weights = torch.stack([own["weight_hh_l0"].t() for own in parameters])
+    biases = torch.stack([own["bias_hh_l0"] for own in parameters]).unsqueeze(1)
+    minus_one = torch.tensor(-1.0, dtype=weights.dtype)
+    states = weights.new_empty((len(vectors) * n_directions, units))
+    direction = torch.arange(n_directions).unsqueeze(1)
+    with torch.autocast("cpu", enabled=False):
+        for tokens, counts, is_first in _blocks(lengths, backward):
+            inputs = _gather(directions, tokens, vectors, shared)
+            if is_first:
+                h = weights.new_zeros((n_directions, counts[0], units))
+            block = weights.new_empty((n_directions, tokens.shape[1], units))
+            end = 0
+            for count in counts:
+                step = slice(end, end + count)
+                end += count
+                h = h[:, :count]
+                x = inputs[:, step]
+                hidden = torch.baddbmm(biases, h, weights)  # (n_directions, count, 3 * units)
+                rz = torch.add(x[:, :, : 2 * units], hidden[:, :, : 2 * units]).sigmoid_()
+                # tanh a = 2 σ(2a) - 1, since torch's σ is several times faster than its tanh.
+                r, candidate = rz[:, :, :units], hidden[:, :, 2 * units :]
+                n = torch.addcmul(x[:, :, 2 * units :], r, candidate, value=2.0).sigmoid_()
+                n = torch.add(minus_one, n, alpha=2.0)
+                h = torch.lerp(n, h, rz[:, :, units:], out=block[:, step])
+            states.index_copy_(
+                0, (tokens * n_directions + direction).flatten(), block.flatten(0, 1)
+            )
+    return states.view(len(vectors), n_directions * units)
+
+
+def _blocks(
+    lengths: np.ndarray, backward: Sequence[bool]
+) -> Iterator[tuple[Tensor, list[int], bool]]:
+    # Consecutive time steps of sequences that run side by side: the tokens that each direction
+    # reads, step by step, int64 (n_directions, n_tokens); the number of sequences at each step;
+    # and whether the first of the steps is the sequences' first.
+    ends = lengths.cumsum()
+    by_length = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    for begin in range(0, len(by_length), _ROWS):
+        rows = by_length[begin : begin + _ROWS]
+        sizes = lengths[rows]
+        steps = np.arange(sizes[0])
+        counts = len(rows) - np.searchsorted(sizes[::-1], steps, side="right")
+        starts = counts.cumsum() - counts
+        step = np.repeat(steps, counts)
+        row = np.arange(len(step)) - starts[step]
+        first, last = (ends[rows] - sizes)[row] + step, (ends[rows] - 1)[row] - step
+        tokens = torch.from_numpy(np.stack([last if back else first for back in backward]))
+        # A block ends with the step that fills it.
+        for block in np.split(steps, np.flatnonzero(np.diff(starts // _BLOCK)) + 1):
+            here = slice(starts[block[0]], starts[block[-1]] + counts[block[-1]])
+            yield tokens[:, here], counts[block].tolist(), bool(block[0] == 0)
+
+
+def _gather(
+    directions: Sequence[nn.GRU],
+    tokens: Tensor,
+    vectors: Tensor,
+    shared: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    # W_i x + b_i of the tokens that each direction reads, with the rows of n doubled,
+    # (n_directions, n_tokens, 3 * units).
+    if shared is None:
+        read = [
+            project_inputs([rnn], vectors[own]) for rnn, own in zip(directions, tokens, strict=True)
+        ]
+        return torch.stack(read)
+    table, row = shared
+    n_directions = len(directions)
+    rows = row[tokens] * n_directions + torch.arange(n_directions).unsqueeze(1)
+    flat = table.view(len(table) * n_directions, -1).index_select(0, rows.flatten())
+    inputs = flat.view(*tokens.shape, -1)
+    if vectors.shape[1]:
+        for rnn, own, read in zip(directions, tokens, inputs, strict=True):
+            units = rnn.hidden_size
+            projected = nn.functional.linear(vectors[own], rnn.weight_ih_l0[:, -vectors.shape[1] :])  # type: ignore[index]
+            read[:, : 2 * units] += projected[:, : 2 * units]
+            read[:, 2 * units :].add_(projected[:, 2 * units :], alpha=2.0)
+    return inputs
 
 
 def _project(
@@ -90,53 +218,35 @@ class _GRU(torch.autograd.Function):
         counts: list[int],
     ) -> Tensor:
         shape = (*projections.shape[:2], weights.shape[2])
+        units = weights.shape[2]
         gates = torch.empty_like(projections)  # r, z, n
         candidates = projections.new_empty(shape)  # W_hn h + b_hn
         previous = projections.new_empty(shape)  # h_{t-1}
-        kept = (gates, candidates, previous)
-        states = _recur(projections, weights, biases, masks, counts=counts, kept=kept)
+        transposed = weights.transpose(1, 2)
+        states = projections.new_empty(shape)  # h_t
+        h = projections.new_zeros((len(projections), counts[0], units))
+        start = 0
+        for count in counts:
+            step = slice(start, start + count)
+            h = h[:, :count]
+            read = h if masks is None else h * masks[:, :count]
+            hidden = torch.baddbmm(biases, read, transposed)  # (n_directions, count, 3 * units)
+            candidate = hidden[:, :, 2 * units :]
+            x, gate = projections[:, step], gates[:, step]
+            rz, n = gate[:, :, : 2 * units], gate[:, :, 2 * units :]
+            torch.add(x[:, :, : 2 * units], hidden[:, :, : 2 * units], out=rz).sigmoid_()
+            torch.addcmul(x[:, :, 2 * units :], rz[:, :, :units], candidate, out=n).tanh_()
+            candidates[:, step] = candidate
+            previous[:, step] = h
+            h = torch.lerp(n, h, rz[:, :, units:], out=states[:, step])
+            start += count
         ctx.counts = counts
-        ctx.save_for_backward(*kept, weights, masks)
+        ctx.save_for_backward(gates, candidates, previous, weights, masks)
         return states
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         return (*_backward(ctx, gradients[0]), None, None)
-
-
-def _recur(
-    projections: Tensor,
-    weights: Tensor,
-    biases: Tensor,
-    masks: Tensor | None,
-    *,
-    counts: list[int],
-    kept: tuple[Tensor, Tensor, Tensor] | None = None,
-) -> Tensor:
-    # `kept` has room for what the gradient needs: gates, candidates, previous states. Prediction
-    # gives none, and its gates overwrite the projections.
-    gates = projections if kept is None else kept[0]
-    units = weights.shape[2]
-    transposed = weights.transpose(1, 2)
-    states = projections.new_empty((*projections.shape[:2], units))  # h_t
-    h = projections.new_zeros((len(projections), counts[0], units))
-    start = 0
-    for count in counts:
-        step = slice(start, start + count)
-        h = h[:, :count]
-        read = h if masks is None else h * masks[:, :count]
-        hidden = torch.baddbmm(biases, read, transposed)  # (n_directions, count, 3 * units)
-        candidate = hidden[:, :, 2 * units :]
-        x, gate = projections[:, step], gates[:, step]
-        rz, n = gate[:, :, : 2 * units], gate[:, :, 2 * units :]
-        torch.add(x[:, :, : 2 * units], hidden[:, :, : 2 * units], out=rz).sigmoid_()
-        torch.addcmul(x[:, :, 2 * units :], rz[:, :, :units], candidate, out=n).tanh_()
-        if kept is not None:
-            kept[1][:, step] = candidate
-            kept[2][:, step] = h
-        h = torch.lerp(n, h, rz[:, :, units:], out=states[:, step])
-        start += count
-    return states
 
 
 def _backward(ctx: Any, d_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:

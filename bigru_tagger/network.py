@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from .context import ContextPooling
 from .crf import CRF
-from .embed import EMBEDDINGS, GazetteerEmbedding
-from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, Layout
+from .embed import EMBEDDINGS, DenseEmbedding, GazetteerEmbedding
+from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, Layout, SharedInput
 
 _SPEC = "bigru_tagger.network"
+_ENTERING = "encoder.input"  # no module, and so no embedding, has a name with a full stop
 # What building a network raises if a spec from a damaged file has wrong names, types or numbers.
 _BAD_SPEC = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -58,20 +59,23 @@ class Batch:
     """The input of the network, for sequences one after the other.
 
     lengths (Sequence[int]): tokens of each sequence.
-    index (Tensor): each token's row among the distinct words, int64 (n_tokens,).
-    words (Dict[str, Tuple[Tensor, ...]]): what each word embedding reads, the arguments of its
+    index (Tensor): each token's row among the distinct words, or in `prepared`, int64 (n_tokens,).
+    words (Mapping[str, Tuple[Tensor, ...]]): what each word embedding reads, the arguments of its
         module, with one row per distinct word.
-    tokens (Dict[str, Tensor]): what each other embedding reads, one row per token.
-    groups (Dict[str, Tensor]): for networks with `occurrences`, which tokens are occurrences of
+    tokens (Mapping[str, Tensor]): what each other embedding reads, one row per token.
+    groups (Mapping[str, Tensor]): for networks with `occurrences`, which tokens are occurrences of
         one word in one document, and for those with `global_context`, which are of one document,
         under these names; numbered from 0, int64 (n_tokens,).
+    prepared (Optional[Mapping[str, Tensor]]): in place of `words`, what `Network.prepare` made of
+        them, with one row per word; for prediction only.
     """
 
     lengths: Sequence[int]
     index: Tensor
-    words: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
-    tokens: dict[str, Tensor] = field(default_factory=dict)
-    groups: dict[str, Tensor] = field(default_factory=dict)
+    words: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    tokens: Mapping[str, Tensor] = field(default_factory=dict)
+    groups: Mapping[str, Tensor] = field(default_factory=dict)
+    prepared: Mapping[str, Tensor] | None = None
 
 
 class Network(nn.Module):
@@ -132,18 +136,23 @@ class Network(nn.Module):
             of a network without tags.
         """
         layout = Layout(batch.lengths, batch.index.device)
-        words, tokens = self._embed(batch, layout)
-        index = batch.index
-        if words is not None and dropout.input > 0.0:
-            # One mask per word: so the work of the encoder's input remains one row per word.
-            words = nn.functional.dropout(words, dropout.input)
+        tokens = self._embed_tokens(batch, layout)
         if dropout.word > 0.0:
             kept = torch.rand(len(tokens), device=tokens.device) >= dropout.word
             tokens = tokens * kept.unsqueeze(1)
-            if words is not None:
+        shared = None
+        if batch.prepared is not None and _ENTERING in batch.prepared:
+            shared = SharedInput(batch.prepared[_ENTERING], batch.index, is_prepared=True)
+        words = self._embed_words(batch.words)
+        if words is not None:
+            index = batch.index
+            if dropout.input > 0.0:
+                # One mask per word: so the work of the encoder's input remains one row per word.
+                words = nn.functional.dropout(words, dropout.input)
+            if dropout.word > 0.0:
                 index = torch.where(kept, index, len(words))
                 words = nn.functional.pad(words, (0, 0, 0, 1))  # a word of zeros
-        shared = None if words is None else (words, index)
+            shared = SharedInput(words, index)
         hidden: Tensor = self.encoder(tokens, layout, dropout, shared)  # (n_tokens, encoder width)
         if self.context is not None:
             missing = [name for name in self.context.project if name not in batch.groups]
@@ -152,18 +161,41 @@ class Network(nn.Module):
             hidden = self.context(hidden, batch.groups, dropout.hidden)
         return hidden if self.linear is None else self.linear(hidden)
 
-    def _embed(self, batch: Batch, layout: Layout) -> tuple[Tensor | None, Tensor]:
-        # What depends on the word alone, (n_words, width), and what does not, (n_tokens, width).
-        per_word, per_token = [], [torch.zeros((len(layout.row), 0), device=layout.row.device)]
+    def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
+        """Do all that depends on the word alone, without gradient.
+
+        words (Mapping[str, Tuple[Tensor, ...]]): see `Batch`.
+        RETURNS (Dict[str, Tensor]): for `Batch.prepared`: rows of words, (n_words, ...), by name.
+        """
+        prepared = {
+            name: words[name][0]
+            for name, module in self.embed.items()
+            if isinstance(module, GazetteerEmbedding)
+        }
+        vectors = self._embed_words(words)
+        if vectors is not None:
+            prepared[_ENTERING] = self.encoder.prepare(vectors)
+        return prepared
+
+    def _embed_words(self, words: Mapping[str, tuple[Tensor, ...]]) -> Tensor | None:
+        # What depends on the word alone, (n_words, width).
+        vectors = [
+            module(*words[name])
+            for name, module in self.embed.items()
+            if name in words and not isinstance(module, GazetteerEmbedding)
+        ]
+        return torch.cat(vectors, 1) if vectors else None
+
+    def _embed_tokens(self, batch: Batch, layout: Layout) -> Tensor:
+        # What does not, (n_tokens, width).
+        vectors = [torch.zeros((len(layout.row), 0), device=layout.row.device)]
         for name, module in self.embed.items():
             if isinstance(module, GazetteerEmbedding):
-                (hashes,) = batch.words[name]
-                per_token.append(module(hashes[batch.index], layout))
-            elif name in batch.words:
-                per_word.append(module(*batch.words[name]))
-            else:
-                per_token.append(module(batch.tokens[name]))
-        return torch.cat(per_word, 1) if per_word else None, torch.cat(per_token, 1)
+                hashes = batch.words[name][0] if batch.prepared is None else batch.prepared[name]
+                vectors.append(module(hashes[batch.index], layout))
+            elif isinstance(module, DenseEmbedding):
+                vectors.append(module(batch.tokens[name]))
+        return torch.cat(vectors, 1)
 
     def fill(self, tensors: Mapping[str, Mapping[str, Any]]) -> None:
         """Set what embeddings hold that is not learned.

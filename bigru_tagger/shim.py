@@ -5,8 +5,9 @@ them by pickle, and steps them one by one; this one does none of that.
 """
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,8 +18,12 @@ from thinc.types import FloatsXd
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from .cache import WordCache
 from .encoder import NO_DROPOUT, Dropout
 from .network import Batch, Network
+
+# What prediction keeps of words: at 256 units and two directions, of 20,000.
+_CACHE_BYTES = 1 << 27
 
 # A process forked from one that has run torch on several threads hangs at its first parallel
 # region, and as many workers as cores are after no more than one thread each anyway.
@@ -158,6 +163,7 @@ class NetworkShim(Shim):
         self.device_name = device
         self.device = choose_device(device)
         self.mixed_precision = mixed_precision
+        self.cache = WordCache(_CACHE_BYTES)
         self._optimizer: torch.optim.Optimizer | None = None
         self._optimizer_of: Any = None
         if network is not None:
@@ -194,6 +200,25 @@ class NetworkShim(Shim):
         """
         self.network.resize(n_tags)
         self._optimizer = self._optimizer_of = None
+
+    @property
+    def version(self) -> tuple[Any, ...]:
+        """What `prepare` depends on: the network, and a number that each change of it raises."""
+        network = self.network
+        read = itertools.chain.from_iterable(
+            (*module.parameters(), *module.buffers()) for module in (network.embed, network.encoder)
+        )
+        return network, sum(tensor._version for tensor in read)
+
+    def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
+        """Do all that depends on the word alone, as prediction will need it.
+
+        words (Mapping[str, Tuple[Tensor, ...]]): see `Batch`, on the shim's device.
+        RETURNS (Dict[str, Tensor]): see `Network.prepare`.
+        """
+        network = self.network.eval()
+        with torch.inference_mode(), self._autocast():
+            return network.prepare(words)
 
     def predict(self, batch: Batch) -> Tensor:
         """Run the network without keeping what backpropagation would need.
@@ -307,6 +332,7 @@ class NetworkShim(Shim):
             self.device = torch.device("cpu" if device_type == "cpu" else f"cuda:{device_id}")
             if self.is_initialised:
                 self._model.to(self.device)
+                self.cache.clear()
 
     def to_bytes(self) -> bytes:
         """Serialise the network.
@@ -327,8 +353,8 @@ class NetworkShim(Shim):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the optimizer's state behind in copies and pickles, which train anew if at all."""
-        return {**self.__dict__, "_optimizer": None, "_optimizer_of": None}
+        """Leave behind what copies and pickles can do without: words, and the optimizer's state."""
+        return {**self.__dict__, "cache": None, "_optimizer": None, "_optimizer_of": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Give a copy an identity of its own, or it would share its averages with the original."""

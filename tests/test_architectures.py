@@ -10,6 +10,7 @@ from spacy.tokens import Doc
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as train_loop
 from spacy.util import registry
+from spacy.vectors import Vectors
 from thinc.api import SGD, Adam, Model
 
 from bigru_tagger.adapter import DropoutSettings, network_shim, read_batch
@@ -252,6 +253,115 @@ def make_model(embed, vocab, *, seed=0, **settings):
 def assert_same(outputs, expected):
     for one, other in zip(outputs, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+# --- what prediction keeps of words
+
+
+def warmed_up(model, batch):
+    model.predict(batch)
+    assert len(network_shim(model).cache) == len({token.text for doc in batch for token in doc})
+
+
+def assert_fresh(model, batch):
+    """What the model predicts now is what it would without anything kept."""
+    now = model.predict(batch)
+    network_shim(model).cache.clear()
+    assert_same(now, model.predict(batch))
+    return now
+
+
+def test_a_word_is_embedded_once_over_batches(all_embeddings, monkeypatch):
+    vocab = docs()[0].vocab
+    model = make_model(all_embeddings, vocab, by_sentence=True, occurrences=2)
+    read = []
+    prepare = NetworkShim.prepare
+    monkeypatch.setattr(
+        NetworkShim, "prepare", lambda shim, words: read.append(words) or prepare(shim, words)
+    )
+    texts = [["Ada", "saw", "Ada"], ["Ada", "slept"], ["saw", "Ada"], []]
+    for text in texts:
+        model.predict([Doc(vocab, words=text)])
+    assert [len(next(iter(words.values()))[0]) for words in read] == [2, 1]
+
+
+def test_predictions_do_not_depend_on_what_is_kept(all_embeddings):
+    batch = docs()
+    model = make_model(all_embeddings, batch[0].vocab, by_sentence=True, occurrences=2)
+    cold = model.predict(batch)
+    warmed_up(model, batch)
+    assert_same(model.predict(batch), cold)
+    network_shim(model).cache.max_bytes = 300  # less than one word
+    network_shim(model).cache.clear()
+    assert_same(model.predict(batch), cold)
+
+
+def train_a_step(model, batch):
+    output, backprop = model.begin_update(batch)
+    backprop([np.ones_like(array) for array in output])
+    model.finish_update(Adam(0.1))
+
+
+def swap_in_averages(model, batch):
+    optimizer = Adam(0.1, use_averages=True)
+    for _ in range(2):
+        output, backprop = model.begin_update(batch)
+        backprop([np.ones_like(array) for array in output])
+        model.finish_update(optimizer)
+    model.predict(batch)
+    with model.use_params(optimizer.averages):
+        assert_fresh(model, batch)
+
+
+def load_another(model, batch):
+    other = make_model(words(), batch[0].vocab, seed=5)
+    model.from_bytes(other.to_bytes())
+
+
+def test_what_is_kept_goes_when_the_weights_change():
+    for change in (train_a_step, swap_in_averages, load_another):
+        batch = docs()
+        model = make_model(words(), batch[0].vocab)
+        before = model.predict(batch)
+        change(model, batch)
+        after = assert_fresh(model, batch)
+        assert np.abs(np.concatenate(after) - np.concatenate(before)).max() > 1e-3, change
+
+
+def add_a_vector(vocab):
+    vocab.set_vector("slept", np.full(3, 9.0, dtype="f"))
+
+
+def replace_the_table(vocab):
+    vocab.vectors.data = vocab.vectors.data + 1.0
+
+
+def replace_the_vectors(vocab):
+    vocab.vectors = Vectors(data=vocab.vectors.data + 1.0, keys=list(vocab.vectors.keys()))
+
+
+@pytest.mark.parametrize("change", [add_a_vector, replace_the_table, replace_the_vectors])
+def test_what_is_kept_goes_when_the_vectors_change(change):
+    vocab = spacy.blank("en").vocab
+    vocab.vectors = Vectors(shape=(20, 3))
+    vocab.set_vector("Ada", np.ones(3, dtype="f"))
+    model = make_model({"vectors": VectorsEmbed(fallback=False, correction_rows=0)}, vocab)
+    batch = [Doc(vocab, words=["Ada", "slept"])]
+    before = model.predict(batch)
+    change(vocab)
+    after = assert_fresh(model, batch)
+    assert np.abs(after[0] - before[0]).max() > 1e-3
+
+
+def test_a_copy_keeps_words_of_its_own():
+    batch = docs()
+    model = make_model(words(), batch[0].vocab)
+    expected = model.predict(batch)
+    copy = model.copy()
+    assert len(network_shim(copy).cache) == 0
+    assert_same(copy.predict(batch), expected)
+    train_a_step(copy, batch)
+    assert_same(model.predict(batch), expected)
 
 
 @pytest.mark.parametrize("by_sentence", [True, False])

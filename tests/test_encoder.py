@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigru_tagger import encoder as encoder_module
-from bigru_tagger.encoder import BiGRUEncoder, Dropout, Layout, locked_dropout
+from bigru_tagger.encoder import BiGRUEncoder, Dropout, Layout, SharedInput, locked_dropout
 from bigru_tagger.gru import run_gru
 
 CPU = torch.device("cpu")
@@ -370,7 +370,7 @@ def test_shared_columns_are_columns_like_the_others(cell, hidden, dropout, n_own
     for shared in (True, False):
         torch.manual_seed(0)
         if shared:
-            output = encoder(own, layout, dropout, (rows, row))
+            output = encoder(own, layout, dropout, SharedInput(rows, row))
         else:
             output = encoder(torch.cat([rows[row], own], 1), layout, dropout)
         output.square().sum().backward()
@@ -391,5 +391,9 @@ def test_shared_columns_are_projected_once_per_row(monkeypatch):
 
     monkeypatch.setattr(torch.nn.functional, "linear", spy)
     encoder = make_encoder(3, [4])
-    encoder(torch.zeros(50, 0), Layout([50], CPU), shared=(torch.randn(2, 3), torch.arange(50) % 2))
+    encoder(
+        torch.zeros(50, 0),
+        Layout([50], CPU),
+        shared=SharedInput(torch.randn(2, 3), torch.arange(50) % 2),
+    )
     assert sizes == [(2, 3), (2, 3)]

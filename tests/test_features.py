@@ -18,6 +18,7 @@ from bigru_tagger.features import (
     HashedAttributes,
     StaticVectors,
     Words,
+    group_occurrences,
     sentence_lengths,
 )
 
@@ -114,7 +115,8 @@ def test_empty_docs_have_no_words(texts, attrs):
     assert words.index.shape == (0,)
     assert words.attributes(attrs).shape == (0, len(attrs))
     assert words.candidates.shape == (0, 4)
-    assert words.group([0] * len(texts)).shape == (0,)
+    assert words.forms.shape == (0,)
+    assert group_occurrences(words.forms, [0] * len(texts)).shape == (0,)
     assert make_attributes("NORM", "SHAPE").read(words).shape == (0, 2)
     assert make_characters().read(words).shape == (0, 2)
 
@@ -295,7 +297,8 @@ def test_candidates_are_not_added_to_the_string_store():
 @given(TEXTS.filter(bool))
 def test_groups_are_the_words_of_a_doc_whatever_their_case(texts):
     words = make_words(*texts)
-    groups = words.group([len(text) for text in texts]).tolist()
+    forms = words.forms[words.index]
+    groups = group_occurrences(forms, [len(text) for text in texts]).tolist()
     tokens = [(i, token.lower()) for i, text in enumerate(texts) for token in text]
     assert len(groups) == len(tokens)
     assert sorted(set(groups)) == list(range(len(set(tokens))))
@@ -474,3 +477,12 @@ def test_vectors_come_with_the_hashes_of_lower_cased_forms(texts):
 def test_bad_settings_of_vectors_are_named():
     with pytest.raises(ValueError, match=r"VectorsEmbed: 'correction_rows' .* 0; got -3"):
         StaticVectors(fallback=True, correction_rows=-3)
+
+
+def test_a_subset_of_the_words_reads_the_same():
+    words = make_words(["the", "cat", "sat", "Cats", "the"])
+    some = words.subset(np.array([1, 3]))
+    assert some.strings == [words.strings[1], words.strings[3]]
+    assert len(some.index) == 0
+    embedding = make_attributes("NORM", "SHAPE")
+    assert np.array_equal(embedding.read(some), embedding.read(words)[[1, 3]])

@@ -1,7 +1,9 @@
 """Our own recurrence and its gradient, against torch's, a plain loop, and finite differences."""
 
 import itertools
+import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from bigru_tagger import gru
 from bigru_tagger.encoder import Layout
-from bigru_tagger.gru import run_gru
+from bigru_tagger.gru import predict_gru, project_inputs, run_gru
 
 CPU = torch.device("cpu")
 
@@ -187,8 +190,29 @@ def test_mixed_precision_keeps_the_recurrence_in_float32():
         torch.testing.assert_close(ours, expected, atol=0.05, rtol=0)
 
 
-@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
-@pytest.mark.parametrize("masked", [False, True])
+def predict(directions, vectors, lengths, n_shared=0):
+    """Predict with the first columns shared, each by two tokens, in states by token."""
+    backward = [bool(i) for i in range(len(directions))]
+    lengths = np.array(lengths, dtype=np.int64)
+    shared = None
+    if n_shared:
+        rows = project_inputs(directions, vectors[:, :n_shared]).detach()
+        # In another order than the tokens'.
+        shared = (rows.flip(0), torch.arange(len(vectors)).flip(0))
+    with torch.no_grad():
+        return predict_gru(directions, backward, lengths, vectors[:, n_shared:], shared)
+
+
+def train(directions, vectors, lengths):
+    """Run the directions as training does, with states by token."""
+    layout = Layout(lengths, CPU)
+    packs = [layout.pack(backward=bool(i)) for i in range(len(directions))]
+    states = run_gru(directions, vectors, [order for order, _, _ in packs], packs[0][2])
+    return torch.cat([s[place] for s, (_, place, _) in zip(states, packs, strict=True)], 1)
+
+
+@pytest.mark.parametrize("n_shared", [0, 2, 3])
+@pytest.mark.parametrize("n_directions", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @settings(max_examples=15, deadline=None)
 @given(
@@ -196,16 +220,45 @@ def test_mixed_precision_keeps_the_recurrence_in_float32():
     units=st.integers(1, 40),
 )
 def test_prediction_gives_the_states_of_training_and_leaves_its_input(
-    mode, masked, dtype, lengths, units
+    dtype, n_directions, n_shared, lengths, units
 ):
-    directions = make_directions(units=units, dtype=dtype)
+    directions = make_directions(n_directions, units=units, dtype=dtype)
     vectors = make_input(lengths, dtype=dtype)
-    masks = make_masks(lengths, units=units).to(dtype) if masked else None
-    orders, counts = orders_of(lengths)
-    trained = run_gru(directions, vectors, orders, counts, masks)
-    assert all(state.requires_grad for state in trained)
     before = vectors.clone()
-    with mode():
-        predicted = run_gru(directions, vectors, orders, counts, masks)
+    predicted = predict(directions, vectors, lengths, n_shared)
+    trained = train(directions, vectors, lengths).detach()
     assert torch.equal(vectors, before)
-    torch.testing.assert_close(predicted, [s.detach() for s in trained], atol=0, rtol=0)
+    assert predicted.dtype == dtype
+    torch.testing.assert_close(predicted, trained)
+
+
+@pytest.mark.parametrize(("rows", "block"), [(1, 1), (1, 100), (3, 1), (3, 7), (100, 5)])
+def test_prediction_does_not_depend_on_what_runs_side_by_side(rows, block, monkeypatch):
+    lengths = [4, 0, 9, 1, 1, 9, 30, 2, 4]
+    directions, vectors = make_directions(), make_input(lengths)
+    expected = predict(directions, vectors, lengths, 2)
+    monkeypatch.setattr(gru, "_ROWS", rows)
+    monkeypatch.setattr(gru, "_BLOCK", block)
+    torch.testing.assert_close(predict(directions, vectors, lengths, 2), expected)
+    inputs = [len(tokens[0]) for tokens, _, _ in gru._blocks(np.array(lengths), [False, True])]
+    assert sum(inputs) == sum(lengths)
+    assert max(inputs) < block + rows
+
+
+def test_of_no_tokens_there_are_no_states():
+    assert predict(make_directions(), torch.zeros(0, 3, dtype=torch.float64), [0, 0]).shape == (
+        0,
+        4,
+    )
+
+
+@pytest.mark.parametrize("value", [-100.0, -1.0, 0.0, 1e-4, 0.3, 20.0])
+def test_the_candidate_is_a_hyperbolic_tangent(value):
+    """With gates of r = z = 1/2 and no state before, h = tanh(W_n x) / 2."""
+    rnn = nn.GRU(1, 1)
+    for parameter in rnn.parameters():
+        nn.init.zeros_(parameter)
+    with torch.no_grad():
+        rnn.weight_ih_l0[2] = 1.0
+    state = predict([rnn], torch.tensor([[value]]), [1])
+    assert state.item() == pytest.approx(math.tanh(value) / 2, abs=1e-7)

@@ -1,0 +1,110 @@
+"""Rows that were computed once per word, kept from batch to batch."""
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_FIRST_ROWS = 1024
+
+
+class WordCache:
+    """Tables with a row for each word that came up, bounded in size.
+
+    When a batch would not fit in any more, all rows go: the frequent words are back at once, and
+    nothing has to be known about how often each was asked for. Tables that were handed out are
+    never written to where their rows are in use, so threads may share a cache.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        """Hold no word.
+
+        max_bytes (int): size that the tables may grow to.
+        """
+        self.max_bytes = max_bytes
+        self._lock = Lock()
+        self._version: tuple[Any, ...] = ()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all words."""
+        self._rows: dict[int, int] = {}
+        self._tables: dict[str, Tensor] = {}
+
+    def __len__(self) -> int:
+        """Count the words.
+
+        RETURNS (int): the number of words.
+        """
+        return len(self._rows)
+
+    @property
+    def n_bytes(self) -> int:
+        """RETURNS (int): size of the tables."""
+        return sum(table.nbytes for table in self._tables.values())
+
+    def look_up(
+        self,
+        keys: np.ndarray,
+        version: tuple[Any, ...],
+        compute: Callable[[np.ndarray], Mapping[str, Tensor]],
+    ) -> tuple[Mapping[str, Tensor], np.ndarray]:
+        """Give the rows of words, and compute those that are missing.
+
+        keys (ndarray): keys of distinct words, int (n_words,).
+        version (Tuple): objects that the rows depend on; unless each is the one of the last call,
+            all rows are computed anew.
+        compute (Callable): from positions in `keys` to the rows of these words, tensors of
+            (n_positions, ...) by name, always of the same names, shapes and types.
+        RETURNS (Tuple[Mapping[str, Tensor], ndarray]): tables of (n_rows, ...), and each word's row
+            in them, int64 (n_words,).
+        """
+        with self._lock:
+            if not _same(version, self._version):
+                self.clear()
+                self._version = version
+            rows = np.array([self._rows.get(key, -1) for key in keys.tolist()], dtype=np.int64)
+            missing = np.flatnonzero(rows < 0)
+            if len(missing):
+                new = compute(missing)
+                capacity = self._capacity(new, len(missing))
+                if len(self) + len(missing) > capacity and len(missing) < len(keys):
+                    self.clear()
+                    missing = np.arange(len(keys))
+                    new = compute(missing)
+                if len(missing) > capacity:
+                    return new, missing
+                if len(self) + len(missing) > capacity:
+                    self.clear()
+                rows[missing] = self._add(keys[missing], new, capacity)
+            return dict(self._tables), rows
+
+    def _capacity(self, rows: Mapping[str, Tensor], n_rows: int) -> int:
+        row_bytes = sum(table.nbytes for table in rows.values()) // n_rows
+        return self.max_bytes // max(row_bytes, 1)
+
+    def _add(self, keys: np.ndarray, new: Mapping[str, Tensor], capacity: int) -> np.ndarray:
+        begin, end = len(self), len(self) + len(keys)
+        for name, values in new.items():
+            table = self._tables.get(name)
+            if table is None or len(table) < end:
+                size = min(max(2 * end, _FIRST_ROWS), capacity)
+                grown = torch.empty((size, *values.shape[1:]), dtype=values.dtype).to(values.device)
+                if table is not None:
+                    grown[:begin] = table[:begin]
+                self._tables[name] = table = grown
+            table[begin:end] = values
+        rows = np.arange(begin, end)
+        self._rows.update(zip(keys.tolist(), rows.tolist(), strict=True))
+        return rows
+
+
+def _same(version: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    # Numbers are compared by value, all else by identity: two tables of vectors may be equal now.
+    return len(version) == len(other) and all(
+        ours == theirs if isinstance(ours, int) else ours is theirs
+        for ours, theirs in zip(version, other, strict=True)
+    )

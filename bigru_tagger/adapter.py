@@ -1,6 +1,6 @@
 """thinc models around the torch network: arrays in, arrays out, gradients back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -27,6 +27,9 @@ from .network import Batch, Network, NetworkSpec
 from .shim import NetworkShim, to_array, to_torch
 
 _INPUT = "input"  # the one embedding of an encoder that reads vectors
+# Tokens that prediction handles at once on a CPU: memory does not grow with the batch, and is
+# used again from run to run.
+_TOKENS_AT_ONCE = 16_384
 _FORMS = "words.forms"  # beside what `Network.prepare` names
 
 
@@ -272,18 +275,23 @@ def _tag(
     with_groups: bool,
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
     shim = network_shim(model)
+    settings = {"by_sentence": by_sentence, "with_groups": with_groups}
+    if not is_train:
+        outputs = []
+        for docs in _runs(X, _TOKENS_AT_ONCE if shim.device.type == "cpu" else None):
+            batch = read_prepared(docs, words, shim, **settings)
+            batch.tokens = {
+                name: _join(layer.predict(docs), shim, layer.get_dim("nO"))
+                for name, layer in zip(upstream, model.layers, strict=True)
+            }
+            outputs += _split(to_array(shim.predict(batch), model.ops), [len(doc) for doc in docs])
+        return outputs, _no_backprop
     lengths = [len(doc) for doc in X]
     inputs, backprops = {}, []
     for name, layer in zip(upstream, model.layers, strict=True):
-        vectors, backprop_vectors = layer(X, is_train)
-        inputs[name] = _join(vectors, shim, layer.get_dim("nO"))
-        inputs[name].requires_grad_(is_train)
+        vectors, backprop_vectors = layer(X, True)
+        inputs[name] = _join(vectors, shim, layer.get_dim("nO")).requires_grad_()
         backprops.append((name, backprop_vectors))
-    settings = {"by_sentence": by_sentence, "with_groups": with_groups}
-    if not is_train:
-        batch = read_prepared(X, words, shim, **settings)
-        batch.tokens = inputs
-        return _split(to_array(shim.predict(batch), model.ops), lengths), _no_backprop
     batch = read_batch(X, words, shim.device, **settings)
     batch.tokens = inputs
     output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
@@ -297,6 +305,20 @@ def _tag(
         return []
 
     return _split(to_array(output, model.ops), lengths), backprop
+
+
+def _runs(docs: list[Doc], n_tokens: int | None) -> Iterator[list[Doc]]:
+    # Docs in their order, so many at once that they have no more than these tokens, if they can.
+    run: list[Doc] = []
+    size = 0
+    for doc in docs:
+        if run and n_tokens is not None and size + len(doc) > n_tokens:
+            yield run
+            run, size = [], 0
+        run.append(doc)
+        size += len(doc)
+    if run:
+        yield run
 
 
 def read_batch(

@@ -56,15 +56,25 @@ class ContextPooling(nn.Module):
             return states
         w_states, *w_means = self.combine.weight.split(self._widths, 1)
         mixed = nn.functional.linear(states, w_states, self.combine.bias)
-        for (name, project), w_mean in zip(self.project.items(), w_means, strict=True):
-            means = torch.tanh(_mean(project(states), self.attend[name](states), groups[name]))
+        for name, w_mean in zip(self.project, w_means, strict=True):
+            values, scores = self._read(name, states)
+            means = torch.tanh(_mean(values, scores, groups[name]))
             if dropout > 0.0:
                 means = nn.functional.dropout(means, dropout)
             # One product per group, not one per token. `index_select`, as the gradient of indexing
             # is several times slower on a CPU.
-            mixed = mixed + nn.functional.linear(means, w_mean).index_select(0, groups[name])
-        mixed = torch.relu(mixed)
+            mixed += nn.functional.linear(means, w_mean).index_select(0, groups[name])
+        mixed.relu_()
         return nn.functional.dropout(mixed, dropout) if dropout > 0.0 else mixed
+
+    def _read(self, name: str, states: Tensor) -> tuple[Tensor, Tensor]:
+        # V h and q h, (n_tokens, units) and (n_tokens, 1), in one product: by itself, that with one
+        # column would take as long as one with many.
+        project = dict(self.project[name].named_parameters())
+        weight = torch.cat([project["weight"], *self.attend[name].parameters()])
+        bias = nn.functional.pad(project["bias"], (0, 1))
+        both = nn.functional.linear(states, weight, bias)
+        return both[:, :-1], both[:, -1:]
 
 
 def _mean(values: Tensor, scores: Tensor, groups: Tensor) -> Tensor:

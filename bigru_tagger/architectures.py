@@ -17,7 +17,7 @@ from .features import (
     UpstreamTok2Vec,
 )
 from .network import NetworkSpec
-from .shim import NetworkShim
+from .shim import NetworkShim, Precision
 from .tables import Gazetteer, VectorFile, WordClusters
 
 Cell = Literal["gru", "lstm"]
@@ -195,6 +195,7 @@ def BiGRUTagger(  # noqa: N802
     hidden_dropout: float | None = None,
     recurrent_dropout: float | None = 0.0,
     mixed_precision: bool = False,
+    predict_precision: Precision = "float32",
     device: str | None = None,
     nO: int | None = None,  # noqa: N803
 ) -> Model[list[Doc], list[Floats2d]]:
@@ -225,7 +226,9 @@ def BiGRUTagger(  # noqa: N802
     recurrent_dropout (Optional[float]): locked dropout of the states that a GRU reads from the step
         before (Gal and Ghahramani 2016, arXiv 1512.05287); has to be 0.0 for an LSTM. On a GPU it
         costs cuDNN's speed in training. A dropout of null follows `[training] dropout`.
-    mixed_precision (bool): compute in bfloat16 where that is safe.
+    mixed_precision (bool): train in bfloat16 where that is safe.
+    predict_precision (str): "bfloat16" multiplies in it when predicting, "auto" does so where the
+        CPU or GPU has instructions for it; the weights stay in float32.
     device (Optional[str]): a device of torch, "auto" for a GPU where there is one, or null to
         follow spaCy (`--gpu-id`). "cuda" needs torch alone, not CuPy.
     nO (Optional[int]): number of tags; set by the component.
@@ -250,7 +253,9 @@ def BiGRUTagger(  # noqa: N802
         standard_embed() if embed is None else embed,
         spec,
         dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout, recurrent_dropout),
-        shim=NetworkShim(device=device, mixed_precision=mixed_precision),
+        shim=NetworkShim(
+            device=device, mixed_precision=mixed_precision, predict_precision=predict_precision
+        ),
         by_sentence=by_sentence,
         n_out=nO,
     )
@@ -273,6 +278,7 @@ def BiGRUTok2Vec(  # noqa: N802
     hidden_dropout: float | None = None,
     recurrent_dropout: float | None = 0.0,
     mixed_precision: bool = False,
+    predict_precision: Precision = "float32",
     device: str | None = None,
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build embedding and stacked bidirectional GRU, for a `tok2vec` that components share.
@@ -304,7 +310,9 @@ def BiGRUTok2Vec(  # noqa: N802
         standard_embed() if embed is None else embed,
         spec,
         dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout, recurrent_dropout),
-        shim=NetworkShim(device=device, mixed_precision=mixed_precision),
+        shim=NetworkShim(
+            device=device, mixed_precision=mixed_precision, predict_precision=predict_precision
+        ),
         by_sentence=by_sentence,
         n_out=context_width if mixed and context_width is not None else states,
     )
@@ -321,6 +329,7 @@ def BiGRUEncoder(  # noqa: N802
     hidden_dropout: float | None = None,
     recurrent_dropout: float | None = 0.0,
     mixed_precision: bool = False,
+    predict_precision: Precision = "float32",
     device: str | None = None,
 ) -> Model[list[Floats2d], list[Floats2d]]:
     """Build a stacked bidirectional GRU for the `encode` slot of `spacy.Tok2Vec.v2`.
@@ -334,7 +343,8 @@ def BiGRUEncoder(  # noqa: N802
     hidden_dropout (Optional[float]): locked dropout of what leaves each layer.
     recurrent_dropout (Optional[float]): see `BiGRUTagger`. A dropout of null follows
         `[training] dropout`.
-    mixed_precision (bool): compute in bfloat16 where that is safe.
+    mixed_precision (bool): see `BiGRUTagger`.
+    predict_precision (str): see `BiGRUTagger`.
     device (Optional[str]): see `BiGRUTagger`.
     RETURNS (Model[List[Floats2d], List[Floats2d]]): vectors in, hidden states out.
     RAISES (ValueError): if a setting does not fit.
@@ -349,7 +359,9 @@ def BiGRUEncoder(  # noqa: N802
         width,
         NetworkSpec({}, [units] * depth, cell, bidirectional),
         dropout=DropoutSettings(0.0, input_dropout, hidden_dropout, recurrent_dropout),
-        shim=NetworkShim(device=device, mixed_precision=mixed_precision),
+        shim=NetworkShim(
+            device=device, mixed_precision=mixed_precision, predict_precision=predict_precision
+        ),
     )
 
 

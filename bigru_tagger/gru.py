@@ -94,6 +94,7 @@ def predict_gru(
 
     Sequences of about the same length run side by side, a fixed number of them: so the work per
     token does not depend on the size of the batch, and nor does the memory beside in- and output.
+    Under autocast, the products W_h h are computed in bfloat16, and all else in float32.
 
     directions (Sequence[GRU]): one layer and direction each, of the same width.
     backward (Sequence[bool]): whether each direction reads from the last token to the first.
@@ -108,6 +109,8 @@ def predict_gru(
     parameters = [dict(rnn.named_parameters()) for rnn in directions]
     weights = torch.stack([own["weight_hh_l0"].t() for own in parameters])
     biases = torch.stack([own["bias_hh_l0"] for own in parameters]).unsqueeze(1)
+    factor = torch.bfloat16 if torch.is_autocast_enabled("cpu") else weights.dtype
+    low_weights, low_biases = weights.to(factor), biases.to(factor)
     minus_one = torch.tensor(-1.0, dtype=weights.dtype)
     states = weights.new_empty((len(vectors) * n_directions, units))
     direction = torch.arange(n_directions).unsqueeze(1)
@@ -123,7 +126,8 @@ def predict_gru(
                 end += count
                 h = h[:, :count]
                 x = inputs[:, step]
-                hidden = torch.baddbmm(biases, h, weights)  # (n_directions, count, 3 * units)
+                # (n_directions, count, 3 * units)
+                hidden = torch.baddbmm(low_biases, h.to(factor), low_weights)
                 rz = torch.add(x[:, :, : 2 * units], hidden[:, :, : 2 * units]).sigmoid_()
                 # tanh a = 2 σ(2a) - 1, since torch's σ is several times faster than its tanh.
                 r, candidate = rz[:, :, :units], hidden[:, :, 2 * units :]

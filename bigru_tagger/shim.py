@@ -9,7 +9,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from thinc.api import CupyOps, Ops, Optimizer, get_torch_default_device, torch2xp, xp2torch
@@ -21,6 +21,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from .cache import WordCache
 from .encoder import NO_DROPOUT, Dropout
 from .network import Batch, Network
+
+Precision = Literal["float32", "bfloat16", "auto"]
 
 # What prediction keeps of words: at 256 units and two directions, of 20,000.
 _CACHE_BYTES = 1 << 27
@@ -80,6 +82,26 @@ def choose_device(name: str | None) -> torch.device:
             "device = null (or override it when loading), or install torch for your CUDA version"
         )
     return device
+
+
+def use_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Decide whether prediction multiplies in bfloat16.
+
+    precision (str): "float32", "bfloat16", or "auto" for bfloat16 where the device has
+        instructions for it; elsewhere it would be slower than float32.
+    device (torch.device): where the network is.
+    RETURNS (bool): whether it does.
+    RAISES (ValueError): if the precision is none of these.
+    """
+    if precision not in get_args(Precision):
+        raise ValueError(
+            f"'predict_precision' has to be one of {list(get_args(Precision))}; got {precision!r}"
+        )
+    if precision == "auto":
+        if device.type == "cuda":
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return precision == "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -152,17 +174,22 @@ class NetworkShim(Shim):
         *,
         device: str | None = None,
         mixed_precision: bool = False,
+        predict_precision: Precision = "float32",
     ) -> None:
         """Hold a network.
 
         network (Optional[Network]): the network; None before initialisation.
         device (Optional[str]): see `choose_device`.
-        mixed_precision (bool): compute in bfloat16 where that is safe.
+        mixed_precision (bool): train in bfloat16 where that is safe.
+        predict_precision (str): see `use_bfloat16`.
+        RAISES (ValueError): if there is no such precision.
         """
         super().__init__(None)
         self.device_name = device
         self.device = choose_device(device)
         self.mixed_precision = mixed_precision
+        self.predict_precision: Precision = predict_precision
+        use_bfloat16(predict_precision, self.device)
         self.cache = WordCache(_CACHE_BYTES)
         self._optimizer: torch.optim.Optimizer | None = None
         self._optimizer_of: Any = None
@@ -217,7 +244,7 @@ class NetworkShim(Shim):
         RETURNS (Dict[str, Tensor]): see `Network.prepare`.
         """
         network = self.network.eval()
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._predict_autocast():
             return network.prepare(words)
 
     def predict(self, batch: Batch) -> Tensor:
@@ -227,7 +254,7 @@ class NetworkShim(Shim):
         RETURNS (Tensor): the network's output.
         """
         network = self.network.eval()
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._predict_autocast():
             output: Tensor = network(batch)
         return output
 
@@ -242,7 +269,7 @@ class NetworkShim(Shim):
             up the gradients of the parameters, and of the batch's tensors that ask for one.
         """
         network = self.network.train()
-        with self._autocast():
+        with self._autocast(self.mixed_precision):
             output: Tensor = network(batch, dropout)
 
         def backprop(gradient: Tensor) -> None:
@@ -251,8 +278,11 @@ class NetworkShim(Shim):
 
         return output, backprop
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision)
+    def _predict_autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return self._autocast(use_bfloat16(self.predict_precision, self.device))
+
+    def _autocast(self, enabled: bool) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step all parameters at once, by the settings of thinc's optimizer, then clear gradients.
@@ -358,7 +388,11 @@ class NetworkShim(Shim):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Give a copy an identity of its own, or it would share its averages with the original."""
-        self.__init__(device=state["device_name"], mixed_precision=state["mixed_precision"])  # type: ignore[misc]
+        self.__init__(  # type: ignore[misc]
+            device=state["device_name"],
+            mixed_precision=state["mixed_precision"],
+            predict_precision=state["predict_precision"],
+        )
         if state["_model"] is not None:
             self.network = state["_model"]
 

@@ -19,7 +19,7 @@ from thinc.api import SGD, Adam, NumpyOps, RAdam
 
 import bigru_tagger.shim
 from bigru_tagger.network import Network, NetworkSpec
-from bigru_tagger.shim import NetworkShim, choose_device
+from bigru_tagger.shim import NetworkShim, choose_device, use_bfloat16
 
 
 def linear_shim(weight=(1.0, 2.0), bias=0.5):
@@ -414,16 +414,50 @@ def test_a_device_can_be_overridden_when_loading(device, tmp_path):
 # --- precision, processes
 
 
-def test_mixed_precision_is_close_to_float32_and_learns():
+def test_mixed_precision_trains_in_bfloat16_and_learns():
     full = build("bigru_ner")
     train(full, steps=5)
     mixed = build("bigru_ner", model={**TINY, "mixed_precision": True})
     mixed.from_bytes(full.to_bytes())
-    assert emissions(mixed).dtype == np.float32
-    difference = np.abs(emissions(mixed) - emissions(full)).max()
-    assert 0.0 < difference < 0.03
+    np.testing.assert_array_equal(emissions(mixed), emissions(full))
+    docs = [example.reference for example in read_examples(full.vocab)]
+    scores = [pipe.model.begin_update(docs)[0] for _, pipe in (*full.pipeline, *mixed.pipeline)]
+    ours, others = (np.concatenate(score) for score in scores)
+    assert ours.dtype == others.dtype == np.float32
+    assert 0.0 < np.abs(ours - others).max() < 0.03
     assert train(mixed)["bigru_ner"] < 0.02
     assert all(value.dtype == torch.float32 for value in parameters(mixed.pipeline[0][1]).values())
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_prediction_in_bfloat16_is_close_to_float32(depth, tmp_path):
+    model = {**TINY, "hidden": 16, "depth": depth, "occurrences": 4}
+    nlp = build("bigru_ner", model=model)
+    train(nlp, steps=10)
+    nlp.to_disk(tmp_path)
+    path = "components.bigru_ner.model.predict_precision"
+    low = spacy.load(tmp_path, config={path: "bfloat16"})
+    assert emissions(low).dtype == np.float32
+    assert 0.0 < np.abs(emissions(low) - emissions(nlp)).max() < 0.05
+    same = spacy.load(tmp_path, config={path: "float32"})
+    np.testing.assert_array_equal(emissions(same), emissions(nlp))
+    low.get_pipe("bigru_ner").model.shims[0].cache.clear()
+    copy = low.get_pipe("bigru_ner").model.copy()
+    assert copy.shims[0].predict_precision == "bfloat16"
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_auto_precision_is_what_the_cpu_multiplies_in(supported, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported)
+    cpu = torch.device("cpu")
+    assert use_bfloat16("auto", cpu) is supported
+    assert use_bfloat16("bfloat16", cpu)
+    assert not use_bfloat16("float32", cpu)
+
+
+def test_another_precision_is_an_error():
+    with pytest.raises(ValueError, match=r"'predict_precision' has to be one of .* got 'float16'"):
+        NetworkShim(predict_precision="float16")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .gru import predict_gru, project_inputs, run_gru
+from .gru import Recurrence, predict_gru, project_inputs, run_gru
 
 _FORWARD, _BACKWARD = "forward_layer", "backward_layer"
 _CELLS: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -177,6 +178,12 @@ class BiGRUEncoder(nn.Module):
             self.layers.append(nn.ModuleDict(layer))
             width = units * len(directions)
         self.width = width
+        # What prediction reads of each layer's parameters, and the parameters and their versions.
+        self._recurrences: dict[nn.Module, tuple[Recurrence, list[nn.Parameter], list[int]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind in copies and pickles what prediction makes anew."""
+        return {**self.__dict__, "_recurrences": {}}
 
     def forward(
         self,
@@ -212,7 +219,8 @@ class BiGRUEncoder(nn.Module):
         for layer in self.layers.children():
             directions = dict(layer.named_children())
             if own_gru and not torch.is_grad_enabled() and dropout.recurrent <= 0.0:
-                states = _predict_gru(directions, vectors, layout, shared)
+                recurrence = self._recurrence(layer)
+                states = _predict_gru(directions, vectors, layout, recurrence, shared)
             elif own_gru:
                 states = _run_gru(directions, vectors, layout, dropout.recurrent, shared)
             elif vectors.is_cuda:
@@ -233,6 +241,22 @@ class BiGRUEncoder(nn.Module):
             return rows
         return project_inputs(_grus(self.layers[0].children()), rows)
 
+    def _recurrence(self, layer: nn.Module) -> Recurrence:
+        # To copy a layer's weights would take as long as a short sentence.
+        parameters = list(layer.parameters())
+        versions = [parameter._version for parameter in parameters]
+        dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else parameters[0].dtype
+        recurrence, read, read_versions = self._recurrences.get(layer, (None, [], []))
+        if (
+            recurrence is None
+            or recurrence.weights.dtype != dtype
+            or versions != read_versions
+            or any(one is not other for one, other in zip(parameters, read, strict=True))
+        ):
+            recurrence = Recurrence.of(_grus(layer.children()), dtype)
+            self._recurrences[layer] = recurrence, parameters, versions
+        return recurrence
+
     def _has_own_gru(self, device: torch.device) -> bool:
         return self.cell == "gru" and device.type == "cpu"
 
@@ -242,7 +266,11 @@ def _grus(modules: Iterable[nn.Module]) -> list[nn.GRU]:
 
 
 def _predict_gru(
-    layer: dict[str, nn.Module], vectors: Tensor, layout: Layout, shared: SharedInput | None
+    layer: dict[str, nn.Module],
+    vectors: Tensor,
+    layout: Layout,
+    recurrence: Recurrence,
+    shared: SharedInput | None,
 ) -> Tensor:
     directions = _grus(layer.values())
     prepared = None
@@ -250,7 +278,7 @@ def _predict_gru(
         rows = shared.rows if shared.is_prepared else project_inputs(directions, shared.rows)
         prepared = (rows, shared.row)
     backward = [name == _BACKWARD for name in layer]
-    return predict_gru(directions, backward, layout.lengths, vectors, prepared)
+    return predict_gru(directions, backward, layout.lengths, vectors, recurrence, prepared)
 
 
 def _run_gru(

@@ -12,7 +12,7 @@ Recurrent dropout writes m ∘ h_{t-1} in the three products W_h h_{t-1}, and no
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -83,43 +83,66 @@ def project_inputs(directions: Sequence[nn.GRU], rows: Tensor) -> Tensor:
     return projected
 
 
-def predict_gru(
+class Recurrence(NamedTuple):
+    """W_h and b_h of the directions of a layer, as `predict_gru` reads them.
+
+    weights (Tensor): (n_directions, units, 3 * units).
+    biases (Tensor): (n_directions, 1, 3 * units).
+    """
+
+    weights: Tensor
+    biases: Tensor
+
+    @classmethod
+    def of(cls, directions: Sequence[nn.GRU], dtype: torch.dtype) -> "Recurrence":
+        """Copy the parameters of a layer.
+
+        directions (Sequence[GRU]): one layer and direction each, of the same width.
+        dtype (dtype): type to multiply in.
+        RETURNS (Recurrence): the copy.
+        """
+        parameters = [dict(rnn.named_parameters()) for rnn in directions]
+        weights = torch.stack([own["weight_hh_l0"].t() for own in parameters])
+        biases = torch.stack([own["bias_hh_l0"] for own in parameters]).unsqueeze(1)
+        return cls(weights.to(dtype), biases.to(dtype))
+
+
+def predict_gru(  # noqa: PLR0917
     directions: Sequence[nn.GRU],
     backward: Sequence[bool],
     lengths: np.ndarray,
     vectors: Tensor,
+    recurrence: Recurrence,
     shared: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Run the directions of one layer without keeping what the gradient needs.
 
     Sequences of about the same length run side by side, a fixed number of them: so the work per
     token does not depend on the size of the batch, and nor does the memory beside in- and output.
-    Under autocast, the products W_h h are computed in bfloat16, and all else in float32.
+    The products W_h h are of the type of `recurrence`, and all else is of that of the parameters.
 
     directions (Sequence[GRU]): one layer and direction each, of the same width.
     backward (Sequence[bool]): whether each direction reads from the last token to the first.
     lengths (ndarray): tokens of each sequence, zeros allowed, int64 (n_sequences,).
     vectors (Tensor): one row per token, (n_tokens, width).
+    recurrence (Recurrence): that of these directions.
     shared (Optional[Tuple[Tensor, Tensor]]): the first columns of the input where tokens share
         them: what `project_inputs` made of them, (n_rows, n_directions * 3 * units), and each
         token's row, (n_tokens,); `vectors` are the other columns, and may be none.
     RETURNS (Tensor): states, (n_tokens, n_directions * units).
     """
     units, n_directions = directions[0].hidden_size, len(directions)
-    parameters = [dict(rnn.named_parameters()) for rnn in directions]
-    weights = torch.stack([own["weight_hh_l0"].t() for own in parameters])
-    biases = torch.stack([own["bias_hh_l0"] for own in parameters]).unsqueeze(1)
-    factor = torch.bfloat16 if torch.is_autocast_enabled("cpu") else weights.dtype
-    low_weights, low_biases = weights.to(factor), biases.to(factor)
-    minus_one = torch.tensor(-1.0, dtype=weights.dtype)
-    states = weights.new_empty((len(vectors) * n_directions, units))
+    weights, biases = recurrence
+    like = next(directions[0].parameters())
+    minus_one = torch.tensor(-1.0, dtype=like.dtype)
+    states = like.new_empty((len(vectors) * n_directions, units))
     direction = torch.arange(n_directions).unsqueeze(1)
     with torch.autocast("cpu", enabled=False):
         for tokens, counts, is_first in _blocks(lengths, backward):
             inputs = _gather(directions, tokens, vectors, shared)
             if is_first:
-                h = weights.new_zeros((n_directions, counts[0], units))
-            block = weights.new_empty((n_directions, tokens.shape[1], units))
+                h = like.new_zeros((n_directions, counts[0], units))
+            block = like.new_empty((n_directions, tokens.shape[1], units))
             end = 0
             for count in counts:
                 step = slice(end, end + count)
@@ -127,7 +150,7 @@ def predict_gru(
                 h = h[:, :count]
                 x = inputs[:, step]
                 # (n_directions, count, 3 * units)
-                hidden = torch.baddbmm(low_biases, h.to(factor), low_weights)
+                hidden = torch.baddbmm(biases, h.to(weights.dtype), weights)
                 rz = torch.add(x[:, :, : 2 * units], hidden[:, :, : 2 * units]).sigmoid_()
                 # tanh a = 2 σ(2a) - 1, since torch's σ is several times faster than its tanh.
                 r, candidate = rz[:, :, :units], hidden[:, :, 2 * units :]

@@ -5,7 +5,6 @@ them by pickle, and steps them one by one; this one does none of that.
 """
 
 import contextlib
-import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -213,6 +212,10 @@ class NetworkShim(Shim):
     @network.setter
     def network(self, network: Network) -> None:
         self._model = network.to(self.device)
+        modules = (network.embed, network.encoder)
+        self._embedding_tensors = [
+            tensor for module in modules for tensor in (*module.parameters(), *module.buffers())
+        ]
         self._optimizer = self._optimizer_of = None
 
     @property
@@ -231,11 +234,7 @@ class NetworkShim(Shim):
     @property
     def version(self) -> tuple[Any, ...]:
         """What `prepare` depends on: the network, and a number that each change of it raises."""
-        network = self.network
-        read = itertools.chain.from_iterable(
-            (*module.parameters(), *module.buffers()) for module in (network.embed, network.encoder)
-        )
-        return network, sum(tensor._version for tensor in read)
+        return self.network, sum(tensor._version for tensor in self._embedding_tensors)
 
     def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
         """Do all that depends on the word alone, as prediction will need it.
@@ -243,7 +242,7 @@ class NetworkShim(Shim):
         words (Mapping[str, Tuple[Tensor, ...]]): see `Batch`, on the shim's device.
         RETURNS (Dict[str, Tensor]): see `Network.prepare`.
         """
-        network = self.network.eval()
+        network = self._evaluating()
         with torch.inference_mode(), self._predict_autocast():
             return network.prepare(words)
 
@@ -253,7 +252,7 @@ class NetworkShim(Shim):
         batch (Batch): the sequences, on the shim's device.
         RETURNS (Tensor): the network's output.
         """
-        network = self.network.eval()
+        network = self._evaluating()
         with torch.inference_mode(), self._predict_autocast():
             output: Tensor = network(batch)
         return output
@@ -277,6 +276,10 @@ class NetworkShim(Shim):
                 output.backward(gradient.to(output.dtype))
 
         return output, backprop
+
+    def _evaluating(self) -> Network:
+        network = self.network
+        return network.eval() if network.training else network  # `eval` walks over all modules
 
     def _predict_autocast(self) -> contextlib.AbstractContextManager[Any]:
         return self._autocast(use_bfloat16(self.predict_precision, self.device))

@@ -1,4 +1,5 @@
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -397,3 +398,38 @@ def test_shared_columns_are_projected_once_per_row(monkeypatch):
         shared=SharedInput(torch.randn(2, 3), torch.arange(50) % 2),
     )
     assert sizes == [(2, 3), (2, 3)]
+
+
+def test_prediction_follows_changes_of_the_recurrent_weights():
+    encoder, sequences = make_encoder(3, [4, 2]), make_sequences([3, 5], 3)
+    for change in (
+        lambda rnn: None,
+        lambda rnn: rnn.weight_hh_l0.mul_(-2.0),
+        lambda rnn: rnn.bias_hh_l0.add_(1.0),
+        lambda rnn: setattr(rnn, "weight_hh_l0", torch.nn.Parameter(rnn.weight_hh_l0 * 3.0)),
+    ):
+        with torch.no_grad():
+            change(encoder.layers[1]["backward_layer"])
+            predicted = torch.cat(encode(encoder, sequences))
+        torch.testing.assert_close(predicted, torch.cat(encode(encoder, sequences)).detach())
+
+
+def test_what_prediction_makes_of_weights_is_not_stored():
+    encoder, sequences = make_encoder(3, [4]), make_sequences([3, 5], 3)
+    size = len(pickle.dumps(encoder))
+    with torch.no_grad():
+        expected = torch.cat(encode(encoder, sequences))
+        stored = pickle.dumps(encoder)
+        assert len(stored) == size
+        torch.testing.assert_close(torch.cat(encode(pickle.loads(stored), sequences)), expected)
+
+
+def test_autocast_changes_the_type_that_prediction_multiplies_in():
+    encoder, sequences = make_encoder(3, [40]), make_sequences([30], 3)
+    with torch.no_grad():
+        full = torch.cat(encode(encoder, sequences))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            low = torch.cat(encode(encoder, sequences))
+        assert low.dtype == torch.float32
+        assert 0.0 < (low - full).abs().max() < 0.03
+        assert torch.equal(torch.cat(encode(encoder, sequences)), full)

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from bigru_tagger import gru
 from bigru_tagger.encoder import Layout
-from bigru_tagger.gru import predict_gru, project_inputs, run_gru
+from bigru_tagger.gru import Recurrence, predict_gru, project_inputs, run_gru
 
 CPU = torch.device("cpu")
 
@@ -200,7 +200,8 @@ def predict(directions, vectors, lengths, n_shared=0):
         # In another order than the tokens'.
         shared = (rows.flip(0), torch.arange(len(vectors)).flip(0))
     with torch.no_grad():
-        return predict_gru(directions, backward, lengths, vectors[:, n_shared:], shared)
+        recurrence = Recurrence.of(directions, vectors.dtype)
+        return predict_gru(directions, backward, lengths, vectors[:, n_shared:], recurrence, shared)
 
 
 def train(directions, vectors, lengths):

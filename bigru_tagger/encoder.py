@@ -300,7 +300,9 @@ def _run_gru(
     columns = None if shared is None else (shared.rows, shared.row)
     states = run_gru(directions, vectors, orders, counts, masks, shared=columns)
     places = [places for _, places, _ in packs]
-    return torch.cat([state[place] for state, place in zip(states, places, strict=True)], 1)
+    # `index_select`, as in `bigru_tagger.gru`.
+    states = [state.index_select(0, place) for state, place in zip(states, places, strict=True)]
+    return torch.cat(states, 1)
 
 
 def _run_packed(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> Tensor:

@@ -228,7 +228,9 @@ def _project(
     # `index_select`, as the gradient of indexing is several times slower on a CPU.
     projected = nn.functional.linear(rows, weight[:, :width], bias).index_select(0, row[order])
     if vectors.shape[1]:
-        projected = projected + nn.functional.linear(vectors, weight[:, width:])[order]
+        projected = projected + nn.functional.linear(vectors, weight[:, width:]).index_select(
+            0, order
+        )
     return projected
 
 

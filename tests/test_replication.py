@@ -362,6 +362,32 @@ def test_two_seeds_a_resume_and_a_failure(replicate: Callable[..., Result], tmp_
     assert path.read_text(encoding="utf8") == written
 
 
+def test_what_was_trained_stays_when_scoring_fails(
+    replicate: Callable[..., Result],
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = [str(SAMPLE), "--seeds", "0", "--test", "bigru_tagger/sample:test", "--"]
+    command += [part for setting in SMALL.items() for part in setting]
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit('no scores today')", encoding="utf8")
+    with monkeypatch.context() as patch:
+        patch.setattr(script, "EVALUATE", broken)
+        failed = replicate(*command)
+    assert failed.exit_code == 1
+    assert "no scores today" in failed.stderr
+    assert replicate(*command).exit_code == 0
+    (log,) = tmp_path.rglob("log.txt")
+    lines = log.read_text(encoding="utf8").splitlines()
+    commands = [line for line in lines if line.startswith("$ ")]
+    for part, line in zip(("spacy train", "broken.py", "evaluate.py"), commands, strict=True):
+        assert part in line
+    (run,) = read_runs(tmp_path / "results" / "sample.jsonl")
+    assert run.seconds > 1.0
+    assert not list(tmp_path.rglob("trained.json"))
+
+
 def test_table_into_a_file(replicate: Callable[..., Result], tmp_path: Path) -> None:
     append_run(tmp_path / "tiny.jsonl", make_run(0, 0.9, 0.8))
     page = tmp_path / "README.md"

@@ -286,20 +286,20 @@ def _draw_stages(axes: Any, measured: Sequence[StageTimes]) -> None:
         left += widths
     axes.invert_yaxis()
     axes.set_xlabel("µs per word")
-    axes.legend(fontsize="small", ncols=2)
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _draw_lengths(axes: Any, lengths: dict[Shape, list[Timing]]) -> None:
     for with_starts, style in ((True, "-"), (False, "--")):
         shapes = [s for s in lengths if s.tokens is not None and s.with_starts == with_starts]
-        for i, first in enumerate(lengths[shapes[0]]):
-            known = "with" if with_starts else "without"
+        known = "with" if with_starts else "without"
+        for i, timings in enumerate(zip(*(lengths[shape] for shape in shapes), strict=True)):
             axes.plot(
                 [shape.tokens for shape in shapes],
-                [lengths[shape][i].speed for shape in shapes],
+                [timing.speed for timing in timings],
                 f"{style}o",
                 color=f"C{i}",
-                label=f"{first.system}, {known} sentence starts",
+                label=f"{timings[0].system}, {known} sentence starts",
             )
     axes.set_xscale("log")
     axes.set_yscale("log")

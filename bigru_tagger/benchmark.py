@@ -759,32 +759,31 @@ def read_configs(configs: Mapping[str, Path], overrides: Mapping[str, Any]) -> d
     """Read training configs; each gets the overrides of settings that it has.
 
     configs (Mapping[str, Path]): the files by name.
-    overrides (Mapping[str, Any]): settings by their dotted names.
+    overrides (Mapping[str, Any]): settings by their dotted names; with the name of a config in
+        front, for that one alone.
     RETURNS (dict[str, Config]): the configs by name.
     RAISES (ValueError): no config has one of the settings.
     """
-    own = {name: load_config(path) for name, path in configs.items()}
-    unknown = [
-        setting
-        for setting in overrides
-        if not any(_has_setting(config, setting) for config in own.values())
-    ]
+    found: dict[str, Config] = {}
+    used: set[str] = set()
+    for name, path in configs.items():
+        config = load_config(path)
+        settings = {}
+        for prefix in ("", f"{name}."):  # what is for this one alone comes last, and counts
+            for setting, value in overrides.items():
+                own = setting.removeprefix(prefix)
+                if setting.startswith(prefix) and _has_setting(config, own):
+                    settings[own] = value
+                    used.add(setting)
+        found[name] = load_config(path, overrides=settings)
+    unknown = [setting for setting in overrides if setting not in used]
     if unknown:
         raise ValueError(
             f"--{unknown[0]}: none of the configs {', '.join(map(str, configs.values()))} has this "
-            "setting"
+            "setting. Write the setting's whole name, such as --paths.data, or with the name that "
+            "--train gives a config in front, for that one alone"
         )
-    return {
-        name: load_config(
-            path,
-            overrides={
-                setting: value
-                for setting, value in overrides.items()
-                if _has_setting(own[name], setting)
-            },
-        )
-        for name, path in configs.items()
-    }
+    return found
 
 
 def _has_setting(config: Mapping[str, Any], setting: str) -> bool:

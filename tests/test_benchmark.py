@@ -390,6 +390,9 @@ def test_configs_to_train() -> None:
     assert read["a"]["training"]["dropout"] == read["b"]["training"]["dropout"] == 0.25
     assert "domain_clusters" not in read["a"]["paths"]
     assert read["b"]["paths"]["domain_clusters"] == "tweets.paths"
+    read = read_configs(configs, {"b.training.dropout": 0.5, "training.dropout": 0.25})
+    assert read["a"]["training"]["dropout"] == 0.25
+    assert read["b"]["training"]["dropout"] == 0.5
     with pytest.raises(ValueError, match=r"--training\.none\.x: none of the configs .*wnut17\.cfg"):
         read_configs(configs, {"training.none.x": 1})
 

@@ -406,6 +406,22 @@ def test_training_goes_on_until_there_are_enough_words() -> None:
     assert all(150 <= amount < 1_000 for amount in timings.amounts)
 
 
+def test_training_leaves_out_batches_that_are_still_small() -> None:
+    growing = {
+        "@batchers": "spacy.batch_by_sequence.v1",
+        "size": {"@schedules": "compounding.v1", "start": 1, "stop": 8, "compound": 2.0},
+        "get_length": None,
+    }
+    words = []
+    for from_step in (0, 3):
+        configs = read_configs({"a": CONFIG}, SMALL)
+        configs["a"]["training"]["batcher"] = growing
+        (timings,) = measure_training(configs, 1, n_words=1, from_step=from_step)
+        words += timings.amounts
+    small, large = words  # of two Docs, as one is the warm-up's, and of eight
+    assert 2 * small < large
+
+
 @pytest.fixture
 def result() -> Benchmark:
     shape = Shape(2, 100, True)

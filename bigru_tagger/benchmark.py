@@ -226,7 +226,7 @@ class Shape:
     """Docs of one size.
 
     docs (int): how many.
-    tokens (int | None): in each; `None` for Docs as the data have them.
+    tokens (int | None): in each; `None` for a sentence of the data.
     with_starts (bool): whether sentence starts are known, where the data have them.
     """
 
@@ -236,7 +236,7 @@ class Shape:
 
     def __str__(self) -> str:
         """Describe it for a table."""
-        tokens = "of the data" if self.tokens is None else f"of {self.tokens:,} tokens"
+        tokens = "of one sentence" if self.tokens is None else f"of {self.tokens:,} tokens"
         known = "with" if self.with_starts else "without"
         return f"{self.docs:,} Doc{'s' * (self.docs != 1)} {tokens}, {known} sentence starts"
 
@@ -369,6 +369,20 @@ def join(passages: Iterable[Passage]) -> Passage:
     )
 
 
+def part(passages: Iterable[Passage]) -> list[Passage]:
+    """Make a passage of each sentence.
+
+    passages (Iterable[Passage]): none of them empty.
+    RETURNS (list[Passage]): the sentences.
+    """
+    whole = join(passages)
+    bounds = [*(i for i, start in enumerate(whole.starts or []) if start), len(whole)]
+    return [
+        Passage(whole.words[i:j], whole.spaces[i:j], [True, *[False] * (j - i - 1)])
+        for i, j in itertools.pairwise(bounds)
+    ]
+
+
 def reshape(passages: Sequence[Passage], shape: Shape) -> list[Passage]:
     """Cut the data to Docs of one size, and begin again where they end.
 
@@ -377,7 +391,7 @@ def reshape(passages: Sequence[Passage], shape: Shape) -> list[Passage]:
     RETURNS (list[Passage]): the Docs.
     """
     if shape.tokens is None:
-        cut = list(itertools.islice(itertools.cycle(passages), shape.docs))
+        cut = list(itertools.islice(itertools.cycle(part(passages)), shape.docs))
     else:
         whole = join(passages)
         known = whole.starts or []
@@ -426,11 +440,9 @@ def short_text(passages: Sequence[Passage]) -> str:
     passages (Sequence[Passage]): the data.
     RETURNS (str): the first sentence of 8 to 15 tokens; the first of all if there is none.
     """
-    whole = join(passages)
-    bounds = [*(i for i, start in enumerate(whole.starts or []) if start), len(whole)]
-    sentences = list(itertools.pairwise(bounds))
-    begin, end = next(((a, b) for a, b in sentences if b - a in _SHORT), sentences[0])
-    tokens = zip(whole.words[begin:end], whole.spaces[begin:end], strict=True)
+    sentences = part(passages)
+    short = next((sentence for sentence in sentences if len(sentence) in _SHORT), sentences[0])
+    tokens = zip(short.words, short.spaces, strict=True)
     return "".join(word + " " * space for word, space in tokens).strip()
 
 

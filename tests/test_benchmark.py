@@ -47,6 +47,7 @@ from bigru_tagger.benchmark import (
     our_shims,
     parse_system,
     parse_training,
+    part,
     read_configs,
     read_passages,
     recurrent_flops,
@@ -250,7 +251,9 @@ def test_joined_and_cut_anew() -> None:
     assert (first.words, first.starts) == (["a", "b", "c", "d"], [True, False, True, True])
     assert (second.words, second.starts) == (["e", "a", "b", "c"], [True, True, False, True])
     assert [part.starts for part in reshape(parts, Shape(2, 4, False))] == [None, None]
-    assert reshape(parts, Shape(3, None, True)) == [*parts, parts[0]]
+    sentences = [passage("a b", 0), passage("c", 0), passage("d e", 0)]
+    assert part(parts) == sentences
+    assert reshape(parts, Shape(4, None, True)) == [*sentences, sentences[0]]
 
 
 def test_shapes() -> None:
@@ -264,7 +267,7 @@ def test_shapes() -> None:
         Shape(5_000, None, True),
     ]
     assert str(Shape(5, 1_000, True)) == "5 Docs of 1,000 tokens, with sentence starts"
-    assert str(Shape(1, None, False)) == "1 Doc of the data, without sentence starts"
+    assert str(Shape(1, None, False)) == "1 Doc of one sentence, without sentence starts"
 
 
 def test_the_stream_goes_on_with_new_words() -> None:

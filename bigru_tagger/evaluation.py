@@ -1,6 +1,7 @@
 """Run a pipeline over gold data, and count: seqeval's numbers, speed, predictions for conlleval."""
 
 import platform
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+import torch
 from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.tokens import Doc
@@ -31,6 +33,7 @@ from .scoring import (
 WARM_UP_DOCS = 8  # enough to load kernels and fill first caches, too few to matter in time
 DIGITS = 4
 PACKAGES = ("bigru-tagger", "spacy", "thinc", "torch", "seqeval", "datasets", "numpy")
+_CPU_NAME = re.compile(r"^model name\s*: (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,21 @@ def evaluate(
 def package_versions() -> dict[str, str]:
     """Name the versions of Python and of the packages that scores depend on."""
     return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+
+
+def describe_machine(threads: int | None = None) -> dict[str, Any]:
+    """Name what numbers of speed depend on.
+
+    threads (int | None): how many cores are used; `None` for as many as torch uses.
+    RETURNS (dict[str, Any]): `cpu`, `cores` and `gpu`, which is `None` where there is none.
+    """
+    info = Path("/proc/cpuinfo")
+    found = _CPU_NAME.search(info.read_text(encoding="utf8")) if info.exists() else None
+    return {
+        "cpu": found[1] if found else platform.processor() or platform.machine(),
+        "cores": threads or torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
 
 
 def write_predictions(

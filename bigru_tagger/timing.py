@@ -1,0 +1,154 @@
+"""Times of work that is done in turn, and of the functions inside it."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from tqdm import tqdm
+
+Clock: TypeAlias = Callable[[], float]
+"""Gives seconds since any fixed moment."""
+
+Work: TypeAlias = Callable[[], int]
+"""Does the work that is timed, and gives its amount, such as the number of words."""
+
+Task: TypeAlias = Callable[[], Work]
+"""Prepares what is not to be timed, and gives the work."""
+
+REST = "rest"
+"""The stage of all that is in no other stage."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the rounds of one task took.
+
+    system (str): who did it.
+    variant (str): how, such as "cold"; empty where there is one way only.
+    amounts (tuple[int, ...]): words, or what else was done, in each round.
+    seconds (tuple[float, ...]): what each round took.
+    """
+
+    system: str
+    variant: str
+    amounts: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    @property
+    def speeds(self) -> list[float]:
+        """Amount per second of each round."""
+        return [n / seconds for n, seconds in zip(self.amounts, self.seconds, strict=True)]
+
+    @property
+    def speed(self) -> float:
+        """The median of the rounds' amounts per second."""
+        return median(self.speeds)
+
+
+def time_in_turn(
+    tasks: Mapping[tuple[str, str], Task],
+    rounds: int,
+    *,
+    title: str = "",
+    collect: bool = True,
+    clock: Clock = time.perf_counter,
+) -> list[Timing]:
+    """Time tasks in turn, A B C A B C, so that what slows the machine down slows all of them.
+
+    A round before the first warms everything up and is not counted.
+
+    tasks (Mapping[tuple[str, str], Task]): the tasks by system and variant.
+    rounds (int): how often to time each.
+    title (str): what the progress bar says.
+    collect (bool): collect garbage before each run; else only once.
+    clock (Clock): the clock.
+    RETURNS (list[Timing]): a timing for each task, in their order.
+    """
+    measured: dict[tuple[str, str], list[tuple[int, float]]] = {key: [] for key in tasks}
+    gc.collect()
+    # `disable=None`: no bar where standard error is not a terminal.
+    with tqdm(total=(rounds + 1) * len(tasks), desc=title, leave=False, disable=None) as bar:
+        for turn in range(rounds + 1):
+            for key, task in tasks.items():
+                work = task()
+                if collect:
+                    gc.collect()
+                start = clock()
+                amount = work()
+                seconds = clock() - start
+                if turn:
+                    measured[key].append((amount, seconds))
+                bar.update()
+    return [
+        Timing(*key, tuple(n for n, _ in runs), tuple(seconds for _, seconds in runs))
+        for key, runs in measured.items()
+    ]
+
+
+class StageClock:
+    """Adds up the time of functions by stage, each without that of the stages it calls."""
+
+    def __init__(self, stages: Mapping[str, object], clock: Clock = time.perf_counter) -> None:
+        """Start the clock.
+
+        stages (Mapping[str, object]): the stages' names.
+        clock (Clock): the clock.
+        """
+        self.seconds = dict.fromkeys([*stages, REST], 0.0)
+        self._clock = clock
+        self._running = [REST]
+        self._since = clock()
+
+    def stop(self) -> None:
+        """Count what has passed up to now."""
+        now = self._clock()
+        self.seconds[self._running[-1]] += now - self._since
+        self._since = now
+
+    def wrap(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Make a function count for a stage.
+
+        stage (str): the stage.
+        function (Callable): the function.
+        RETURNS (Callable): what does the same, and is timed.
+        """
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            self.stop()
+            self._running.append(stage)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.stop()
+                self._running.pop()
+
+        return timed
+
+
+@contextmanager
+def replaced(
+    owner: type | ModuleType, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """Put another function in a function's place for the length of the context.
+
+    owner (type | ModuleType): the class or module whose own function it is.
+    name (str): the function's name.
+    wrap (Callable): from the function to the other one.
+    RAISES (AttributeError): there is no such function, as after it was renamed.
+    """
+    original = vars(owner).get(name)
+    if not callable(original):
+        raise AttributeError(
+            f"{owner.__name__} has no function {name!r} of its own to be timed: if it was renamed, "
+            "rename it in bigru_tagger/benchmark.py, too"
+        )
+    setattr(owner, name, wrap(original))
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)

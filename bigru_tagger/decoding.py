@@ -6,8 +6,10 @@ functions work on many sequences at once and take time linear in the number of t
 lie in one array, one after the other.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -65,20 +67,31 @@ class _Steps:
     """The tokens of a batch by time step, so that each step handles all its sequences at once.
 
     Sequences are ordered by length, longest first; at each step, those still running come first.
+    So a step's tokens follow, one by one, the first of the tokens of the step before.
+
+    order (ndarray): the token at each place of this order, int64 (n_tokens,).
+    place (ndarray): the place of each token, int64 (n_tokens,).
+    slices (list[slice]): the places of each step.
     """
 
     def __init__(self, lengths: np.ndarray) -> None:
-        starts = lengths.cumsum() - lengths
         by_length = np.argsort(-lengths, kind="stable")
-        self.starts = starts[by_length]
-        self.ends = self.starts + lengths[by_length]
-        ascending = np.sort(lengths)
-        n_steps = int(lengths.max(initial=0))
-        self.counts = len(lengths) - np.searchsorted(ascending, np.arange(n_steps), side="right")
+        ascending = lengths[by_length][::-1]
+        steps = np.arange(int(lengths.max(initial=0)))
+        counts = len(lengths) - np.searchsorted(ascending, steps, side="right")
+        begins = counts.cumsum() - counts
+        row = np.arange(int(counts.sum())) - np.repeat(begins, counts)
+        first = (lengths.cumsum() - lengths)[by_length]
+        self.order = first[row] + np.repeat(steps, counts)
+        self.place = np.empty_like(self.order)
+        self.place[self.order] = np.arange(len(self.order))
+        bounds = zip(begins.tolist(), counts.tolist(), strict=True)
+        self.slices = [slice(begin, begin + count) for begin, count in bounds]
 
-    def __iter__(self) -> "zip[tuple[int, np.ndarray]]":
-        tokens = (self.starts[:count] + step for step, count in enumerate(self.counts))
-        return zip(range(len(self.counts)), tokens, strict=True)
+    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+        """Give the places of each step but the first, and before them those that they follow."""
+        for before, here in itertools.pairwise(self.slices):
+            yield slice(before.start, before.start + here.stop - here.start), here
 
 
 def decode(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> np.ndarray:
@@ -120,33 +133,20 @@ def _sequences_to_search(
 
 def _viterbi(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> np.ndarray:
     steps = _Steps(lengths)
-    emissions = np.maximum(emissions, _LOWEST)
-    n_tags = emissions.shape[1]
+    scores = np.maximum(emissions, _LOWEST)[steps.order]  # of the best way to each tag
     into = np.ascontiguousarray(transitions.between.T)  # (to, from)
-    best_previous = np.zeros((len(emissions), n_tags), dtype=np.int32)
-    last_tag = np.zeros(len(lengths), dtype=np.int64)
-    scores = np.zeros((len(lengths), n_tags))
-    for step, tokens in steps:
-        if step == 0:
-            scores = transitions.first + emissions[tokens]
-            continue
-        ended = slice(len(tokens), len(scores))
-        last_tag[ended] = (scores[ended] + transitions.last).argmax(1)
-        candidates = scores[: len(tokens), None, :] + into  # (n_sequences, to, from)
-        best = candidates.argmax(2)
-        best_previous[tokens] = best
-        highest = np.take_along_axis(candidates, best[:, :, None], 2)[:, :, 0]
-        scores = highest + emissions[tokens]
-    last_tag[: len(scores)] = (scores + transitions.last).argmax(1)
-    tags = np.zeros(len(emissions), dtype=np.int64)
-    current = last_tag
-    for step in range(len(steps.counts) - 1, -1, -1):
-        count = steps.counts[step]
-        tokens = steps.starts[:count] + step
-        following = steps.counts[step + 1] if step + 1 < len(steps.counts) else 0
-        current[:following] = best_previous[tokens[:following] + 1, current[:following]]
-        tags[tokens] = current[:count]
-    return tags
+    best_previous = np.empty(scores.shape, dtype=np.intp)
+    rows = np.arange(len(lengths) * len(into))
+    scores[steps.slices[0]] += transitions.first
+    for before, here in steps:
+        candidates = scores[before, None, :] + into  # (n_sequences, to, from)
+        best = candidates.argmax(2, out=best_previous[here])
+        ways = candidates.reshape(-1, len(into))
+        scores[here] += ways[rows[: len(ways)], best.reshape(-1)].reshape(best.shape)
+    tags = (scores + transitions.last).argmax(1)  # right where a sequence ends
+    for before, here in reversed(list(steps)):
+        tags[before] = best_previous[here][np.arange(here.stop - here.start), tags[here]]
+    return cast(np.ndarray, tags[steps.place])
 
 
 def span_probabilities(
@@ -173,9 +173,11 @@ def span_probabilities(
     """
     if not len(spans):
         return np.zeros(0)
-    steps = _Steps(np.asarray(lengths, dtype=np.int64))
+    lengths = np.asarray(lengths, dtype=np.int64)
+    steps = _Steps(lengths)
     shifted = emissions.astype(np.float64) - emissions.max(1, keepdims=True)
-    potentials = np.maximum(np.exp(shifted), _SMALLEST)  # (n_tokens, n_tags)
+    np.maximum(np.exp(shifted, out=shifted), _SMALLEST, out=shifted)
+    potentials = shifted[steps.order]  # by place, as all that follows, (n_tokens, n_tags)
     between, first, last = (
         np.exp(table) for table in (transitions.between, transitions.first, transitions.last)
     )
@@ -183,22 +185,24 @@ def span_probabilities(
     # entering[t, y]: the mass that reaches y at t, before the emission of t.
     entering = np.empty_like(potentials)
     forward = np.empty_like(potentials)
-    scale = np.empty(len(potentials))
-    for step, tokens in steps:
-        entering[tokens] = forward[tokens - 1] @ between if step else first
-        forward[tokens] = entering[tokens] * potentials[tokens]
-        scale[tokens] = forward[tokens].sum(1)
-        forward[tokens] /= scale[tokens, None]
+    scale = np.empty((len(potentials), 1))
+    entering[steps.slices[0]] = first
+    for before, here in [(None, steps.slices[0]), *steps]:
+        if before is not None:
+            np.matmul(forward[before], between, out=entering[here])
+        mass = np.multiply(entering[here], potentials[here], out=forward[here])
+        np.add.reduce(mass, axis=1, out=scale[here], keepdims=True)
+        mass /= scale[here]
     # backward[t, y]: the mass of all ways on from y at t, in the units of the scales behind t.
     backward = np.empty_like(potentials)
-    final = steps.ends[steps.ends > steps.starts] - 1
+    final = steps.place[(lengths.cumsum() - 1)[lengths > 0]]
     backward[final] = last / (forward[final] @ last)[:, None]
-    for step in range(len(steps.counts) - 2, -1, -1):
-        following = steps.starts[: steps.counts[step + 1]] + step + 1
-        ahead = potentials[following] * backward[following] / scale[following, None]
-        backward[following - 1] = ahead @ between.T
-    rows = np.arange(len(tags))
-    own = np.log(potentials[rows, tags]) - np.log(scale)
+    arriving = potentials / scale
+    back = np.ascontiguousarray(between.T)
+    for before, here in reversed(list(steps)):
+        np.matmul(arriving[here] * backward[here], back, out=backward[before])
+    place = steps.place
+    own = np.log(arriving[place, tags])
     inner = np.zeros(len(tags))
     inner[1:] = transitions.between[tags[:-1], tags[1:]]
     begin, end = spans[:, 0], spans[:, 1] - 1
@@ -211,6 +215,7 @@ def span_probabilities(
     total = own_sum[end] - own_sum[begin] + own[begin] + inner_sum[end] - inner_sum[begin]
     total[forbidden_sum[end] > forbidden_sum[begin]] = -np.inf
     with np.errstate(divide="ignore"):
-        total += np.log(entering[begin, tags[begin]]) + np.log(backward[end, tags[end]])
+        total += np.log(entering[place[begin], tags[begin]])
+        total += np.log(backward[place[end], tags[end]])
     probabilities: np.ndarray = np.exp(total).clip(0.0, 1.0)
     return probabilities

@@ -181,6 +181,17 @@ class BiGRUEncoder(nn.Module):
         # What prediction reads of each layer's parameters, and the parameters and their versions.
         self._recurrences: dict[nn.Module, tuple[Recurrence, list[nn.Parameter], list[int]]] = {}
 
+    def train(self, mode: bool = True) -> "BiGRUEncoder":
+        """Go to training or evaluation, and forget what prediction made of the weights.
+
+        mode (bool): training.
+        RETURNS (BiGRUEncoder): self.
+        """
+        # Versions alone do not tell: torch's fused optimizers leave them as they are.
+        self._recurrences.clear()
+        super().train(mode)
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind in copies and pickles what prediction makes anew."""
         return {**self.__dict__, "_recurrences": {}}
@@ -249,6 +260,7 @@ class BiGRUEncoder(nn.Module):
         recurrence, read, read_versions = self._recurrences.get(layer, (None, [], []))
         if (
             recurrence is None
+            or self.training
             or recurrence.weights.dtype != dtype
             or versions != read_versions
             or any(one is not other for one, other in zip(parameters, read, strict=True))

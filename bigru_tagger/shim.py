@@ -308,6 +308,7 @@ class NetworkShim(Shim):
             nn.utils.clip_grad_norm_(parameters, step.grad_clip)
         step.apply(self._optimizer)
         self._optimizer.step()
+        torch.autograd.graph.increment_version(parameters)  # which fused steps do not do
         self._optimizer.zero_grad(set_to_none=True)
         averages = getattr(optimizer, "averages", None)
         if averages is not None:

@@ -267,6 +267,7 @@ def assert_fresh(model, batch):
     """What the model predicts now is what it would without anything kept."""
     now = model.predict(batch)
     network_shim(model).cache.clear()
+    network_shim(model).network.train()
     assert_same(now, model.predict(batch))
     return now
 
@@ -314,14 +315,20 @@ def swap_in_averages(model, batch):
 
 
 def load_another(model, batch):
-    other = make_model(words(), batch[0].vocab, seed=5)
+    embed = words() if "words" in network_shim(model).network.embed else characters()
+    other = make_model(embed, batch[0].vocab, seed=5)
     model.from_bytes(other.to_bytes())
 
 
-def test_what_is_kept_goes_when_the_weights_change():
+def characters():
+    return {"characters": char_embed(window=3)}
+
+
+@pytest.mark.parametrize("embed", [words, characters])
+def test_what_is_kept_goes_when_the_weights_change(embed):
     for change in (train_a_step, swap_in_averages, load_another):
         batch = docs()
-        model = make_model(words(), batch[0].vocab)
+        model = make_model(embed(), batch[0].vocab)
         before = model.predict(batch)
         change(model, batch)
         after = assert_fresh(model, batch)

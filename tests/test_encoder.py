@@ -433,3 +433,17 @@ def test_autocast_changes_the_type_that_prediction_multiplies_in():
         assert low.dtype == torch.float32
         assert 0.0 < (low - full).abs().max() < 0.03
         assert torch.equal(torch.cat(encode(encoder, sequences)), full)
+
+
+def test_prediction_follows_fused_optimizers():
+    """They leave the versions of parameters as they are."""
+    encoder, sequences = make_encoder(3, [4]), make_sequences([3, 5], 3)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=0.1, fused=True)
+    for _ in range(2):
+        encoder.eval()
+        with torch.no_grad():
+            predicted = torch.cat(encode(encoder, sequences))
+        torch.testing.assert_close(predicted, torch.cat(encode(encoder, sequences)).detach())
+        encoder.train()
+        torch.cat(encode(encoder, sequences)).square().sum().backward()
+        optimizer.step()

@@ -190,6 +190,7 @@ class NetworkShim(Shim):
         self.predict_precision: Precision = predict_precision
         use_bfloat16(predict_precision, self.device)
         self.cache = WordCache(_CACHE_BYTES)
+        self._n_steps = 0
         self._optimizer: torch.optim.Optimizer | None = None
         self._optimizer_of: Any = None
         if network is not None:
@@ -234,7 +235,9 @@ class NetworkShim(Shim):
     @property
     def version(self) -> tuple[Any, ...]:
         """What `prepare` depends on: the network, and a number that each change of it raises."""
-        return self.network, sum(tensor._version for tensor in self._embedding_tensors)
+        # Fused steps leave the versions of parameters as they are.
+        changes = self._n_steps + sum(tensor._version for tensor in self._embedding_tensors)
+        return self.network, changes
 
     def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
         """Do all that depends on the word alone, as prediction will need it.
@@ -308,7 +311,8 @@ class NetworkShim(Shim):
             nn.utils.clip_grad_norm_(parameters, step.grad_clip)
         step.apply(self._optimizer)
         self._optimizer.step()
-        torch.autograd.graph.increment_version(parameters)  # which fused steps do not do
+        self._n_steps += 1
+        self.network.train()  # which forgets what prediction made of the weights
         self._optimizer.zero_grad(set_to_none=True)
         averages = getattr(optimizer, "averages", None)
         if averages is not None:

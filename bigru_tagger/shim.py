@@ -235,9 +235,10 @@ class NetworkShim(Shim):
     @property
     def version(self) -> tuple[Any, ...]:
         """What `prepare` depends on: the network, and a number that each change of it raises."""
+        network = self.network
         # Fused steps leave the versions of parameters as they are.
         changes = self._n_steps + sum(tensor._version for tensor in self._embedding_tensors)
-        return self.network, changes
+        return network, changes
 
     def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
         """Do all that depends on the word alone, as prediction will need it.

@@ -1,14 +1,10 @@
-"""How fast pipelines predict and train, measured side by side in one run."""
+"""How fast pipelines predict, measured side by side in one run."""
 
-import itertools
 import multiprocessing
 import os
-import random
 import re
-import string
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,30 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import spacy
 import torch
 from spacy.language import Language
-from spacy.schemas import ConfigSchemaTraining
-from spacy.tokens import Doc
-from spacy.training import Example
-from spacy.training.initialize import init_nlp
-from spacy.training.loop import create_train_batches, train_while_improving
-from spacy.util import load_config, registry, resolve_dot_names
-from spacy.vocab import Vocab
-from thinc.api import Config, Model
+from thinc.api import Model
 from torch import Tensor, nn
 
-from . import adapter, encoder
+from . import adapter, batches, encoder
 from .chunker import BiGRUChunker
 from .cli import load_pipeline
 from .component import SequenceTagger
 from .context import ContextPooling
-from .corpus import open_corpus
 from .encoder import BiGRUEncoder
 from .gru import predict_gru
 from .ner import BiGRUNer
 from .network import Network
-from .scoring import same_words
+from .passages import Passage, Shape, reshape, stream
 from .shim import NetworkShim
 from .spans import SpanTagger
 from .tagger import BiGRUTokenTagger
@@ -52,7 +39,7 @@ COLD = "cold"
 # the last but one holds what is left of the model: the output layer, and the way through thinc.
 STAGES: Mapping[str, Sequence[tuple[Any, str]]] = {
     "features": [(adapter, "read_prepared"), (adapter, "read_batch")],
-    "embedding": [(adapter, "_read"), (NetworkShim, "prepare"), (Network, "_embed_tokens")],
+    "embedding": [(batches, "_read"), (NetworkShim, "prepare"), (Network, "_embed_tokens")],
     "encoder": [(BiGRUEncoder, "forward")],
     "context": [(ContextPooling, "forward")],
     "rest of the model": [(SequenceTagger, "emissions"), (NetworkShim, "predict")],
@@ -65,11 +52,8 @@ STAGES: Mapping[str, Sequence[tuple[Any, str]]] = {
 }
 
 _SYSTEM = re.compile(r"(?P<name>[^=]+)=(?P<pipeline>.+?)(:(?P<keep>[\w.-]+(,[\w.-]+)*))?")
-_SHORT = range(8, 16)  # tokens of a short sentence
-_INVENTED = 0.05  # share of the stream's words that nobody has seen before
 _STATM = Path("/proc/self/statm")  # https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html
 _MEBIBYTE = 2**20
-_NEVER = sys.maxsize  # steps until training evaluates
 
 
 @dataclass(frozen=True)
@@ -144,33 +128,6 @@ class System:
 
 
 @dataclass(frozen=True)
-class Passage:
-    """The tokens of a Doc, before there is one.
-
-    words (list[str]): the tokens.
-    spaces (list[bool]): whether a space follows each.
-    starts (list[bool | int | None] | None): whether a sentence starts at each; `None` if nobody
-        says so.
-    """
-
-    words: list[str]
-    spaces: list[bool]
-    starts: list[bool | int | None] | None
-
-    def __len__(self) -> int:
-        """Count the tokens."""
-        return len(self.words)
-
-    def doc(self, vocab: Vocab) -> Doc:
-        """Make a Doc of them, without any other annotation.
-
-        vocab (Vocab): its vocabulary.
-        RETURNS (Doc): a new Doc.
-        """
-        return Doc(vocab, words=self.words, spaces=self.spaces, sent_starts=self.starts)
-
-
-@dataclass(frozen=True)
 class StageTimes:
     """What the stages of prediction took.
 
@@ -219,26 +176,6 @@ class Roofline:
         RETURNS (float): from 0 to about 1.
         """
         return timing.speed * self.flops[timing.system] / self.peak
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Docs of one size.
-
-    docs (int): how many.
-    tokens (int | None): in each; `None` for a sentence of the data.
-    with_starts (bool): whether sentence starts are known, where the data have them.
-    """
-
-    docs: int
-    tokens: int | None
-    with_starts: bool
-
-    def __str__(self) -> str:
-        """Describe it for a table."""
-        tokens = "of one sentence" if self.tokens is None else f"of {self.tokens:,} tokens"
-        known = "with" if self.with_starts else "without"
-        return f"{self.docs:,} Doc{'s' * (self.docs != 1)} {tokens}, {known} sentence starts"
 
 
 @dataclass(frozen=True)
@@ -309,141 +246,6 @@ def our_shims(nlp: Language) -> list[NetworkShim]:
     models = [getattr(pipe, "model", None) for _, pipe in nlp.pipeline]
     nodes = [node for model in models if isinstance(model, Model) for node in model.walk()]
     return [shim for node in nodes for shim in node.shims if isinstance(shim, NetworkShim)]
-
-
-def read_passages(
-    data: str, *, split: str, n_sents: int | None = None, limit: int | None = None
-) -> list[Passage]:
-    """Read the tokens of gold data, and the sentence starts that a pipeline may know.
-
-    data (str): what `open_corpus` takes.
-    split (str): the split.
-    n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for the reader's default.
-    limit (int | None): stop at the Doc with which there are so many words.
-    RETURNS (list[Passage]): at least one, none of them empty.
-    RAISES (ValueError): the data cannot be read, or have no tokens.
-    """
-    options = {} if n_sents is None else {"sentences_per_doc": n_sents}
-    try:
-        corpus = open_corpus(data, split=split, **options)
-    except TypeError as error:  # a .spacy file has its documents already
-        raise ValueError(f"--n-sents: {error}") from error
-    passages: list[Passage] = []
-    n_words = 0
-    for eg in corpus(spacy.blank("en")):
-        if limit is not None and n_words >= limit:
-            break
-        if len(eg.reference):
-            passages.append(_read_passage(eg))
-            n_words += len(eg.reference)
-    if not passages:
-        raise ValueError(f"{data}: there are no tokens to measure with: check the split {split!r}")
-    return passages
-
-
-def _read_passage(eg: Example) -> Passage:
-    doc = eg.reference
-    known = same_words(eg) and eg.predicted.has_annotation("SENT_START")
-    return Passage(
-        words=[token.text for token in doc],
-        spaces=[bool(token.whitespace_) for token in doc],
-        starts=[token.is_sent_start for token in eg.predicted] if known else None,
-    )
-
-
-def join(passages: Iterable[Passage]) -> Passage:
-    """Make one passage of several; a sentence starts at each.
-
-    passages (Iterable[Passage]): none of them empty.
-    RETURNS (Passage): the joined one.
-    """
-    passages = list(passages)
-    starts: list[bool | int | None] = []
-    for passage in passages:
-        given = passage.starts or [False] * len(passage)
-        starts += [True, *(bool(start) for start in given[1:])]
-    return Passage(
-        words=[word for passage in passages for word in passage.words],
-        spaces=[space for passage in passages for space in passage.spaces],
-        starts=starts,
-    )
-
-
-def part(passages: Iterable[Passage]) -> list[Passage]:
-    """Make a passage of each sentence.
-
-    passages (Iterable[Passage]): none of them empty.
-    RETURNS (list[Passage]): the sentences.
-    """
-    whole = join(passages)
-    bounds = [*(i for i, start in enumerate(whole.starts or []) if start), len(whole)]
-    return [
-        Passage(whole.words[i:j], whole.spaces[i:j], [True, *[False] * (j - i - 1)])
-        for i, j in itertools.pairwise(bounds)
-    ]
-
-
-def reshape(passages: Sequence[Passage], shape: Shape) -> list[Passage]:
-    """Cut the data to Docs of one size, and begin again where they end.
-
-    passages (Sequence[Passage]): the data.
-    shape (Shape): what is needed.
-    RETURNS (list[Passage]): the Docs.
-    """
-    if shape.tokens is None:
-        cut = list(itertools.islice(itertools.cycle(part(passages)), shape.docs))
-    else:
-        whole = join(passages)
-        known = whole.starts or []
-        cut = []
-        for doc in range(shape.docs):
-            begin = doc * shape.tokens
-            tokens = [i % len(whole) for i in range(begin, begin + shape.tokens)]
-            starts = [True, *(known[i] for i in tokens[1:])]
-            cut.append(
-                Passage([whole.words[i] for i in tokens], [whole.spaces[i] for i in tokens], starts)
-            )
-    if shape.with_starts:
-        return cut
-    return [Passage(passage.words, passage.spaces, None) for passage in cut]
-
-
-def stream(
-    passages: Sequence[Passage], n_words: int, *, invented: float = _INVENTED, seed: int = 0
-) -> Iterator[Passage]:
-    """Repeat the data with new words in it, so that the vocabulary goes on growing.
-
-    passages (Sequence[Passage]): the data.
-    n_words (int): where to stop; the last Doc is whole.
-    invented (float): share of the words that are random letters.
-    seed (int): of the random numbers.
-    YIELDS (Passage): a Doc.
-    """
-    generator = random.Random(seed)
-    for passage in itertools.cycle(passages):
-        if n_words <= 0:
-            return
-        n_words -= len(passage)
-        words = [
-            _invent(generator) if generator.random() < invented else word for word in passage.words
-        ]
-        yield Passage(words, passage.spaces, passage.starts)
-
-
-def _invent(generator: random.Random) -> str:
-    return "".join(generator.choices(string.ascii_lowercase, k=10))
-
-
-def short_text(passages: Sequence[Passage]) -> str:
-    """Choose a short sentence from the data.
-
-    passages (Sequence[Passage]): the data.
-    RETURNS (str): the first sentence of 8 to 15 tokens; the first of all if there is none.
-    """
-    sentences = part(passages)
-    short = next((sentence for sentence in sentences if len(sentence) in _SHORT), sentences[0])
-    tokens = zip(short.words, short.spaces, strict=True)
-    return "".join(word + " " * space for word, space in tokens).strip()
 
 
 def measure_prediction(
@@ -754,116 +556,3 @@ def run_stream(
         if n_done >= len(memory.words) * n_words / steps:
             look()
     return memory
-
-
-def parse_training(text: str) -> tuple[str, Path]:
-    """Read NAME=CONFIG.
-
-    text (str): the text.
-    RETURNS (tuple[str, Path]): the name, and the config.
-    RAISES (ValueError): it is something else, or there is no such file.
-    """
-    name, _, config = text.partition("=")
-    if not name or not config:
-        raise ValueError(f"--train {text}: write NAME=CONFIG")
-    if not Path(config).is_file():
-        raise ValueError(f"--train {text}: {config}: there is no such config")
-    return name, Path(config)
-
-
-def read_configs(configs: Mapping[str, Path], overrides: Mapping[str, Any]) -> dict[str, Config]:
-    """Read training configs; each gets the overrides of settings that it has.
-
-    configs (Mapping[str, Path]): the files by name.
-    overrides (Mapping[str, Any]): settings by their dotted names; with the name of a config in
-        front, for that one alone.
-    RETURNS (dict[str, Config]): the configs by name.
-    RAISES (ValueError): no config has one of the settings.
-    """
-    found: dict[str, Config] = {}
-    used: set[str] = set()
-    for name, path in configs.items():
-        config = load_config(path)
-        settings = {}
-        for prefix in ("", f"{name}."):  # what is for this one alone comes last, and counts
-            for setting, value in overrides.items():
-                own = setting.removeprefix(prefix)
-                if setting.startswith(prefix) and _has_setting(config, own):
-                    settings[own] = value
-                    used.add(setting)
-        found[name] = load_config(path, overrides=settings)
-    unknown = [setting for setting in overrides if setting not in used]
-    if unknown:
-        raise ValueError(
-            f"--{unknown[0]}: none of the configs {', '.join(map(str, configs.values()))} has this "
-            "setting. Write the setting's whole name, such as --paths.data, or with the name that "
-            "--train gives a config in front, for that one alone"
-        )
-    return found
-
-
-def _has_setting(config: Mapping[str, Any], setting: str) -> bool:
-    *sections, option = setting.split(".")
-    block: Any = config
-    for section in sections:
-        block = block.get(section) if isinstance(block, Mapping) else None
-    return isinstance(block, Mapping) and option in block
-
-
-def measure_training(
-    configs: Mapping[str, Config],
-    rounds: int,
-    *,
-    n_words: int,
-    from_step: int = 0,
-    clock: Clock = time.perf_counter,
-) -> list[Timing]:
-    """Time steps of `spacy train`, without its evaluations.
-
-    configs (Mapping[str, Config]): the configs by name.
-    rounds (int): how often.
-    n_words (int): the steps of a round go on until there are so many.
-    from_step (int): batches to leave out before, since those of some batchers grow at first.
-    clock (Clock): the clock.
-    RETURNS (list[Timing]): in words.
-    """
-    tasks = {
-        (name, ""): _training(_steps(config, from_step), n_words)
-        for name, config in configs.items()
-    }
-    return time_in_turn(tasks, rounds, title="training", clock=clock)
-
-
-def _steps(config: Config, from_step: int) -> Iterator[int]:
-    # The words of each step, when it is done: spaCy's own loop, which goes on for ever.
-    nlp = init_nlp(config)
-    filled = nlp.config.interpolate()
-    settings = registry.resolve(filled["training"], schema=ConfigSchemaTraining)
-    (corpus,) = resolve_dot_names(filled, [settings["train_corpus"]])
-    batches = create_train_batches(nlp, corpus, settings["batcher"], min(settings["max_epochs"], 0))
-    steps = train_while_improving(
-        nlp,
-        settings["optimizer"],
-        itertools.islice(batches, from_step, None),
-        lambda: (0.0, {}),
-        dropout=settings["dropout"],
-        accumulate_gradient=settings["accumulate_gradient"],
-        patience=0,
-        max_steps=0,
-        eval_frequency=_NEVER,
-        exclude=settings["frozen_components"],
-        annotating_components=settings["annotating_components"],
-        before_update=settings["before_update"],
-    )
-    for batch, _, _ in steps:
-        yield sum(len(eg) for eg in batch)
-
-
-def _training(steps: Iterator[int], n_words: int) -> Task:
-    def work() -> int:
-        done = 0
-        while done < n_words:
-            done += next(steps)
-        return done
-
-    return lambda: work

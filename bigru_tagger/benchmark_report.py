@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .benchmark import Memory, Roofline, Shape, StageTimes
+from .benchmark import Memory, Roofline, StageTimes
 from .files import beside
+from .passages import Shape
 from .timing import Timing
 
 _GIGA = 1e9

@@ -13,7 +13,7 @@ from spacy.util import registry
 from spacy.vectors import Vectors
 from thinc.api import SGD, Adam, Model
 
-from bigru_tagger.adapter import DropoutSettings, network_shim, read_batch
+from bigru_tagger.adapter import DropoutSettings, network_shim
 from bigru_tagger.architectures import (
     BiGRUEncoder,
     BiGRUTagger,
@@ -26,6 +26,7 @@ from bigru_tagger.architectures import (
     VectorFileEmbed,
     VectorsEmbed,
 )
+from bigru_tagger.batches import read_batch
 from bigru_tagger.encoder import Dropout
 from bigru_tagger.shim import NetworkShim
 

@@ -30,12 +30,9 @@ from bigru_tagger.benchmark import (
     QUICK,
     STAGES,
     Memory,
-    Passage,
     Roofline,
-    Shape,
     StageTimes,
     System,
-    join,
     load_system,
     measure_latency,
     measure_lengths,
@@ -43,23 +40,30 @@ from bigru_tagger.benchmark import (
     measure_prediction,
     measure_roofline,
     measure_stages,
-    measure_training,
     our_shims,
     parse_system,
-    parse_training,
-    part,
-    read_configs,
-    read_passages,
     recurrent_flops,
-    reshape,
     resident_memory,
     run_stream,
     shapes,
+)
+from bigru_tagger.benchmark_report import Benchmark, plot_benchmark, render_benchmark
+from bigru_tagger.passages import (
+    Passage,
+    Shape,
+    join,
+    part,
+    read_passages,
+    reshape,
     short_text,
     stream,
 )
-from bigru_tagger.benchmark_report import Benchmark, plot_benchmark, render_benchmark
 from bigru_tagger.timing import REST, StageClock, Timing, replaced, time_in_turn
+from bigru_tagger.training_speed import (
+    measure_training,
+    parse_training,
+    read_configs,
+)
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "benchmark"

@@ -9,8 +9,9 @@ from samples import NARROW, SENTENCES, TEXTS, TINY, WORDS, build, train
 from spacy.tokens import Doc
 from thinc.api import Adam
 
-from bigru_tagger.adapter import network_shim, read_batch
+from bigru_tagger.adapter import network_shim
 from bigru_tagger.architectures import BiGRUTagger, ClusterEmbed, GazetteerEmbed, VectorFileEmbed
+from bigru_tagger.batches import read_batch
 from bigru_tagger.embed import look_up
 from bigru_tagger.features import Words
 from bigru_tagger.network import Network, NetworkSpec

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -17,7 +15,7 @@ import spacy
 import torch
 import typer
 from click.testing import Result
-from samples import SENTENCES, TINY, build
+from samples import SENTENCES, TINY, build, load_script
 from spacy.language import Language
 from torch import nn
 from typer.testing import CliRunner
@@ -518,15 +516,7 @@ def test_the_plot(result: Benchmark, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    """The script as a module: it has no ending that would make it one."""
-    loader = SourceFileLoader("benchmark", str(SCRIPT))
-    spec = spec_from_loader("benchmark", loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    loader.exec_module(module)
-    sys.dont_write_bytecode = before
-    return module
+    return load_script("benchmark")
 
 
 @pytest.fixture

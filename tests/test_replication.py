@@ -8,14 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import typer
 from click.testing import Result
+from samples import load_script
 from typer.testing import CliRunner
 
 from bigru_tagger.comparison import difference, estimate, replace_block, results_table
@@ -35,16 +34,7 @@ SAMPLE = ROOT / "configs" / "sample.cfg"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    """The script as a module: it has no ending that would make it one."""
-    loader = SourceFileLoader("replicate", str(SCRIPT))
-    spec = spec_from_loader("replicate", loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    sys.modules["replicate"] = module  # where dataclasses look for it
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    loader.exec_module(module)
-    sys.dont_write_bytecode = before
-    return module
+    return load_script("replicate")
 
 
 def entities(f: float) -> dict[str, dict[str, object]]:

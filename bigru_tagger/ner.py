@@ -13,7 +13,7 @@ from thinc.types import Floats2d
 
 from .component import DEFAULT_MODEL, Gold, Scorer
 from .scoring import same_words
-from .spans import Entity, SpanTagger
+from .spans import Entity, SpanTagger, Tokens
 
 _MISSING, _INSIDE, _BEGIN = 0, 1, 3  # values of ENT_IOB; 2 is outside
 
@@ -130,14 +130,14 @@ class BiGRUNer(SpanTagger):
             return _biluo(example.reference)
         return [None if tag in (None, "-") else tag for tag in example.get_aligned_ner()]
 
-    def constrain(self, doc: Doc, emissions: np.ndarray) -> None:
+    def constrain(self, tokens: Tokens, emissions: np.ndarray) -> None:
         """Keep entities that are there already, and tokens that `doc.set_ents` blocked, outside.
 
-        doc (Doc): the Doc.
-        emissions (ndarray): its emissions, changed in place, (n_tokens, n_tags).
+        tokens (Tokens): the tokens.
+        emissions (ndarray): their emissions, changed in place, (n_tokens, n_tags).
         """
-        super().constrain(doc, emissions)
-        taken = np.isin(doc.to_array(ENT_IOB).reshape(-1), (_INSIDE, _BEGIN))
+        super().constrain(tokens, emissions)
+        taken = (tokens.ent_iob == _INSIDE) | (tokens.ent_iob == _BEGIN)
         if taken.any():
             emissions[taken, 1:] = -np.inf
 
@@ -151,7 +151,10 @@ class BiGRUNer(SpanTagger):
         for doc, entities in zip(docs, predictions, strict=True):
             spans = [Span(doc, found.start, found.end, label=found.label) for found in entities]
             # Called also without entities, or the tokens would count as not annotated.
-            doc.set_ents([*doc.ents, *spans], blocked=_blocked(doc), default="outside")
+            if doc.to_array(ENT_IOB).any():
+                doc.set_ents([*doc.ents, *spans], blocked=_blocked(doc), default="outside")
+            else:
+                doc.set_ents(spans, default="outside")
             if self.confidence is not None:
                 for span, found in zip(spans, entities, strict=True):
                     span._.set(self.confidence, found.probability)

@@ -1,13 +1,15 @@
 """What the components share that find labelled spans: from tags to spans and their probability."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from spacy.attrs import IS_SPACE
+from spacy.attrs import ENT_IOB, IS_SPACE, SENT_START
 from spacy.tokens import Doc
 
+from .adapter import crf_of
 from .component import SequenceTagger
 from .decoding import Transitions, decode, span_probabilities
 
@@ -29,6 +31,49 @@ class Entity:
     end: int
     label: str
     probability: float
+
+    def moved(self, tokens: int) -> "Entity":
+        """Count from another token on.
+
+        tokens (int): how many further behind the span then is.
+        RETURNS (Entity): the same span.
+        """
+        return Entity(self.start + tokens, self.end + tokens, self.label, self.probability)
+
+
+class Tokens(NamedTuple):
+    """What decoding has to know of the tokens of Docs, one after the other.
+
+    starts (ndarray): whether a Doc, or a sentence that it tells, begins here, bool (n_tokens,).
+    is_space (ndarray): whether it is white space, bool (n_tokens,).
+    ent_iob (ndarray): spaCy's attribute: 0 for not annotated, 1 inside of an entity, 2 outside, 3
+        at its beginning, int (n_tokens,).
+    """
+
+    starts: np.ndarray
+    is_space: np.ndarray
+    ent_iob: np.ndarray
+
+    @classmethod
+    def from_docs(cls, docs: Sequence[Doc]) -> "Tokens":
+        """Read Docs.
+
+        docs (Sequence[Doc]): the Docs.
+        RETURNS (Tokens): their tokens.
+        """
+        none = np.zeros((0, 3), dtype=np.uint64)
+        attrs = [SENT_START, IS_SPACE, ENT_IOB]
+        columns = [doc.to_array(attrs).reshape(len(doc), 3) for doc in docs]
+        starts, is_space, ent_iob = np.concatenate([none, *columns]).T
+        lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
+        starts = starts == 1  # -1 and 0 are no and unknown
+        starts[(lengths.cumsum() - lengths)[lengths > 0]] = True
+        return cls(starts, is_space != 0, ent_iob)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """RETURNS (ndarray): tokens from each start to the next, int64 (n_starts,)."""
+        return np.diff(np.append(np.flatnonzero(self.starts), len(self.starts)))
 
 
 class SpanTagger(SequenceTagger):
@@ -59,48 +104,54 @@ class SpanTagger(SequenceTagger):
     def predict(self, docs: Iterable[Doc]) -> list[list[Entity]]:
         """Find the most probable spans.
 
+        As with spaCy's entity recogniser, none reaches over a sentence start that its Doc tells. A
+        CRF, which has learned the tags of whole Docs, is free to do that.
+
         docs (Iterable[Doc]): the Docs, which are not modified.
         RETURNS (List[List[Entity]]): the spans of each Doc, in their order.
         """
         docs = list(docs)
-        lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
+        tokens = Tokens.from_docs(docs)
+        sizes = np.array([len(doc) for doc in docs], dtype=np.int64)
         emissions = np.concatenate([np.zeros((0, len(self.tags))), *self.emissions(docs)])
-        for doc, end in zip(docs, lengths.cumsum(), strict=True):
-            self.constrain(doc, emissions[end - len(doc) : end])
-        found = self._find_spans(emissions, lengths)
-        threshold = self.cfg["threshold"]
-        return [[span for span in spans if span.probability >= threshold] for spans in found]
+        self.constrain(tokens, emissions)
+        found = self._find_spans(emissions, tokens.lengths if crf_of(self.model) is None else sizes)
+        by_doc: list[list[Entity]] = [[] for _ in docs]
+        begins = sizes.cumsum() - sizes
+        doc_of_token = np.repeat(np.arange(len(docs)), sizes)
+        for entity in found:
+            if entity.probability >= self.cfg["threshold"]:
+                doc = doc_of_token[entity.start]
+                by_doc[doc].append(entity.moved(-int(begins[doc])))
+        return by_doc
 
-    def constrain(self, doc: Doc, emissions: np.ndarray) -> None:
+    def constrain(self, tokens: Tokens, emissions: np.ndarray) -> None:
         """Shift emissions by `recall_bias`, and rule readings out by minus infinity.
 
         No span begins or ends in a space.
 
-        doc (Doc): the Doc.
-        emissions (ndarray): its emissions, changed in place, (n_tokens, n_tags).
+        tokens (Tokens): the tokens.
+        emissions (ndarray): their emissions, changed in place, (n_tokens, n_tags).
         """
         emissions[:, 1:] += self.cfg["recall_bias"]
-        spaces = doc.to_array(IS_SPACE).reshape(-1).astype(bool)
-        if spaces.any():
+        if tokens.is_space.any():
             boundary = np.array([tag[0] in "BLU" for tag in self.tags])
-            emissions[np.ix_(spaces, boundary)] = -np.inf
+            emissions[np.ix_(tokens.is_space, boundary)] = -np.inf
 
-    def _find_spans(self, scores: np.ndarray, lengths: np.ndarray) -> list[list[Entity]]:
+    def _find_spans(self, scores: np.ndarray, lengths: np.ndarray) -> list[Entity]:
         transitions = self.transitions
         tags = decode(scores, lengths, transitions)
         label, part = np.divmod(tags - 1, 4)  # of the tags behind O: which label, which of BILU
-        begin = np.flatnonzero((tags > 0) & np.isin(part, (0, 3)))
-        end = np.flatnonzero((tags > 0) & np.isin(part, (2, 3))) + 1
+        begin = np.flatnonzero((tags > 0) & ((part == 0) | (part == 3)))
+        end = np.flatnonzero((tags > 0) & (part >= 2)) + 1
         spans = np.stack([begin, end], 1)
         probabilities = np.ones(len(spans))
         if self.with_probabilities:
             probabilities = span_probabilities(scores, lengths, transitions, spans, tags)
-        first_token = np.repeat(lengths.cumsum() - lengths, lengths)
-        doc_of_token = np.repeat(np.arange(len(lengths)), lengths)
-        found: list[list[Entity]] = [[] for _ in lengths]
-        for (start, stop), probability in zip(spans.tolist(), probabilities.tolist(), strict=True):
-            offset = int(first_token[start])
-            name = self.labels[label[start]]
-            entity = Entity(start - offset, stop - offset, name, probability)
-            found[doc_of_token[start]].append(entity)
-        return found
+        labels = self.labels
+        return [
+            Entity(start, stop, labels[index], probability)
+            for (start, stop), index, probability in zip(
+                spans.tolist(), label[begin].tolist(), probabilities.tolist(), strict=True
+            )
+        ]

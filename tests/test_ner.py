@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import TEXTS, TINY, annotate, build, read_examples, train
+from samples import CRF, TEXTS, TINY, annotate, build, read_examples, train
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
+
+from bigru_tagger.spans import Tokens
 
 VOCAB = Vocab()
 LABELS = ["LOC", "ORG", "work-of-art"]
@@ -143,6 +145,45 @@ def test_no_entity_begins_or_ends_in_a_space(monkeypatch, ner):
 def test_doc_of_spaces_has_no_entities(monkeypatch, ner):
     doc = Doc(ner.vocab, words=[" ", "\n", "\t"])
     assert entities(force(monkeypatch, ner.get_pipe("bigru_ner"), doc, [(0, 3, "PER")])) == []
+
+
+def test_no_entity_reaches_over_a_sentence_start(monkeypatch, ner):
+    pipe = ner.get_pipe("bigru_ner")
+    words = ["in", "New", "York", "Ada"]
+    for starts, expected in [
+        ([True, None, None, None], [(1, 3, "LOC")]),
+        ([True, False, False, True], [(1, 3, "LOC")]),
+        ([True, False, True, False], []),
+    ]:
+        doc = Doc(ner.vocab, words=words, sent_starts=starts)
+        # Right readings of both sentences give up a B or an L that is worth 20, and take O.
+        assert entities(force(monkeypatch, pipe, doc, [(1, 3, "LOC")])) == expected
+
+
+def test_a_crf_reads_whole_docs_as_it_learned_them(monkeypatch):
+    nlp = build("bigru_ner", model=CRF)
+    pipe = nlp.get_pipe("bigru_ner")
+    doc = Doc(nlp.vocab, words=["in", "New", "York"], sent_starts=[True, False, True])
+    assert entities(force(monkeypatch, pipe, doc, [(1, 3, "LOC")])) == [(1, 3, "LOC")]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    docs=st.lists(
+        st.lists(st.sampled_from([True, False, None]), max_size=5), min_size=1, max_size=4
+    )
+)
+def test_tokens_are_cut_where_docs_tell(docs):
+    read = Tokens.from_docs(
+        [Doc(VOCAB, words=["a"] * len(starts), sent_starts=starts or None) for starts in docs]
+    )
+    expected = []
+    for starts in docs:
+        for position, starts_here in enumerate(starts):
+            if position == 0 or starts_here:
+                expected.append(0)
+            expected[-1] += 1
+    assert read.lengths.tolist() == expected
 
 
 def test_entities_of_an_earlier_component_are_kept():

@@ -5,6 +5,7 @@ them by pickle, and steps them one by one; this one does none of that.
 """
 
 import contextlib
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ _CACHE_BYTES = 1 << 27
 # region, and as many workers as cores are after no more than one thread each anyway.
 if hasattr(os, "register_at_fork"):  # Windows cannot fork
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+# Workers that are started afresh, as on macOS and Windows, would otherwise take all cores each.
+if multiprocessing.parent_process() is not None and "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(1)
 
 
 def to_torch(array: Any, device: torch.device) -> Tensor:

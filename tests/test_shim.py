@@ -1,4 +1,5 @@
 import copy
+import importlib
 import importlib.util
 import multiprocessing
 import os
@@ -471,6 +472,16 @@ def test_a_forked_child_has_one_torch_thread():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("told", "expected"), [(None, 1), ("2", 2)])
+def test_a_worker_that_is_started_afresh_has_the_threads_it_is_told(told, expected, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if told is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", told)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, importlib.import_module, ("bigru_tagger.shim",)) as pool:
+        assert pool.apply(torch.get_num_threads) == expected
 
 
 def test_the_module_imports_where_there_is_no_fork(monkeypatch):

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# Sequences that `predict_gru` runs side by side. A step's gates of so many rows stay in the cache of
-# a core, and the product that makes them is at full speed, in bfloat16 too.
+# Sequences that `predict_gru` runs side by side. A step's gates of so many rows stay in a core's
+# cache, and the product that makes them is at full speed, in bfloat16 too.
 _ROWS = 192
 # Tokens whose input is gathered at once.
 _BLOCK = 4096

@@ -7,7 +7,7 @@ lie in one array, one after the other.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,6 +20,13 @@ _SMALLEST = 1e-100
 # Emissions below this count as this much, so that transitions stay the only thing that forbids: of
 # readings that the emissions all rule out, the best is still legal.
 _LOWEST = -1e12
+
+# Tokens of a long sequence that are one piece of it: all pieces are worked on side by side.
+_PIECE = 24
+# How often pieces are gone over until each begins as the one before it ends; and how near, in
+# relative terms, that has to be.
+_PASSES = 4
+_SAME = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,23 +110,31 @@ def decode(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions)
     RETURNS (ndarray): tag of each token, int64 (n_tokens,). Viterbi 1967.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
-    tags = emissions.argmax(1) if len(emissions) else np.zeros(0, dtype=np.int64)
+    if not _only_forbids(transitions):
+        return _viterbi(np.maximum(emissions, _LOWEST), lengths, transitions)
     # Where transitions only forbid, the best tags of all are the answer if they happen to be
-    # legal, which in a trained model most are; only the other sequences need the full search.
-    again = _sequences_to_search(tags, lengths, transitions)
-    if again.any():
-        tokens = np.repeat(again, lengths)
-        tags[tokens] = _viterbi(emissions[tokens], lengths[again], transitions)
+    # legal, which in a trained model most are; only the rest needs the full search.
+    tags = emissions.argmax(1) if len(emissions) else np.zeros(0, dtype=np.int64)
+    illegal = _are_illegal(tags, lengths, transitions)
+    if illegal.any():
+        tokens = np.repeat(illegal, lengths)
+        scores, best = np.maximum(emissions[tokens], _LOWEST), tags[tokens]
+        lengths = _cut(scores, best, lengths[illegal], transitions)
+        illegal = _are_illegal(best, lengths, transitions)
+        again = np.repeat(illegal, lengths)
+        best[again] = _viterbi(scores[again], lengths[illegal], transitions)
+        tags[tokens] = best
     return tags
 
 
-def _sequences_to_search(
-    tags: np.ndarray, lengths: np.ndarray, transitions: Transitions
-) -> np.ndarray:
+def _only_forbids(transitions: Transitions) -> bool:
+    tables = (transitions.between, transitions.first, transitions.last)
+    return not any((table[np.isfinite(table)] != 0.0).any() for table in tables)
+
+
+def _are_illegal(tags: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> np.ndarray:
+    # Of sequences, bool (n_sequences,).
     nonempty = lengths > 0
-    scores = (transitions.between, transitions.first, transitions.last)
-    if any((table[np.isfinite(table)] != 0.0).any() for table in scores):
-        return nonempty
     ends = lengths.cumsum()
     sequence = np.repeat(np.arange(len(lengths)), lengths)
     illegal = np.zeros(len(lengths), dtype=bool)
@@ -131,9 +146,50 @@ def _sequences_to_search(
     return illegal
 
 
+def _cut(
+    scores: np.ndarray, best: np.ndarray, lengths: np.ndarray, transitions: Transitions
+) -> np.ndarray:
+    # Cut sequences behind tokens whose tag is certain, and give the lengths of what is left.
+    #
+    # Say that a token's best tag stands by itself, as O and U do: before it, a sequence may end,
+    # and behind it, one may begin. Any reading without it turns into one with it: give the token
+    # that tag, the token before one that may end a sequence there, and the token behind one that
+    # may begin it. If the first of these wins more than the others can lose, the best reading has
+    # this tag, and either side of it can be searched alone.
+    legal, first, last = (
+        np.isfinite(table) for table in (transitions.between, transitions.first, transitions.last)
+    )
+    alone = first & last & (first == legal).all(1) & (last == legal.T).all(1)
+    if not len(scores) or not alone.any():
+        return lengths
+    before = np.concatenate([legal, first[None]])  # what each tag may follow, (from, to)
+    behind = np.concatenate([legal.T, last[None]])  # what may follow each tag, (to, from)
+    ends = np.array([last & ~(before[:, [tag]] & ~before).any(0) for tag in range(len(first))])
+    begins = np.array([first & ~(behind[:, [tag]] & ~behind).any(0) for tag in range(len(first))])
+    starts = np.zeros(len(scores), dtype=bool)
+    starts[(lengths.cumsum() - lengths)[lengths > 0]] = True
+    loss = np.zeros((2, len(scores) + 2))  # of the token itself, with a token on either side
+    for row, others in zip(loss, (ends, begins), strict=True):
+        for tag, may_replace in enumerate(others):
+            if not may_replace.any():
+                return lengths
+            kept = scores[:, may_replace].max(1)
+            np.maximum(row[1:-1], scores[:, tag] - kept, out=row[1:-1])
+    loss_before = np.where(starts, 0.0, loss[0, :-2])
+    loss_behind = np.where(np.append(starts[1:], True), 0.0, loss[1, 2:])
+    top = scores[np.arange(len(best)), best]
+    others = scores.copy()
+    others[np.arange(len(best)), best] = -np.inf
+    certain = alone[best] & (top - others.max(1) > loss_before + loss_behind)
+    starts[1:] |= certain[:-1]
+    return np.diff(np.append(np.flatnonzero(starts), len(scores)))
+
+
 def _viterbi(emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> np.ndarray:
+    if not len(emissions):
+        return np.zeros(0, dtype=np.int64)
     steps = _Steps(lengths)
-    scores = np.maximum(emissions, _LOWEST)[steps.order]  # of the best way to each tag
+    scores = emissions[steps.order]  # of the best way to each tag
     into = np.ascontiguousarray(transitions.between.T)  # (to, from)
     best_previous = np.empty(scores.shape, dtype=np.intp)
     rows = np.arange(len(lengths) * len(into))
@@ -173,35 +229,11 @@ def span_probabilities(
     """
     if not len(spans):
         return np.zeros(0)
-    lengths = np.asarray(lengths, dtype=np.int64)
-    steps = _Steps(lengths)
     shifted = emissions.astype(np.float64) - emissions.max(1, keepdims=True)
     np.maximum(np.exp(shifted, out=shifted), _SMALLEST, out=shifted)
-    potentials = shifted[steps.order]  # by place, as all that follows, (n_tokens, n_tags)
-    between, first, last = (
-        np.exp(table) for table in (transitions.between, transitions.first, transitions.last)
+    place, entering, arriving, backward = _messages(
+        shifted, np.asarray(lengths, dtype=np.int64), transitions
     )
-    # forward[t, y]: probability of y at t given all up to t; scale[t]: what normalised it.
-    # entering[t, y]: the mass that reaches y at t, before the emission of t.
-    entering = np.empty_like(potentials)
-    forward = np.empty_like(potentials)
-    scale = np.empty((len(potentials), 1))
-    entering[steps.slices[0]] = first
-    for before, here in [(None, steps.slices[0]), *steps]:
-        if before is not None:
-            np.matmul(forward[before], between, out=entering[here])
-        mass = np.multiply(entering[here], potentials[here], out=forward[here])
-        np.add.reduce(mass, axis=1, out=scale[here], keepdims=True)
-        mass /= scale[here]
-    # backward[t, y]: the mass of all ways on from y at t, in the units of the scales behind t.
-    backward = np.empty_like(potentials)
-    final = steps.place[(lengths.cumsum() - 1)[lengths > 0]]
-    backward[final] = last / (forward[final] @ last)[:, None]
-    arriving = potentials / scale
-    back = np.ascontiguousarray(between.T)
-    for before, here in reversed(list(steps)):
-        np.matmul(arriving[here] * backward[here], back, out=backward[before])
-    place = steps.place
     own = np.log(arriving[place, tags])
     inner = np.zeros(len(tags))
     inner[1:] = transitions.between[tags[:-1], tags[1:]]
@@ -219,3 +251,85 @@ def span_probabilities(
         total += np.log(backward[place[end], tags[end]])
     probabilities: np.ndarray = np.exp(total).clip(0.0, 1.0)
     return probabilities
+
+
+def _messages(
+    potentials: np.ndarray, lengths: np.ndarray, transitions: Transitions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    # The forward-backward algorithm: the place of each token in what follows, (n_tokens,), and by
+    # place and tag y, (n_tokens, n_tags), of the mass of all ways, normalised at each t:
+    # `entering`, what reaches y at t, before the potential of t; `arriving`, that potential over
+    # what normalises the ways up to t; and `backward`, what goes on from y at t.
+    #
+    # Pieces of a long sequence are worked on side by side, first as if nothing were known of what
+    # is around them, then from where their neighbours have ended, until that changes no more. What
+    # is far away hardly matters, so two passes are the rule; if it does, a sequence is one piece.
+    n_pieces = -(-lengths // _PIECE)
+    found = _messages_of_pieces(potentials, lengths, n_pieces, transitions)
+    if found is None:
+        found = _messages_of_pieces(potentials, lengths, np.minimum(n_pieces, 1), transitions)
+    assert found is not None  # a piece that is a sequence has no neighbours
+    return found
+
+
+def _messages_of_pieces(
+    potentials: np.ndarray, lengths: np.ndarray, n_pieces: np.ndarray, transitions: Transitions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    # None if the pieces do not agree after some passes.
+    sequence = np.repeat(np.arange(len(lengths)), n_pieces)
+    number = np.arange(len(sequence)) - np.repeat(n_pieces.cumsum() - n_pieces, n_pieces)
+    sizes, longer = np.divmod(lengths[sequence], n_pieces[sequence])
+    sizes += number < longer
+    later = np.flatnonzero(number)  # pieces with one before them
+    steps = _Steps(sizes)
+    ends = steps.place[sizes.cumsum() - 1]
+    begins = steps.place[sizes.cumsum() - sizes]
+    potentials = potentials[steps.order]
+    between, first, last = (
+        np.exp(table) for table in (transitions.between, transitions.first, transitions.last)
+    )
+    n_tags = len(first)
+
+    entering = np.empty_like(potentials)
+    forward = np.empty_like(potentials)  # probability of y at t given all up to t
+    scale = np.empty((len(potentials), 1))
+    start = np.tile(first, (len(sizes), 1))
+    start[later] = np.full(n_tags, 1.0 / n_tags) @ between
+
+    def go_forward() -> np.ndarray:
+        entering[begins] = start
+        for before, here in [(None, steps.slices[0]), *steps]:
+            if before is not None:
+                np.matmul(forward[before], between, out=entering[here])
+            mass = np.multiply(entering[here], potentials[here], out=forward[here])
+            np.add.reduce(mass, axis=1, out=scale[here], keepdims=True)
+            mass /= scale[here]
+        return cast(np.ndarray, forward[ends[later - 1]] @ between)
+
+    if not _agree(go_forward, start, later):
+        return None
+    backward = np.empty_like(potentials)
+    arriving = potentials / scale
+    back = np.ascontiguousarray(between.T)
+    end = last / (forward[ends] @ last)[:, None]
+    end[later - 1] = 1.0  # as all ways together have a mass of 1
+
+    def go_backward() -> np.ndarray:
+        backward[ends] = end
+        for before, here in reversed(list(steps)):
+            np.matmul(arriving[here] * backward[here], back, out=backward[before])
+        return cast(np.ndarray, (arriving[begins[later]] * backward[begins[later]]) @ back)
+
+    if not _agree(go_backward, end, later - 1):
+        return None
+    return steps.place, entering, arriving, backward
+
+
+def _agree(go: Callable[[], np.ndarray], given: np.ndarray, pieces: np.ndarray) -> bool:
+    # Go over all pieces until what some of them are given is what their neighbours come to.
+    for _ in range(_PASSES):
+        found = go()
+        if np.allclose(found, given[pieces], rtol=_SAME, atol=0.0):
+            return True
+        given[pieces] = found
+    return False

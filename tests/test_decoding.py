@@ -13,7 +13,8 @@ from readings import (
     split,
 )
 
-from bigru_tagger.decoding import Transitions, _viterbi, decode, span_probabilities
+import bigru_tagger.decoding
+from bigru_tagger.decoding import Transitions, _cut, _viterbi, decode, span_probabilities
 
 BILUO = Transitions.biluo(TAGS)
 MAY_FOLLOW = {
@@ -196,6 +197,47 @@ def test_shortcut_and_full_search_agree(lengths, seed, bonus):
         np.testing.assert_array_equal(expected, emissions.argmax(1))
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    length=st.integers(1, 80),
+    n_tags=st.integers(1, 6),
+    rate=st.sampled_from([0.1, 0.4, 0.7]),
+    bonus=st.sampled_from([0.0, 3.0, 6.0]),
+    seed=SEEDS,
+)
+def test_shortcuts_hold_whatever_is_forbidden(length, n_tags, rate, bonus, seed):
+    rng, lengths = np.random.default_rng(seed), np.array([length])
+    forbidden = [rng.random(shape) < rate for shape in ((n_tags, n_tags), n_tags, n_tags)]
+    for table in forbidden:
+        table[0] = False
+    forbidden[0][:, 0] = False  # the first tag is a way through
+    transitions = Transitions(*(np.where(table, -np.inf, 0.0) for table in forbidden))
+    emissions = rng.normal(size=(length, n_tags))
+    emissions[:, 0] += bonus
+    expected = _viterbi(emissions, lengths, transitions)
+    np.testing.assert_array_equal(decode(emissions, lengths, transitions), expected)
+
+
+def test_a_sequence_is_cut_behind_tokens_that_cannot_be_anything_else():
+    # For the first token not to be O costs it 1, and the second loses nothing by that. For the
+    # second not to be O costs it 4; the third, if it was L, becomes U then, at a cost of 3 here, so
+    # O is certain. Where that costs 5, it is not.
+    emissions = np.array(
+        [
+            [0.0, -1.0, -9.0, -9.0, -9.0],
+            [4.0, 0.0, 0.0, 0.0, 0.0],
+            [-9.0, -9.0, -9.0, 3.0, 0.0],
+        ]
+    )
+    transitions, lengths = Transitions.biluo(["O", "B-X", "I-X", "L-X", "U-X"]), np.array([3])
+    best = emissions.argmax(1)
+    assert _cut(emissions, best, lengths, transitions).tolist() == [1, 1, 1]
+    assert decode(emissions, lengths, transitions).tolist() == [0, 0, 4]
+    emissions[2, 3] = 5.0
+    assert _cut(emissions, best, lengths, transitions).tolist() == [1, 2]
+    assert decode(emissions, lengths, transitions).tolist() == [0, 1, 3]
+
+
 def test_transition_scores_that_forbid_nothing_count_too():
     transitions = Transitions(np.array([[0.0, -3.0], [-3.0, 0.0]]), np.zeros(2), np.zeros(2))
     emissions = np.array([[2.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
@@ -292,6 +334,35 @@ def test_of_readings_that_are_all_very_unlikely_each_gets_its_share():
     for tags in ([1, 2, 2, 3], [5, 6, 6, 7], [1, 2, 3, 0], [4, 5, 6, 7], [1, 3, 5, 7]):
         found = span_probabilities(emissions, lengths, BILUO, whole, np.array(tags))
         assert found.tolist() == pytest.approx([1 / 9])
+
+
+@TRANSITIONS
+@settings(max_examples=25, deadline=None)
+@given(lengths=st.lists(st.integers(0, 60), min_size=1, max_size=4), seed=SEEDS)
+def test_pieces_of_a_sequence_make_the_whole(kind, n_tags, lengths, seed):
+    emissions = make_emissions(seed, sum(lengths), n_tags)
+    transitions = make_transitions(seed, n_tags, kind)
+    tags = decode(emissions, np.array(lengths), transitions)
+    spans = spans_within(lengths)
+    arguments = (emissions, np.array(lengths), transitions, spans, tags)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bigru_tagger.decoding, "_PIECE", 1000)
+        whole = span_probabilities(*arguments)
+        patch.setattr(bigru_tagger.decoding, "_PIECE", 3)
+        in_pieces = span_probabilities(*arguments)
+    np.testing.assert_allclose(in_pieces, whole, rtol=1e-7, atol=1e-300)
+
+
+def test_what_is_said_once_counts_a_long_way_off():
+    # The first of 500 tokens begins PER at odds of 3 to 1 against PER-X, the last ends it at odds
+    # of 1 to 2, and between them nothing tells the two apart: 3 to 2.
+    emissions = np.full((500, len(TAGS)), -np.inf)
+    emissions[0, [1, 5]] = np.log([3.0, 1.0])
+    emissions[1:-1, [2, 6]] = 0.0
+    emissions[-1, [3, 7]] = np.log([1.0, 2.0])
+    tags = np.array([1, *[2] * 498, 3])
+    found = span_probabilities(emissions, np.array([500]), BILUO, np.array([[0, 500]]), tags)
+    assert found.tolist() == pytest.approx([3 / 5])
 
 
 def test_a_sequence_of_fifty_thousand_tokens():

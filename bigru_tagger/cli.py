@@ -168,7 +168,7 @@ def evaluate_command(
         nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
         evaluation = evaluate(
             nlp,
-            _read_gold(nlp, data, split=split, n_sents=n_sents, spans_key=spans_key),
+            read_gold(nlp, data, split=split, n_sents=n_sents, spans_key=spans_key),
             spans_key=spans_key,
             batch_size=batch_size,
             model=model,
@@ -193,9 +193,19 @@ def evaluate_command(
         raise typer.Exit(1) from error
 
 
-def _read_gold(
+def read_gold(
     nlp: Language, data: str, *, split: str, n_sents: int | None, spans_key: str
 ) -> Iterable[Example]:
+    """Read gold data in Docs such as a pipeline was trained on.
+
+    nlp (Language): the pipeline.
+    data (str): what `bigru_tagger.corpus.open_corpus` takes.
+    split (str): the split.
+    n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for as in training.
+    spans_key (str): where to put chunks, in `doc.spans`.
+    RETURNS (Iterable[Example]): the examples.
+    RAISES (ValueError): the data cannot be read so.
+    """
     options = {} if n_sents is None else {"sentences_per_doc": n_sents}
     try:
         corpus = open_corpus(data, split=split, **options)

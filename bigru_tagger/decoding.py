@@ -51,6 +51,14 @@ class Transitions:
         """
         return cls(np.zeros((n_tags, n_tags)), np.zeros(n_tags), np.zeros(n_tags))
 
+    def scaled(self, factor: float) -> "Transitions":
+        """Multiply all scores.
+
+        factor (float): above zero, so that what is forbidden stays so.
+        RETURNS (Transitions): the products.
+        """
+        return Transitions(self.between * factor, self.first * factor, self.last * factor)
+
     @classmethod
     def biluo(cls, tags: Sequence[str]) -> "Transitions":
         """Allow the legal sequences of the BILUO scheme (IOBES with other letters), and no more.
@@ -203,6 +211,52 @@ def _viterbi(emissions: np.ndarray, lengths: np.ndarray, transitions: Transition
     for before, here in reversed(list(steps)):
         tags[before] = best_previous[here][np.arange(here.stop - here.start), tags[here]]
     return cast(np.ndarray, tags[steps.place])
+
+
+def decode_best(
+    emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions, n_best: int
+) -> list[np.ndarray]:
+    """Find several best tag sequences.
+
+    emissions (ndarray): log scores, not necessarily normalised, float (n_tokens, n_tags).
+    lengths (ndarray): tokens of each sequence, zeros allowed, int (n_sequences,).
+    transitions (Transitions): scores of tag pairs.
+    n_best (int): how many.
+    RETURNS (List[ndarray]): for each sequence the tags of its tokens, the best first, int64
+        (n_found, n_tokens): fewer than asked for, if no more are legal and not ruled out. The list
+        Viterbi algorithm, Seshadri and Sundberg 1994.
+    """
+    lengths = np.asarray(lengths, dtype=np.int64)
+    n_tags = len(transitions.first)
+    steps = _Steps(lengths)
+    # By place, tag and rank: the scores of the best ways to a tag; and where each comes from, as
+    # tag * n_best + rank.
+    scores = np.full((len(emissions), n_tags, n_best), -np.inf)
+    origins = np.zeros((len(emissions), n_tags, n_best), dtype=np.int64)
+    own = emissions[steps.order][:, :, None]
+    if len(emissions):
+        scores[steps.slices[0], :, 0] = own[steps.slices[0], :, 0] + transitions.first
+    into = transitions.between.T[:, :, None]  # (to, from, 1)
+    for before, here in steps:
+        ways = (scores[before, None] + into).reshape(here.stop - here.start, n_tags, -1)
+        best = np.argsort(-ways, axis=2, kind="stable")[:, :, :n_best]
+        origins[here] = best
+        scores[here] = np.take_along_axis(ways, best, 2) + own[here]
+    found = []
+    for begin, length in zip((lengths.cumsum() - lengths).tolist(), lengths.tolist(), strict=True):
+        places = steps.place[begin : begin + length]
+        if not length:
+            found.append(np.zeros((1, 0), dtype=np.int64))
+            continue
+        final = (scores[places[-1]] + transitions.last[:, None]).reshape(-1)
+        way = np.argsort(-final, kind="stable")[:n_best]
+        way = way[np.isfinite(final[way])]
+        tags = np.empty((len(way), length), dtype=np.int64)
+        for position in reversed(range(length)):
+            tags[:, position] = way // n_best
+            way = origins[places[position]].reshape(-1)[way]
+        found.append(tags)
+    return found
 
 
 def span_probabilities(

@@ -227,8 +227,8 @@ def _predict(
     nlp: Language, examples: Sequence[Example], batch_size: int | None
 ) -> tuple[list[Doc], float]:
     """Run the pipeline over the references' tokens. RETURNS: predictions, seconds."""
-    warm_up = [_bare_copy(nlp, eg) for eg in examples[:WARM_UP_DOCS]]
-    docs = [_bare_copy(nlp, eg) for eg in examples]
+    warm_up = [bare_copy(nlp, eg) for eg in examples[:WARM_UP_DOCS]]
+    docs = [bare_copy(nlp, eg) for eg in examples]
     for _ in nlp.pipe(warm_up, batch_size=batch_size):
         pass
     start = time.perf_counter()
@@ -242,7 +242,13 @@ def _predict(
     return predictions, time.perf_counter() - start
 
 
-def _bare_copy(nlp: Language, eg: Example) -> Doc:
+def bare_copy(nlp: Language, eg: Example) -> Doc:
+    """Copy what a pipeline may know of an example, and no annotation by which it is judged.
+
+    nlp (Language): the pipeline.
+    eg (Example): the example.
+    RETURNS (Doc): the reference's words, and the sentence starts of `predicted`, if it has any.
+    """
     doc = eg.reference
     spaces = None if doc.has_unknown_spaces else [bool(token.whitespace_) for token in doc]
     has_starts = same_words(eg) and eg.predicted.has_annotation("SENT_START")

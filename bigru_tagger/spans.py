@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 
 from .adapter import crf_of
 from .component import SequenceTagger
-from .decoding import Transitions, decode, span_probabilities
+from .decoding import Transitions, decode, decode_best, span_probabilities
 
 # Every batch asks for the same, and to make it takes a step for each pair of tags.
 _biluo_transitions = lru_cache(maxsize=16)(Transitions.biluo)
@@ -39,6 +39,22 @@ class Entity:
         RETURNS (Entity): the same span.
         """
         return Entity(self.start + tokens, self.end + tokens, self.label, self.probability)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All spans of a sentence, or of a Doc that tells no sentence starts.
+
+    start (int): its first token.
+    end (int): token behind its last.
+    spans (Tuple[Entity, ...]): the spans, each with its own probability.
+    probability (float): share of this reading among all legal ones, by the model.
+    """
+
+    start: int
+    end: int
+    spans: tuple[Entity, ...]
+    probability: float
 
 
 class Tokens(NamedTuple):
@@ -84,7 +100,25 @@ class SpanTagger(SequenceTagger):
     gains from that; it shifts the prior, as the logit adjustment of Menon et al. 2021,
     arXiv 2007.07314, and the probabilities with it. Spans less probable than the setting
     `threshold` are dropped.
+
+    Probabilities are those of scores divided by the `temperature`, which is 1 until it is set, and
+    stored with the component. It does not change which spans are found, only how sure the component
+    says it is of them (Guo et al. 2017, arXiv 1706.04599).
     """
+
+    @property
+    def temperature(self) -> float:
+        """What scores are divided by before they become probabilities.
+
+        RAISES (ValueError): when set to what is not above zero.
+        """
+        return float(self.cfg.get("temperature", 1.0))
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        if not 0.0 < value < np.inf:
+            raise ValueError(f"{self.name}: a temperature has to be above 0; got {value}")
+        self.cfg["temperature"] = float(value)
 
     @property
     def with_probabilities(self) -> bool:
@@ -108,22 +142,79 @@ class SpanTagger(SequenceTagger):
         CRF, which has learned the tags of whole Docs, is free to do that.
 
         docs (Iterable[Doc]): the Docs, which are not modified.
-        RETURNS (List[List[Entity]]): the spans of each Doc, in their order.
+        RETURNS (List[List[Entity]]): the spans of each Doc, in their order, but for those less
+            probable than the threshold.
         """
         docs = list(docs)
-        tokens = Tokens.from_docs(docs)
+        found = self.find_spans(docs, self.emissions(docs), self.with_probabilities)
+        threshold = self.cfg["threshold"]
+        return [[span for span in spans if span.probability >= threshold] for spans in found]
+
+    def find_spans(
+        self, docs: Sequence[Doc], emissions: Sequence[np.ndarray], with_probabilities: bool
+    ) -> list[list[Entity]]:
+        """Find the most probable spans by given emissions.
+
+        docs (Sequence[Doc]): the Docs, which are not modified.
+        emissions (Sequence[ndarray]): their emissions, as `SequenceTagger.emissions` gives them.
+        with_probabilities (bool): compute the probabilities of spans; they are 1 otherwise.
+        RETURNS (List[List[Entity]]): the spans of each Doc, in their order.
+        """
+        scores, lengths = self._scores(docs, emissions)
+        tags = decode(scores, lengths, self.transitions)
+        found = self._entities(scores, lengths, tags, with_probabilities)
         sizes = np.array([len(doc) for doc in docs], dtype=np.int64)
-        emissions = np.concatenate([np.zeros((0, len(self.tags))), *self.emissions(docs)])
-        self.constrain(tokens, emissions)
-        found = self._find_spans(emissions, tokens.lengths if crf_of(self.model) is None else sizes)
         by_doc: list[list[Entity]] = [[] for _ in docs]
         begins = sizes.cumsum() - sizes
         doc_of_token = np.repeat(np.arange(len(docs)), sizes)
         for entity in found:
-            if entity.probability >= self.cfg["threshold"]:
-                doc = doc_of_token[entity.start]
-                by_doc[doc].append(entity.moved(-int(begins[doc])))
+            doc = doc_of_token[entity.start]
+            by_doc[doc].append(entity.moved(-int(begins[doc])))
         return by_doc
+
+    def readings(self, docs: Iterable[Doc], n_best: int) -> list[list[list[Reading]]]:
+        """Find several best readings of each sentence.
+
+        docs (Iterable[Doc]): the Docs, which are not modified.
+        n_best (int): readings of each sentence.
+        RETURNS (List[List[List[Reading]]]): for each Doc, for each of the sentences that it tells,
+            else for the whole Doc: the most probable readings, the best first, as many as there
+            are. The spans of the first are those of `predict`, without its threshold.
+        RAISES (ValueError): if `n_best` is not positive.
+        """
+        if n_best < 1:
+            raise ValueError(f"{self.name}: 'n_best' has to be positive; got {n_best}")
+        docs = list(docs)
+        found: list[list[list[Reading]]] = []
+        for doc, emissions in zip(docs, self.emissions(docs), strict=True):
+            scores, lengths = self._scores([doc], [emissions])
+            found.append([])
+            best = decode_best(scores, lengths, self.transitions, n_best)
+            for end, tags in zip(lengths.cumsum().tolist(), best, strict=True):
+                begin = end - tags.shape[1]
+                found[-1].append([self._reading(scores[begin:end], begin, own) for own in tags])
+        return found
+
+    def _reading(self, scores: np.ndarray, begin: int, tags: np.ndarray) -> Reading:
+        lengths, whole = np.array([len(tags)]), np.array([[0, len(tags)]])
+        spans = self._entities(scores, lengths, tags, with_probabilities=True)
+        return Reading(
+            begin,
+            begin + len(tags),
+            tuple(span.moved(begin) for span in spans),
+            float(self._probabilities(scores, lengths, whole, tags)[0]) if len(tags) else 1.0,
+        )
+
+    def _scores(
+        self, docs: Sequence[Doc], emissions: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # The constrained emissions of all tokens, and the lengths of the sequences to decode.
+        tokens = Tokens.from_docs(docs)
+        scores = np.concatenate([np.zeros((0, len(self.tags))), *emissions])
+        self.constrain(tokens, scores)
+        if crf_of(self.model) is None:
+            return scores, tokens.lengths
+        return scores, np.array([len(doc) for doc in docs], dtype=np.int64)
 
     def constrain(self, tokens: Tokens, emissions: np.ndarray) -> None:
         """Shift emissions by `recall_bias`, and rule readings out by minus infinity.
@@ -138,16 +229,16 @@ class SpanTagger(SequenceTagger):
             boundary = np.array([tag[0] in "BLU" for tag in self.tags])
             emissions[np.ix_(tokens.is_space, boundary)] = -np.inf
 
-    def _find_spans(self, scores: np.ndarray, lengths: np.ndarray) -> list[Entity]:
-        transitions = self.transitions
-        tags = decode(scores, lengths, transitions)
+    def _entities(
+        self, scores: np.ndarray, lengths: np.ndarray, tags: np.ndarray, with_probabilities: bool
+    ) -> list[Entity]:
         label, part = np.divmod(tags - 1, 4)  # of the tags behind O: which label, which of BILU
         begin = np.flatnonzero((tags > 0) & ((part == 0) | (part == 3)))
         end = np.flatnonzero((tags > 0) & (part >= 2)) + 1
         spans = np.stack([begin, end], 1)
         probabilities = np.ones(len(spans))
-        if self.with_probabilities:
-            probabilities = span_probabilities(scores, lengths, transitions, spans, tags)
+        if with_probabilities:
+            probabilities = self._probabilities(scores, lengths, spans, tags)
         labels = self.labels
         return [
             Entity(start, stop, labels[index], probability)
@@ -155,3 +246,12 @@ class SpanTagger(SequenceTagger):
                 spans.tolist(), label[begin].tolist(), probabilities.tolist(), strict=True
             )
         ]
+
+    def _probabilities(
+        self, scores: np.ndarray, lengths: np.ndarray, spans: np.ndarray, tags: np.ndarray
+    ) -> np.ndarray:
+        transitions = self.transitions
+        if self.temperature != 1.0:
+            scores = scores / self.temperature
+            transitions = transitions.scaled(1.0 / self.temperature)
+        return span_probabilities(scores, lengths, transitions, spans, tags)

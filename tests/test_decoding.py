@@ -14,7 +14,14 @@ from readings import (
 )
 
 import bigru_tagger.decoding
-from bigru_tagger.decoding import Transitions, _cut, _viterbi, decode, span_probabilities
+from bigru_tagger.decoding import (
+    Transitions,
+    _cut,
+    _viterbi,
+    decode,
+    decode_best,
+    span_probabilities,
+)
 
 BILUO = Transitions.biluo(TAGS)
 MAY_FOLLOW = {
@@ -83,6 +90,19 @@ def test_decoding_finds_the_best_of_all_readings(kind, n_tags, lengths, seed):
     for own, found in zip(split(emissions, lengths), split(tags, lengths), strict=True):
         readings, scores = all_readings(own, transitions)
         assert found.tolist() == readings[scores.argmax()].tolist()
+
+
+@TRANSITIONS
+@settings(max_examples=25, deadline=None)
+@given(lengths=LENGTHS, seed=SEEDS, n_best=st.integers(1, 6))
+def test_the_best_readings_are_the_first_of_all_by_score(kind, n_tags, lengths, seed, n_best):
+    emissions = make_emissions(seed, sum(lengths), n_tags, impossible=0.2)
+    transitions = make_transitions(seed, n_tags, kind)
+    found = decode_best(emissions, np.array(lengths), transitions, n_best)
+    for own, best in zip(split(emissions, lengths), found, strict=True):
+        readings, scores = all_readings(own, transitions)
+        order = scores.argsort()[::-1][: min(n_best, np.isfinite(scores).sum())]
+        assert best.tolist() == readings[order].tolist()
 
 
 @TRANSITIONS

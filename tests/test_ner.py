@@ -2,8 +2,10 @@ import pickle
 
 import numpy as np
 import pytest
+import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from readings import all_readings
 from samples import CRF, TEXTS, TINY, annotate, build, read_examples, train
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
@@ -329,3 +331,85 @@ def test_recall_bias_shifts_the_odds_of_entities(monkeypatch, ner):
     assert entity._.confidence == pytest.approx(6 / 16)
     # A space remains what no entity can be.
     assert not pipe(Doc(ner.vocab, words=[" "])).ents
+
+
+# --- several readings, and the temperature
+
+
+def test_temperature_flattens_probabilities_and_finds_the_same(monkeypatch, ner):
+    pipe = ner.get_pipe("bigru_ner")
+    scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
+    scores[0, pipe.tags.index("U-PER")] = np.log(9.0)  # 9 / 12 among O and three labels
+    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy()])
+    monkeypatch.setitem(pipe.cfg, "temperature", 1.0)
+    for temperature, expected in [(1.0, 9 / 12), (2.0, 3 / 6), (0.5, 81 / 84)]:
+        pipe.temperature = temperature
+        (entity,) = pipe(Doc(ner.vocab, words=["Ada"])).ents
+        assert entity._.confidence == pytest.approx(expected)
+    for temperature in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="a temperature has to be above 0; got"):
+            pipe.temperature = temperature
+
+
+def test_temperature_divides_the_scores_of_a_crf_too():
+    nlp = build("bigru_ner", model=CRF)
+    pipe = nlp.get_pipe("bigru_ner")
+    docs = [Doc(nlp.vocab, words=["Ada", "saw", "York"])]
+    scores = np.random.default_rng(0).normal(size=(3, len(pipe.tags)))
+    scores[[0, 2], pipe.tags.index("U-LOC")] += 4.0
+    scores[1, 0] += 4.0
+    pipe.temperature = 3.0
+    (found,) = pipe.find_spans(docs, [scores.copy()], with_probabilities=True)
+    readings, totals = all_readings(scores, pipe.transitions)
+    weights = np.exp((totals - totals.max()) / 3.0)
+    assert [(span.start, span.end, span.label) for span in found] == [(0, 1, "LOC"), (2, 3, "LOC")]
+    for span in found:
+        agree = readings[:, span.start] == pipe.tags.index("U-LOC")
+        expected = weights[agree].sum() / weights.sum()
+        assert span.probability == pytest.approx(expected)
+
+
+def test_temperature_is_stored(ner, tmp_path):
+    nlp = build("bigru_ner", model=TINY)
+    assert nlp.get_pipe("bigru_ner").temperature == 1.0
+    nlp.get_pipe("bigru_ner").temperature = 2.5
+    nlp.to_disk(tmp_path)
+    assert spacy.load(tmp_path).get_pipe("bigru_ner").temperature == 2.5
+
+
+def test_readings_of_each_sentence(monkeypatch, ner):
+    pipe = ner.get_pipe("bigru_ner")
+    doc = Doc(ner.vocab, words=["Ada", "York"], sent_starts=[True, True])
+    scores = np.full((2, len(pipe.tags)), -np.inf, dtype=np.float32)
+    # "Ada" is O at 1, a PER at 6, a LOC at 3; "York" is O or a LOC, at 1 to 4.
+    for token, tag, odds in [(0, "U-PER", 6), (0, "U-LOC", 3), (1, "U-LOC", 4)]:
+        scores[token, pipe.tags.index(tag)] = np.log(odds)
+    scores[:, 0] = 0.0
+    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy()])
+    ((first, second),) = pipe.readings([doc], 2)
+    assert [[(span.start, span.label) for span in reading.spans] for reading in first] == [
+        [(0, "PER")],
+        [(0, "LOC")],
+    ]
+    assert [reading.probability for reading in first] == pytest.approx([6 / 10, 3 / 10])
+    assert [[(span.start, span.label) for span in reading.spans] for reading in second] == [
+        [(1, "LOC")],
+        [],
+    ]
+    assert [reading.probability for reading in second] == pytest.approx([4 / 5, 1 / 5])
+    assert [(reading.start, reading.end) for reading in second] == [(1, 2)] * 2
+    assert second[0].spans[0].probability == pytest.approx(4 / 5)
+    with pytest.raises(ValueError, match="'n_best' has to be positive; got 0"):
+        pipe.readings([doc], 0)
+
+
+def test_all_readings_together_are_certain(ner):
+    pipe = ner.get_pipe("bigru_ner")
+    docs = [Doc(ner.vocab, words=["Ada", "saw", "York"]), Doc(ner.vocab)]
+    (whole,), empty = pipe.readings(docs, 1000)
+    assert sum(reading.probability for reading in whole) == pytest.approx(1.0)
+    assert [reading.probability for reading in whole] == sorted(
+        (reading.probability for reading in whole), reverse=True
+    )
+    assert list(whole[0].spans) == pipe.predict(docs)[0]
+    assert empty == []

@@ -17,7 +17,7 @@ from .crf import CRF
 from .decoding import Transitions
 from .encoder import Dropout
 from .features import Embedding, UpstreamTok2Vec, WordEmbedding
-from .network import Batch, Network, NetworkSpec
+from .network import Batch, Network, NetworkSpec, NetworkTrace
 from .shim import NetworkShim, to_array, to_torch
 
 _INPUT = "input"  # the one embedding of an encoder that reads vectors
@@ -97,19 +97,22 @@ def docs_model(
     words = {
         name: embedding for name, embedding in embed.items() if isinstance(embedding, WordEmbedding)
     }
+    reading: dict[str, Any] = {
+        "words": words,
+        "upstream": list(upstream),
+        "by_sentence": by_sentence,
+        "with_groups": spec.occurrences > 0 or spec.global_context > 0,
+    }
     model: Model[list[Doc], list[Floats2d]] = Model(
         name,
-        partial(
-            _tag,
-            words=words,
-            upstream=list(upstream),
-            dropout=dropout,
-            by_sentence=by_sentence,
-            with_groups=spec.occurrences > 0 or spec.global_context > 0,
-        ),
+        partial(_tag, dropout=dropout, **reading),
         init=partial(_initialise, words=words, upstream=list(upstream), spec=spec),
         dims={"nO": n_out},
-        attrs={"dropout_rate": 0.0, "resize_output": resize_output},
+        attrs={
+            "dropout_rate": 0.0,
+            "resize_output": resize_output,
+            "trace": partial(_trace, **reading),
+        },
         layers=list(upstream.values()),
         shims=[shim],
     )
@@ -164,6 +167,17 @@ def resize_output(model: Model[Any, Any], n_tags: int) -> Model[Any, Any]:
         shim.resize(n_tags)
         model.set_dim("nO", n_tags, force=True)
     return model
+
+
+def trace(model: Model[list[Doc], list[Floats2d]], docs: list[Doc]) -> NetworkTrace:
+    """Tell what the network of a model does at each token.
+
+    model (Model[List[Doc], List[Floats2d]]): a model of `docs_model`, initialised.
+    docs (List[Doc]): at least one Doc.
+    RETURNS (NetworkTrace): of all tokens, one Doc after the other.
+    RAISES (ValueError): if the cell is no GRU.
+    """
+    return cast(NetworkTrace, model.attrs["trace"](model, docs))
 
 
 def crf_of(model: Model[Any, Any]) -> CRF | None:
@@ -273,10 +287,7 @@ def _tag(
         outputs = []
         for docs in _runs(X, _TOKENS_AT_ONCE if shim.device.type == "cpu" else None):
             batch = read_prepared(docs, words, shim, **settings)
-            batch.tokens = {
-                name: _join(layer.predict(docs), shim, layer.get_dim("nO"))
-                for name, layer in zip(upstream, model.layers, strict=True)
-            }
+            batch.tokens = _predict_upstream(model, docs, upstream)
             outputs += _split(to_array(shim.predict(batch), model.ops), [len(doc) for doc in docs])
         return outputs, _no_backprop
     lengths = [len(doc) for doc in X]
@@ -298,6 +309,30 @@ def _tag(
         return []
 
     return _split(to_array(output, model.ops), lengths), backprop
+
+
+def _trace(
+    model: Model[list[Doc], list[Floats2d]],
+    docs: list[Doc],
+    *,
+    words: dict[str, WordEmbedding],
+    upstream: list[str],
+    by_sentence: bool,
+    with_groups: bool,
+) -> NetworkTrace:
+    shim = network_shim(model)
+    batch = read_batch(docs, words, shim.device, by_sentence=by_sentence, with_groups=with_groups)
+    batch.tokens = _predict_upstream(model, docs, upstream)
+    return shim.trace(batch)
+
+
+def _predict_upstream(
+    model: Model[list[Doc], list[Floats2d]], docs: list[Doc], upstream: list[str]
+) -> dict[str, Tensor]:
+    return {
+        name: _join(layer.predict(docs), network_shim(model), layer.get_dim("nO"))
+        for name, layer in zip(upstream, model.layers, strict=True)
+    }
 
 
 def _runs(docs: list[Doc], n_tokens: int | None) -> Iterator[list[Doc]]:

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .benchmark import Memory, Roofline, StageTimes
-from .files import beside
 from .passages import Shape
+from .plots import save_figure
 from .timing import Timing
 
 _GIGA = 1e9
@@ -228,14 +227,6 @@ def _memory(measured: Sequence[Memory]) -> list[str]:
     ]
 
 
-def can_plot() -> bool:
-    """Tell whether matplotlib is there.
-
-    RETURNS (bool): whether `plot_benchmark` can be called.
-    """
-    return find_spec("matplotlib") is not None
-
-
 def plot_benchmark(benchmark: Benchmark, path: Path) -> bool:
     """Draw what was measured of speed, stages, lengths and memory, a panel each.
 
@@ -263,8 +254,7 @@ def plot_benchmark(benchmark: Benchmark, path: Path) -> bool:
     for axes, (title, draw, measured) in zip(all_axes, panels, strict=True):
         axes.set_title(title)
         draw(axes, measured)
-    with beside(path) as place:
-        figure.savefig(place, format=path.suffix.removeprefix("."))
+    save_figure(figure, path)
     return True
 
 

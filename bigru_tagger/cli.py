@@ -17,6 +17,8 @@ from thinc.api import require_gpu
 from .convert import convert, counts_table
 from .corpus import SentenceReader, open_corpus
 from .evaluation import evaluate, replacing, write_predictions
+from .gates import gates_table, plot_gates, read_gates
+from .plots import can_plot
 from .report import render
 
 app = typer.Typer(
@@ -101,6 +103,35 @@ def tag_command(
             typer.echo(f"  {entity.label_:<6} {confidence}  {entity.text}")
         if not doc.ents:
             typer.echo("  no entities")
+
+
+@app.command("gates")
+def gates_command(
+    model: Annotated[str, typer.Argument(help="A pipeline: a folder or a package's name.")],
+    text: Annotated[str, typer.Argument(help="A sentence.")],
+    *,
+    output: Annotated[
+        Path | None, typer.Option(help="Draw a figure to this file, .svg or .png.", dir_okay=False)
+    ] = None,
+    component: Annotated[
+        str | None, typer.Option(help="The component; else the first that has a GRU.")
+    ] = None,
+    units: Annotated[int, typer.Option(help="Single units in the figure.", min=0)] = 8,
+) -> None:
+    """Show what the update and reset gates (z and r) of the GRU do at each token."""
+    try:
+        if output is not None and output.suffix not in {".svg", ".png"}:
+            raise ValueError(f"--output: {output} has to end in .svg or .png")
+        if output is not None and not can_plot():
+            raise ValueError('--output needs matplotlib: pip install "bigru-tagger[plots]"')
+        gates = read_gates(load_pipeline(model), text, component)
+        typer.echo(gates_table(gates))
+        if output is not None:
+            plot_gates(gates, output, units)
+            typer.echo(f"Drawn to {output}")
+    except (OSError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) -> Language:

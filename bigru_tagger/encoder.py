@@ -60,6 +60,26 @@ class SharedInput:
     is_prepared: bool = False
 
 
+@dataclass(frozen=True)
+class LayerTrace:
+    """What one layer and direction does at each token, in the symbols of `bigru_tagger.gru`.
+
+    layer (int): number of the layer, from 0 at the bottom.
+    backward (bool): whether it reads each sequence from its end.
+    reset (Tensor): r_t, (n_tokens, units).
+    update (Tensor): z_t, the share of h_{t-1} that stays, (n_tokens, units).
+    candidate (Tensor): n_t, (n_tokens, units).
+    states (Tensor): h_t, (n_tokens, units).
+    """
+
+    layer: int
+    backward: bool
+    reset: Tensor
+    update: Tensor
+    candidate: Tensor
+    states: Tensor
+
+
 class Layout:
     """Where the tokens of a batch stand: row (sequence) and time step of each, and back.
 
@@ -242,6 +262,30 @@ class BiGRUEncoder(nn.Module):
             vectors = locked_dropout(states, layout, dropout.hidden)
         return vectors
 
+    def trace(self, vectors: Tensor, layout: Layout) -> list[LayerTrace]:
+        """Tell what the gates of each layer do, without gradient.
+
+        vectors (Tensor): one row per token, all columns, (n_tokens, input_width).
+        layout (Layout): the tokens' sequences.
+        RETURNS (List[LayerTrace]): for each layer from the bottom up, for each direction.
+        RAISES (ValueError): if the cell is no GRU.
+        """
+        if self.cell != "gru":
+            raise ValueError(
+                f"only a GRU has reset and update gates, and this encoder has cell = {self.cell!r}"
+            )
+        traces: list[LayerTrace] = []
+        with torch.no_grad():
+            for number, layer in enumerate(self.layers.children()):
+                directions = dict(layer.named_children())
+                states = _run_gru(directions, vectors, layout, 0.0, None)
+                own = states.chunk(len(directions), 1)
+                for (name, rnn), h in zip(directions.items(), own, strict=True):
+                    backward = name == _BACKWARD
+                    traces.append(_trace(number, backward, rnn, vectors, h, layout))
+                vectors = states
+        return traces
+
     def prepare(self, rows: Tensor) -> Tensor:
         """Do what can be done in advance with the first columns of the input, without gradient.
 
@@ -271,6 +315,23 @@ class BiGRUEncoder(nn.Module):
 
     def _has_own_gru(self, device: torch.device) -> bool:
         return self.cell == "gru" and device.type == "cpu"
+
+
+def _trace(  # noqa: PLR0917
+    number: int, backward: bool, rnn: nn.Module, vectors: Tensor, states: Tensor, layout: Layout
+) -> LayerTrace:
+    # With all states known, the gates of all tokens are one product.
+    before = states.roll(-1 if backward else 1, 0)
+    begins = torch.from_numpy(layout.steps(backward) == 0).to(states.device)
+    before = before.masked_fill(begins.unsqueeze(1), 0.0)  # h_{t-1}
+    own = dict(rnn.named_parameters())
+    read = nn.functional.linear(vectors, own["weight_ih_l0"], own["bias_ih_l0"])
+    kept = nn.functional.linear(before, own["weight_hh_l0"], own["bias_hh_l0"])
+    (read_r, read_z, read_n), (kept_r, kept_z, kept_n) = read.chunk(3, 1), kept.chunk(3, 1)
+    reset = torch.sigmoid(read_r + kept_r)
+    candidate = torch.tanh(read_n + reset * kept_n)
+    update = torch.sigmoid(read_z + kept_z)
+    return LayerTrace(number, backward, reset, update, candidate, states)
 
 
 def _grus(modules: Iterable[nn.Module]) -> list[nn.GRU]:

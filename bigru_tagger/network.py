@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .context import ContextPooling
 from .crf import CRF
 from .embed import EMBEDDINGS, DenseEmbedding, GazetteerEmbedding
-from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, Layout, SharedInput
+from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerTrace, Layout, SharedInput
 
 _SPEC = "bigru_tagger.network"
 _ENTERING = "encoder.input"  # no module, and so no embedding, has a name with a full stop
@@ -76,6 +76,20 @@ class Batch:
     tokens: Mapping[str, Tensor] = field(default_factory=dict)
     groups: Mapping[str, Tensor] = field(default_factory=dict)
     prepared: Mapping[str, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class NetworkTrace:
+    """What the network does at each token.
+
+    layers (List[LayerTrace]): the gates of its encoder.
+    parts (Mapping[str, Tensor]): what emissions are the sum of, (n_tokens, n_tags) each: what
+        comes from the states that are `forward` and `backward`, from the `context` around the
+        sentence, and what is there whatever the text, the `bias`; empty for a network without tags.
+    """
+
+    layers: list[LayerTrace]
+    parts: Mapping[str, Tensor]
 
 
 class Network(nn.Module):
@@ -160,6 +174,53 @@ class Network(nn.Module):
                 raise ValueError(f"the network needs the groups of the tokens for {missing}")
             hidden = self.context(hidden, batch.groups, dropout.hidden)
         return hidden if self.linear is None else self.linear(hidden)
+
+    def trace(self, batch: Batch) -> NetworkTrace:
+        """Tell what the gates do at each token, and what each direction says about its tags.
+
+        The layer that mixes states with means over the document has a ReLU. It is linear where it
+        is not zero, so emissions fall into a sum of parts exactly.
+
+        batch (Batch): the sequences, with their `words`.
+        RETURNS (NetworkTrace): see there.
+        RAISES (ValueError): if the cell is no GRU.
+        """
+        layout = Layout(batch.lengths, batch.index.device)
+        with torch.no_grad():
+            columns = [self._embed_tokens(batch, layout)]
+            words = self._embed_words(batch.words)
+            if words is not None:
+                columns.insert(0, words[batch.index])
+            layers = self.encoder.trace(torch.cat(columns, 1), layout)
+            top = [layer for layer in layers if layer.layer == len(self.encoder.layers) - 1]
+            if self.linear is None or not top:
+                return NetworkTrace(layers, {})
+            return NetworkTrace(layers, self._parts(top, batch.groups))
+
+    def _parts(self, top: list[LayerTrace], groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        assert self.linear is not None
+        names = ["backward" if layer.backward else "forward" for layer in top]
+        states = dict(zip(names, (layer.states for layer in top), strict=True))
+        weight, bias = self.linear.weight, self.linear.bias
+        if self.context is None:
+            by_state = weight.split([layer.shape[1] for layer in states.values()], 1)
+            parts = {
+                name: nn.functional.linear(h, own)
+                for (name, h), own in zip(states.items(), by_state, strict=True)
+            }
+            return {**parts, "bias": bias.detach().expand(len(top[0].states), -1)}
+        mixed = self.context(torch.cat(list(states.values()), 1), groups)
+        active = mixed > 0.0
+        mixing = self.context.combine
+        parts, begin = {}, 0
+        for name, h in states.items():
+            end = begin + h.shape[1]
+            told = nn.functional.linear(h, mixing.weight[:, begin:end]) * active
+            parts[name] = nn.functional.linear(told, weight)
+            begin = end
+        parts["bias"] = nn.functional.linear(mixing.bias * active, weight, bias)
+        parts["context"] = nn.functional.linear(mixed, weight, bias) - sum(parts.values())
+        return parts
 
     def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
         """Do all that depends on the word alone, without gradient.

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .cache import WordCache
 from .encoder import NO_DROPOUT, Dropout
-from .network import Batch, Network
+from .network import Batch, Network, NetworkTrace
 
 Precision = Literal["float32", "bfloat16", "auto"]
 
@@ -264,6 +264,15 @@ class NetworkShim(Shim):
         with torch.inference_mode(), self._predict_autocast():
             output: Tensor = network(batch)
         return output
+
+    def trace(self, batch: Batch) -> NetworkTrace:
+        """Tell what the network does at each token, in float32.
+
+        batch (Batch): the sequences, on the shim's device.
+        RETURNS (NetworkTrace): see `Network.trace`.
+        RAISES (ValueError): if the cell is no GRU.
+        """
+        return self._evaluating().trace(batch)
 
     def begin_update(
         self, batch: Batch, dropout: Dropout = NO_DROPOUT

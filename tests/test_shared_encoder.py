@@ -7,6 +7,8 @@ from samples import TASKS, TEXTS, TINY, WORDS, parameters, read_examples, train
 from spacy.tokens import Doc
 from thinc.api import SGD, fix_random_seed
 
+from bigru_tagger.gates import plot_gates, read_gates
+
 FACTORIES = [task.factory for task in TASKS]
 ENCODER = {
     "@architectures": "bigru_tagger.BiGRUTok2Vec.v1",
@@ -69,6 +71,19 @@ def test_all_three_learn_together_and_are_stored(shared, tmp_path):
     for loaded in (spacy.load(tmp_path), build_shared(seed=1).from_disk(tmp_path)):
         assert annotations(loaded) == gold
         same_confidences(loaded, shared)
+
+
+def test_the_gates_are_those_of_the_encoder_which_has_no_tags(shared, tmp_path):
+    gates = read_gates(shared, TEXTS[0])
+    assert (gates.component, gates.tags, dict(gates.shares)) == ("encoder", (), {})
+    assert [(layer.layer, layer.direction) for layer in gates.layers] == [
+        (0, "forward"),
+        (0, "backward"),
+    ]
+    plot_gates(gates, tmp_path / "gates.svg")
+    assert (tmp_path / "gates.svg").read_text(encoding="utf8").count("backward") == 2
+    with pytest.raises(ValueError, match="it is the encoder's component that has it"):
+        read_gates(shared, TEXTS[0], "bigru_ner")
 
 
 def test_all_three_learn_together_with_a_crf(tmp_path):

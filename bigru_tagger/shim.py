@@ -107,6 +107,15 @@ def use_bfloat16(precision: Precision, device: torch.device) -> bool:
     return precision == "bfloat16"
 
 
+def tensors_of(*modules: nn.Module) -> list[Tensor]:
+    """Collect parameters and buffers, which count the changes in place that they see.
+
+    *modules (Module): modules.
+    RETURNS (List[Tensor]): their tensors.
+    """
+    return [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+
+
 @dataclass(frozen=True)
 class _Step:
     """The settings of one optimizer step, read off whatever `[training.optimizer]` built."""
@@ -137,20 +146,20 @@ class _Step:
             grad_clip=float(getattr(optimizer, "grad_clip", 0.0)),
         )
 
-    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         if self.kind.startswith("radam"):
             return torch.optim.RAdam(
-                parameters, foreach=True, decoupled_weight_decay=self.kind == "radamw"
+                groups, foreach=True, decoupled_weight_decay=self.kind == "radamw"
             )
         if self.kind == "adamw":
-            return torch.optim.AdamW(parameters, fused=True)
+            return torch.optim.AdamW(groups, fused=True)
         if self.kind == "adam":
-            return torch.optim.Adam(parameters, fused=True)
-        return torch.optim.SGD(parameters, foreach=True)
+            return torch.optim.Adam(groups, fused=True)
+        return torch.optim.SGD(groups, foreach=True)
 
     def apply(self, optimizer: torch.optim.Optimizer) -> None:
         for group in optimizer.param_groups:
-            group["lr"] = self.learn_rate
+            group["lr"] = self.learn_rate * group["rate_scale"]
             group["weight_decay"] = self.weight_decay
             if "betas" in group:
                 group["betas"] = self.betas
@@ -161,27 +170,25 @@ class _Step:
                     # torch's SGD only adds to the gradient, and that would enter the momentum
                     # (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 1).
                     group["weight_decay"] = 0.0
-                    shrink = 1.0 - self.learn_rate * self.weight_decay
+                    shrink = 1.0 - group["lr"] * self.weight_decay
                     with torch.no_grad():
                         for parameter in group["params"]:
                             if parameter.grad is not None:
                                 parameter.mul_(shrink)
 
 
-class NetworkShim(Shim):
-    """Holds a `Network`, runs it, steps it and stores it, on behalf of a thinc model."""
+class ModuleShim(Shim):
+    """Holds a torch module, steps it, averages it and stores it, on behalf of a thinc model."""
 
     def __init__(
         self,
-        network: Network | None = None,
         *,
         device: str | None = None,
         mixed_precision: bool = False,
         predict_precision: Precision = "float32",
     ) -> None:
-        """Hold a network.
+        """Hold nothing yet.
 
-        network (Optional[Network]): the network; None before initialisation.
         device (Optional[str]): see `choose_device`.
         mixed_precision (bool): train in bfloat16 where that is safe.
         predict_precision (str): see `use_bfloat16`.
@@ -193,10 +200,173 @@ class NetworkShim(Shim):
         self.mixed_precision = mixed_precision
         self.predict_precision: Precision = predict_precision
         use_bfloat16(predict_precision, self.device)
-        self.cache = WordCache(_CACHE_BYTES)
         self._n_steps = 0
+        self._forget_moments()
+
+    @property
+    def module(self) -> nn.Module:
+        """The module.
+
+        RAISES (ValueError): before initialisation.
+        """
+        if self._model is None:
+            raise ValueError(
+                "the network has no parameters yet: call nlp.initialize(), or load a trained "
+                "pipeline"
+            )
+        module: nn.Module = self._model
+        return module
+
+    @module.setter
+    def module(self, module: nn.Module) -> None:
+        self._hold(module)
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether there is a module."""
+        return self._model is not None
+
+    def _hold(self, module: nn.Module) -> None:
+        self._model = module.to(self.device)
+        self._forget_moments()
+
+    def _forget_moments(self) -> None:
         self._optimizer: torch.optim.Optimizer | None = None
         self._optimizer_of: Any = None
+
+    def _parameter_groups(self, optimizer: Any) -> list[dict[str, Any]]:
+        # For torch's optimizer; the learn rate of thinc's is multiplied by `rate_scale`.
+        return [{"params": list(self.module.parameters()), "rate_scale": 1.0}]
+
+    def _settings(self) -> dict[str, Any]:
+        # The arguments that build a shim like this one.
+        return {
+            "device": self.device_name,
+            "mixed_precision": self.mixed_precision,
+            "predict_precision": self.predict_precision,
+        }
+
+    def _predict_autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return self._autocast(use_bfloat16(self.predict_precision, self.device))
+
+    def _autocast(self, enabled: bool) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Step all parameters at once, by the settings of thinc's optimizer, then clear gradients.
+
+        Gradients are clipped by their norm over the whole module, not parameter by parameter as
+        thinc does. Averages are kept beside thinc's, under this shim's keys.
+
+        optimizer (Optimizer): thinc's optimizer, or the stand-in that `nlp.rehearse` passes.
+        """
+        parameters = [p for p in self.module.parameters() if p.grad is not None]
+        if not parameters:
+            return
+        step = _Step.read(optimizer)
+        # `nlp.rehearse` passes a stand-in for the optimizer; its step shares the moments.
+        changed = isinstance(optimizer, Optimizer) and optimizer is not self._optimizer_of
+        if self._optimizer is None or changed:
+            self._optimizer = step.build(self._parameter_groups(optimizer))
+            self._optimizer_of = optimizer
+        if step.grad_clip > 0.0:
+            nn.utils.clip_grad_norm_(parameters, step.grad_clip)
+        step.apply(self._optimizer)
+        self._optimizer.step()
+        self._n_steps += 1
+        self.module.train()  # which forgets what prediction made of the weights
+        self._optimizer.zero_grad(set_to_none=True)
+        averages = getattr(optimizer, "averages", None)
+        if averages is not None:
+            self._update_averages(averages, optimizer.nr_update)
+
+    def _update_averages(self, averages: dict[Any, Any], nr_update: dict[Any, int]) -> None:
+        parameters = {
+            name: parameter
+            for name, parameter in self.module.named_parameters()
+            if parameter.requires_grad
+        }
+        clock = (self.id, "network")
+        nr_update[clock] += 1
+        # The same rate as thinc's `Ops.update_averages`: quick at first, then slow.
+        count = nr_update[clock]
+        decay = min((1.0 + count) / (10.0 + count), 0.9999)
+        for name, parameter in parameters.items():
+            kept = averages.get(self._key(name))
+            if kept is None or kept.shape != parameter.shape:  # new, or resized
+                averages[self._key(name)] = parameter.detach().clone()
+        get_ema_multi_avg_fn(decay)(
+            [averages[self._key(name)] for name in parameters],
+            [parameter.detach() for parameter in parameters.values()],
+            count,
+        )
+
+    def _key(self, name: str) -> tuple[str, str]:
+        # thinc's models have keys of the form (number, name): these can never be taken for theirs.
+        return (f"{__name__}.{self.id}", name)
+
+    @contextlib.contextmanager
+    def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
+        """Put averaged parameters in place for the length of the context.
+
+        params (dict): the `averages` of the optimizer that stepped this shim; other keys are left
+            alone.
+        """
+        named = dict(self._model.named_parameters()) if self.is_initialised else {}
+        kept = {name: params.get(self._key(name)) for name in named}
+        averaged = {  # averages from before a resize are of no use
+            name: average
+            for name, average in kept.items()
+            if average is not None and average.shape == named[name].shape
+        }
+        backup = {name: named[name].detach().clone() for name in averaged}
+        try:
+            _assign(named, averaged)
+            yield
+        finally:
+            _assign(named, backup)
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """Follow thinc to another device, unless the config names one.
+
+        device_type (str): "cpu" or "gpu".
+        device_id (int): number of the GPU.
+        """
+        if self.device_name is None:
+            self.device = torch.device("cpu" if device_type == "cpu" else f"cuda:{device_id}")
+            if self.is_initialised:
+                self._model.to(self.device)
+
+    def to_bytes(self) -> bytes:
+        """Serialise the module.
+
+        RETURNS (bytes): a safetensors file; empty before initialisation.
+        """
+        return self._model.to_bytes() if self.is_initialised else b""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what copies and pickles can do without: caches and the optimizer's state."""
+        return {"settings": self._settings(), "module": self._model}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Give a copy an identity of its own, or it would share its averages with the original."""
+        self.__init__(**state["settings"])  # type: ignore[misc]
+        if state["module"] is not None:
+            self.module = state["module"]
+
+
+class NetworkShim(ModuleShim):
+    """Holds a `Network`, and runs it."""
+
+    def __init__(self, network: Network | None = None, **settings: Any) -> None:
+        """Hold a network.
+
+        network (Optional[Network]): the network; None before initialisation.
+        **settings: those of `ModuleShim`.
+        RAISES (ValueError): if a setting does not fit.
+        """
+        super().__init__(**settings)
+        self.cache = WordCache(_CACHE_BYTES)
         if network is not None:
             self.network = network
 
@@ -206,27 +376,15 @@ class NetworkShim(Shim):
 
         RAISES (ValueError): before initialisation.
         """
-        if self._model is None:
-            raise ValueError(
-                "the network has no parameters yet: call nlp.initialize(), or load a trained "
-                "pipeline"
-            )
-        network: Network = self._model
-        return network
+        return cast(Network, self.module)
 
     @network.setter
     def network(self, network: Network) -> None:
-        self._model = network.to(self.device)
-        modules = (network.embed, network.encoder)
-        self._embedding_tensors = [
-            tensor for module in modules for tensor in (*module.parameters(), *module.buffers())
-        ]
-        self._optimizer = self._optimizer_of = None
+        self.module = network
 
-    @property
-    def is_initialised(self) -> bool:
-        """Whether there is a network."""
-        return self._model is not None
+    def _hold(self, module: nn.Module) -> None:
+        super()._hold(module)
+        self._embedding_tensors = tensors_of(self.network.embed, self.network.encoder)
 
     def resize(self, n_tags: int) -> None:
         """Make room for more tags, see `Network.resize`.
@@ -234,7 +392,7 @@ class NetworkShim(Shim):
         n_tags (int): the new number of outputs.
         """
         self.network.resize(n_tags)
-        self._optimizer = self._optimizer_of = None
+        self._forget_moments()
 
     @property
     def version(self) -> tuple[Any, ...]:
@@ -289,100 +447,10 @@ class NetworkShim(Shim):
         network = self.network
         return network.eval() if network.training else network  # `eval` walks over all modules
 
-    def _predict_autocast(self) -> contextlib.AbstractContextManager[Any]:
-        return self._autocast(use_bfloat16(self.predict_precision, self.device))
-
-    def _autocast(self, enabled: bool) -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
-
-    def finish_update(self, optimizer: Optimizer) -> None:
-        """Step all parameters at once, by the settings of thinc's optimizer, then clear gradients.
-
-        Gradients are clipped by their norm over the whole network, not parameter by parameter as
-        thinc does. Averages are kept beside thinc's, under this shim's keys.
-
-        optimizer (Optimizer): thinc's optimizer, or the stand-in that `nlp.rehearse` passes.
-        """
-        parameters = [p for p in self.network.parameters() if p.grad is not None]
-        if not parameters:
-            return
-        step = _Step.read(optimizer)
-        # `nlp.rehearse` passes a stand-in for the optimizer; its step shares the moments.
-        changed = isinstance(optimizer, Optimizer) and optimizer is not self._optimizer_of
-        if self._optimizer is None or changed:
-            self._optimizer = step.build(list(self.network.parameters()))
-            self._optimizer_of = optimizer
-        if step.grad_clip > 0.0:
-            nn.utils.clip_grad_norm_(parameters, step.grad_clip)
-        step.apply(self._optimizer)
-        self._optimizer.step()
-        self._n_steps += 1
-        self.network.train()  # which forgets what prediction made of the weights
-        self._optimizer.zero_grad(set_to_none=True)
-        averages = getattr(optimizer, "averages", None)
-        if averages is not None:
-            self._update_averages(averages, optimizer.nr_update)
-
-    def _update_averages(self, averages: dict[Any, Any], nr_update: dict[Any, int]) -> None:
-        parameters = dict(self.network.named_parameters())
-        clock = (self.id, "network")
-        nr_update[clock] += 1
-        # The same rate as thinc's `Ops.update_averages`: quick at first, then slow.
-        count = nr_update[clock]
-        decay = min((1.0 + count) / (10.0 + count), 0.9999)
-        for name, parameter in parameters.items():
-            kept = averages.get(self._key(name))
-            if kept is None or kept.shape != parameter.shape:  # new, or resized
-                averages[self._key(name)] = parameter.detach().clone()
-        get_ema_multi_avg_fn(decay)(
-            [averages[self._key(name)] for name in parameters],
-            [parameter.detach() for parameter in parameters.values()],
-            count,
-        )
-
-    def _key(self, name: str) -> tuple[str, str]:
-        # thinc's models have keys of the form (number, name): these can never be taken for theirs.
-        return (f"{__name__}.{self.id}", name)
-
-    @contextlib.contextmanager
-    def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
-        """Put averaged parameters in place for the length of the context.
-
-        params (dict): the `averages` of the optimizer that stepped this shim; other keys are left
-            alone.
-        """
-        named = dict(self._model.named_parameters()) if self.is_initialised else {}
-        kept = {name: params.get(self._key(name)) for name in named}
-        averaged = {  # averages from before a resize are of no use
-            name: average
-            for name, average in kept.items()
-            if average is not None and average.shape == named[name].shape
-        }
-        backup = {name: named[name].detach().clone() for name in averaged}
-        try:
-            _assign(named, averaged)
-            yield
-        finally:
-            _assign(named, backup)
-
     def to_device(self, device_type: str, device_id: int) -> None:
-        """Follow thinc to another device, unless the config names one.
-
-        device_type (str): "cpu" or "gpu".
-        device_id (int): number of the GPU.
-        """
-        if self.device_name is None:
-            self.device = torch.device("cpu" if device_type == "cpu" else f"cuda:{device_id}")
-            if self.is_initialised:
-                self._model.to(self.device)
-                self.cache.clear()
-
-    def to_bytes(self) -> bytes:
-        """Serialise the network.
-
-        RETURNS (bytes): a safetensors file; empty before initialisation.
-        """
-        return self.network.to_bytes() if self.is_initialised else b""
+        """See `ModuleShim.to_device`."""
+        super().to_device(device_type, device_id)
+        self.cache.clear()
 
     def from_bytes(self, data: bytes) -> "NetworkShim":
         """Replace the network by a stored one.
@@ -394,20 +462,6 @@ class NetworkShim(Shim):
         if data:
             self.network = Network.from_bytes(data)
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what copies and pickles can do without: words, and the optimizer's state."""
-        return {**self.__dict__, "cache": None, "_optimizer": None, "_optimizer_of": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Give a copy an identity of its own, or it would share its averages with the original."""
-        self.__init__(  # type: ignore[misc]
-            device=state["device_name"],
-            mixed_precision=state["mixed_precision"],
-            predict_precision=state["predict_precision"],
-        )
-        if state["_model"] is not None:
-            self.network = state["_model"]
 
 
 def _assign(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:

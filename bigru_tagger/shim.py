@@ -9,12 +9,21 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
+import numpy as np
 import torch
-from thinc.api import CupyOps, Ops, Optimizer, get_torch_default_device, torch2xp, xp2torch
+from thinc.api import (
+    CupyOps,
+    Ops,
+    Optimizer,
+    get_array_module,
+    get_torch_default_device,
+    torch2xp,
+    xp2torch,
+)
 from thinc.shims import Shim
-from thinc.types import FloatsXd
+from thinc.types import Floats2d, FloatsXd
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -23,6 +32,7 @@ from .encoder import NO_DROPOUT, Dropout
 from .network import Batch, Network
 
 Precision = Literal["float32", "bfloat16", "auto"]
+_Module = TypeVar("_Module", bound=nn.Module)
 
 # What prediction keeps of words: at 256 units and two directions, of 20,000.
 _CACHE_BYTES = 1 << 27
@@ -60,6 +70,42 @@ def to_array(tensor: Tensor, ops: Ops) -> FloatsXd:
     if not isinstance(ops, CupyOps):
         tensor = tensor.cpu()
     return cast(FloatsXd, torch2xp(tensor, ops=ops))
+
+
+def join_arrays(arrays: list[Floats2d], device: torch.device, width: int) -> Tensor:
+    """Put arrays one below the other.
+
+    arrays (List[Floats2d]): of NumPy or CuPy, (n_rows, width) each.
+    device (torch.device): where the tensor is needed.
+    width (int): for no arrays at all.
+    RETURNS (Tensor): all rows, float32.
+    """
+    if not arrays:
+        return torch.zeros((0, width), device=device)
+    xp = get_array_module(arrays[0])
+    return to_torch(xp.concatenate(arrays).astype("float32"), device)
+
+
+def split_array(array: FloatsXd, lengths: list[int]) -> list[Floats2d]:
+    """Take apart what `join_arrays` put together.
+
+    array (FloatsXd): all rows.
+    lengths (List[int]): rows of each part.
+    RETURNS (List[Floats2d]): the parts.
+    """
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return [
+        cast(Floats2d, array[end - length : end]) for end, length in zip(ends, lengths, strict=True)
+    ]
+
+
+def no_backprop(gradient: Any) -> list[Any]:
+    """Stand in for the backpropagation of a prediction.
+
+    gradient (Any): any gradient.
+    RAISES (ValueError): always.
+    """
+    raise ValueError("cannot backpropagate through a prediction: call begin_update instead")
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -246,11 +292,26 @@ class ModuleShim(Shim):
             "predict_precision": self.predict_precision,
         }
 
+    @property
+    def predicts_in_bfloat16(self) -> bool:
+        """Whether prediction multiplies in bfloat16 here."""
+        return use_bfloat16(self.predict_precision, self.device)
+
     def _predict_autocast(self) -> contextlib.AbstractContextManager[Any]:
-        return self._autocast(use_bfloat16(self.predict_precision, self.device))
+        return self._autocast(self.predicts_in_bfloat16)
 
     def _autocast(self, enabled: bool) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    def _evaluating(self, module: _Module) -> _Module:
+        return module.eval() if module.training else module  # `eval` walks over all modules
+
+    def _backprop(self, output: Tensor) -> Callable[[Tensor], None]:
+        def backprop(gradient: Tensor) -> None:
+            if output.requires_grad:
+                output.backward(gradient.to(output.dtype))
+
+        return backprop
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step all parameters at once, by the settings of thinc's optimizer, then clear gradients.
@@ -408,7 +469,7 @@ class NetworkShim(ModuleShim):
         words (Mapping[str, Tuple[Tensor, ...]]): see `Batch`, on the shim's device.
         RETURNS (Dict[str, Tensor]): see `Network.prepare`.
         """
-        network = self._evaluating()
+        network = self._evaluating(self.network)
         with torch.inference_mode(), self._predict_autocast():
             return network.prepare(words)
 
@@ -418,7 +479,7 @@ class NetworkShim(ModuleShim):
         batch (Batch): the sequences, on the shim's device.
         RETURNS (Tensor): the network's output.
         """
-        network = self._evaluating()
+        network = self._evaluating(self.network)
         with torch.inference_mode(), self._predict_autocast():
             output: Tensor = network(batch)
         return output
@@ -436,16 +497,7 @@ class NetworkShim(ModuleShim):
         network = self.network.train()
         with self._autocast(self.mixed_precision):
             output: Tensor = network(batch, dropout)
-
-        def backprop(gradient: Tensor) -> None:
-            if output.requires_grad:
-                output.backward(gradient.to(output.dtype))
-
-        return output, backprop
-
-    def _evaluating(self) -> Network:
-        network = self.network
-        return network.eval() if network.training else network  # `eval` walks over all modules
+        return output, self._backprop(output)
 
     def to_device(self, device_type: str, device_id: int) -> None:
         """See `ModuleShim.to_device`."""

@@ -3,7 +3,7 @@
 `transformers` is imported where it is needed, not before: that takes seconds.
 """
 
-import logging
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +15,6 @@ import torch
 from torch import nn
 
 from .transformer import Pooling, TransformerSpec, WordTransformer
-
-logger = logging.getLogger(__name__)
 
 # Where neither the model nor its tokenizer names a maximum, as with relative positions.
 _DEFAULT_WINDOW = 512
@@ -89,7 +87,7 @@ class PretrainedTransformer:
         backend.no_truncation()
         backend.no_padding()
         spec = TransformerSpec(
-            encoder=encoder.config.to_dict(),
+            encoder=json.loads(encoder.config.to_json_string(use_diff=False)),
             width=width,
             pooling=self.pooling,
             layers=self.layers,

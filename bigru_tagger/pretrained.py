@@ -188,8 +188,9 @@ class PretrainedTransformer:
         try:
             yield
         except Exception as error:  # tokenizers raises nothing more special
+            reason = " ".join(str(error).split()).rstrip(".")
             raise ValueError(
-                f"cannot load the {what} of {self.name!r}: {error}. {self._advice()}"
+                f"cannot load the {what} of {self.name!r}: {reason}. {self._advice()}"
             ) from error
 
     def _advice(self) -> str:

@@ -149,6 +149,15 @@ class TransformerShim(ModuleShim):
             **super()._settings(),
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """See `ModuleShim`; a model of `transformers` that has run cannot be pickled itself."""
+        return {"settings": self._settings(), "data": self.to_bytes()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """See `ModuleShim`."""
+        self.__init__(**state["settings"])  # type: ignore[misc]
+        self.from_bytes(state["data"])
+
     def from_bytes(self, data: bytes) -> "TransformerShim":
         """Replace the transformer by a stored one.
 

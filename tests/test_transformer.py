@@ -45,7 +45,8 @@ class Places(nn.Module):
         self.windows = []
 
     def forward(self, input_ids, attention_mask, output_hidden_states, return_dict):
-        self.windows += [row[mask == 1].tolist() for row, mask in zip(input_ids, attention_mask)]
+        rows = zip(input_ids, attention_mask, strict=True)
+        self.windows += [row[mask == 1].tolist() for row, mask in rows]
         places = torch.arange(input_ids.shape[1]).expand_as(input_ids)
         states = torch.stack([input_ids, places], 2) * self.weight
         layers = (states, 10 * states, 100 * states)
@@ -97,7 +98,7 @@ def test_windows_lose_no_sub_word_and_no_context(text):
     assert taken == list(range(n_sub_words))
     assert all(0 <= window.begin <= window.end <= n_sub_words for window in windows)
     assert all(window.end - window.begin <= size for window in windows)
-    shared = [one.end - other.begin for one, other in zip(windows, windows[1:], strict=False)]
+    shared = [one.end - other.begin for one, other in itertools.pairwise(windows)]
     assert all(common >= overlap for common in shared)
     for window in windows:
         for i in range(window.first, window.stop):

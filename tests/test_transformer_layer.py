@@ -169,6 +169,38 @@ def test_transformers_is_imported_only_where_there_is_one(tmp_path):
     subprocess.run([sys.executable, "-c", program, tmp_path], check=True)
 
 
+def test_components_share_a_transformer(folder, tmp_path, calls):
+    encoder = {
+        "@architectures": "bigru_tagger.BiGRUTok2Vec.v1",
+        "hidden": 8,
+        "embed": {"transformer": block(folder, trainable=True, learn_rate=0.002)},
+    }
+    listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": 16, "upstream": "*"}
+    shared = {"@misc": "bigru_tagger.Tok2VecEmbed.v1", "tok2vec": listener}
+    nlp = spacy.blank("en")
+    nlp.add_pipe("tok2vec", config={"model": encoder})
+    factories = ["bigru_ner", "bigru_tagger"]
+    for factory in factories:
+        nlp.add_pipe(factory, config={"model": {"hidden": 8, "embed": {"shared": shared}}})
+    nlp.initialize(lambda: read_examples(nlp.vocab))
+    shim = nlp.get_pipe("tok2vec").model.layers[0].shims[0]
+    before = states(shim.transformer)
+    calls.clear()
+    train(nlp, steps=2)
+    assert len(calls) == 2 * len(TEXTS)
+    assert "encoder.embeddings.LayerNorm.weight" in changed(shim.transformer, before)
+    nlp.to_disk(tmp_path)
+    loaded = spacy.load(tmp_path)
+    for factory in factories:
+        first, second = (
+            [pipe.emissions([one.get_pipe("tok2vec")(doc)])[0] for doc in docs(one.vocab)]
+            for one in (nlp, loaded)
+            for pipe in [one.get_pipe(factory)]
+        )
+        for one, other in zip(first, second, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_the_vectors_stand_beside_those_of_the_other_embeddings(folder):
     nlp = pipeline(folder, words=True)
     network = nlp.get_pipe("bigru_ner").model.shims[0].network

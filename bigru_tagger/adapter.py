@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from spacy.tokens import Doc
-from thinc.api import Model, Ops, get_array_module
-from thinc.types import Floats2d, FloatsXd
+from thinc.api import Model, Ops
+from thinc.types import Floats2d
 from torch import Tensor
 
 from .batches import read_batch, read_prepared
@@ -18,7 +18,8 @@ from .decoding import Transitions
 from .encoder import Dropout
 from .features import Embedding, UpstreamTok2Vec, WordEmbedding
 from .network import Batch, Network, NetworkSpec, NetworkTrace
-from .shim import NetworkShim, to_array, to_torch
+from .shim import NetworkShim, join_arrays, no_backprop, split_array, to_array, to_torch
+from .transformer_layer import TransformerShim
 
 _INPUT = "input"  # the one embedding of an encoder that reads vectors
 # Tokens that prediction handles at once on a CPU: memory does not grow with the batch, and is
@@ -94,6 +95,10 @@ def docs_model(
         for name, embedding in embed.items()
         if isinstance(embedding, UpstreamTok2Vec)
     }
+    for layer in upstream.values():
+        for upstream_shim in layer.shims:
+            if isinstance(upstream_shim, TransformerShim):
+                upstream_shim.follow(shim)
     words = {
         name: embedding for name, embedding in embed.items() if isinstance(embedding, WordEmbedding)
     }
@@ -222,7 +227,7 @@ def crf_loss(
             before = parameter.grad
             parameter.grad = d_parameter if before is None else before + d_parameter
 
-    return losses.detach().numpy(), _split(to_array(gradient, ops), lengths), backprop
+    return losses.detach().numpy(), split_array(to_array(gradient, ops), lengths), backprop
 
 
 def _check_recurrent_dropout(spec: NetworkSpec, dropout: DropoutSettings) -> None:
@@ -288,27 +293,29 @@ def _tag(
         for docs in _runs(X, _TOKENS_AT_ONCE if shim.device.type == "cpu" else None):
             batch = read_prepared(docs, words, shim, **settings)
             batch.tokens = _predict_upstream(model, docs, upstream)
-            outputs += _split(to_array(shim.predict(batch), model.ops), [len(doc) for doc in docs])
-        return outputs, _no_backprop
+            outputs += split_array(
+                to_array(shim.predict(batch), model.ops), [len(doc) for doc in docs]
+            )
+        return outputs, no_backprop
     lengths = [len(doc) for doc in X]
     inputs, backprops = {}, []
     for name, layer in zip(upstream, model.layers, strict=True):
         vectors, backprop_vectors = layer(X, True)
-        inputs[name] = _join(vectors, shim, layer.get_dim("nO")).requires_grad_()
+        inputs[name] = join_arrays(vectors, shim.device, layer.get_dim("nO")).requires_grad_()
         backprops.append((name, backprop_vectors))
     batch = read_batch(X, words, shim.device, **settings)
     batch.tokens = inputs
     output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
 
     def backprop(d_output: list[Floats2d]) -> list[Doc]:
-        backprop_network(_join(d_output, shim, output.shape[1]))
+        backprop_network(join_arrays(d_output, shim.device, output.shape[1]))
         for name, backprop_vectors in backprops:
             gradient = inputs[name].grad
             if gradient is not None:
-                backprop_vectors(_split(to_array(gradient, model.ops), lengths))
+                backprop_vectors(split_array(to_array(gradient, model.ops), lengths))
         return []
 
-    return _split(to_array(output, model.ops), lengths), backprop
+    return split_array(to_array(output, model.ops), lengths), backprop
 
 
 def _trace(
@@ -330,7 +337,7 @@ def _predict_upstream(
     model: Model[list[Doc], list[Floats2d]], docs: list[Doc], upstream: list[str]
 ) -> dict[str, Tensor]:
     return {
-        name: _join(layer.predict(docs), network_shim(model), layer.get_dim("nO"))
+        name: join_arrays(layer.predict(docs), network_shim(model).device, layer.get_dim("nO"))
         for name, layer in zip(upstream, model.layers, strict=True)
     }
 
@@ -368,35 +375,17 @@ def _encode(
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Floats2d]]]:
     shim = network_shim(model)
     lengths = [len(x) for x in X]
-    vectors = _join(X, shim, model.get_dim("nI")).requires_grad_(is_train)
+    vectors = join_arrays(X, shim.device, model.get_dim("nI")).requires_grad_(is_train)
     # Every token is a word of its own, and there are no word embeddings to look it up in.
     index = torch.zeros(0, dtype=torch.int64, device=shim.device)
     batch = Batch(lengths, index, tokens={_INPUT: vectors})
     if not is_train:
-        return _split(to_array(shim.predict(batch), model.ops), lengths), _no_backprop
+        return split_array(to_array(shim.predict(batch), model.ops), lengths), no_backprop
     output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
 
     def backprop(d_output: list[Floats2d]) -> list[Floats2d]:
-        backprop_network(_join(d_output, shim, output.shape[1]))
+        backprop_network(join_arrays(d_output, shim.device, output.shape[1]))
         gradient = torch.zeros_like(vectors) if vectors.grad is None else vectors.grad
-        return _split(to_array(gradient, model.ops), lengths)
+        return split_array(to_array(gradient, model.ops), lengths)
 
-    return _split(to_array(output, model.ops), lengths), backprop
-
-
-def _no_backprop(d_output: Any) -> list[Any]:
-    raise ValueError("cannot backpropagate through a prediction: call begin_update instead")
-
-
-def _join(arrays: list[Floats2d], shim: NetworkShim, width: int) -> Tensor:
-    if not arrays:
-        return torch.zeros((0, width), device=shim.device)
-    xp = get_array_module(arrays[0])
-    return to_torch(xp.concatenate(arrays).astype("float32"), shim.device)
-
-
-def _split(array: FloatsXd, lengths: list[int]) -> list[Floats2d]:
-    ends = np.cumsum(lengths, dtype=np.int64)
-    return [
-        cast(Floats2d, array[end - length : end]) for end, length in zip(ends, lengths, strict=True)
-    ]
+    return split_array(to_array(output, model.ops), lengths), backprop

@@ -17,8 +17,11 @@ from .features import (
     UpstreamTok2Vec,
 )
 from .network import NetworkSpec
+from .pretrained import PretrainedTransformer
 from .shim import NetworkShim, Precision
 from .tables import Gazetteer, VectorFile, WordClusters
+from .transformer import Pooling
+from .transformer_layer import TransformerShim, transformer_model
 
 Cell = Literal["gru", "lstm"]
 Decode = Literal["legal", "crf"]
@@ -154,6 +157,58 @@ def Tok2VecEmbed(tok2vec: Model[list[Doc], list[Floats2d]]) -> Embedding:  # noq
     RETURNS (Embedding): for the `embed` block of an architecture.
     """
     return UpstreamTok2Vec(tok2vec)
+
+
+@registry.misc("bigru_tagger.TransformerEmbed.v1")
+def TransformerEmbed(  # noqa: N802
+    *,
+    name: str,
+    revision: str | None,
+    pooling: Pooling,
+    layers: int,
+    window: int | None,
+    overlap: int,
+    trainable: bool,
+    learn_rate: float | None,
+    cache_mb: int,
+) -> Embedding:
+    """Embed tokens by a transformer of Hugging Face's `transformers`.
+
+    Weights, configuration and tokenizer become part of the trained model, which needs neither the
+    folder nor the network. Device and precision are those of the model that has the `embed` block.
+    White space, and words of which the tokenizer leaves nothing, have a vector of zeros.
+
+    name (str): an encoder of the hub, or a folder that `save_pretrained` wrote.
+    revision (Optional[str]): a branch, tag or commit of the hub; null for the newest.
+    pooling (str): which of its sub-words make a word's vector: "first", "last", or the "mean".
+    layers (int): how many of the last layers are mixed, by weights that are learned; 1 for the
+        last layer alone.
+    window (Optional[int]): sub-words that are read at once, with the special ones; null for the
+        model's maximum. What is longer is read in overlapping windows.
+    overlap (int): sub-words that two windows share, at least: half of it is the least context that
+        a word has on the side of a cut.
+    trainable (bool): train the transformer too; otherwise only the mix of its layers is learned.
+    learn_rate (Optional[float]): the transformer's own learn rate where that of the optimizer is
+        highest (within its next 20,000 steps); it follows the optimizer's schedule in proportion.
+        null for the optimizer's.
+    cache_mb (int): MiB of memory for what a frozen transformer puts out for each Doc in training,
+        so that it runs once per Doc, not once per epoch: 4 bytes * width * layers per token. 0
+        keeps nothing. Where the transformer is trained, there is nothing to keep.
+    RETURNS (Embedding): for the `embed` block of an architecture.
+    RAISES (ValueError): if a setting does not fit.
+    """
+    if cache_mb < 0 or (learn_rate is not None and learn_rate <= 0.0):
+        raise ValueError(
+            "TransformerEmbed: 'cache_mb' has to be at least 0, and 'learn_rate' positive, or "
+            f"null; got cache_mb = {cache_mb}, learn_rate = {learn_rate}"
+        )
+    shim = TransformerShim(
+        PretrainedTransformer(name, revision, pooling, layers, window, overlap),
+        trainable=trainable,
+        learn_rate=learn_rate,
+        cache_bytes=cache_mb << 20,
+    )
+    return UpstreamTok2Vec(transformer_model(shim))
 
 
 def standard_embed() -> dict[str, Embedding]:

@@ -1,6 +1,6 @@
-"""Rows that were computed once per word, kept from batch to batch."""
+"""What was computed once per word or per text, kept from batch to batch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -108,3 +108,62 @@ def _same(version: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
         ours == theirs if isinstance(ours, int) else ours is theirs
         for ours, theirs in zip(version, other, strict=True)
     )
+
+
+class TextCache:
+    """What was computed for each text, kept over epochs, bounded in size.
+
+    When it is full, what is there stays: an epoch asks for every text once, so that to drop the
+    oldest for the newest would drop each before it is asked for again.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        """Hold no text.
+
+        max_bytes (int): size that all that is kept may have; 0 to keep nothing.
+        """
+        self.max_bytes = max_bytes
+        self._lock = Lock()
+        self._version: tuple[Any, ...] = ()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all texts."""
+        self._kept: dict[bytes, Tensor] = {}
+        self.n_bytes = 0
+
+    def __len__(self) -> int:
+        """Count the texts.
+
+        RETURNS (int): the number of texts.
+        """
+        return len(self._kept)
+
+    def look_up(
+        self,
+        keys: Sequence[bytes],
+        version: tuple[Any, ...],
+        compute: Callable[[list[int]], Sequence[Tensor]],
+    ) -> list[Tensor]:
+        """Give what belongs to texts, and compute what is missing, once per distinct text.
+
+        keys (Sequence[bytes]): what makes two texts the same.
+        version (Tuple): see `WordCache.look_up`.
+        compute (Callable): from positions in `keys` to a tensor for each.
+        RETURNS (List[Tensor]): a tensor for each key; those that were kept are on the CPU.
+        """
+        with self._lock:
+            if not _same(version, self._version):
+                self.clear()
+                self._version = version
+            found = {key: self._kept[key] for key in keys if key in self._kept}
+            missing = {key: place for place, key in enumerate(keys) if key not in found}
+            if missing:
+                found |= zip(missing, compute(list(missing.values())), strict=True)
+            for key in missing:
+                size = len(key) + found[key].nbytes
+                if self.n_bytes + size <= self.max_bytes:
+                    # A copy: a part would keep all of the tensor that it is a part of.
+                    self._kept[key] = found[key].to("cpu", copy=True)
+                    self.n_bytes += size
+            return [found[key] for key in keys]

@@ -4,20 +4,18 @@
 plain JSON; `to_bytes` and `from_bytes` keep both in one safetensors file.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .context import ContextPooling
 from .crf import CRF
 from .embed import EMBEDDINGS, DenseEmbedding, GazetteerEmbedding
 from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerTrace, Layout, SharedInput
+from .storage import pack_tensors, unpack_tensors
 
 _SPEC = "bigru_tagger.network"
 _ENTERING = "encoder.input"  # no module, and so no embedding, has a name with a full stop
@@ -292,8 +290,7 @@ class Network(nn.Module):
 
         RETURNS (bytes): a safetensors file, with the spec as JSON in its metadata.
         """
-        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        return safetensors.torch.save(tensors, metadata={_SPEC: json.dumps(asdict(self.spec))})
+        return pack_tensors(self.state_dict(), _SPEC, asdict(self.spec))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Network":
@@ -304,12 +301,9 @@ class Network(nn.Module):
         RAISES (ValueError): if the data is no such file.
         """
         try:
-            tensors = safetensors.torch.load(data)
-            # The format: 8 bytes for the length of a JSON header, the header, the tensors
-            # (https://github.com/huggingface/safetensors#format).
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            network = cls(NetworkSpec(**json.loads(header["__metadata__"][_SPEC])))
+            tensors, spec = unpack_tensors(data, _SPEC)
+            network = cls(NetworkSpec(**spec))
             network.load_state_dict(tensors)
-        except (SafetensorError, *_BAD_SPEC) as error:
+        except _BAD_SPEC as error:
             raise ValueError(f"this is no saved bigru_tagger network: {error}") from error
         return network

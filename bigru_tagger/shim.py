@@ -9,12 +9,21 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
+import numpy as np
 import torch
-from thinc.api import CupyOps, Ops, Optimizer, get_torch_default_device, torch2xp, xp2torch
+from thinc.api import (
+    CupyOps,
+    Ops,
+    Optimizer,
+    get_array_module,
+    get_torch_default_device,
+    torch2xp,
+    xp2torch,
+)
 from thinc.shims import Shim
-from thinc.types import FloatsXd
+from thinc.types import Floats2d, FloatsXd
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -23,6 +32,7 @@ from .encoder import NO_DROPOUT, Dropout
 from .network import Batch, Network, NetworkTrace
 
 Precision = Literal["float32", "bfloat16", "auto"]
+_Module = TypeVar("_Module", bound=nn.Module)
 
 # What prediction keeps of words: at 256 units and two directions, of 20,000.
 _CACHE_BYTES = 1 << 27
@@ -60,6 +70,42 @@ def to_array(tensor: Tensor, ops: Ops) -> FloatsXd:
     if not isinstance(ops, CupyOps):
         tensor = tensor.cpu()
     return cast(FloatsXd, torch2xp(tensor, ops=ops))
+
+
+def join_arrays(arrays: list[Floats2d], device: torch.device, width: int) -> Tensor:
+    """Put arrays one below the other.
+
+    arrays (List[Floats2d]): of NumPy or CuPy, (n_rows, width) each.
+    device (torch.device): where the tensor is needed.
+    width (int): for no arrays at all.
+    RETURNS (Tensor): all rows, float32.
+    """
+    if not arrays:
+        return torch.zeros((0, width), device=device)
+    xp = get_array_module(arrays[0])
+    return to_torch(xp.concatenate(arrays).astype("float32"), device)
+
+
+def split_array(array: FloatsXd, lengths: list[int]) -> list[Floats2d]:
+    """Take apart what `join_arrays` put together.
+
+    array (FloatsXd): all rows.
+    lengths (List[int]): rows of each part.
+    RETURNS (List[Floats2d]): the parts.
+    """
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return [
+        cast(Floats2d, array[end - length : end]) for end, length in zip(ends, lengths, strict=True)
+    ]
+
+
+def no_backprop(gradient: Any) -> list[Any]:
+    """Stand in for the backpropagation of a prediction.
+
+    gradient (Any): any gradient.
+    RAISES (ValueError): always.
+    """
+    raise ValueError("cannot backpropagate through a prediction: call begin_update instead")
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -107,6 +153,15 @@ def use_bfloat16(precision: Precision, device: torch.device) -> bool:
     return precision == "bfloat16"
 
 
+def tensors_of(*modules: nn.Module) -> list[Tensor]:
+    """Collect parameters and buffers, which count the changes in place that they see.
+
+    *modules (Module): modules.
+    RETURNS (List[Tensor]): their tensors.
+    """
+    return [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+
+
 @dataclass(frozen=True)
 class _Step:
     """The settings of one optimizer step, read off whatever `[training.optimizer]` built."""
@@ -137,20 +192,20 @@ class _Step:
             grad_clip=float(getattr(optimizer, "grad_clip", 0.0)),
         )
 
-    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         if self.kind.startswith("radam"):
             return torch.optim.RAdam(
-                parameters, foreach=True, decoupled_weight_decay=self.kind == "radamw"
+                groups, foreach=True, decoupled_weight_decay=self.kind == "radamw"
             )
         if self.kind == "adamw":
-            return torch.optim.AdamW(parameters, fused=True)
+            return torch.optim.AdamW(groups, fused=True)
         if self.kind == "adam":
-            return torch.optim.Adam(parameters, fused=True)
-        return torch.optim.SGD(parameters, foreach=True)
+            return torch.optim.Adam(groups, fused=True)
+        return torch.optim.SGD(groups, foreach=True)
 
     def apply(self, optimizer: torch.optim.Optimizer) -> None:
         for group in optimizer.param_groups:
-            group["lr"] = self.learn_rate
+            group["lr"] = self.learn_rate * group["rate_scale"]
             group["weight_decay"] = self.weight_decay
             if "betas" in group:
                 group["betas"] = self.betas
@@ -161,27 +216,25 @@ class _Step:
                     # torch's SGD only adds to the gradient, and that would enter the momentum
                     # (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 1).
                     group["weight_decay"] = 0.0
-                    shrink = 1.0 - self.learn_rate * self.weight_decay
+                    shrink = 1.0 - group["lr"] * self.weight_decay
                     with torch.no_grad():
                         for parameter in group["params"]:
                             if parameter.grad is not None:
                                 parameter.mul_(shrink)
 
 
-class NetworkShim(Shim):
-    """Holds a `Network`, runs it, steps it and stores it, on behalf of a thinc model."""
+class ModuleShim(Shim):
+    """Holds a torch module, steps it, averages it and stores it, on behalf of a thinc model."""
 
     def __init__(
         self,
-        network: Network | None = None,
         *,
         device: str | None = None,
         mixed_precision: bool = False,
         predict_precision: Precision = "float32",
     ) -> None:
-        """Hold a network.
+        """Hold nothing yet.
 
-        network (Optional[Network]): the network; None before initialisation.
         device (Optional[str]): see `choose_device`.
         mixed_precision (bool): train in bfloat16 where that is safe.
         predict_precision (str): see `use_bfloat16`.
@@ -193,16 +246,12 @@ class NetworkShim(Shim):
         self.mixed_precision = mixed_precision
         self.predict_precision: Precision = predict_precision
         use_bfloat16(predict_precision, self.device)
-        self.cache = WordCache(_CACHE_BYTES)
         self._n_steps = 0
-        self._optimizer: torch.optim.Optimizer | None = None
-        self._optimizer_of: Any = None
-        if network is not None:
-            self.network = network
+        self._forget_moments()
 
     @property
-    def network(self) -> Network:
-        """The network.
+    def module(self) -> nn.Module:
+        """The module.
 
         RAISES (ValueError): before initialisation.
         """
@@ -211,129 +260,93 @@ class NetworkShim(Shim):
                 "the network has no parameters yet: call nlp.initialize(), or load a trained "
                 "pipeline"
             )
-        network: Network = self._model
-        return network
+        module: nn.Module = self._model
+        return module
 
-    @network.setter
-    def network(self, network: Network) -> None:
-        self._model = network.to(self.device)
-        modules = (network.embed, network.encoder)
-        self._embedding_tensors = [
-            tensor for module in modules for tensor in (*module.parameters(), *module.buffers())
-        ]
-        self._optimizer = self._optimizer_of = None
+    @module.setter
+    def module(self, module: nn.Module) -> None:
+        self._hold(module)
 
     @property
     def is_initialised(self) -> bool:
-        """Whether there is a network."""
+        """Whether there is a module."""
         return self._model is not None
 
-    def resize(self, n_tags: int) -> None:
-        """Make room for more tags, see `Network.resize`.
+    def _hold(self, module: nn.Module) -> None:
+        self._model = module.to(self.device)
+        self._forget_moments()
 
-        n_tags (int): the new number of outputs.
-        """
-        self.network.resize(n_tags)
-        self._optimizer = self._optimizer_of = None
+    def _forget_moments(self) -> None:
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._optimizer_of: Any = None
+
+    def _parameter_groups(self, optimizer: Any) -> list[dict[str, Any]]:
+        # For torch's optimizer; the learn rate of thinc's is multiplied by `rate_scale`.
+        return [{"params": list(self.module.parameters()), "rate_scale": 1.0}]
+
+    def _settings(self) -> dict[str, Any]:
+        # The arguments that build a shim like this one.
+        return {
+            "device": self.device_name,
+            "mixed_precision": self.mixed_precision,
+            "predict_precision": self.predict_precision,
+        }
 
     @property
-    def version(self) -> tuple[Any, ...]:
-        """What `prepare` depends on: the network, and a number that each change of it raises."""
-        network = self.network
-        # Fused steps leave the versions of parameters as they are.
-        changes = self._n_steps + sum(tensor._version for tensor in self._embedding_tensors)
-        return network, changes
-
-    def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
-        """Do all that depends on the word alone, as prediction will need it.
-
-        words (Mapping[str, Tuple[Tensor, ...]]): see `Batch`, on the shim's device.
-        RETURNS (Dict[str, Tensor]): see `Network.prepare`.
-        """
-        network = self._evaluating()
-        with torch.inference_mode(), self._predict_autocast():
-            return network.prepare(words)
-
-    def predict(self, batch: Batch) -> Tensor:
-        """Run the network without keeping what backpropagation would need.
-
-        batch (Batch): the sequences, on the shim's device.
-        RETURNS (Tensor): the network's output.
-        """
-        network = self._evaluating()
-        with torch.inference_mode(), self._predict_autocast():
-            output: Tensor = network(batch)
-        return output
-
-    def trace(self, batch: Batch) -> NetworkTrace:
-        """Tell what the network does at each token, in float32.
-
-        batch (Batch): the sequences, on the shim's device.
-        RETURNS (NetworkTrace): see `Network.trace`.
-        RAISES (ValueError): if the cell is no GRU.
-        """
-        return self._evaluating().trace(batch)
-
-    def begin_update(
-        self, batch: Batch, dropout: Dropout = NO_DROPOUT
-    ) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """Run the network in training.
-
-        batch (Batch): the sequences, on the shim's device.
-        dropout (Dropout): dropout rates.
-        RETURNS (Tuple[Tensor, Callable]): the output, and a function from its gradient that adds
-            up the gradients of the parameters, and of the batch's tensors that ask for one.
-        """
-        network = self.network.train()
-        with self._autocast(self.mixed_precision):
-            output: Tensor = network(batch, dropout)
-
-        def backprop(gradient: Tensor) -> None:
-            if output.requires_grad:
-                output.backward(gradient.to(output.dtype))
-
-        return output, backprop
-
-    def _evaluating(self) -> Network:
-        network = self.network
-        return network.eval() if network.training else network  # `eval` walks over all modules
+    def predicts_in_bfloat16(self) -> bool:
+        """Whether prediction multiplies in bfloat16 here."""
+        return use_bfloat16(self.predict_precision, self.device)
 
     def _predict_autocast(self) -> contextlib.AbstractContextManager[Any]:
-        return self._autocast(use_bfloat16(self.predict_precision, self.device))
+        return self._autocast(self.predicts_in_bfloat16)
 
     def _autocast(self, enabled: bool) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
+    def _evaluating(self, module: _Module) -> _Module:
+        return module.eval() if module.training else module  # `eval` walks over all modules
+
+    def _backprop(self, output: Tensor) -> Callable[[Tensor], None]:
+        def backprop(gradient: Tensor) -> None:
+            if output.requires_grad:
+                output.backward(gradient.to(output.dtype))
+
+        return backprop
+
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step all parameters at once, by the settings of thinc's optimizer, then clear gradients.
 
-        Gradients are clipped by their norm over the whole network, not parameter by parameter as
+        Gradients are clipped by their norm over the whole module, not parameter by parameter as
         thinc does. Averages are kept beside thinc's, under this shim's keys.
 
         optimizer (Optimizer): thinc's optimizer, or the stand-in that `nlp.rehearse` passes.
         """
-        parameters = [p for p in self.network.parameters() if p.grad is not None]
+        parameters = [p for p in self.module.parameters() if p.grad is not None]
         if not parameters:
             return
         step = _Step.read(optimizer)
         # `nlp.rehearse` passes a stand-in for the optimizer; its step shares the moments.
         changed = isinstance(optimizer, Optimizer) and optimizer is not self._optimizer_of
         if self._optimizer is None or changed:
-            self._optimizer = step.build(list(self.network.parameters()))
+            self._optimizer = step.build(self._parameter_groups(optimizer))
             self._optimizer_of = optimizer
         if step.grad_clip > 0.0:
             nn.utils.clip_grad_norm_(parameters, step.grad_clip)
         step.apply(self._optimizer)
         self._optimizer.step()
         self._n_steps += 1
-        self.network.train()  # which forgets what prediction made of the weights
+        self.module.train()  # which forgets what prediction made of the weights
         self._optimizer.zero_grad(set_to_none=True)
         averages = getattr(optimizer, "averages", None)
         if averages is not None:
             self._update_averages(averages, optimizer.nr_update)
 
     def _update_averages(self, averages: dict[Any, Any], nr_update: dict[Any, int]) -> None:
-        parameters = dict(self.network.named_parameters())
+        parameters = {
+            name: parameter
+            for name, parameter in self.module.named_parameters()
+            if parameter.requires_grad
+        }
         clock = (self.id, "network")
         nr_update[clock] += 1
         # The same rate as thinc's `Ops.update_averages`: quick at first, then slow.
@@ -384,14 +397,121 @@ class NetworkShim(Shim):
             self.device = torch.device("cpu" if device_type == "cpu" else f"cuda:{device_id}")
             if self.is_initialised:
                 self._model.to(self.device)
-                self.cache.clear()
 
     def to_bytes(self) -> bytes:
-        """Serialise the network.
+        """Serialise the module.
 
         RETURNS (bytes): a safetensors file; empty before initialisation.
         """
-        return self.network.to_bytes() if self.is_initialised else b""
+        return self._model.to_bytes() if self.is_initialised else b""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what copies and pickles can do without: caches and the optimizer's state."""
+        return {"settings": self._settings(), "module": self._model}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Give a copy an identity of its own, or it would share its averages with the original."""
+        self.__init__(**state["settings"])  # type: ignore[misc]
+        if state["module"] is not None:
+            self.module = state["module"]
+
+
+class NetworkShim(ModuleShim):
+    """Holds a `Network`, and runs it."""
+
+    def __init__(self, network: Network | None = None, **settings: Any) -> None:
+        """Hold a network.
+
+        network (Optional[Network]): the network; None before initialisation.
+        **settings: those of `ModuleShim`.
+        RAISES (ValueError): if a setting does not fit.
+        """
+        super().__init__(**settings)
+        self.cache = WordCache(_CACHE_BYTES)
+        if network is not None:
+            self.network = network
+
+    @property
+    def network(self) -> Network:
+        """The network.
+
+        RAISES (ValueError): before initialisation.
+        """
+        return cast(Network, self.module)
+
+    @network.setter
+    def network(self, network: Network) -> None:
+        self.module = network
+
+    def _hold(self, module: nn.Module) -> None:
+        super()._hold(module)
+        self._embedding_tensors = tensors_of(self.network.embed, self.network.encoder)
+
+    def resize(self, n_tags: int) -> None:
+        """Make room for more tags, see `Network.resize`.
+
+        n_tags (int): the new number of outputs.
+        """
+        self.network.resize(n_tags)
+        self._forget_moments()
+
+    @property
+    def version(self) -> tuple[Any, ...]:
+        """What `prepare` depends on: the network, and a number that each change of it raises."""
+        network = self.network
+        # Fused steps leave the versions of parameters as they are.
+        changes = self._n_steps + sum(tensor._version for tensor in self._embedding_tensors)
+        return network, changes
+
+    def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
+        """Do all that depends on the word alone, as prediction will need it.
+
+        words (Mapping[str, Tuple[Tensor, ...]]): see `Batch`, on the shim's device.
+        RETURNS (Dict[str, Tensor]): see `Network.prepare`.
+        """
+        network = self._evaluating(self.network)
+        with torch.inference_mode(), self._predict_autocast():
+            return network.prepare(words)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Run the network without keeping what backpropagation would need.
+
+        batch (Batch): the sequences, on the shim's device.
+        RETURNS (Tensor): the network's output.
+        """
+        network = self._evaluating(self.network)
+        with torch.inference_mode(), self._predict_autocast():
+            output: Tensor = network(batch)
+        return output
+
+    def trace(self, batch: Batch) -> NetworkTrace:
+        """Tell what the network does at each token, in float32.
+
+        batch (Batch): the sequences, on the shim's device.
+        RETURNS (NetworkTrace): see `Network.trace`.
+        RAISES (ValueError): if the cell is no GRU.
+        """
+        return self._evaluating(self.network).trace(batch)
+
+    def begin_update(
+        self, batch: Batch, dropout: Dropout = NO_DROPOUT
+    ) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """Run the network in training.
+
+        batch (Batch): the sequences, on the shim's device.
+        dropout (Dropout): dropout rates.
+        RETURNS (Tuple[Tensor, Callable]): the output, and a function from its gradient that adds
+            up the gradients of the parameters, and of the batch's tensors that ask for one.
+        """
+        network = self.network.train()
+        with self._autocast(self.mixed_precision):
+            output: Tensor = network(batch, dropout)
+        return output, self._backprop(output)
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """See `ModuleShim.to_device`."""
+        super().to_device(device_type, device_id)
+        self.cache.clear()
 
     def from_bytes(self, data: bytes) -> "NetworkShim":
         """Replace the network by a stored one.
@@ -403,20 +523,6 @@ class NetworkShim(Shim):
         if data:
             self.network = Network.from_bytes(data)
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what copies and pickles can do without: words, and the optimizer's state."""
-        return {**self.__dict__, "cache": None, "_optimizer": None, "_optimizer_of": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Give a copy an identity of its own, or it would share its averages with the original."""
-        self.__init__(  # type: ignore[misc]
-            device=state["device_name"],
-            mixed_precision=state["mixed_precision"],
-            predict_precision=state["predict_precision"],
-        )
-        if state["_model"] is not None:
-            self.network = state["_model"]
 
 
 def _assign(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:

@@ -67,14 +67,15 @@ def test_block_runs(checkout: Path, language: str, block: str) -> None:
 
 def test_the_config_of_a_component_can_be_pasted() -> None:
     blocks = re.findall(r"^```ini\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    component, dictionary, encoder = blocks
+    component, dictionary, encoder, transformer = blocks
     start = '[nlp]\nlang = "en"\npipeline = ["{0}"]\n[components]\n[components.{0}]\n'
     text = start.format("ner") + 'factory = "bigru_ner"\n' + component
     nlp = load_model_from_config(Config().from_str(text), auto_fill=True)
     assert nlp.config["components"]["ner"]["model"]["hidden"] == 256
     assert len(nlp.config["components"]["ner"]["model"]["embed"]) == 3
-    nlp = load_model_from_config(Config().from_str(f"{text}\n{dictionary}"), auto_fill=True)
-    assert len(nlp.config["components"]["ner"]["model"]["embed"]) == 4
+    for block in (dictionary, transformer):
+        nlp = load_model_from_config(Config().from_str(f"{text}\n{block}"), auto_fill=True)
+        assert len(nlp.config["components"]["ner"]["model"]["embed"]) == 4
     text = start.format("tok2vec") + 'factory = "tok2vec"\n' + TOK2VEC + encoder
     nlp = load_model_from_config(Config().from_str(text), auto_fill=True)
     assert nlp.get_pipe("tok2vec").model.get_dim("nO") == 96

@@ -17,11 +17,11 @@ from .features import (
     UpstreamTok2Vec,
 )
 from .network import NetworkSpec
-from .pretrained import PretrainedTransformer
 from .shim import NetworkShim, Precision
 from .tables import Gazetteer, VectorFile, WordClusters
 from .transformer import Pooling
 from .transformer_layer import TransformerShim, transformer_model
+from .transformer_loading import PretrainedTransformer
 
 Cell = Literal["gru", "lstm"]
 Decode = Literal["legal", "crf"]

@@ -12,7 +12,6 @@ from thinc.types import Floats2d
 from torch import Tensor
 
 from .cache import TextCache
-from .pretrained import PretrainedTransformer
 from .shim import (
     ModuleShim,
     NetworkShim,
@@ -23,6 +22,7 @@ from .shim import (
     to_array,
 )
 from .transformer import WordTransformer
+from .transformer_loading import PretrainedTransformer
 
 # Steps of a schedule that are looked at for its highest rate: as many as spaCy's own configs make.
 _STEPS_AHEAD = 20_000

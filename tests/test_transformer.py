@@ -16,7 +16,6 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
 import bigru_tagger.transformer
-from bigru_tagger.pretrained import PretrainedTransformer
 from bigru_tagger.storage import pack_tensors
 from bigru_tagger.transformer import (
     LayerMix,
@@ -24,6 +23,7 @@ from bigru_tagger.transformer import (
     WordTransformer,
     split_windows,
 )
+from bigru_tagger.transformer_loading import PretrainedTransformer
 
 WORDS = [text.split() for text in TEXTS]
 
@@ -368,7 +368,7 @@ def test_storage_is_json_and_tensors(bert):
 
 def test_the_module_needs_neither_spacy_nor_transformers():
     program = (
-        "import sys, bigru_tagger.transformer, bigru_tagger.pretrained; "
+        "import sys, bigru_tagger.transformer, bigru_tagger.transformer_loading; "
         "sys.exit('spacy' in sys.modules or 'transformers' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

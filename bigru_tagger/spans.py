@@ -1,6 +1,6 @@
 """What the components share that find labelled spans: from tags to spans and their probability."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -101,21 +101,21 @@ class SpanTagger(SequenceTagger):
         """RETURNS (Transitions): those of the BILUO scheme."""
         return _biluo_transitions(tuple(self.tags))
 
-    def predict(self, docs: Iterable[Doc]) -> list[list[Entity]]:
+    def decode(self, docs: list[Doc], emissions: list[np.ndarray]) -> list[list[Entity]]:
         """Find the most probable spans.
 
         As with spaCy's entity recogniser, none reaches over a sentence start that its Doc tells. A
         CRF, which has learned the tags of whole Docs, is free to do that.
 
-        docs (Iterable[Doc]): the Docs, which are not modified.
+        docs (List[Doc]): the Docs, which are not modified.
+        emissions (List[ndarray]): their emissions, float (n_tokens, n_tags) each.
         RETURNS (List[List[Entity]]): the spans of each Doc, in their order.
         """
-        docs = list(docs)
         tokens = Tokens.from_docs(docs)
         sizes = np.array([len(doc) for doc in docs], dtype=np.int64)
-        emissions = np.concatenate([np.zeros((0, len(self.tags))), *self.emissions(docs)])
-        self.constrain(tokens, emissions)
-        found = self._find_spans(emissions, tokens.lengths if crf_of(self.model) is None else sizes)
+        scores = np.concatenate([np.zeros((0, len(self.tags))), *emissions])
+        self.constrain(tokens, scores)
+        found = self._find_spans(scores, tokens.lengths if crf_of(self.model) is None else sizes)
         by_doc: list[list[Entity]] = [[] for _ in docs]
         begins = sizes.cumsum() - sizes
         doc_of_token = np.repeat(np.arange(len(docs)), sizes)

@@ -33,7 +33,9 @@ from .adapter import DropoutSettings, network_shim
 from .batches import read_batch
 from .component import SequenceTagger
 from .features import WordEmbedding
+from .files import beside
 from .iob2 import TagCodes
+from .model_card import model_card
 from .network import Network, NetworkSpec
 from .shim import use_bfloat16
 from .spans import SpanTagger
@@ -335,7 +337,9 @@ class BiGRUForTokenClassification(PreTrainedModel):  # type: ignore[misc]
             parts = Parts.build(self.config, nlp)
             for label in parts.codes.labels:
                 parts.component.add_label(label)
-            network_shim(parts.component.model)._model = self.network
+            shim = network_shim(parts.component.model)
+            shim.device = self.device
+            shim.network = self.network
             self._parts = parts
         self._parts.component.cfg.update(self.config.settings)
         return self._parts
@@ -478,6 +482,22 @@ class BiGRUForTokenClassification(PreTrainedModel):  # type: ignore[misc]
         *args, **kwargs: see there.
         """
         super().save_pretrained(save_directory, *args, **kwargs)
+        card = Path(save_directory) / "README.md"
+        if not card.exists():
+            self._write_card(card)
+
+    def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
+        # `push_to_hub` has put a card in place of ours: the repository's own, or an empty form.
+        card = Path(working_dir) / "README.md"
+        if not card.exists() or "[More Information Needed]" in card.read_text(encoding="utf8"):
+            self._write_card(card)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
+
+    def _write_card(self, path: Path) -> None:
+        parts = self.parts
+        text = model_card(parts.nlp.config.interpolate(), self.config.meta, parts.codes.labels)
+        with beside(path) as place:
+            place.write_text(text, encoding="utf8")
 
 
 def tell_labels(probabilities: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> np.ndarray:

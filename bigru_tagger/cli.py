@@ -114,7 +114,7 @@ def to_transformers_command(
     ] = None,
 ) -> None:
     """Convert a component of a pipeline to Hugging Face's format, with a model card."""
-    from . import exchange  # transformers takes seconds to import
+    from . import exchange  # noqa: PLC0415 - transformers takes seconds to import
 
     try:
         nlp = _load(model, {})
@@ -135,7 +135,7 @@ def from_transformers_command(
     output_dir: Annotated[Path, typer.Argument(help="The pipeline to write.", file_okay=False)],
 ) -> None:
     """Convert a model in Hugging Face's format back to a spaCy pipeline."""
-    from . import exchange  # transformers takes seconds to import
+    from . import exchange  # noqa: PLC0415 - transformers takes seconds to import
 
     try:
         nlp = exchange.load_transformers(model)

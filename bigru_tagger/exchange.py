@@ -38,9 +38,7 @@ def choose_component(nlp: Language) -> str:
     return ours[0]
 
 
-def to_transformers(
-    nlp: Language, name: str
-) -> tuple[BiGRUForTokenClassification, WordTokenizer]:
+def to_transformers(nlp: Language, name: str) -> tuple[BiGRUForTokenClassification, WordTokenizer]:
     """Convert a component of a pipeline, with the pipeline's tokenizer and vocab.
 
     What the other components do is lost; `to_spacy` restores all the rest.
@@ -93,14 +91,15 @@ def to_spacy(model: BiGRUForTokenClassification, tokenizer: WordTokenizer) -> La
     RAISES (ValueError): if the config of the model does not fit together.
     """
     config = model.config
-    nlp = config.build_pipeline()
+    nlp: Language = config.build_pipeline()
     nlp.vocab.from_bytes(model.vocab.cpu().numpy().tobytes())
-    nlp.vocab.vectors.name = nlp.meta.get("vectors", {}).get("name")
-    nlp.tokenizer.from_bytes(tokenizer.nlp.tokenizer.to_bytes(exclude=["vocab"]))
+    nlp.vocab.vectors.name = config.meta["vectors"]["name"]
+    rules: Any = nlp.tokenizer
+    rules.from_bytes(tokenizer.rules.to_bytes(exclude=["vocab"]))
     component = checked_component(nlp, config.component)
     for label in model.parts.component.labels:
         component.add_label(label)
-    component.cfg.update(config.settings)
+    component.cfg.update(config.settings or {})
     component.model.set_dim("nO", len(component.tags))
     network_shim(component.model).network = Network.from_bytes(model.network.to_bytes())
     return nlp

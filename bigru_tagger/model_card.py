@@ -90,8 +90,8 @@ def model_card(config: Mapping[str, Any], meta: Mapping[str, Any], labels: Seque
         f"---\n{metadata.to_yaml()}\n---\n",
         f"# {title}\n",
         meta.get("description") or "",
-        f"A bidirectional GRU that {_WHAT[factory]}: the component `{name}` (`{factory}`) of a spaCy "
-        "pipeline, in Hugging Face's format.\n",
+        f"A bidirectional GRU that {_WHAT[factory]}: the component `{name}` (`{factory}`) of a "
+        "spaCy pipeline, in Hugging Face's format.\n",
         f"## Labels\n\n{', '.join(f'`{label}`' for label in labels)}\n",
         f"## Data\n\nTrained on {f'`{data}`' if data else 'data that the pipeline does not name'}"
         f"{_vectors(config)}.\n",

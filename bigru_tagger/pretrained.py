@@ -7,10 +7,9 @@ Importing this module makes `AutoConfig`, `AutoModelForTokenClassification`, `Au
 import contextlib
 import copy
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,22 +29,23 @@ from transformers import (
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from .adapter import DropoutSettings, network_shim
+from .architectures import standard_embed
 from .batches import read_batch
 from .component import SequenceTagger
+from .encoder import NO_DROPOUT
 from .features import WordEmbedding
 from .files import beside
-from .iob2 import TagCodes
 from .model_card import model_card
 from .network import Network, NetworkSpec
-from .shim import use_bfloat16
-from .spans import SpanTagger
+from .shim import Precision, use_bfloat16
+from .tag_codes import TagCodes, tell_labels
 from .word_tokenizer import WordTokenizer, decode_characters
 
 IGNORED = -100  # the label of tokens that the loss leaves out, as everywhere in transformers
 _ARCHITECTURE = "bigru_tagger.BiGRUTagger.v1"
 
 
-class BiGRUConfig(PretrainedConfig):  # type: ignore[misc]
+class BiGRUConfig(PretrainedConfig):
     """What a model is built from: the spaCy config of its component, and its labels.
 
     A converted model has the config of its whole pipeline, without the other components. For a new
@@ -79,8 +79,8 @@ class BiGRUConfig(PretrainedConfig):  # type: ignore[misc]
         network (Optional[Dict]): what `describe_network` tells of it; None for a new model.
         vocab_bytes (int): size of the vocab in the model's file.
         meta (Optional[Dict]): the pipeline's `meta.json`.
-        **kwargs: those of every config, such as `id2label`: tags in IOB2, or for `bigru_tagger` tags
-            as they are.
+        **kwargs: those of every config, such as `id2label`: tags in IOB2, or for `bigru_tagger`
+            tags as they are.
         """
         if pipeline is None:
             pipeline = {"nlp": {"lang": "en"}, "components": {"ner": {"factory": "bigru_ner"}}}
@@ -173,7 +173,8 @@ class Parts:
     by_sentence (bool): encode sentence by sentence.
     dropout (DropoutSettings): dropout rates.
     training_dropout (float): what fills in those that follow `[training] dropout`.
-    precisions (Tuple[bool, str]): `mixed_precision` and `predict_precision` of the architecture.
+    mixed_precision (bool): train in bfloat16 where that is safe.
+    predict_precision (str): see `bigru_tagger.shim.use_bfloat16`.
     """
 
     nlp: Language
@@ -184,7 +185,7 @@ class Parts:
     dropout: DropoutSettings
     training_dropout: float
     mixed_precision: bool
-    predict_precision: Literal["float32", "bfloat16", "auto"]
+    predict_precision: Precision
 
     @classmethod
     def build(cls, config: BiGRUConfig, nlp: Language) -> "Parts":
@@ -198,18 +199,18 @@ class Parts:
         """
         component = checked_component(nlp, config.component)
         block = nlp.config.interpolate()["components"][config.component]["model"]
-        resolved = registry.resolve({"embed": block["embed"] or {}})["embed"]
-        if block["embed"] is None:
-            from .architectures import standard_embed
-
-            resolved = standard_embed()
+        embed = (
+            standard_embed()
+            if block["embed"] is None
+            else registry.resolve({"embed": block["embed"]})["embed"]
+        )
         return cls(
             nlp=nlp,
             component=component,
             codes=TagCodes.of(component, config.tags),
             words={
                 name: embedding
-                for name, embedding in resolved.items()
+                for name, embedding in embed.items()
                 if isinstance(embedding, WordEmbedding)
             },
             by_sentence=block["by_sentence"],
@@ -254,7 +255,7 @@ def checked_component(nlp: Language, name: str) -> SequenceTagger:
     return component
 
 
-class BiGRUForTokenClassification(PreTrainedModel):  # type: ignore[misc]
+class BiGRUForTokenClassification(PreTrainedModel):
     """The network of a spaCy component, as a model of `transformers`.
 
     The model holds what the spaCy pipeline has beside the network, the vocab with its vectors, as
@@ -337,11 +338,16 @@ class BiGRUForTokenClassification(PreTrainedModel):  # type: ignore[misc]
             parts = Parts.build(self.config, nlp)
             for label in parts.codes.labels:
                 parts.component.add_label(label)
+            if len(parts.component.tags) != self.network.spec.n_tags:
+                raise ValueError(
+                    f"id2label stands for {len(parts.component.tags)} tags of the component, but "
+                    f"the network has {self.network.spec.n_tags}: they are of different models"
+                )
             shim = network_shim(parts.component.model)
             shim.device = self.device
             shim.network = self.network
             self._parts = parts
-        self._parts.component.cfg.update(self.config.settings)
+        self._parts.component.cfg.update(self.config.settings or {})
         return self._parts
 
     def forward(
@@ -349,6 +355,7 @@ class BiGRUForTokenClassification(PreTrainedModel):  # type: ignore[misc]
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         characters: Tensor | None = None,
+        *,
         sentence_starts: Tensor | None = None,
         labels: Tensor | None = None,
         return_dict: bool | None = None,
@@ -427,7 +434,7 @@ class BiGRUForTokenClassification(PreTrainedModel):  # type: ignore[misc]
             by_sentence=parts.by_sentence,
             with_groups=network.spec.occurrences > 0 or network.spec.global_context > 0,
         )
-        rates = DropoutSettings(0.0, 0.0, 0.0).rates(0.0)
+        rates = NO_DROPOUT
         half = use_bfloat16(parts.predict_precision, self.device)
         if self.training:
             rates = parts.dropout.rates(parts.training_dropout)
@@ -498,36 +505,6 @@ class BiGRUForTokenClassification(PreTrainedModel):  # type: ignore[misc]
         text = model_card(parts.nlp.config.interpolate(), self.config.meta, parts.codes.labels)
         with beside(path) as place:
             place.write_text(text, encoding="utf8")
-
-
-def tell_labels(probabilities: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Make a given label of each token its most probable one.
-
-    probabilities (ndarray): of the labels, float64 (n_tokens, n_labels).
-    labels (ndarray): the given label of each token, int64 (n_tokens,).
-    sure (ndarray): the probability that it is to have, not a number for its own; lower than that
-        of all others together at most as far as it remains the highest, float64 (n_tokens,).
-    RETURNS (ndarray): probabilities whose highest is the given label's, (n_tokens, n_labels).
-    """
-    n_tokens, n_labels = probabilities.shape
-    if n_labels == 1:
-        return np.ones_like(probabilities)
-    rows = np.arange(n_tokens)
-    own = np.where(np.isnan(sure), probabilities[rows, labels], sure)
-    # Even if all others are alike, none of them may have more.
-    own = own.clip(_MARGIN / n_labels, 1.0)
-    others = np.maximum(probabilities, _SMALLEST)
-    others[rows, labels] = 0.0
-    others *= ((1.0 - own) / others.sum(1))[:, None]
-    level = others.max(1) * _MARGIN >= own
-    others[level] = ((1.0 - own[level]) / (n_labels - 1))[:, None]
-    others[rows, labels] = own
-    return np.maximum(others, _SMALLEST)
-
-
-# Softmax in single precision has to tell the highest from the next.
-_MARGIN = 1.001
-_SMALLEST = 1e-30
 
 
 def _initialise(config: BiGRUConfig) -> tuple[Network, Tensor]:

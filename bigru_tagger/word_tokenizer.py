@@ -37,7 +37,7 @@ class WordEncoding:
     n_sequences: int = 1
 
 
-class WordTokenizer(PreTrainedTokenizerBase):  # type: ignore[misc]
+class WordTokenizer(PreTrainedTokenizerBase):
     """Splits texts as a spaCy pipeline does, and hands the model the tokens' characters.
 
     Its ids are spaCy's 64-bit hashes of the tokens, so there is no vocabulary, and nothing is
@@ -74,9 +74,11 @@ class WordTokenizer(PreTrainedTokenizerBase):  # type: ignore[misc]
         if spacy_file is not None:
             data = Path(spacy_file).read_bytes()
             try:
-                self.nlp.tokenizer.from_bytes(data)
+                self.rules.from_bytes(data)
             except Exception as error:  # spaCy and msgpack raise a dozen kinds
-                raise ValueError(f"{spacy_file} is no file of a spaCy tokenizer: {error}") from error
+                raise ValueError(
+                    f"{spacy_file} is no file of a spaCy tokenizer: {error}"
+                ) from error
         kwargs = {"pad_token": "[PAD]", **kwargs}
         super().__init__(lang=lang, tokenizer=self.tokenizer, **kwargs)
 
@@ -93,9 +95,16 @@ class WordTokenizer(PreTrainedTokenizerBase):  # type: ignore[misc]
                 f"the tokenizer of the pipeline, a {type(nlp.tokenizer).__name__}, cannot be "
                 "saved: give it the methods to_bytes and from_bytes"
             )
-        copy = cls(lang=nlp.lang, tokenizer=nlp.config.interpolate()["nlp"]["tokenizer"])
-        copy.nlp.tokenizer.from_bytes(nlp.tokenizer.to_bytes(exclude=["vocab"]))
+        config = nlp.config.interpolate()["nlp"]
+        copy = cls(lang=config["lang"], tokenizer=config["tokenizer"])
+        rules: Any = nlp.tokenizer
+        copy.rules.from_bytes(rules.to_bytes(exclude=["vocab"]))
         return copy
+
+    @property
+    def rules(self) -> Any:
+        """RETURNS (Tokenizer): spaCy's tokenizer."""
+        return self.nlp.tokenizer
 
     @property
     def is_fast(self) -> bool:
@@ -193,7 +202,7 @@ class WordTokenizer(PreTrainedTokenizerBase):  # type: ignore[misc]
         prefix = f"{filename_prefix}-" if filename_prefix else ""
         path = Path(save_directory) / f"{prefix}{_FILE}"
         with beside(path) as place:
-            place.write_bytes(self.nlp.tokenizer.to_bytes(exclude=["vocab"]))
+            place.write_bytes(self.rules.to_bytes(exclude=["vocab"]))
         return (str(path),)
 
     def _encode_plus(
@@ -222,9 +231,7 @@ class WordTokenizer(PreTrainedTokenizerBase):  # type: ignore[misc]
         is_batch = isinstance(text, list | tuple)
         if is_split_into_words:
             is_batch = is_batch and bool(text) and isinstance(text[0], list | tuple)
-        docs = [
-            self._make_doc(one, is_split_into_words) for one in (text if is_batch else [text])
-        ]
+        docs = [self._make_doc(one, is_split_into_words) for one in (text if is_batch else [text])]
         cut = None if truncation_strategy in (None, False) else max_length
         if getattr(truncation_strategy, "value", truncation_strategy) == "do_not_truncate":
             cut = None

@@ -6,7 +6,7 @@ that `transformers` and data sets know.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,17 +16,19 @@ from .component import SequenceTagger
 from .spans import Entity, SpanTagger
 
 _BEGIN, _INSIDE, _LAST, _UNIT = range(4)  # the order of a label's tags in `SpanTagger.tags`
+# Softmax in single precision has to tell the highest from the next.
+_MARGIN = 1.001
+_SMALLEST = 1e-30
 
 
 @dataclass(frozen=True)
 class TagCodes:
     """Which tag of a component is which label.
 
-    labels (List[str]): the component's labels.
-    columns (List[List[int]]): for each label's id the tags that it stands for.
-    order (ndarray): ids of O, and of B- and I- of each label; or of each tag, int64 (n_labels,).
-    is_spans (bool): whether the component finds spans.
-    with_probabilities (bool): whether it tells their probability.
+    component (SequenceTagger): the component.
+    labels (List[str]): its labels.
+    order (ndarray): ids of O, and of B- and I- of each label; or of each label of a component that
+        does not find spans, int64 (n_labels,).
     """
 
     component: SequenceTagger
@@ -136,3 +138,28 @@ class TagCodes:
         tags[entity.start] -= 1
         if self.component.with_probabilities:
             sure[entity.start : entity.end] = entity.probability
+
+
+def tell_labels(probabilities: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Make a given label of each token its most probable one.
+
+    probabilities (ndarray): of the labels, float64 (n_tokens, n_labels).
+    labels (ndarray): the given label of each token, int64 (n_tokens,).
+    sure (ndarray): the probability that it is to have, not a number for its own; lower than that
+        of all others together at most as far as it remains the highest, float64 (n_tokens,).
+    RETURNS (ndarray): probabilities whose highest is the given label's, (n_tokens, n_labels).
+    """
+    n_tokens, n_labels = probabilities.shape
+    if n_labels == 1:
+        return np.ones_like(probabilities)
+    rows = np.arange(n_tokens)
+    own = np.where(np.isnan(sure), probabilities[rows, labels], sure)
+    # Even if all others are alike, none of them may have more.
+    own = own.clip(_MARGIN / n_labels, 1.0)
+    others = np.maximum(probabilities, _SMALLEST)
+    others[rows, labels] = 0.0
+    others *= ((1.0 - own) / others.sum(1))[:, None]
+    level = others.max(1) * _MARGIN >= own
+    others[level] = ((1.0 - own[level]) / (n_labels - 1))[:, None]
+    others[rows, labels] = own
+    return cast(np.ndarray, np.maximum(others, _SMALLEST))

@@ -302,6 +302,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
             if there is no such folder or repository.
         """
         wants_info = kwargs.pop("output_loading_info", False)
+        kwargs["ignore_mismatched_sizes"] = True  # or it would raise before it tells all
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         wrong = {
             kind: sorted(map(str, info[kind]))

@@ -83,6 +83,22 @@ class WordTokenizer(PreTrainedTokenizerBase):
         super().__init__(lang=lang, tokenizer=self.tokenizer, **kwargs)
 
     @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Load a tokenizer, see `transformers.PreTrainedTokenizerBase.from_pretrained`.
+
+        *args, **kwargs: see there.
+        RETURNS (WordTokenizer): the tokenizer.
+        RAISES (ValueError): if its file is damaged. (OSError): if it is not there.
+        """
+        try:
+            return super().from_pretrained(*args, **kwargs)
+        except ImportError as error:
+            # transformers 4 asks for protobuf to tell what error it caught.
+            if isinstance(error.__context__, ValueError):
+                raise error.__context__ from None
+            raise
+
+    @classmethod
     def from_spacy(cls, nlp: Language) -> "WordTokenizer":
         """Take the tokenizer of a pipeline.
 

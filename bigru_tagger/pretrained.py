@@ -39,7 +39,7 @@ from .model_card import model_card
 from .network import Network, NetworkSpec
 from .shim import Precision, use_bfloat16
 from .tag_codes import TagCodes, tell_labels
-from .word_tokenizer import WordTokenizer, decode_characters
+from .word_tokenizer import PAD_ID, WordTokenizer, decode_characters
 
 IGNORED = -100  # the label of tokens that the loss leaves out, as everywhere in transformers
 _ARCHITECTURE = "bigru_tagger.BiGRUTagger.v1"
@@ -92,7 +92,7 @@ class BiGRUConfig(PretrainedConfig):
         id2label = kwargs.get("id2label")
         if id2label is not None and kwargs.get("label2id") is None:
             kwargs["label2id"] = {label: int(number) for number, label in id2label.items()}
-        super().__init__(**kwargs)
+        super().__init__(**{"pad_token_id": PAD_ID, **kwargs})
 
     @property
     def component(self) -> str:

@@ -18,7 +18,7 @@ from .files import beside
 CHARACTERS = "characters"
 SENTENCE_STARTS = "sentence_starts"
 _FILE = "spacy_tokenizer"
-_PAD_ID = 0  # spaCy's hash of no text, which no token has
+PAD_ID = 0  # spaCy's hash of no text, which no token has
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class WordTokenizer(PreTrainedTokenizerBase):
         if not isinstance(tokens, str):
             return [self.convert_tokens_to_ids(token) for token in tokens]
         if tokens == self.pad_token:
-            return _PAD_ID
+            return PAD_ID
         return int(np.uint64(self.nlp.vocab.strings.add(tokens)).astype(np.int64))
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
@@ -171,14 +171,14 @@ class WordTokenizer(PreTrainedTokenizerBase):
         """
         if np.ndim(ids) == 0:
             number = int(ids)
-            if number == _PAD_ID:
+            if number == PAD_ID:
                 return self.pad_token
             return self.nlp.vocab.strings[number % (1 << 64)]
         kept = (int(number) for number in ids)
         return [
             self.convert_ids_to_tokens(number)
             for number in kept
-            if not (skip_special_tokens and number == _PAD_ID)
+            if not (skip_special_tokens and number == PAD_ID)
         ]
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:

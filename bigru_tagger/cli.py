@@ -17,6 +17,7 @@ from thinc.api import require_gpu
 from .convert import convert, counts_table
 from .corpus import SentenceReader, open_corpus
 from .evaluation import evaluate, replacing, write_predictions
+from .files import folder_beside
 from .gates import gates_table, plot_gates, read_gates
 from .plots import can_plot
 from .report import render
@@ -132,6 +133,49 @@ def gates_command(
     except (OSError, ValueError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+@app.command("to-transformers")
+def to_transformers_command(
+    model: Annotated[str, typer.Argument(help="A pipeline: a folder or a package's name.")],
+    output_dir: Annotated[Path, typer.Argument(help="The folder to write.", file_okay=False)],
+    *,
+    component: Annotated[
+        str | None, typer.Option(help="The component; else the only one of ours.")
+    ] = None,
+) -> None:
+    """Convert a component of a pipeline to Hugging Face's format, with a model card."""
+    from . import exchange  # noqa: PLC0415 - transformers takes seconds to import
+
+    try:
+        nlp = _load(model, {})
+        name = exchange.choose_component(nlp) if component is None else component
+        exchange.save_transformers(nlp, name, output_dir)
+    except (OSError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    others = [other for other in nlp.pipe_names if other != name]
+    if others:
+        typer.echo(f"Not converted, since the format holds one component: {', '.join(others)}")
+    typer.echo(f"Written to {output_dir}")
+
+
+@app.command("from-transformers")
+def from_transformers_command(
+    model: Annotated[str, typer.Argument(help="A folder, or the name of a model of the hub.")],
+    output_dir: Annotated[Path, typer.Argument(help="The pipeline to write.", file_okay=False)],
+) -> None:
+    """Convert a model in Hugging Face's format back to a spaCy pipeline."""
+    from . import exchange  # noqa: PLC0415 - transformers takes seconds to import
+
+    try:
+        nlp = exchange.load_transformers(model)
+        with folder_beside(output_dir) as place:
+            nlp.to_disk(place)
+    except (OSError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"Written to {output_dir}")
 
 
 def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) -> Language:

@@ -163,6 +163,24 @@ class SequenceTagger(TrainablePipe):
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
         self._check_smoothing()
 
+    @abstractmethod
+    def decode(self, docs: list[Doc], emissions: list[np.ndarray]) -> list[Any]:
+        """Turn emissions into what `set_annotations` writes.
+
+        docs (List[Doc]): the Docs, which are not modified.
+        emissions (List[ndarray]): what `emissions` gives for them.
+        RETURNS (List[Any]): one value for each Doc.
+        """
+
+    def predict(self, docs: Iterable[Doc]) -> list[Any]:
+        """Find the most probable annotation, see `decode`.
+
+        docs (Iterable[Doc]): the Docs, which are not modified.
+        RETURNS (List[Any]): one value for each Doc.
+        """
+        docs = list(docs)
+        return self.decode(docs, self.emissions(docs))
+
     def emissions(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """Score the tags of each token.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from spacy.language import Language
@@ -136,7 +136,7 @@ def _has_gru(nlp: Language, name: str) -> bool:
 def _winning_tags(pipe: SequenceTagger, doc: Doc) -> np.ndarray:
     # Their columns in the emissions, (n_tokens,).
     if isinstance(pipe, BiGRUTokenTagger):
-        return pipe.predict([doc])[0]
+        return cast(np.ndarray, pipe.predict([doc])[0])
     assert isinstance(pipe, SpanTagger)
     columns = np.zeros(len(doc), dtype=np.int64)
     (found,) = pipe.find_spans([doc], pipe.emissions([doc]), with_probabilities=False)

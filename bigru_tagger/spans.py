@@ -1,6 +1,6 @@
 """What the components share that find labelled spans: from tags to spans and their probability."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -135,28 +135,28 @@ class SpanTagger(SequenceTagger):
         """RETURNS (Transitions): those of the BILUO scheme."""
         return _biluo_transitions(tuple(self.tags))
 
-    def predict(self, docs: Iterable[Doc]) -> list[list[Entity]]:
+    def decode(self, docs: list[Doc], emissions: list[np.ndarray]) -> list[list[Entity]]:
         """Find the most probable spans.
 
         As with spaCy's entity recogniser, none reaches over a sentence start that its Doc tells. A
         CRF, which has learned the tags of whole Docs, is free to do that.
 
-        docs (Iterable[Doc]): the Docs, which are not modified.
+        docs (List[Doc]): the Docs, which are not modified.
+        emissions (List[ndarray]): their emissions, float (n_tokens, n_tags) each.
         RETURNS (List[List[Entity]]): the spans of each Doc, in their order, but for those less
             probable than the threshold.
         """
-        docs = list(docs)
-        found = self.find_spans(docs, self.emissions(docs), self.with_probabilities)
+        found = self.find_spans(docs, emissions, self.with_probabilities)
         threshold = self.cfg["threshold"]
         return [[span for span in spans if span.probability >= threshold] for spans in found]
 
     def find_spans(
         self, docs: Sequence[Doc], emissions: Sequence[np.ndarray], with_probabilities: bool
     ) -> list[list[Entity]]:
-        """Find the most probable spans by given emissions.
+        """Find the most probable spans, whatever their probability.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
-        emissions (Sequence[ndarray]): their emissions, as `SequenceTagger.emissions` gives them.
+        emissions (Sequence[ndarray]): their emissions, float (n_tokens, n_tags) each.
         with_probabilities (bool): compute the probabilities of spans; they are 1 otherwise.
         RETURNS (List[List[Entity]]): the spans of each Doc, in their order.
         """
@@ -172,10 +172,10 @@ class SpanTagger(SequenceTagger):
             by_doc[doc].append(entity.moved(-int(begins[doc])))
         return by_doc
 
-    def readings(self, docs: Iterable[Doc], n_best: int) -> list[list[list[Reading]]]:
+    def readings(self, docs: Sequence[Doc], n_best: int) -> list[list[list[Reading]]]:
         """Find several best readings of each sentence.
 
-        docs (Iterable[Doc]): the Docs, which are not modified.
+        docs (Sequence[Doc]): the Docs, which are not modified.
         n_best (int): readings of each sentence.
         RETURNS (List[List[List[Reading]]]): for each Doc, for each of the sentences that it tells,
             else for the whole Doc: the most probable readings, the best first, as many as there
@@ -184,7 +184,6 @@ class SpanTagger(SequenceTagger):
         """
         if n_best < 1:
             raise ValueError(f"{self.name}: 'n_best' has to be positive; got {n_best}")
-        docs = list(docs)
         found: list[list[list[Reading]]] = []
         for doc, emissions in zip(docs, self.emissions(docs), strict=True):
             scores, lengths = self._scores([doc], [emissions])

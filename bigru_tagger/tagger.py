@@ -100,16 +100,16 @@ class BiGRUTokenTagger(SequenceTagger):
         """See `SequenceTagger.gold_tags`."""
         return [tag or None for tag in example.get_aligned("TAG", as_string=True)]
 
-    def predict(self, docs: Iterable[Doc]) -> list[np.ndarray]:
+    def decode(self, docs: list[Doc], emissions: list[np.ndarray]) -> list[np.ndarray]:
         """Find the most probable tag of each token; with a CRF, those of the best sequence.
 
-        docs (Iterable[Doc]): the Docs, which are not modified.
+        docs (List[Doc]): the Docs, which are not modified.
+        emissions (List[ndarray]): their emissions, float (n_tokens, n_tags) each.
         RETURNS (List[ndarray]): indices into `labels`, int64 (n_tokens,) for each Doc.
         """
-        docs = list(docs)
         lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
-        emissions = np.concatenate([np.zeros((0, len(self.tags))), *self.emissions(docs)])
-        tags = decode(emissions, lengths, self.transitions)
+        scores = np.concatenate([np.zeros((0, len(self.tags))), *emissions])
+        tags = decode(scores, lengths, self.transitions)
         return np.split(tags, lengths.cumsum())[:-1]
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[np.ndarray]) -> None:

@@ -11,14 +11,14 @@ from .adapter import network_shim
 from .component import SequenceTagger
 from .files import folder_beside
 from .network import Network
-from .pretrained import (
+from .spans import SpanTagger
+from .token_classification import (
     BiGRUConfig,
     BiGRUForTokenClassification,
     checked_component,
     component_settings,
     describe_network,
 )
-from .spans import SpanTagger
 from .word_tokenizer import WordTokenizer
 
 

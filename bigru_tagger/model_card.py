@@ -27,7 +27,7 @@ _USE = """\
 With [transformers](https://github.com/huggingface/transformers), and `bigru-tagger` installed:
 
 ```python
-import bigru_tagger.pretrained  # lets transformers know the format
+import bigru_tagger.token_classification  # lets transformers know the format
 from transformers import pipeline
 
 tag = pipeline("token-classification", model=MODEL, aggregation_strategy="simple")

@@ -29,7 +29,7 @@ from transformers import (
 from transformers.utils import hub
 
 from bigru_tagger.exchange import to_transformers
-from bigru_tagger.pretrained import BiGRUConfig, BiGRUForTokenClassification
+from bigru_tagger.token_classification import BiGRUConfig, BiGRUForTokenClassification
 from bigru_tagger.word_tokenizer import WordTokenizer
 
 WORDS = st.sampled_from(
@@ -326,7 +326,7 @@ def test_a_folder_gives_the_same_model(folder, trained_ner):
 
 def test_another_process_without_network_gives_the_same(folder, trained_ner):
     code = (
-        "import json, sys, bigru_tagger.pretrained\n"
+        "import json, sys, bigru_tagger.token_classification\n"
         "from transformers import pipeline\n"
         f"tag = pipeline('token-classification', model={str(folder)!r},"
         " aggregation_strategy='simple')\n"

@@ -1,4 +1,4 @@
-"""Emissions to tags: the best legal tag sequence, and the probability of each entity in it.
+"""Emissions to tags: the best legal tag sequence, and the probability of entities and of tags.
 
 A sequence's score is the sum of its emissions, and of its transitions. Transitions that the tag
 scheme forbids score minus infinity, so no illegal sequence can win or hold any probability. All
@@ -9,7 +9,7 @@ lie in one array, one after the other.
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -173,36 +173,9 @@ def span_probabilities(
     """
     if not len(spans):
         return np.zeros(0)
-    lengths = np.asarray(lengths, dtype=np.int64)
-    steps = _Steps(lengths)
-    shifted = emissions.astype(np.float64) - emissions.max(1, keepdims=True)
-    np.maximum(np.exp(shifted, out=shifted), _SMALLEST, out=shifted)
-    potentials = shifted[steps.order]  # by place, as all that follows, (n_tokens, n_tags)
-    between, first, last = (
-        np.exp(table) for table in (transitions.between, transitions.first, transitions.last)
-    )
-    # forward[t, y]: probability of y at t given all up to t; scale[t]: what normalised it.
-    # entering[t, y]: the mass that reaches y at t, before the emission of t.
-    entering = np.empty_like(potentials)
-    forward = np.empty_like(potentials)
-    scale = np.empty((len(potentials), 1))
-    entering[steps.slices[0]] = first
-    for before, here in [(None, steps.slices[0]), *steps]:
-        if before is not None:
-            np.matmul(forward[before], between, out=entering[here])
-        mass = np.multiply(entering[here], potentials[here], out=forward[here])
-        np.add.reduce(mass, axis=1, out=scale[here], keepdims=True)
-        mass /= scale[here]
-    # backward[t, y]: the mass of all ways on from y at t, in the units of the scales behind t.
-    backward = np.empty_like(potentials)
-    final = steps.place[(lengths.cumsum() - 1)[lengths > 0]]
-    backward[final] = last / (forward[final] @ last)[:, None]
-    arriving = potentials / scale
-    back = np.ascontiguousarray(between.T)
-    for before, here in reversed(list(steps)):
-        np.matmul(arriving[here] * backward[here], back, out=backward[before])
-    place = steps.place
-    own = np.log(arriving[place, tags])
+    messages = _forward_backward(emissions, lengths, transitions)
+    place = messages.place
+    own = np.log(messages.arriving[place, tags])
     inner = np.zeros(len(tags))
     inner[1:] = transitions.between[tags[:-1], tags[1:]]
     begin, end = spans[:, 0], spans[:, 1] - 1
@@ -215,7 +188,75 @@ def span_probabilities(
     total = own_sum[end] - own_sum[begin] + own[begin] + inner_sum[end] - inner_sum[begin]
     total[forbidden_sum[end] > forbidden_sum[begin]] = -np.inf
     with np.errstate(divide="ignore"):
-        total += np.log(entering[place[begin], tags[begin]])
-        total += np.log(backward[place[end], tags[end]])
+        total += np.log(messages.entering[place[begin], tags[begin]])
+        total += np.log(messages.backward[place[end], tags[end]])
     probabilities: np.ndarray = np.exp(total).clip(0.0, 1.0)
     return probabilities
+
+
+def tag_probabilities(
+    emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions
+) -> np.ndarray:
+    """Compute the probability of each tag at each token: the marginals of single tokens.
+
+    As `span_probabilities`, over all sequences of tags by their exponentiated scores.
+
+    emissions (ndarray): log scores, not necessarily normalised, float (n_tokens, n_tags).
+    lengths (ndarray): tokens of each sequence, zeros allowed, int (n_sequences,).
+    transitions (Transitions): scores of tag pairs.
+    RETURNS (ndarray): probabilities, which sum to 1 over each token's tags, float64
+        (n_tokens, n_tags).
+    """
+    if not len(emissions):
+        return np.zeros(emissions.shape)
+    messages = _forward_backward(emissions, lengths, transitions)
+    marginals: np.ndarray = (messages.forward * messages.backward)[messages.place]
+    return marginals / marginals.sum(1, keepdims=True)  # which differ from 1 by rounding
+
+
+class _Messages(NamedTuple):
+    """What the forward-backward algorithm sends along sequences, by place, (n_tokens, n_tags) each.
+
+    place (ndarray): the place of each token, int64 (n_tokens,).
+    entering (ndarray): the mass that reaches a tag, before the emission of its token.
+    forward (ndarray): probability of a tag given all tokens up to its own.
+    arriving (ndarray): exponentiated emissions, in the units that normalised `forward`.
+    backward (ndarray): the mass of all ways on from a tag, in the units of the tokens behind.
+    """
+
+    place: np.ndarray
+    entering: np.ndarray
+    forward: np.ndarray
+    arriving: np.ndarray
+    backward: np.ndarray
+
+
+def _forward_backward(
+    emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions
+) -> _Messages:
+    lengths = np.asarray(lengths, dtype=np.int64)
+    steps = _Steps(lengths)
+    shifted = emissions.astype(np.float64) - emissions.max(1, keepdims=True)
+    np.maximum(np.exp(shifted, out=shifted), _SMALLEST, out=shifted)
+    potentials = shifted[steps.order]
+    between, first, last = (
+        np.exp(table) for table in (transitions.between, transitions.first, transitions.last)
+    )
+    entering = np.empty_like(potentials)
+    forward = np.empty_like(potentials)
+    scale = np.empty((len(potentials), 1))
+    entering[steps.slices[0]] = first
+    for before, here in [(None, steps.slices[0]), *steps]:
+        if before is not None:
+            np.matmul(forward[before], between, out=entering[here])
+        mass = np.multiply(entering[here], potentials[here], out=forward[here])
+        np.add.reduce(mass, axis=1, out=scale[here], keepdims=True)
+        mass /= scale[here]
+    backward = np.empty_like(potentials)
+    final = steps.place[(lengths.cumsum() - 1)[lengths > 0]]
+    backward[final] = last / (forward[final] @ last)[:, None]
+    arriving = potentials / scale
+    back = np.ascontiguousarray(between.T)
+    for before, here in reversed(list(steps)):
+        np.matmul(arriving[here] * backward[here], back, out=backward[before])
+    return _Messages(steps.place, entering, forward, arriving, backward)

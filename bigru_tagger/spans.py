@@ -11,10 +11,19 @@ from spacy.tokens import Doc
 
 from .adapter import crf_of
 from .component import SequenceTagger
-from .decoding import Transitions, decode, span_probabilities
+from .decoding import Transitions, decode, span_probabilities, tag_probabilities
 
 # Every batch asks for the same, and to make it takes a step for each pair of tags.
 _biluo_transitions = lru_cache(maxsize=16)(Transitions.biluo)
+
+
+def biluo_tags(labels: Iterable[str]) -> list[str]:
+    """List the tags of the BILUO scheme.
+
+    labels (Iterable[str]): the labels.
+    RETURNS (List[str]): O, and B-, I-, L- and U- of each label.
+    """
+    return ["O", *(f"{part}-{label}" for label in labels for part in "BILU")]
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ class SpanTagger(SequenceTagger):
     @property
     def tags(self) -> list[str]:
         """RETURNS (List[str]): O, and B-, I-, L- and U- of each label."""
-        return ["O", *(f"{part}-{label}" for label in self.labels for part in "BILU")]
+        return biluo_tags(self.labels)
 
     @property
     def legal_transitions(self) -> Transitions:
@@ -111,11 +120,8 @@ class SpanTagger(SequenceTagger):
         RETURNS (List[List[Entity]]): the spans of each Doc, in their order.
         """
         docs = list(docs)
-        tokens = Tokens.from_docs(docs)
         sizes = np.array([len(doc) for doc in docs], dtype=np.int64)
-        emissions = np.concatenate([np.zeros((0, len(self.tags))), *self.emissions(docs)])
-        self.constrain(tokens, emissions)
-        found = self._find_spans(emissions, tokens.lengths if crf_of(self.model) is None else sizes)
+        found = self._find_spans(*self._sequences(docs))
         by_doc: list[list[Entity]] = [[] for _ in docs]
         begins = sizes.cumsum() - sizes
         doc_of_token = np.repeat(np.arange(len(docs)), sizes)
@@ -124,6 +130,24 @@ class SpanTagger(SequenceTagger):
                 doc = doc_of_token[entity.start]
                 by_doc[doc].append(entity.moved(-int(begins[doc])))
         return by_doc
+
+    def tag_probabilities(self, docs: Sequence[Doc]) -> list[np.ndarray]:
+        """Compute the probability of each tag at each token, among all readings of `predict`.
+
+        docs (Sequence[Doc]): the Docs, which are not modified.
+        RETURNS (List[ndarray]): in the order of `tags`, float64 (n_tokens, n_tags) each.
+        """
+        probabilities = tag_probabilities(*self._sequences(docs), self.transitions)
+        return np.split(probabilities, np.cumsum([len(doc) for doc in docs], dtype=np.int64))[:-1]
+
+    def _sequences(self, docs: Sequence[Doc]) -> tuple[np.ndarray, np.ndarray]:
+        # What is decoded: the Docs' emissions, one after the other, and the sequences' lengths.
+        tokens = Tokens.from_docs(docs)
+        emissions = np.concatenate([np.zeros((0, len(self.tags))), *self.emissions(docs)])
+        self.constrain(tokens, emissions)
+        if crf_of(self.model) is None:
+            return emissions, tokens.lengths
+        return emissions, np.array([len(doc) for doc in docs], dtype=np.int64)
 
     def constrain(self, tokens: Tokens, emissions: np.ndarray) -> None:
         """Shift emissions by `recall_bias`, and rule readings out by minus infinity.

@@ -208,7 +208,7 @@ def crf_loss(
             before = parameter.grad
             parameter.grad = d_parameter if before is None else before + d_parameter
 
-    return losses.detach().numpy(), _split(to_array(gradient, ops), lengths), backprop
+    return losses.detach().numpy(), split_rows(to_array(gradient, ops), lengths), backprop
 
 
 def _check_recurrent_dropout(spec: NetworkSpec, dropout: DropoutSettings) -> None:
@@ -277,7 +277,9 @@ def _tag(
                 name: _join(layer.predict(docs), shim, layer.get_dim("nO"))
                 for name, layer in zip(upstream, model.layers, strict=True)
             }
-            outputs += _split(to_array(shim.predict(batch), model.ops), [len(doc) for doc in docs])
+            outputs += split_rows(
+                to_array(shim.predict(batch), model.ops), [len(doc) for doc in docs]
+            )
         return outputs, _no_backprop
     lengths = [len(doc) for doc in X]
     inputs, backprops = {}, []
@@ -294,10 +296,10 @@ def _tag(
         for name, backprop_vectors in backprops:
             gradient = inputs[name].grad
             if gradient is not None:
-                backprop_vectors(_split(to_array(gradient, model.ops), lengths))
+                backprop_vectors(split_rows(to_array(gradient, model.ops), lengths))
         return []
 
-    return _split(to_array(output, model.ops), lengths), backprop
+    return split_rows(to_array(output, model.ops), lengths), backprop
 
 
 def _runs(docs: list[Doc], n_tokens: int | None) -> Iterator[list[Doc]]:
@@ -338,15 +340,15 @@ def _encode(
     index = torch.zeros(0, dtype=torch.int64, device=shim.device)
     batch = Batch(lengths, index, tokens={_INPUT: vectors})
     if not is_train:
-        return _split(to_array(shim.predict(batch), model.ops), lengths), _no_backprop
+        return split_rows(to_array(shim.predict(batch), model.ops), lengths), _no_backprop
     output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
 
     def backprop(d_output: list[Floats2d]) -> list[Floats2d]:
         backprop_network(_join(d_output, shim, output.shape[1]))
         gradient = torch.zeros_like(vectors) if vectors.grad is None else vectors.grad
-        return _split(to_array(gradient, model.ops), lengths)
+        return split_rows(to_array(gradient, model.ops), lengths)
 
-    return _split(to_array(output, model.ops), lengths), backprop
+    return split_rows(to_array(output, model.ops), lengths), backprop
 
 
 def _no_backprop(d_output: Any) -> list[Any]:
@@ -360,7 +362,13 @@ def _join(arrays: list[Floats2d], shim: NetworkShim, width: int) -> Tensor:
     return to_torch(xp.concatenate(arrays).astype("float32"), shim.device)
 
 
-def _split(array: FloatsXd, lengths: list[int]) -> list[Floats2d]:
+def split_rows(array: FloatsXd, lengths: list[int]) -> list[Floats2d]:
+    """Cut rows of tokens apart.
+
+    array (FloatsXd): rows of several Docs, one after the other.
+    lengths (List[int]): rows of each.
+    RETURNS (List[Floats2d]): the rows of each.
+    """
     ends = np.cumsum(lengths, dtype=np.int64)
     return [
         cast(Floats2d, array[end - length : end]) for end, length in zip(ends, lengths, strict=True)

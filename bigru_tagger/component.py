@@ -15,7 +15,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
-from .adapter import crf_loss, crf_of, resize_output
+from .adapter import crf_loss, crf_of, resize_output, split_rows
 from .crf import CRF
 from .decoding import Transitions
 from .soft_targets import SoftTargets, join
@@ -246,14 +246,14 @@ class SequenceTagger(TrainablePipe):
         targets = xp.full((len(gold), n_tags), smoothing / max(n_tags - 1, 1), dtype="float32")
         targets[xp.asarray(known), xp.asarray(gold[known])] = 1.0 - smoothing
         emissions = xp.concatenate(scores)
+        lengths = [len(part) for part in scores]
         soft_targets = [self.soft_targets(example) for example in examples]
-        taught = any(part is not None for part in soft_targets)
-        if not taught:
+        if all(part is None for part in soft_targets):
             weight = (gold >= 0) / max(len(known), 1)
             loss, gradient = self._cross_entropy(emissions, targets, xp.asarray(weight))
-            return loss, _split(gradient, scores)
+            return loss, split_rows(gradient, lengths)
         column = {tag: index for index, tag in enumerate(self.tags)}
-        lesson = join(soft_targets, [len(part) for part in scores], column)
+        lesson = join(soft_targets, lengths, column)
         share = lesson.share(gold >= 0)
         n_learned = max(int(((gold >= 0) | lesson.known).sum()), 1)
         loss, gradient = self._cross_entropy(
@@ -265,7 +265,8 @@ class SequenceTagger(TrainablePipe):
             xp.asarray(lesson.distributions),
             xp.asarray(share / n_learned) * scale**2,
         )
-        return loss + soft_loss, _split(gradient + soft_gradient / scale[:, None], scores)
+        gradient += soft_gradient / scale[:, None]
+        return loss + soft_loss, split_rows(gradient, lengths)
 
     def _crf_loss(
         self, crf: CRF, examples: list[Example], scores: list[Floats2d]
@@ -374,7 +375,7 @@ class SequenceTagger(TrainablePipe):
         scores, backprop = self.model.begin_update(docs)
         weight = xp.full(len(targets), 1.0 / len(targets))
         loss, gradient = self._cross_entropy(xp.concatenate(scores), targets, weight)
-        backprop(_split(gradient, scores))
+        backprop(split_rows(gradient, [len(doc) for doc in docs]))
         if sgd:  # spaCy's training loop passes False to step later
             self.finish_update(sgd)
         losses[self.name] = losses.get(self.name, 0.0) + loss
@@ -404,9 +405,3 @@ class SequenceTagger(TrainablePipe):
         for label in self.labels:
             self.vocab.strings.add(label)
         return self
-
-
-def _split(array: Floats2d, parts: Sequence[Floats2d]) -> list[Floats2d]:
-    # Of an array that follows the concatenation of parts, the rows of each part.
-    ends = np.cumsum([len(part) for part in parts])
-    return [array[end - len(part) : end] for part, end in zip(parts, ends, strict=True)]

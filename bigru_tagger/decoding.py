@@ -211,7 +211,8 @@ def tag_probabilities(
         return np.zeros(emissions.shape)
     messages = _forward_backward(emissions, lengths, transitions)
     marginals: np.ndarray = (messages.forward * messages.backward)[messages.place]
-    return marginals / marginals.sum(1, keepdims=True)  # which differ from 1 by rounding
+    marginals /= marginals.sum(1, keepdims=True)  # which differs from 1 by rounding
+    return marginals
 
 
 class _Messages(NamedTuple):

@@ -97,7 +97,7 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> AnyData
     RAISES (CorpusError): The source cannot be reached or read, or lacks the split.
     """
     source = source.resolve()
-    with _explained(source), _quiet_unless_terminal():
+    with _explained(source), quiet_unless_terminal():
         if source.saved:
             loaded = datasets.load_from_disk(source.path)
             if not isinstance(loaded, DatasetDict):
@@ -125,7 +125,7 @@ def list_splits(source: DatasetSource) -> list[str]:
     RAISES (CorpusError): The source cannot be reached or read.
     """
     source = source.resolve()
-    with _explained(source), _quiet_unless_terminal():
+    with _explained(source), quiet_unless_terminal():
         if source.saved:
             loaded = datasets.load_from_disk(source.path)
             return list(loaded) if isinstance(loaded, DatasetDict) else []
@@ -168,7 +168,8 @@ def _explain(source: DatasetSource, err: Exception) -> str:
 
 
 @contextmanager
-def _quiet_unless_terminal() -> Iterator[None]:
+def quiet_unless_terminal() -> Iterator[None]:
+    """Keep the progress bars of `datasets` off where standard error is no terminal."""
     if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
         yield
         return

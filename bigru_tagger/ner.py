@@ -144,7 +144,7 @@ class BiGRUNer(SpanTagger):
     def gold_tags(self, example: Example) -> Gold:
         """See `SequenceTagger.gold_tags`."""
         if same_words(example):
-            return _biluo(example.reference)
+            return biluo(example.reference)
         return [None if tag in (None, "-") else tag for tag in example.get_aligned_ner()]
 
     def constrain(self, tokens: Tokens, emissions: np.ndarray) -> None:
@@ -177,7 +177,12 @@ class BiGRUNer(SpanTagger):
                     span._.set(self.confidence, found.probability)
 
 
-def _biluo(doc: Doc) -> Gold:
+def biluo(doc: Doc) -> Gold:
+    """Read the entities of a Doc as tags.
+
+    doc (Doc): the Doc.
+    RETURNS (List[Optional[str]]): a tag for each token, None where it is not annotated or blocked.
+    """
     # What `Example.get_aligned_ner` gives for Docs with the same words, at a tenth of its cost.
     # It calls spaces outside where nobody says more, and does not tell about blocked tokens.
     iob, label, space = doc.to_array([ENT_IOB, ENT_TYPE, IS_SPACE]).reshape(len(doc), 3).T

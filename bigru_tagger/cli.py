@@ -249,6 +249,13 @@ def distill_command(
     top_k: Annotated[
         int, typer.Option(help="How many of a token's tags to keep, the most probable.", min=1)
     ] = 8,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="LABEL=NAME: what a label of the teacher is called here; LABEL= makes it count "
+            "as no entity. Repeatable."
+        ),
+    ] = None,
     gold: Annotated[bool, typer.Option(help="Learn from the texts' own entities, too.")] = True,
     n_sents: Annotated[
         int | None, typer.Option(help="Sentences per document; else as in the config.", min=0)
@@ -261,6 +268,7 @@ def distill_command(
     """Train a small pipeline on what a large one says. Behind --: overrides for `spacy train`."""
     try:
         overrides = parse_config_overrides(list(ctx.obj))
+        names = dict(_renaming(pair) for pair in rename or ())
         # Whatever the student's config lacks should be known before the teacher is asked.
         config = load_config(student_config_path, interpolate=False)
         find_student(load_config(student_config_path, overrides=overrides, interpolate=False))
@@ -277,13 +285,17 @@ def distill_command(
                 teacher,
                 lambda name: load_pipeline(name, gpu_id=gpu_id, device=device),
                 device=device or (f"cuda:{gpu_id}" if gpu_id >= 0 else None),
+                rename=names,
             ),
             lambda: (
                 read_row(doc, gold=gold)
                 for text in texts
                 for doc in read_texts(text, nlp, split=split, sentences_per_doc=n_sents)
             ),
-            settings={"teacher": [fingerprint(name) for name in teacher_names(teacher)]},
+            settings={
+                "teacher": [fingerprint(name) for name in teacher_names(teacher)],
+                "rename": names,
+            },
             top_k=top_k,
         )
         with beside(output / "config.cfg") as place:
@@ -303,6 +315,13 @@ def distill_command(
     ]
     typer.echo(f"To train again, without the teacher:\n  {shlex.join(map(str, command))}")
     train(output / "config.cfg", output, use_gpu=gpu_id, overrides=overrides)
+
+
+def _renaming(pair: str) -> tuple[str, str]:
+    label, equals, name = pair.partition("=")
+    if not label or not equals:
+        raise ValueError(f"--rename {pair}: write LABEL=NAME")
+    return label, name
 
 
 def _read_gold(

@@ -169,7 +169,7 @@ def _survey(rows: Iterable[Row], teacher: Teacher) -> int:
                 f"The teacher knows {', '.join(teacher.labels)}, but the text "
                 f"{' '.join(row['tokens'])[:60]!r} has entities of {', '.join(sorted(unknown))}. A "
                 "student would learn both: take a teacher with the labels of the texts, rename "
-                "theirs, or leave their annotation out (--no-gold)"
+                "its labels (--rename THIS=THAT), or leave the texts' entities out (--no-gold)"
             )
     return n_texts
 

@@ -1,6 +1,8 @@
 """Teachers: anything that finds entities, as a distribution over BILUO tags for each token."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -141,8 +143,9 @@ class HuggingFaceTeacher:
 
         try:
             # Byte-level tokenizers need the setting for words, others do not know it.
-            self._tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True)
-            model = AutoModelForTokenClassification.from_pretrained(name)
+            with _quiet_unless_terminal():
+                self._tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True)
+                model = AutoModelForTokenClassification.from_pretrained(name)
         except (OSError, ValueError, ImportError) as error:
             raise TeacherError(
                 f"Cannot load {name!r} as a token-classification model of Hugging Face. Expected "
@@ -329,6 +332,36 @@ class TagMapping(NamedTuple):
         return mapped
 
 
+class Renamed:
+    """A teacher by other names of its labels."""
+
+    def __init__(self, teacher: Teacher, names: Mapping[str, str]) -> None:
+        """Hold the teacher.
+
+        teacher (Teacher): the teacher.
+        names (Mapping[str, str]): new names of labels. Labels that get the same name become one,
+            and "" makes a label count as O.
+        RAISES (TeacherError): if no label is left.
+        """
+        self._teacher = teacher
+        new = {label: names.get(label, label) for label in teacher.labels}
+        self.labels = tuple(sorted({name for name in new.values() if name}))
+        if not self.labels:
+            raise TeacherError("all labels of the teacher count as O: leave it some")
+        column = {tag: index for index, tag in enumerate(biluo_tags(self.labels))}
+        renamed = (f"{tag[:2]}{new[tag[2:]]}" if tag != "O" else tag for tag in biluo_tags(new))
+        self._columns = [column.get(tag, 0) for tag in renamed]
+
+    def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
+        """See `Teacher`."""
+        found = []
+        for rows in self._teacher(docs):
+            renamed = np.zeros((len(rows), len(biluo_tags(self.labels))), np.float32)
+            np.add.at(renamed.T, self._columns, rows.T)
+            found.append(renamed)
+        return found
+
+
 class Ensemble:
     """Several teachers: the mean of their distributions, over those that say anything."""
 
@@ -381,7 +414,11 @@ def pipeline_teacher(nlp: Language) -> Teacher:
 
 
 def load_teacher(
-    name: str, load: Callable[[str], Language], *, device: str | None = None
+    name: str,
+    load: Callable[[str], Language],
+    *,
+    device: str | None = None,
+    rename: Mapping[str, str] | None = None,
 ) -> Teacher:
     """Load whatever a user names as teacher.
 
@@ -389,11 +426,20 @@ def load_teacher(
         Face (a folder with config.json, or a name on the hub), or several, joined by commas.
     load (Callable[[str], Language]): loads a pipeline.
     device (Optional[str]): torch's name of the device of a Hugging Face model.
+    rename (Optional[Mapping[str, str]]): new names of labels, see `Renamed`.
     RETURNS (Teacher): the teacher.
-    RAISES (TeacherError): there is no such teacher, or it cannot be used. (ValueError): the
-        pipeline cannot be loaded.
+    RAISES (TeacherError): there is no such teacher, it cannot be used, or it lacks a label that is
+        to be renamed. (ValueError): the pipeline cannot be loaded.
     """
-    return Ensemble([_load_one(part, load, device or "cpu") for part in teacher_names(name)])
+    rename = rename or {}
+    teachers = [_load_one(part, load, device or "cpu") for part in teacher_names(name)]
+    labels = sorted({label for teacher in teachers for label in teacher.labels})
+    lacking = sorted(set(rename) - set(labels))
+    if lacking:
+        raise TeacherError(
+            f"cannot rename {', '.join(lacking)}: the labels of {name} are {', '.join(labels)}"
+        )
+    return Ensemble([Renamed(teacher, rename) for teacher in teachers])
 
 
 def teacher_names(name: str) -> list[str]:
@@ -422,6 +468,20 @@ def _load_one(name: str, load: Callable[[str], Language], device: str) -> Teache
     if not folder.exists() and (folder.is_absolute() or name.startswith(".")):
         raise TeacherError(f"{name}: no such folder")
     return HuggingFaceTeacher(name, device=device)
+
+
+@contextmanager
+def _quiet_unless_terminal() -> Iterator[None]:
+    from transformers.utils import logging  # noqa: PLC0415
+
+    if sys.stderr.isatty() or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def _sentences(doc: Doc) -> list[Span]:

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import spacy
 import typer
-from click import Context
 from spacy.cli._util import parse_config_overrides
 from spacy.cli.train import train
 from spacy.language import Language
@@ -207,7 +206,7 @@ def evaluate_command(
 class _WithOverrides(TyperCommand):
     """A command behind whose arguments and a `--` stand settings for `spacy train`."""
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = list(takewhile(lambda argument: argument != "--", args))
         ctx.obj = args[len(own) + 1 :]
         return super().parse_args(ctx, own)

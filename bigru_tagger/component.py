@@ -329,7 +329,7 @@ class SequenceTagger(TrainablePipe):
         # The weighted sum over tokens, and its gradient with respect to the emissions. targets:
         # distributions, (n_tokens, n_tags); weight: of each token, (n_tokens,).
         xp = self.model.ops.xp
-        shifted = emissions - emissions.max(1, keepdims=True)
+        shifted = emissions - xp.max(emissions, axis=1, keepdims=True)
         log_probabilities = shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
         weight = weight[:, None]
         loss = -float((log_probabilities * targets * weight).sum())

@@ -28,7 +28,7 @@ from thinc.api import Config
 from tqdm import tqdm
 
 from .files import beside
-from .hub import quiet_unless_terminal
+from .hub import without_progress_bars
 from .ner import biluo
 from .sentences import CorpusError, copy_tokens
 from .soft_targets import SoftTargets, check_settings
@@ -122,39 +122,41 @@ def store_outputs(
     settings = {**settings, "top_k": top_k}
     if folder.exists():
         _check_settings(folder, settings)
-        dataset = Dataset.load_from_disk(str(folder))
+        dataset = _open(folder)
         _check_texts(folder, dataset, rows())
         return dataset
     parts = folder.with_name(f"{folder.name}.parts")
-    if parts.exists():
+    begun = any(parts.glob("[0-9]*"))
+    if begun:
         _check_settings(parts, settings)
-    else:
+    loaded = teacher()
+    n_texts = _survey(rows(), loaded)
+    if not begun:
         _write_settings(parts, settings)
-    files = _write_parts(parts, teacher(), rows, top_k)
-    with quiet_unless_terminal(), _beside(folder) as place:
-        concatenate_datasets(list(map(_open, files))).save_to_disk(str(place))
+    with tqdm(total=n_texts, unit=" texts", desc="Teacher", disable=None) as progress:
+        finished = _write_parts(parts, loaded, rows(), top_k, progress)
+    with without_progress_bars(), _beside(folder) as place:
+        concatenate_datasets(list(map(_open, finished))).save_to_disk(str(place))
         _write_settings(place, settings)
     shutil.rmtree(parts)
     return _open(folder)
 
 
 def _write_parts(
-    parts: Path, teacher: Teacher, rows: Callable[[], Iterable[Row]], top_k: int
+    parts: Path, teacher: Teacher, rows: Iterable[Row], top_k: int, progress: "tqdm[Any]"
 ) -> list[Path]:
-    n_texts = _survey(rows(), teacher)
     features = _features(biluo_tags(teacher.labels))
     folders = []
-    with tqdm(total=n_texts, unit=" texts", desc="Teacher", disable=None) as progress:
-        for number, part in enumerate(_cut(rows())):
-            folder = parts / f"{number:05}"
-            if folder.exists():
-                _check_texts(parts, _open(folder), part)
-            else:
-                with quiet_unless_terminal(), _beside(folder) as place:
-                    taught = _teach(part, teacher, top_k)
-                    Dataset.from_list(taught, features=features).save_to_disk(str(place))
-            folders.append(folder)
-            progress.update(len(part))
+    for number, part in enumerate(_cut(rows)):
+        folder = parts / f"{number:05}"
+        if folder.exists():
+            _check_texts(parts, _open(folder), part)
+        else:
+            taught = _teach(part, teacher, top_k)
+            with without_progress_bars(), _beside(folder) as place:
+                Dataset.from_list(taught, features=features).save_to_disk(str(place))
+        folders.append(folder)
+        progress.update(len(part))
     return folders
 
 
@@ -353,7 +355,9 @@ def find_student(config: Config) -> str:
     RAISES (ValueError): there is no `bigru_ner`, or it learns by a CRF.
     """
     components = config.get("components", {})
-    names = [name for name in components if components[name].get("factory") == "bigru_ner"]
+    names: list[str] = [
+        name for name in components if components[name].get("factory") == "bigru_ner"
+    ]
     if not names:
         raise ValueError(
             'The student\'s config has no component with factory = "bigru_ner": a teacher of '
@@ -376,7 +380,9 @@ def student_config(config: Config, path: Path, *, temperature: float, weight: fl
     temperature (float): see `DistilledCorpus`.
     weight (float): see `DistilledCorpus`.
     RETURNS (Config): the same but for the training corpus.
+    RAISES (ValueError): settings out of range.
     """
+    check_settings(temperature, weight)
     section, name = config["training"].get("train_corpus", "corpora.train").split(".", 1)
     changed = config.copy()
     given = changed[section].get(name, {}).get("given_sentences", True)

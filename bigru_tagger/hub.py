@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -97,7 +97,7 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> AnyData
     RAISES (CorpusError): The source cannot be reached or read, or lacks the split.
     """
     source = source.resolve()
-    with _explained(source), quiet_unless_terminal():
+    with _explained(source), _quiet_unless_terminal():
         if source.saved:
             loaded = datasets.load_from_disk(source.path)
             if not isinstance(loaded, DatasetDict):
@@ -125,7 +125,7 @@ def list_splits(source: DatasetSource) -> list[str]:
     RAISES (CorpusError): The source cannot be reached or read.
     """
     source = source.resolve()
-    with _explained(source), quiet_unless_terminal():
+    with _explained(source), _quiet_unless_terminal():
         if source.saved:
             loaded = datasets.load_from_disk(source.path)
             return list(loaded) if isinstance(loaded, DatasetDict) else []
@@ -168,9 +168,9 @@ def _explain(source: DatasetSource, err: Exception) -> str:
 
 
 @contextmanager
-def quiet_unless_terminal() -> Iterator[None]:
-    """Keep the progress bars of `datasets` off where standard error is no terminal."""
-    if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
+def without_progress_bars() -> Iterator[None]:
+    """Keep the progress bars of `datasets` off."""
+    if datasets.are_progress_bars_disabled():
         yield
         return
     datasets.disable_progress_bars()
@@ -178,3 +178,7 @@ def quiet_unless_terminal() -> Iterator[None]:
         yield
     finally:
         datasets.enable_progress_bars()
+
+
+def _quiet_unless_terminal() -> AbstractContextManager[None]:
+    return nullcontext() if sys.stderr.isatty() else without_progress_bars()

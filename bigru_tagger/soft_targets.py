@@ -110,7 +110,7 @@ class Lesson(NamedTuple):
     @property
     def known(self) -> np.ndarray:
         """RETURNS (ndarray): which tokens a teacher says something of, bool (n_tokens,)."""
-        known: np.ndarray = self.distributions.any(1)
+        known: np.ndarray = self.distributions.sum(1) > 0.0
         return known
 
     def share(self, gold: np.ndarray) -> np.ndarray:

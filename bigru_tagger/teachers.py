@@ -184,7 +184,7 @@ class HuggingFaceTeacher:
         sentences = [sentence for doc in docs for sentence in _sentences(doc)]
         found = self._classify([[token.text for token in sentence] for sentence in sentences])
         nothing = np.zeros((0, 1 + 4 * len(self.labels)), np.float32)
-        rows = np.concatenate([nothing, *map(self._mapping, found)])
+        rows = np.concatenate([nothing, *(self._mapping(part) for part in found)])
         return np.split(rows, np.cumsum([len(doc) for doc in docs], dtype=np.int64))[:-1]
 
     def _classify(self, sentences: list[list[str]]) -> list[np.ndarray]:

@@ -42,7 +42,7 @@ def read_texts(
 def _read(source: str, nlp: Language, split: str, sentences_per_doc: int) -> Iterable[Doc]:
     path = Path(source)
     if path.is_file() and path.suffix == ".txt" and _is_prose(path):
-        return nlp.tokenizer.pipe(text for text in _lines(path) if text)
+        return map(nlp.make_doc, filter(None, _lines(path)))
     corpus = open_corpus(source, split=split)
     if isinstance(corpus, SentenceReader):
         corpus.needs_annotation = False

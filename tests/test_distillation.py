@@ -162,6 +162,8 @@ def test_gold_labels_that_the_teacher_does_not_know(tmp_path):
     with pytest.raises(ValueError, match=r"knows PER, LOC, but .*'Bob met Eve .* of ORG"):
         store_outputs(tmp_path / "teacher", lambda: teacher, rows, settings={}, top_k=3)
     assert teacher.asked == []
+    # Nothing is left that would be in the way of another teacher.
+    assert len(store(tmp_path / "teacher", Counting(), top_k=4)) == 4
 
 
 TAG = st.sampled_from(["", "O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
@@ -384,7 +386,9 @@ def test_the_command_says_what_is_wrong_before_the_teacher_is_asked(teacher, tok
     assert "temperature has to be above 0" in run(*arguments, "--temperature", 0, fails=True)
     assert "no such file" in run(teacher, config, "no.conll", "--output", output, fails=True)
     missing = tmp_path / "no_teacher"
-    assert "no such folder" in run(missing, config, tokens, "--output", output, fails=True)
+    assert "no_teacher: there is nothing" in run(
+        missing, config, tokens, "--output", output, fails=True
+    )
     message = run(teacher, config, "bigru_tagger/sample", "--output", output, fails=True)
     assert "The teacher knows LOC, ORG, PER, but" in message
     assert "has entities of MISC" in message

@@ -424,6 +424,13 @@ def test_sentences_and_docs_are_read_one_by_one_in_any_batch(transformer):
     np.testing.assert_allclose(rows.sum(1), np.ones(len(LONG)), atol=1e-5)
 
 
+def test_a_model_without_a_maximum_reads_all_at_once(transformer, monkeypatch):
+    doc = words_of("Bob met Eve")
+    expected = transformer([doc])[0]
+    monkeypatch.setitem(vars(transformer), "max_length", None)
+    np.testing.assert_allclose(transformer([doc])[0], expected, atol=1e-6)
+
+
 def test_the_maximum_of_roberta_leaves_out_positions_for_padding(tmp_path):
     train_tokenizer().save_pretrained(tmp_path)
     config = RobertaConfig(

@@ -21,7 +21,13 @@ from typer.core import TyperCommand
 
 from .convert import convert, counts_table
 from .corpus import SentenceReader, open_corpus
-from .distillation import find_student, read_row, store_outputs, student_config
+from .distillation import (
+    check_student,
+    read_row,
+    store_outputs,
+    student_config,
+    training_corpus,
+)
 from .evaluation import evaluate, replacing, write_predictions
 from .files import beside
 from .replication import fingerprint
@@ -269,15 +275,19 @@ def distill_command(
         overrides = parse_config_overrides(list(ctx.obj))
         names = dict(_renaming(pair) for pair in rename or ())
         # Whatever the student's config lacks should be known before the teacher is asked.
-        config = load_config(student_config_path, interpolate=False)
-        find_student(load_config(student_config_path, overrides=overrides, interpolate=False))
-        train_corpus = config.get("corpora", {}).get("train", {})
+        student = load_config(student_config_path, overrides=overrides, interpolate=True)
+        check_student(student)
         if n_sents is None:
-            n_sents = train_corpus.get("sentences_per_doc", 1)
+            n_sents = training_corpus(student).get("sentences_per_doc", 1)
         outputs = output / "teacher"
-        config = student_config(config, outputs, temperature=temperature, weight=weight)
-        tokenizer = {"nlp": {"tokenizer": config["nlp"].get("tokenizer", {})}}
-        nlp = spacy.blank(config["nlp"]["lang"], config=tokenizer)
+        config = student_config(
+            load_config(student_config_path, interpolate=False),
+            outputs,
+            temperature=temperature,
+            weight=weight,
+        )
+        tokenizer = {"nlp": {"tokenizer": student["nlp"].get("tokenizer", {})}}
+        nlp = spacy.blank(student["nlp"]["lang"], config=tokenizer)
         store_outputs(
             outputs,
             lambda: load_teacher(
@@ -302,17 +312,9 @@ def distill_command(
     except (OSError, ValueError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
-    command = [
-        "python",
-        "-m",
-        "spacy",
-        "train",
-        output / "config.cfg",
-        "--output",
-        output,
-        *ctx.obj,
-    ]
-    typer.echo(f"To train again, without the teacher:\n  {shlex.join(map(str, command))}")
+    arguments = [str(output / "config.cfg"), "--output", str(output), *ctx.obj]
+    typer.echo("To train again, without the teacher:")
+    typer.echo(f"  python -m spacy train {shlex.join(arguments)}")
     train(output / "config.cfg", output, use_gpu=gpu_id, overrides=overrides)
 
 

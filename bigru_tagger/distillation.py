@@ -347,18 +347,16 @@ class DistilledCorpus:
 # --- the config
 
 
-def find_student(config: Config) -> str:
-    """Find the component that is to learn.
+def check_student(config: Config) -> None:
+    """Check that somebody can learn from a teacher.
 
     config (Config): the student's config.
-    RETURNS (str): its name.
     RAISES (ValueError): there is no `bigru_ner`, or it learns by a CRF.
     """
     components = config.get("components", {})
-    names: list[str] = [
-        name for name in components if components[name].get("factory") == "bigru_ner"
-    ]
-    if not names:
+    names = [name for name, block in components.items() if block.get("factory") == "bigru_ner"]
+    sourced = any("source" in block for block in components.values())  # which may hold one
+    if not names and not sourced:
         raise ValueError(
             'The student\'s config has no component with factory = "bigru_ner": a teacher of '
             f"entities has nobody to teach ({', '.join(components) or 'no components'})"
@@ -369,7 +367,19 @@ def find_student(config: Config) -> str:
                 f'[components.{name}.model] decode = "crf": a teacher\'s outputs say what single '
                 'tokens are, but a CRF learns whole sequences: set decode = "legal"'
             )
-    return names[0]
+
+
+def training_corpus(config: Config) -> dict[str, Any]:
+    """Find the block of the training corpus.
+
+    config (Config): a training config.
+    RETURNS (Dict[str, Any]): the block, which is made where there is none.
+    """
+    path = config["training"].get("train_corpus", "corpora.train")
+    block: dict[str, Any] = config
+    for name in path.split("."):
+        block = block.setdefault(name, {})
+    return block
 
 
 def student_config(config: Config, path: Path, *, temperature: float, weight: float) -> Config:
@@ -383,15 +393,16 @@ def student_config(config: Config, path: Path, *, temperature: float, weight: fl
     RAISES (ValueError): settings out of range.
     """
     check_settings(temperature, weight)
-    section, name = config["training"].get("train_corpus", "corpora.train").split(".", 1)
     changed = config.copy()
-    given = changed[section].get(name, {}).get("given_sentences", True)
-    changed[section][name] = {
+    corpus = training_corpus(changed)
+    settings = {
         "@readers": "bigru_tagger.DistilledCorpus.v1",
         "path": str(path),
         "temperature": temperature,
         "weight": weight,
-        "given_sentences": given,
+        "given_sentences": corpus.get("given_sentences", True),
         "limit": 0,
     }
+    corpus.clear()
+    corpus.update(settings)
     return changed

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -148,9 +149,10 @@ class HuggingFaceTeacher:
                 model = AutoModelForTokenClassification.from_pretrained(name)
         except (OSError, ValueError, ImportError) as error:
             raise TeacherError(
-                f"Cannot load {name!r} as a token-classification model of Hugging Face. Expected "
-                "is a folder with config.json, weights and tokenizer, or the name of such a model "
-                f"on the hub. transformers says: {error}"
+                f"{name}: neither a pipeline of spaCy's (a folder with config.cfg, such as "
+                "output/model-best, or an installed package) nor a token-classification model of "
+                "Hugging Face's that can be loaded (a folder with config.json, weights and "
+                f"tokenizer, or a name on the hub). transformers says: {error}"
             ) from error
         if not self._tokenizer.is_fast:
             raise TeacherError(
@@ -213,16 +215,15 @@ class HuggingFaceTeacher:
     def _encode(self, sentences: list[list[str]]) -> tuple[dict[str, Any], list[list["_Place"]]]:
         """Cut sentences into windows of sub-words, and say which words each of them judges."""
         cutting: dict[str, Any] = {}
-        stride = 0
+        step = 0  # from the begin of a window to that of the next
         if self.max_length is not None:
             room = self.max_length - self._tokenizer.num_special_tokens_to_add()
-            stride = room // 2
-            cutting = {"truncation": True, "max_length": self.max_length, "stride": stride}
+            step = room - room // 2
+            cutting = {"truncation": True, "max_length": self.max_length, "stride": room - step}
         encoded = self._tokenizer(
             sentences, is_split_into_words=True, return_overflowing_tokens=True, **cutting
         )
         sample = encoded.pop("overflow_to_sample_mapping")
-        step = 0 if self.max_length is None else room - stride
         best: dict[tuple[int, int], tuple[float, _Place]] = {}
         first: dict[tuple[int, int], int] = {}  # of each word: its first sub-word in the sentence
         begin = 0
@@ -252,7 +253,8 @@ class _Place(NamedTuple):
     window: int
 
 
-class TagMapping(NamedTuple):
+@dataclass(frozen=True)
+class TagMapping:
     """The way from a model's labels to BILUO.
 
     Labels of IOBES or BILUO go one to one. Of the others, which tell B- and I- apart, or neither
@@ -456,17 +458,8 @@ def teacher_names(name: str) -> list[str]:
 
 
 def _load_one(name: str, load: Callable[[str], Language], device: str) -> Teacher:
-    folder = Path(name)
-    if is_package(name) or (folder / "config.cfg").exists():
+    if is_package(name) or (Path(name) / "config.cfg").exists():
         return pipeline_teacher(load(name))
-    if folder.is_dir() and not (folder / "config.json").exists():
-        raise TeacherError(
-            f"{name}: neither a pipeline of spaCy's (config.cfg and meta.json) nor a model of "
-            "Hugging Face's (config.json): give the folder that holds one of these, such as "
-            "output/model-best"
-        )
-    if not folder.exists() and (folder.is_absolute() or name.startswith(".")):
-        raise TeacherError(f"{name}: no such folder")
     return HuggingFaceTeacher(name, device=device)
 
 

@@ -19,7 +19,7 @@ from bigru_tagger import distillation
 from bigru_tagger.cli import app
 from bigru_tagger.distillation import (
     DistilledCorpus,
-    find_student,
+    check_student,
     make_doc,
     read_row,
     store_outputs,
@@ -272,7 +272,7 @@ def test_only_the_training_corpus_of_the_config_changes():
     }
     assert config["corpora"].pop("train")["@readers"] == "bigru_tagger.HFCorpus.v1"
     assert changed == config
-    assert find_student(config) == "ner"
+    check_student(config)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.cfg")), ids=lambda path: path.stem)
@@ -292,7 +292,22 @@ def test_a_students_config_is_complete(path):
 )
 def test_configs_that_cannot_learn_from_a_teacher(components, message):
     with pytest.raises(ValueError, match=message):
-        find_student(Config({"components": components}))
+        check_student(Config({"components": components}))
+
+
+def test_the_corpus_that_trains_may_have_any_name():
+    text = """
+    [training]
+    train_corpus = "corpora.news.train"
+    [corpora]
+    [corpora.train]
+    path = "other"
+    """
+    config = Config().from_str(text)
+    changed = student_config(config, Path("out"), temperature=1.0, weight=1.0)
+    assert changed["corpora"]["train"] == {"path": "other"}
+    assert changed["corpora"]["news"]["train"]["path"] == "out"
+    check_student(Config({"components": {"ner": {"source": "somewhere"}}}))
 
 
 # --- the command

@@ -482,16 +482,14 @@ def test_teachers_are_told_apart_by_what_is_there(folder, ruler, ner, tmp_path):
 
 def test_no_such_teacher(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(TeacherError, match=r"neither .* \(config.cfg .* nor .* \(config.json\)"):
+    with pytest.raises(TeacherError, match=r"neither a pipeline .* nor a token-classification"):
         load_teacher(str(tmp_path / "empty"), load)
-    with pytest.raises(TeacherError, match="no such folder"):
-        load_teacher(str(tmp_path / "nothing"), load)
     with pytest.raises(TeacherError, match="a comma too much"):
         load_teacher("one,,two", load)
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "config.json").write_text("{}", encoding="utf8")
-    with pytest.raises(TeacherError, match="as a token-classification model of Hugging Face"):
+    with pytest.raises(TeacherError, match="that can be loaded"):
         load_teacher(str(broken), load)
 
 

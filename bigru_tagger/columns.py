@@ -28,13 +28,20 @@ class Columns(NamedTuple):
     document: str | None
 
 
-def find_columns(dataset: AnyDataset, source: str, wanted: Mapping[str, str | None]) -> Columns:
+def find_columns(
+    dataset: AnyDataset,
+    source: str,
+    wanted: Mapping[str, str | None],
+    *,
+    needs_annotation: bool = True,
+) -> Columns:
     """Settle which column holds what.
 
     dataset (AnyDataset): The rows.
     source (str): The dataset and its split, for messages.
     wanted (Mapping[str, str | None]): For each field of `Columns` the user's choice: a name, ""
         for none, None to look for one of the usual names.
+    needs_annotation (bool): Whether tokens alone are too little.
     RETURNS (Columns): The columns.
     RAISES (CorpusError): No rows; a column that is not there; no tokens, or nothing but tokens.
     """
@@ -58,7 +65,7 @@ def find_columns(dataset: AnyDataset, source: str, wanted: Mapping[str, str | No
             f"{source}: no column of tokens: give tokens_column, one of {', '.join(features)}"
         )
     columns = Columns(tokens=tokens, **found)
-    if not (columns.ner or columns.pos or columns.chunk):
+    if needs_annotation and not (columns.ner or columns.pos or columns.chunk):
         raise CorpusError(
             f"{source}: no annotation: give ner_column, pos_column or chunk_column, "
             f"of {', '.join(features)}"

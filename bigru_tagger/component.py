@@ -18,6 +18,8 @@ from thinc.types import Floats2d
 from .adapter import crf_loss, crf_of, resize_output
 from .crf import CRF
 from .decoding import Transitions
+from .shim import split_array
+from .soft_targets import SoftTargets, join
 
 # The embeddings are left to the architecture: spaCy merges these settings with the user's, so
 # blocks named here would come back whenever a config leaves one of them out.
@@ -108,6 +110,14 @@ class SequenceTagger(TrainablePipe):
         example (Example): an example.
         RETURNS (List[Optional[str]]): a tag for each token, None where there is none to learn.
         """
+
+    def soft_targets(self, example: Example) -> SoftTargets | None:
+        """Find what a teacher says of the tokens of an example's predicted Doc.
+
+        example (Example): an example.
+        RETURNS (Optional[SoftTargets]): None where there is nothing to learn from a teacher.
+        """
+        return None
 
     def add_label(self, label: str) -> int:
         """Add a label; a trained model keeps what it knows and scores the new one zero.
@@ -234,12 +244,14 @@ class SequenceTagger(TrainablePipe):
     ) -> tuple[float, list[Floats2d]]:
         """Compute the loss over the tokens that have a gold tag: cross-entropy, or the CRF's.
 
+        Where examples hold a teacher's outputs, too, cross-entropy is mixed, see `SoftTargets`.
+
         examples (Iterable[Example]): the batch.
         scores (List[Floats2d]): the model's emissions.
         RETURNS (Tuple[float, List[Floats2d]]): the mean over the batch's annotated tokens, and
             its gradient with respect to the emissions.
         RAISES (ValueError): if an example has a label that the component does not know, or, with
-            a CRF, an illegal sequence of tags.
+            a CRF, an illegal sequence of tags, or a teacher's outputs.
         """
         examples = list(examples)
         crf = crf_of(self.model)
@@ -252,7 +264,28 @@ class SequenceTagger(TrainablePipe):
         smoothing = self.cfg["label_smoothing"] if n_tags > 1 else 0.0
         targets = xp.full((len(gold), n_tags), smoothing / max(n_tags - 1, 1), dtype="float32")
         targets[xp.asarray(known), xp.asarray(gold[known])] = 1.0 - smoothing
-        return self._cross_entropy(scores, targets, xp.asarray(gold >= 0))
+        emissions = xp.concatenate(scores)
+        lengths = [len(part) for part in scores]
+        soft_targets = [self.soft_targets(example) for example in examples]
+        if all(part is None for part in soft_targets):
+            weight = (gold >= 0) / max(len(known), 1)
+            loss, gradient = self._cross_entropy(emissions, targets, xp.asarray(weight))
+            return loss, split_array(gradient, lengths)
+        column = {tag: index for index, tag in enumerate(self.tags)}
+        lesson = join(soft_targets, lengths, column)
+        share = lesson.share(gold >= 0)
+        n_learned = max(int(((gold >= 0) | lesson.known).sum()), 1)
+        loss, gradient = self._cross_entropy(
+            emissions, targets, xp.asarray((gold >= 0) * (1.0 - share) / n_learned)
+        )
+        scale = xp.asarray(lesson.temperature)
+        soft_loss, soft_gradient = self._cross_entropy(
+            emissions / scale[:, None],
+            xp.asarray(lesson.distributions),
+            xp.asarray(share / n_learned) * scale**2,
+        )
+        gradient += soft_gradient / scale[:, None]
+        return loss + soft_loss, split_array(gradient, lengths)
 
     def _crf_loss(
         self, crf: CRF, examples: list[Example], scores: list[Floats2d]
@@ -260,6 +293,11 @@ class SequenceTagger(TrainablePipe):
         # Loss, its gradient with respect to the emissions, and what adds the one with respect to
         # the transitions to the network's gradients: `update` calls that, `get_loss` does not.
         self._check_smoothing()
+        if any(self.soft_targets(example) is not None for example in examples):
+            raise ValueError(
+                f'{self.name}: a teacher\'s outputs say what single tokens are, but decode = "crf" '
+                'learns whole sequences: set decode = "legal"'
+            )
         gold = self._gold_columns(examples)
         if not (gold >= 0).any():
             return 0.0, [part * 0.0 for part in scores], lambda: None
@@ -305,20 +343,16 @@ class SequenceTagger(TrainablePipe):
         return column[tag]
 
     def _cross_entropy(
-        self, scores: list[Floats2d], targets: Floats2d, known: Any
-    ) -> tuple[float, list[Floats2d]]:
-        # targets: distributions, (n_tokens, n_tags); known: which tokens count, (n_tokens,).
+        self, emissions: Floats2d, targets: Floats2d, weight: Any
+    ) -> tuple[float, Floats2d]:
+        # The weighted sum over tokens, and its gradient with respect to the emissions. targets:
+        # distributions, (n_tokens, n_tags); weight: of each token, (n_tokens,).
         xp = self.model.ops.xp
-        emissions = xp.concatenate(scores)
-        shifted = emissions - emissions.max(1, keepdims=True)
+        shifted = emissions - xp.max(emissions, axis=1, keepdims=True)
         log_probabilities = shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
-        weight = known[:, None] / max(int(known.sum()), 1)
+        weight = weight[:, None]
         loss = -float((log_probabilities * targets * weight).sum())
-        gradient = ((xp.exp(log_probabilities) - targets) * weight).astype("float32")
-        ends = np.cumsum([len(part) for part in scores])
-        return loss, [
-            gradient[end - len(part) : end] for part, end in zip(scores, ends, strict=True)
-        ]
+        return loss, ((xp.exp(log_probabilities) - targets) * weight).astype("float32")
 
     def rehearse(
         self,
@@ -358,8 +392,9 @@ class SequenceTagger(TrainablePipe):
         targets /= targets.sum(1, keepdims=True)
         set_dropout_rate(self.model, drop)
         scores, backprop = self.model.begin_update(docs)
-        loss, gradient = self._cross_entropy(scores, targets, xp.ones(len(targets), dtype=bool))
-        backprop(gradient)
+        weight = xp.full(len(targets), 1.0 / len(targets))
+        loss, gradient = self._cross_entropy(xp.concatenate(scores), targets, weight)
+        backprop(split_array(gradient, [len(doc) for doc in docs]))
         if sgd:  # spaCy's training loop passes False to step later
             self.finish_update(sgd)
         losses[self.name] = losses.get(self.name, 0.0) + loss

@@ -68,6 +68,7 @@ def read_files(
     columns: Sequence[str] | None,
     separator: str | None,
     encoding: str,
+    needs_annotation: bool = True,
 ) -> Iterator[Sentence]:
     """Read the sentences of column files. A document ends at `-DOCSTART-` and with its file.
 
@@ -76,12 +77,13 @@ def read_files(
         their number: two are tokens and entity tags, four are those of CoNLL-2003.
     separator (str | None): What stands between columns; None for blanks and tabs.
     encoding (str): The files' encoding. A byte-order mark is dropped.
+    needs_annotation (bool): Whether one column, the tokens, is too little.
     YIELDS (Sentence): One at a time.
     RAISES (CorpusError): A line with too few or too many columns; columns that cannot be told; a
         file that cannot be read.
     """
     for file in files:
-        names = columns or _tell_columns(file, separator, encoding)
+        names = columns or _tell_columns(file, separator, encoding, needs_annotation)
         documents = 0
         rows: list[list[str]] = []
         numbers: list[int] = []
@@ -121,11 +123,15 @@ def _sentence(
     )
 
 
-def _tell_columns(file: Path, separator: str | None, encoding: str) -> Sequence[str]:
+def _tell_columns(
+    file: Path, separator: str | None, encoding: str, needs_annotation: bool
+) -> Sequence[str]:
     for number, text in _read_lines(file, encoding):
         # A line that starts with "#" may be a comment: the next one tells for certain.
         if text.strip(_BLANKS) and not text.startswith((DOCUMENT_START, "#")):
             fields = _split(text, separator)
+            if len(fields) == 1 and not needs_annotation:
+                return ("tokens",)
             if len(fields) not in _COLUMNS_BY_NUMBER:
                 raise CorpusError(
                     f"{file}:{number}: {len(fields)} columns: say what they hold, as in "

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from glob import has_magic
 from inspect import signature
@@ -32,6 +32,8 @@ class SentenceReader(ABC):
         start, as it knows the tokens. False where a component of the pipeline finds that out.
     spans_key (str): Where in `doc.spans` the chunks go.
     limit (int): At most so many Docs; 0 for all.
+
+    `needs_annotation` is no setting of a config: set to False, it lets tokens alone do.
     """
 
     _: KW_ONLY
@@ -40,6 +42,7 @@ class SentenceReader(ABC):
     given_sentences: bool = True
     spans_key: str = "chunks"
     limit: int = 0
+    needs_annotation: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         if self.scheme is not None:
@@ -166,7 +169,8 @@ class HFCorpus(SentenceReader):
         columns = find_columns(
             self.dataset,
             self.source,
-            {field: getattr(self, f"{field}_column") for field in Columns._fields},
+            {name: getattr(self, f"{name}_column") for name in Columns._fields},
+            needs_annotation=self.needs_annotation,
         )
         if self.sentences_per_doc == 0 and columns.document is None:
             raise CorpusError(
@@ -239,6 +243,7 @@ class ConllCorpus(SentenceReader):
             columns=self.columns,
             separator=self.separator,
             encoding=self.encoding,
+            needs_annotation=self.needs_annotation,
         )
 
 

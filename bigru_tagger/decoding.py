@@ -1,4 +1,4 @@
-"""Emissions to tags: the best legal tag sequence, and the probability of each entity in it.
+"""Emissions to tags: the best legal tag sequence, and the probability of entities and of tags.
 
 A sequence's score is the sum of its emissions, and of its transitions. Transitions that the tag
 scheme forbids score minus infinity, so no illegal sequence can win or hold any probability. All
@@ -9,7 +9,7 @@ lie in one array, one after the other.
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -283,12 +283,9 @@ def span_probabilities(
     """
     if not len(spans):
         return np.zeros(0)
-    shifted = emissions.astype(np.float64) - emissions.max(1, keepdims=True)
-    np.maximum(np.exp(shifted, out=shifted), _SMALLEST, out=shifted)
-    place, entering, arriving, backward = _messages(
-        shifted, np.asarray(lengths, dtype=np.int64), transitions
-    )
-    own = np.log(arriving[place, tags])
+    messages = _send_messages(emissions, lengths, transitions)
+    place = messages.place
+    own = np.log(messages.arriving[place, tags])
     inner = np.zeros(len(tags))
     inner[1:] = transitions.between[tags[:-1], tags[1:]]
     begin, end = spans[:, 0], spans[:, 1] - 1
@@ -301,34 +298,70 @@ def span_probabilities(
     total = own_sum[end] - own_sum[begin] + own[begin] + inner_sum[end] - inner_sum[begin]
     total[forbidden_sum[end] > forbidden_sum[begin]] = -np.inf
     with np.errstate(divide="ignore"):
-        total += np.log(entering[place[begin], tags[begin]])
-        total += np.log(backward[place[end], tags[end]])
+        total += np.log(messages.entering[place[begin], tags[begin]])
+        total += np.log(messages.backward[place[end], tags[end]])
     probabilities: np.ndarray = np.exp(total).clip(0.0, 1.0)
     return probabilities
 
 
-def _messages(
-    potentials: np.ndarray, lengths: np.ndarray, transitions: Transitions
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    # The forward-backward algorithm: the place of each token in what follows, (n_tokens,), and by
-    # place and tag y, (n_tokens, n_tags), of the mass of all ways, normalised at each t:
-    # `entering`, what reaches y at t, before the potential of t; `arriving`, that potential over
-    # what normalises the ways up to t; and `backward`, what goes on from y at t.
-    #
+def tag_probabilities(
+    emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions
+) -> np.ndarray:
+    """Compute the probability of each tag at each token: the marginals of single tokens.
+
+    As `span_probabilities`, over all sequences of tags by their exponentiated scores.
+
+    emissions (ndarray): log scores, not necessarily normalised, float (n_tokens, n_tags).
+    lengths (ndarray): tokens of each sequence, zeros allowed, int (n_sequences,).
+    transitions (Transitions): scores of tag pairs.
+    RETURNS (ndarray): probabilities, which sum to 1 over each token's tags, float64
+        (n_tokens, n_tags).
+    """
+    if not len(emissions):
+        return np.zeros(emissions.shape)
+    messages = _send_messages(emissions, lengths, transitions)
+    marginals: np.ndarray = (messages.forward * messages.backward)[messages.place]
+    marginals /= marginals.sum(1, keepdims=True)  # which differs from 1 by rounding
+    return marginals
+
+
+class _Messages(NamedTuple):
+    """What the forward-backward algorithm sends along sequences, by place, (n_tokens, n_tags) each.
+
+    place (ndarray): the place of each token, int64 (n_tokens,).
+    entering (ndarray): the mass that reaches a tag, before the emission of its token.
+    forward (ndarray): probability of a tag given all tokens up to its own.
+    arriving (ndarray): exponentiated emissions, in the units that normalised `forward`.
+    backward (ndarray): the mass of all ways on from a tag, in the units of the tokens behind.
+    """
+
+    place: np.ndarray
+    entering: np.ndarray
+    forward: np.ndarray
+    arriving: np.ndarray
+    backward: np.ndarray
+
+
+def _send_messages(
+    emissions: np.ndarray, lengths: np.ndarray, transitions: Transitions
+) -> _Messages:
     # Pieces of a long sequence are worked on side by side, first as if nothing were known of what
     # is around them, then from where their neighbours have ended, until that changes no more. What
     # is far away hardly matters, so two passes are the rule; if it does, a sequence is one piece.
+    potentials = emissions.astype(np.float64) - emissions.max(1, keepdims=True)
+    np.maximum(np.exp(potentials, out=potentials), _SMALLEST, out=potentials)
+    lengths = np.asarray(lengths, dtype=np.int64)
     n_pieces = -(-lengths // _PIECE)
-    found = _messages_of_pieces(potentials, lengths, n_pieces, transitions)
+    found = _send_in_pieces(potentials, lengths, n_pieces, transitions)
     if found is None:
-        found = _messages_of_pieces(potentials, lengths, np.minimum(n_pieces, 1), transitions)
+        found = _send_in_pieces(potentials, lengths, np.minimum(n_pieces, 1), transitions)
     assert found is not None  # a piece that is a sequence has no neighbours
     return found
 
 
-def _messages_of_pieces(
+def _send_in_pieces(
     potentials: np.ndarray, lengths: np.ndarray, n_pieces: np.ndarray, transitions: Transitions
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+) -> _Messages | None:
     # None if the pieces do not agree after some passes.
     sequence = np.repeat(np.arange(len(lengths)), n_pieces)
     number = np.arange(len(sequence)) - np.repeat(n_pieces.cumsum() - n_pieces, n_pieces)
@@ -345,7 +378,7 @@ def _messages_of_pieces(
     n_tags = len(first)
 
     entering = np.empty_like(potentials)
-    forward = np.empty_like(potentials)  # probability of y at t given all up to t
+    forward = np.empty_like(potentials)
     scale = np.empty((len(potentials), 1))
     start = np.tile(first, (len(sizes), 1))
     start[later] = np.full(n_tags, 1.0 / n_tags) @ between
@@ -376,7 +409,7 @@ def _messages_of_pieces(
 
     if not _agree(go_backward, end, later - 1):
         return None
-    return steps.place, entering, arriving, backward
+    return _Messages(steps.place, entering, forward, arriving, backward)
 
 
 def _agree(go: Callable[[], np.ndarray], given: np.ndarray, pieces: np.ndarray) -> bool:

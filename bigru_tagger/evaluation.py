@@ -29,6 +29,7 @@ from .scoring import (
     tag_example,
     tag_examples,
 )
+from .sentences import copy_tokens
 
 WARM_UP_DOCS = 8  # enough to load kernels and fill first caches, too few to matter in time
 DIGITS = 4
@@ -249,17 +250,7 @@ def bare_copy(nlp: Language, eg: Example) -> Doc:
     eg (Example): the example.
     RETURNS (Doc): the reference's words, and the sentence starts of `predicted`, if it has any.
     """
-    doc = eg.reference
-    spaces = None if doc.has_unknown_spaces else [bool(token.whitespace_) for token in doc]
-    has_starts = same_words(eg) and eg.predicted.has_annotation("SENT_START")
-    given = eg.predicted if has_starts else ()
-    starts: list[bool | int | None] = [token.is_sent_start for token in given]
-    return Doc(
-        nlp.vocab,
-        words=[token.text for token in doc],
-        spaces=spaces,
-        sent_starts=starts or None,
-    )
+    return copy_tokens(nlp.vocab, eg.reference, eg.predicted if same_words(eg) else None)
 
 
 def _common_layers(

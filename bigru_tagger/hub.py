@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -168,8 +168,9 @@ def _explain(source: DatasetSource, err: Exception) -> str:
 
 
 @contextmanager
-def _quiet_unless_terminal() -> Iterator[None]:
-    if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
+def without_progress_bars() -> Iterator[None]:
+    """Keep the progress bars of `datasets` off."""
+    if datasets.are_progress_bars_disabled():
         yield
         return
     datasets.disable_progress_bars()
@@ -177,3 +178,7 @@ def _quiet_unless_terminal() -> Iterator[None]:
         yield
     finally:
         datasets.enable_progress_bars()
+
+
+def _quiet_unless_terminal() -> AbstractContextManager[None]:
+    return nullcontext() if sys.stderr.isatty() else without_progress_bars()

@@ -13,6 +13,7 @@ from thinc.types import Floats2d
 
 from .component import DEFAULT_MODEL, Gold, Scorer
 from .scoring import same_words
+from .soft_targets import SoftTargets
 from .spans import Entity, SpanTagger, Tokens
 
 _MISSING, _INSIDE, _BEGIN = 0, 1, 3  # values of ENT_IOB; 2 is outside
@@ -122,12 +123,28 @@ class BiGRUNer(SpanTagger):
 
     def find_labels(self, example: Example) -> Iterable[str]:
         """See `SequenceTagger.find_labels`."""
-        return [entity.label_ for entity in example.reference.ents]
+        targets = SoftTargets.of(example.reference)
+        taught = [] if targets is None else targets.labels
+        return [*(entity.label_ for entity in example.reference.ents), *taught]
+
+    def soft_targets(self, example: Example) -> SoftTargets | None:
+        """See `SequenceTagger.soft_targets`.
+
+        RAISES (ValueError): if the teacher spoke of other tokens.
+        """
+        targets = SoftTargets.of(example.reference)
+        if targets is not None and not same_words(example):
+            raise ValueError(
+                f"{self.name}: the training text {example.reference.text[:60]!r} comes with a "
+                "teacher's outputs, but its predicted Doc has other tokens than the teacher saw: "
+                "let no augmenter or tokenizer change them"
+            )
+        return targets
 
     def gold_tags(self, example: Example) -> Gold:
         """See `SequenceTagger.gold_tags`."""
         if same_words(example):
-            return _biluo(example.reference)
+            return biluo(example.reference)
         return [None if tag in (None, "-") else tag for tag in example.get_aligned_ner()]
 
     def constrain(self, tokens: Tokens, emissions: np.ndarray) -> None:
@@ -160,7 +177,12 @@ class BiGRUNer(SpanTagger):
                     span._.set(self.confidence, found.probability)
 
 
-def _biluo(doc: Doc) -> Gold:
+def biluo(doc: Doc) -> Gold:
+    """Read the entities of a Doc as tags.
+
+    doc (Doc): the Doc.
+    RETURNS (List[Optional[str]]): a tag for each token, None where it is not annotated or blocked.
+    """
     # What `Example.get_aligned_ner` gives for Docs with the same words, at a tenth of its cost.
     # It calls spaces outside where nobody says more, and does not tell about blocked tokens.
     iob, label, space = doc.to_array([ENT_IOB, ENT_TYPE, IS_SPACE]).reshape(len(doc), 3).T

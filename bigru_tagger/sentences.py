@@ -195,3 +195,18 @@ def make_examples(
 def _sentence_starts(group: Sequence[Sentence]) -> list[bool | int | None]:
     # Typed as spaCy's Doc wants it.
     return [position == 0 for sentence in group for position in range(len(sentence.words))]
+
+
+def copy_tokens(vocab: Vocab, doc: Doc, given: Doc | None) -> Doc:
+    """Copy what a pipeline may know of a gold Doc.
+
+    vocab (Vocab): The vocabulary of the copy.
+    doc (Doc): The tokens, and their spaces if they are known.
+    given (Doc | None): A Doc with the same tokens, for the sentence starts if it has any.
+    RETURNS (Doc): The copy.
+    """
+    spaces = None if doc.has_unknown_spaces else [bool(token.whitespace_) for token in doc]
+    starts: list[bool | int | None] | None = None
+    if given is not None and given.has_annotation("SENT_START"):
+        starts = [token.is_sent_start for token in given]
+    return Doc(vocab, words=[token.text for token in doc], spaces=spaces, sent_starts=starts)

@@ -1,6 +1,6 @@
 """What the components share that find labelled spans: from tags to spans and their probability."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,10 +11,25 @@ from spacy.tokens import Doc
 
 from .adapter import crf_of
 from .component import SequenceTagger
-from .decoding import Transitions, decode, decode_best, span_probabilities
+from .decoding import (
+    Transitions,
+    decode,
+    decode_best,
+    span_probabilities,
+    tag_probabilities,
+)
 
 # Every batch asks for the same, and to make it takes a step for each pair of tags.
 _biluo_transitions = lru_cache(maxsize=16)(Transitions.biluo)
+
+
+def biluo_tags(labels: Iterable[str]) -> list[str]:
+    """List the tags of the BILUO scheme.
+
+    labels (Iterable[str]): the labels.
+    RETURNS (List[str]): O, and B-, I-, L- and U- of each label.
+    """
+    return ["O", *(f"{part}-{label}" for label in labels for part in "BILU")]
 
 
 @dataclass(frozen=True)
@@ -128,7 +143,7 @@ class SpanTagger(SequenceTagger):
     @property
     def tags(self) -> list[str]:
         """RETURNS (List[str]): O, and B-, I-, L- and U- of each label."""
-        return ["O", *(f"{part}-{label}" for label in self.labels for part in "BILU")]
+        return biluo_tags(self.labels)
 
     @property
     def legal_transitions(self) -> Transitions:
@@ -215,6 +230,25 @@ class SpanTagger(SequenceTagger):
             return scores, tokens.lengths
         return scores, np.array([len(doc) for doc in docs], dtype=np.int64)
 
+    def tag_probabilities(self, docs: Sequence[Doc]) -> list[np.ndarray]:
+        """Compute the probability of each tag at each token, among all legal readings.
+
+        docs (Sequence[Doc]): the Docs, which are not modified.
+        RETURNS (List[ndarray]): in the order of `tags`, float64 (n_tokens, n_tags) each.
+        """
+        scores, lengths = self._scores(docs, self.emissions(docs))
+        probabilities = tag_probabilities(*self._tempered(scores, lengths))
+        return np.split(probabilities, np.cumsum([len(doc) for doc in docs], dtype=np.int64))[:-1]
+
+    def _tempered(
+        self, scores: np.ndarray, lengths: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, Transitions]:
+        # What probabilities are computed from.
+        transitions = self.transitions
+        if self.temperature == 1.0:
+            return scores, lengths, transitions
+        return scores / self.temperature, lengths, transitions.scaled(1.0 / self.temperature)
+
     def constrain(self, tokens: Tokens, emissions: np.ndarray) -> None:
         """Shift emissions by `recall_bias`, and rule readings out by minus infinity.
 
@@ -249,8 +283,4 @@ class SpanTagger(SequenceTagger):
     def _probabilities(
         self, scores: np.ndarray, lengths: np.ndarray, spans: np.ndarray, tags: np.ndarray
     ) -> np.ndarray:
-        transitions = self.transitions
-        if self.temperature != 1.0:
-            scores = scores / self.temperature
-            transitions = transitions.scaled(1.0 / self.temperature)
-        return span_probabilities(scores, lengths, transitions, spans, tags)
+        return span_probabilities(*self._tempered(scores, lengths), spans, tags)

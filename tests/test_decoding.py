@@ -21,6 +21,7 @@ from bigru_tagger.decoding import (
     decode,
     decode_best,
     span_probabilities,
+    tag_probabilities,
 )
 
 BILUO = Transitions.biluo(TAGS)
@@ -123,6 +124,34 @@ def test_span_probability_is_the_share_of_the_readings(kind, n_tags, lengths, se
         agree = np.all(readings[:, begin - start : end - start] == tags[begin:end], axis=1)
         expected = weights[agree].sum() / weights.sum()
         assert probability == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@TRANSITIONS
+@settings(max_examples=25, deadline=None)
+@given(lengths=LENGTHS, seed=SEEDS)
+def test_tag_probabilities_are_shares_of_the_readings(kind, n_tags, lengths, seed):
+    emissions = make_emissions(seed, sum(lengths), n_tags)
+    transitions = make_transitions(seed, n_tags, kind)
+    found = tag_probabilities(emissions, np.array(lengths), transitions)
+    assert found.shape == emissions.shape
+    for own, part in zip(split(emissions, lengths), split(found, lengths), strict=True):
+        if not len(own):
+            continue
+        readings, scores = all_readings(own, transitions)
+        weights = np.exp(scores - scores.max())
+        for token in range(len(own)):
+            shares = np.bincount(readings[:, token], weights, n_tags) / weights.sum()
+            np.testing.assert_allclose(part[token], shares, rtol=1e-7, atol=1e-12)
+
+
+def test_tag_probabilities_of_two_tokens_by_hand():
+    # Of one label, two tokens have five legal readings: OO, OU, UO, UU, BL.
+    biluo = Transitions.biluo(["O", "B-X", "I-X", "L-X", "U-X"])
+    emissions = np.log(np.array([[1, 5, 1, 1, 2], [1, 1, 1, 3, 4]]))
+    found = tag_probabilities(emissions, np.array([2]), biluo)
+    total = 1 * 1 + 1 * 4 + 2 * 1 + 2 * 4 + 5 * 3
+    expected = np.array([[5, 15, 0, 0, 10], [3, 0, 0, 15, 12]]) / total
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_probabilities_of_two_tokens_by_hand():
@@ -295,6 +324,7 @@ def test_no_tokens_have_no_tags_and_no_spans(lengths):
     assert tags.shape == (0,)
     no_spans = np.zeros((0, 2), dtype=np.int64)
     assert span_probabilities(emissions, lengths, BILUO, no_spans, tags).shape == (0,)
+    assert tag_probabilities(emissions, lengths, BILUO).shape == (0, len(TAGS))
 
 
 def test_single_precision_emissions_are_summed_in_double_precision():

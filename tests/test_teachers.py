@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from functools import cache
 
 import numpy as np
 import pytest
@@ -14,11 +13,10 @@ from readings import all_readings
 from samples import TEXTS, build
 from spacy.language import Language
 from spacy.tokens import Doc, Span
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tiny_transformer import word_pieces
 from transformers import (
     BertConfig,
     BertForTokenClassification,
-    PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForTokenClassification,
 )
@@ -296,35 +294,14 @@ def test_labels_of_something_else(names, message):
 # --- models of Hugging Face
 
 LONG = " ".join(TEXTS).split()
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 POSITIONS = 12
-
-
-@cache  # of equals, training takes one or another
-def train_tokenizer():
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    # So small a vocabulary that most words are several sub-words.
-    trainer = trainers.WordPieceTrainer(vocab_size=70, special_tokens=SPECIAL, show_progress=False)
-    tokenizer.train_from_iterator(TEXTS, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-    )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("transformer")
-    tokenizer = train_tokenizer()
+    tokenizer = word_pieces(70)
     tokenizer.save_pretrained(path)
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -356,7 +333,7 @@ def classify(folder, ids):
 
 def sub_words(words):
     """The ids of all sub-words, and for each word where it begins in them; None: nowhere."""
-    tokenizer = train_tokenizer()
+    tokenizer = word_pieces(70)
     ids, begins = [], []
     for word in words:
         own = tokenizer(word, add_special_tokens=False)["input_ids"]
@@ -432,9 +409,9 @@ def test_a_model_without_a_maximum_reads_all_at_once(transformer, monkeypatch):
 
 
 def test_the_maximum_of_roberta_leaves_out_positions_for_padding(tmp_path):
-    train_tokenizer().save_pretrained(tmp_path)
+    word_pieces(70).save_pretrained(tmp_path)
     config = RobertaConfig(
-        vocab_size=70,
+        vocab_size=len(word_pieces(70)),
         hidden_size=8,
         num_hidden_layers=1,
         num_attention_heads=1,

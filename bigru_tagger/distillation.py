@@ -1,6 +1,7 @@
 """Distillation: a teacher's outputs in a file, and the way from there to `spacy train`."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -221,10 +222,12 @@ def _open(folder: Path) -> Dataset:
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
     """Give a place beside a folder, which takes the folder's own once all is written."""
-    unfinished = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a stop
-    yield unfinished
-    unfinished.rename(folder)
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        yield unfinished
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write_settings(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -43,7 +43,7 @@ STAGES: Mapping[str, Sequence[tuple[Any, str]]] = {
     "encoder": [(BiGRUEncoder, "forward")],
     "context": [(ContextPooling, "forward")],
     "rest of the model": [(SequenceTagger, "emissions"), (NetworkShim, "predict")],
-    "decoding": [(SpanTagger, "predict"), (BiGRUTokenTagger, "predict")],
+    "decoding": [(SpanTagger, "decode"), (BiGRUTokenTagger, "decode")],
     "writing to Docs": [
         (BiGRUNer, "set_annotations"),
         (BiGRUTokenTagger, "set_annotations"),

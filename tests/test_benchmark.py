@@ -20,7 +20,7 @@ from spacy.language import Language
 from torch import nn
 from typer.testing import CliRunner
 
-from bigru_tagger import benchmark_report, gru
+from bigru_tagger import gru, plots
 from bigru_tagger import timing as timing_module
 from bigru_tagger.benchmark import (
     COLD,
@@ -596,7 +596,7 @@ def test_there_is_no_plot_without_matplotlib(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tiny.to_disk(tmp_path / "model")
-    monkeypatch.setattr(benchmark_report, "find_spec", lambda name: None)
+    monkeypatch.setattr(plots, "find_spec", lambda name: None)
     ended = run_benchmark(DATA, "--model", "ours=model", "--quick", "--only", "latency")
     assert ended.exit_code == 0, ended.output
     assert "There is no plot: pip install matplotlib" in ended.stderr

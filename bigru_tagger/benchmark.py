@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from . import adapter, batches, encoder
 from .chunker import BiGRUChunker
-from .cli import load_pipeline
 from .component import SequenceTagger
 from .context import ContextPooling
 from .encoder import BiGRUEncoder
 from .gru import predict_gru
+from .loading import load_pipeline
 from .ner import BiGRUNer
 from .network import Network
 from .passages import Passage, Shape, reshape, stream

@@ -2,7 +2,7 @@
 
 import typer
 
-from bigru_tagger.cli import evaluate_command
+from bigru_tagger.cli.evaluate import evaluate_command
 
 if __name__ == "__main__":
     typer.run(evaluate_command)

@@ -16,8 +16,9 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
-from bigru_tagger.cli import evaluate_command, load_pipeline
+from bigru_tagger.cli.evaluate import evaluate_command
 from bigru_tagger.evaluation import SpanReport, evaluate, write_predictions
+from bigru_tagger.loading import load_pipeline
 from bigru_tagger.report import render
 from bigru_tagger.scoring import (
     Counts,

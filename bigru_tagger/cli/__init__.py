@@ -1,0 +1,11 @@
+"""The command `bigru-tagger`: a module a topic, each of which adds its commands to `app`."""
+
+from . import convert, distill, evaluate, show, transformers  # noqa: F401 - they add their commands
+from .app import app
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

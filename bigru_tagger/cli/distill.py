@@ -1,0 +1,140 @@
+"""A small pipeline that learns what a large one says."""
+
+import shlex
+from itertools import takewhile
+from pathlib import Path
+from typing import Annotated, Any
+
+import spacy
+import typer
+from spacy.cli._util import parse_config_overrides
+from spacy.cli.train import train
+from spacy.util import load_config
+from typer.core import TyperCommand
+
+from ..distillation import (
+    check_student,
+    read_row,
+    store_outputs,
+    student_config,
+    training_corpus,
+)
+from ..files import beside
+from ..loading import load_pipeline
+from ..replication import fingerprint
+from ..teachers import load_teacher, teacher_names
+from ..texts import read_texts
+from .app import app, errors_told
+
+
+class _WithOverrides(TyperCommand):
+    """A command behind whose arguments and a `--` stand settings for `spacy train`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = list(takewhile(lambda argument: argument != "--", args))
+        ctx.obj = args[len(own) + 1 :]
+        return super().parse_args(ctx, own)
+
+
+@app.command("distill", cls=_WithOverrides)
+def distill_command(
+    ctx: typer.Context,
+    teacher: Annotated[
+        str,
+        typer.Argument(
+            help="A spaCy pipeline, or a token-classification model of Hugging Face: a folder or a "
+            "name; several, joined by commas, teach their mean."
+        ),
+    ],
+    student_config_path: Annotated[
+        Path,
+        typer.Argument(metavar="STUDENT_CONFIG", help="A training config.", dir_okay=False),
+    ],
+    texts: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEXT...",
+            help="What `evaluate` takes as data, with entities or without; or a .txt file, a text "
+            "a line.",
+        ),
+    ],
+    *,
+    output: Annotated[
+        Path, typer.Option(help="Where outputs, config and pipeline go.", file_okay=False)
+    ],
+    split: Annotated[str, typer.Option(help="The split of datasets.")] = "train",
+    temperature: Annotated[
+        float, typer.Option(help="How much teacher and student are softened; 1: not at all.")
+    ] = 2.0,
+    weight: Annotated[
+        float, typer.Option(help="The teacher's share in the loss where there is gold as well.")
+    ] = 0.5,
+    top_k: Annotated[
+        int, typer.Option(help="How many of a token's tags to keep, the most probable.", min=1)
+    ] = 8,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="LABEL=NAME: what a label of the teacher is called here; LABEL= makes it count "
+            "as no entity. Repeatable."
+        ),
+    ] = None,
+    gold: Annotated[bool, typer.Option(help="Learn from the texts' own entities, too.")] = True,
+    n_sents: Annotated[
+        int | None, typer.Option(help="Sentences per document; else as in the config.", min=0)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="torch device of the teacher, where it has a `device`.")
+    ] = None,
+    gpu_id: Annotated[int, typer.Option(help="GPU of teacher and student; -1: none.")] = -1,
+) -> None:
+    """Train a small pipeline on what a large one says. Behind --: overrides for `spacy train`."""
+    with errors_told():
+        overrides = parse_config_overrides(list(ctx.obj))
+        names = dict(_renaming(pair) for pair in rename or ())
+        # Whatever the student's config lacks should be known before the teacher is asked.
+        student = load_config(student_config_path, overrides=overrides, interpolate=True)
+        check_student(student)
+        if n_sents is None:
+            n_sents = training_corpus(student).get("sentences_per_doc", 1)
+        outputs = output / "teacher"
+        config = student_config(
+            load_config(student_config_path, interpolate=False),
+            outputs,
+            temperature=temperature,
+            weight=weight,
+        )
+        tokenizer = {"nlp": {"tokenizer": student["nlp"].get("tokenizer", {})}}
+        nlp = spacy.blank(student["nlp"]["lang"], config=tokenizer)
+        store_outputs(
+            outputs,
+            lambda: load_teacher(
+                teacher,
+                lambda name: load_pipeline(name, gpu_id=gpu_id, device=device),
+                device=device or (f"cuda:{gpu_id}" if gpu_id >= 0 else None),
+                rename=names,
+            ),
+            lambda: (
+                read_row(doc, gold=gold)
+                for text in texts
+                for doc in read_texts(text, nlp, split=split, sentences_per_doc=n_sents)
+            ),
+            settings={
+                "teacher": [fingerprint(name) for name in teacher_names(teacher)],
+                "rename": names,
+            },
+            top_k=top_k,
+        )
+        with beside(output / "config.cfg") as place:
+            config.to_disk(place)
+    arguments = [str(output / "config.cfg"), "--output", str(output), *ctx.obj]
+    typer.echo("To train again, without the teacher:")
+    typer.echo(f"  python -m spacy train {shlex.join(arguments)}")
+    train(output / "config.cfg", output, use_gpu=gpu_id, overrides=overrides)
+
+
+def _renaming(pair: str) -> tuple[str, str]:
+    label, equals, name = pair.partition("=")
+    if not label or not equals:
+        raise ValueError(f"--rename {pair}: write LABEL=NAME")
+    return label, name

@@ -1,0 +1,77 @@
+"""Scores of a pipeline on gold data."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..evaluation import evaluate, replacing, write_predictions
+from ..loading import load_pipeline, read_gold
+from ..report import render
+from .app import app, errors_told
+
+
+@app.command("evaluate")
+def evaluate_command(
+    model: Annotated[
+        str, typer.Argument(help="A pipeline: a folder (output/model-best) or a package's name.")
+    ],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Gold data: a dataset of the Hugging Face hub, a folder, a column file or .spacy."
+        ),
+    ],
+    *,
+    split: Annotated[str, typer.Option(help="The split of a dataset.")] = "test",
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write all numbers to this file.", dir_okay=False)
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the columns token, gold, predicted to this file, for conlleval: of "
+            "entities, or of chunks where there are no entities.",
+            dir_okay=False,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Documents per batch; else the pipeline's.", min=1)
+    ] = None,
+    n_sents: Annotated[
+        int | None, typer.Option(help="Sentences per document; else as in training.", min=0)
+    ] = None,
+    spans_key: Annotated[str, typer.Option(help="Where chunks are, in doc.spans.")] = "chunks",
+    device: Annotated[
+        str | None, typer.Option(help="torch device of the components that have a `device`.")
+    ] = None,
+    gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
+) -> None:
+    """Score a spaCy pipeline on gold data with seqeval."""
+    with errors_told():
+        nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
+        evaluation = evaluate(
+            nlp,
+            read_gold(nlp, data, split=split, n_sents=n_sents, spans_key=spans_key),
+            spans_key=spans_key,
+            batch_size=batch_size,
+            model=model,
+            data=data,
+            split=split,
+        )
+        typer.echo(render(evaluation))
+        if json_path is not None:
+            with replacing(json_path) as file:
+                content = {"command": shlex.join(sys.argv), **evaluation.to_json()}
+                file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        if predictions is not None:
+            if evaluation.entities is None and evaluation.chunks is None:
+                raise ValueError("--predictions: there are only tags, not entities or chunks.")
+            write_predictions(
+                predictions,
+                evaluation.examples,
+                spans_key=spans_key if evaluation.entities is None else None,
+            )

@@ -33,7 +33,14 @@ def ruler(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_config_lists_prints_and_copies(tmp_path: Path) -> None:
-    names = ["conll2003", "conll2003_max", "conll2003_multitask", "sample", "wnut17"]
+    names = [
+        "conll2003",
+        "conll2003_max",
+        "conll2003_multitask",
+        "conll2003_transformer",
+        "sample",
+        "wnut17",
+    ]
     assert run("config").split() == names
     assert run("config", "sample").startswith("[paths]\n")
     copy = tmp_path / "copy.cfg"

@@ -19,6 +19,7 @@ def test_all_configs_are_there() -> None:
         "conll2003",
         "conll2003_max",
         "conll2003_multitask",
+        "conll2003_transformer",
         "sample",
         "wnut17",
     ]

@@ -15,10 +15,11 @@ from torch import Tensor
 from .batches import read_batch, read_prepared
 from .crf import CRF
 from .decoding import Transitions
+from .devices import join_arrays, split_array, to_array, to_torch
 from .encoder import Dropout
 from .features import Embedding, UpstreamTok2Vec, WordEmbedding
 from .network import Batch, Network, NetworkSpec, NetworkTrace
-from .shim import NetworkShim, join_arrays, no_backprop, split_array, to_array, to_torch
+from .shim import NetworkShim, no_backprop
 from .transformer_layer import TransformerShim
 
 _INPUT = "input"  # the one embedding of an encoder that reads vectors

@@ -8,6 +8,7 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from .adapter import DropoutSettings, docs_model, vectors_model
+from .devices import Precision
 from .features import (
     CharacterFilters,
     CharacterStates,
@@ -17,7 +18,7 @@ from .features import (
     UpstreamTok2Vec,
 )
 from .network import NetworkSpec
-from .shim import NetworkShim, Precision
+from .shim import NetworkShim
 from .tables import Gazetteer, VectorFile, WordClusters
 from .transformer import Pooling
 from .transformer_layer import TransformerShim, transformer_model

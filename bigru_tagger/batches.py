@@ -7,9 +7,10 @@ import torch
 from spacy.tokens import Doc
 from torch import Tensor
 
+from .devices import to_torch
 from .features import WordEmbedding, Words, group_occurrences, sentence_lengths
 from .network import Batch
-from .shim import NetworkShim, to_torch
+from .shim import NetworkShim
 
 _FORMS = "words.forms"  # beside what `Network.prepare` names
 

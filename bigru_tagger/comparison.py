@@ -113,19 +113,19 @@ def results_table(runs: Iterable[Run], *, baseline: str | None = None) -> str:
     rows = []
     for label, variant in zip(labels, variants, strict=True):
         reference = _find_baseline(variant[0], variants, baseline)
-        for i, (target, (title, _)) in enumerate(_found_targets(variant).items()):
-            dev, test = (_values(variant, side, target) for side in ("dev", "test"))
+        for i, (target, (title, _)) in enumerate(found_targets(variant).items()):
+            dev, test = (score_values(variant, side, target) for side in ("dev", "test"))
             cells = [
                 f"`{variant[0].recipe.config}`",
                 label,
                 title,
                 str(len(variant)),
-                _mean_cell(dev),
-                _mean_cell(test, with_interval=True),
+                mean_cell(dev),
+                mean_cell(test, with_interval=True),
                 f"{median(run.seconds for run in variant):.0f}",
             ]
             if baseline is not None:
-                cells.insert(-1, _difference_cell(test, _values(reference, "test", target)))
+                cells.insert(-1, difference_cell(test, score_values(reference, "test", target)))
             if i:  # what holds for all targets stands once
                 cells = [
                     "" if name in ("config", "variant", "seeds", "seconds") else cell
@@ -165,14 +165,26 @@ def _quantile(freedom: float) -> float:
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def _values(runs: Iterable[Run], side: str, target: str) -> list[float]:
-    """List a target's scores in percent, of the runs that have one."""
+def score_values(runs: Iterable[Run], side: str, target: str) -> list[float]:
+    """List a target's scores, of the runs that have one.
+
+    runs (Iterable[Run]): the runs.
+    side (str): "dev" or "test".
+    target (str): one of `found_targets`.
+    RETURNS (list[float]): in percent.
+    """
     scored = (getattr(run, side) or {} for run in runs)
     _, score = _TARGETS[target]
     return [100 * scores[target][score] for scores in scored if target in scores]
 
 
-def _found_targets(runs: Sequence[Run]) -> dict[str, tuple[str, str]]:
+def found_targets(runs: Sequence[Run]) -> dict[str, tuple[str, str]]:
+    """Tell what runs were scored on.
+
+    runs (Sequence[Run]): the runs.
+    RETURNS (dict[str, tuple[str, str]]): of each target its score's title in a table, and its name
+        in `Scores`.
+    """
     found = {target for run in runs for scores in (run.dev, run.test or {}) for target in scores}
     return {target: names for target, names in _TARGETS.items() if target in found}
 
@@ -207,7 +219,13 @@ def _find_baseline(
     return found[0] if found else []
 
 
-def _mean_cell(values: Sequence[float], *, with_interval: bool = False) -> str:
+def mean_cell(values: Sequence[float], *, with_interval: bool = False) -> str:
+    """Write a mean for a table.
+
+    values (Sequence[float]): see `estimate`; or none.
+    with_interval (bool): add the interval.
+    RETURNS (str): mean ± standard deviation, as far as there are values.
+    """
     if not values:
         return ""
     value, sd, interval = estimate(values)
@@ -217,7 +235,12 @@ def _mean_cell(values: Sequence[float], *, with_interval: bool = False) -> str:
     return cell
 
 
-def _difference_cell(values: Sequence[float], baseline: Sequence[float]) -> str:
+def difference_cell(values: Sequence[float], baseline: Sequence[float]) -> str:
+    """Write a difference of means for a table.
+
+    values, baseline (Sequence[float]): see `difference`; or none.
+    RETURNS (str): the difference and its interval, as far as there are values.
+    """
     if not values or not baseline:
         return ""
     value, _, interval = difference(values, baseline)

@@ -18,7 +18,7 @@ from thinc.types import Floats2d
 from .adapter import crf_loss, crf_of, resize_output
 from .crf import CRF
 from .decoding import Transitions
-from .shim import split_array
+from .devices import split_array
 from .soft_targets import SoftTargets, join
 
 # The embeddings are left to the architecture: spaCy merges these settings with the user's, so

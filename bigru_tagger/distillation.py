@@ -32,9 +32,8 @@ from .files import beside
 from .hub import without_progress_bars
 from .ner import biluo
 from .sentences import CorpusError, copy_tokens
-from .soft_targets import SoftTargets, check_settings
+from .soft_targets import SoftTargets, Teacher, check_settings
 from .spans import biluo_tags
-from .teachers import Teacher
 
 SETTINGS = "teacher.json"
 """The file, beside the dataset's own, that says how a teacher's outputs were made."""

@@ -10,14 +10,13 @@ from spacy.language import Language
 from .adapter import network_shim
 from .component import SequenceTagger
 from .files import folder_beside
+from .model_config import BiGRUConfig, describe_network
 from .network import Network
 from .spans import SpanTagger
 from .token_classification import (
-    BiGRUConfig,
     BiGRUForTokenClassification,
     checked_component,
     component_settings,
-    describe_network,
 )
 from .word_tokenizer import WordTokenizer
 

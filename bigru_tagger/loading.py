@@ -26,7 +26,7 @@ def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) ->
     nlp = _load(model, {})
     if device is None:
         return nlp
-    overrides = [f"components.{path}" for path in _settings("device", nlp.config["components"])]
+    overrides = [f"components.{path}" for path in setting_paths("device", nlp.config["components"])]
     if not overrides:
         raise ValueError(
             f"No component of {model} ({', '.join(nlp.pipe_names)}) has a setting `device`: use "
@@ -75,10 +75,15 @@ def _load(model: str, overrides: Mapping[str, Any]) -> Language:
         ) from error
 
 
-def _settings(name: str, block: Mapping[str, Any]) -> Iterator[str]:
-    """Find the dotted paths of all settings of a name."""
+def setting_paths(name: str, block: Mapping[str, Any]) -> Iterator[str]:
+    """Find all settings of a name in a config.
+
+    name (str): such as "device".
+    block (Mapping[str, Any]): a block of the config.
+    YIELDS (str): their dotted paths within the block.
+    """
     for key, value in block.items():
         if isinstance(value, Mapping):
-            yield from (f"{key}.{path}" for path in _settings(name, value))
+            yield from (f"{key}.{path}" for path in setting_paths(name, value))
         elif key == name:
             yield key

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -171,6 +172,37 @@ def fingerprint(source: str) -> str:
     if place.is_absolute():
         raise ValueError(f"{source}: there is nothing; check the path")
     return f"{source} {version(source)}" if is_package(source) else source
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read which seeds to train.
+
+    text (str): such as "0-4" or "0,2,7-9".
+    RETURNS (list[int]): the seeds, ascending.
+    RAISES (ValueError): it is neither.
+    """
+    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+        raise ValueError(f"--seeds {text}: write 0-4, or 0,2,7-9")
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(int(first), int(last or first) + 1)
+    if not seeds:
+        raise ValueError(f"--seeds {text}: there is none; write the smaller number first")
+    return sorted(set(seeds))
+
+
+def split_source(text: str) -> tuple[str, str]:
+    """Part DATA:SPLIT, where the split is "test" if it is left out.
+
+    text (str): what a user gave.
+    RETURNS (tuple[str, str]): data and split.
+    """
+    # No colon of C:\data, nor that of a slice such as test[:10%].
+    found = re.fullmatch(r"(.+):(\w+(\[[^]]*\])?)", text)
+    if found is None or Path(text).exists():
+        return text, "test"
+    return found[1], found[2]
 
 
 def append_run(path: Path, run: Run) -> None:

@@ -1,102 +1,29 @@
-"""The seam between thinc and the torch network: devices, optimizer steps, averages, storage.
+"""The seam between thinc and the torch network: optimizer steps, averages, storage.
 
 thinc's own PyTorch shim keeps torch parameters out of `use_averages` and `nlp.rehearse`, stores
 them by pickle, and steps them one by one; this one does none of that.
 """
 
 import contextlib
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast
 
-import numpy as np
 import torch
-from thinc.api import (
-    CupyOps,
-    Ops,
-    Optimizer,
-    get_array_module,
-    get_torch_default_device,
-    torch2xp,
-    xp2torch,
-)
+from thinc.api import Optimizer
 from thinc.shims import Shim
-from thinc.types import Floats2d, FloatsXd
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .cache import WordCache
+from .devices import Precision, choose_device, use_bfloat16
 from .encoder import NO_DROPOUT, Dropout
 from .network import Batch, Network, NetworkTrace
+from .optimizers import TorchStep
 
-Precision = Literal["float32", "bfloat16", "auto"]
 _Module = TypeVar("_Module", bound=nn.Module)
 
 # What prediction keeps of words: at 256 units and two directions, of 20,000.
 _CACHE_BYTES = 1 << 27
-
-# A process forked from one that has run torch on several threads hangs at its first parallel
-# region, and as many workers as cores are after no more than one thread each anyway.
-if hasattr(os, "register_at_fork"):  # Windows cannot fork
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-# Workers that are started afresh, as on macOS and Windows, would otherwise take all cores each.
-if multiprocessing.parent_process() is not None and "OMP_NUM_THREADS" not in os.environ:
-    torch.set_num_threads(1)
-
-
-def to_torch(array: Any, device: torch.device) -> Tensor:
-    """Bring an array to torch, without a copy where the memory can be shared.
-
-    array (ndarray): of NumPy or CuPy.
-    device (torch.device): where the tensor is needed.
-    RETURNS (Tensor): the tensor.
-    """
-    if isinstance(array, Tensor):
-        return array.to(device)
-    tensor: Tensor = xp2torch(array, device=device)
-    return tensor
-
-
-def to_array(tensor: Tensor, ops: Ops) -> FloatsXd:
-    """Bring a tensor to the arrays of thinc's operations, NumPy's or CuPy's.
-
-    tensor (Tensor): on any device.
-    ops (Ops): thinc's operations.
-    RETURNS (FloatsXd): float32.
-    """
-    tensor = tensor.detach().float()
-    if not isinstance(ops, CupyOps):
-        tensor = tensor.cpu()
-    return cast(FloatsXd, torch2xp(tensor, ops=ops))
-
-
-def join_arrays(arrays: list[Floats2d], device: torch.device, width: int) -> Tensor:
-    """Put arrays one below the other.
-
-    arrays (List[Floats2d]): of NumPy or CuPy, (n_rows, width) each.
-    device (torch.device): where the tensor is needed.
-    width (int): for no arrays at all.
-    RETURNS (Tensor): all rows, float32.
-    """
-    if not arrays:
-        return torch.zeros((0, width), device=device)
-    xp = get_array_module(arrays[0])
-    return to_torch(xp.concatenate(arrays).astype("float32"), device)
-
-
-def split_array(array: FloatsXd, lengths: list[int]) -> list[Floats2d]:
-    """Take apart what `join_arrays` put together.
-
-    array (FloatsXd): all rows.
-    lengths (List[int]): rows of each part.
-    RETURNS (List[Floats2d]): the parts.
-    """
-    ends = np.cumsum(lengths, dtype=np.int64)
-    return [
-        cast(Floats2d, array[end - length : end]) for end, length in zip(ends, lengths, strict=True)
-    ]
 
 
 def no_backprop(gradient: Any) -> list[Any]:
@@ -108,51 +35,6 @@ def no_backprop(gradient: Any) -> list[Any]:
     raise ValueError("cannot backpropagate through a prediction: call begin_update instead")
 
 
-def choose_device(name: str | None) -> torch.device:
-    """Turn the config's `device` into torch's.
-
-    name (Optional[str]): a device of torch, such as "cpu" or "cuda:1"; "auto" for a GPU where
-        there is one; None for what spaCy was told (`--gpu-id`, `spacy.require_gpu`).
-    RETURNS (torch.device): the device.
-    RAISES (ValueError): if torch knows no such device, or cannot use it here.
-    """
-    if name is None:
-        default: torch.device = get_torch_default_device()
-        return default
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device = {name!r} is none that torch knows: {error}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device = {name!r}, but torch {torch.__version__} finds no CUDA device here. Set "
-            "device = null (or override it when loading), or install torch for your CUDA version"
-        )
-    return device
-
-
-def use_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """Decide whether prediction multiplies in bfloat16.
-
-    precision (str): "float32", "bfloat16", or "auto" for bfloat16 where the device has
-        instructions for it; elsewhere it would be slower than float32.
-    device (torch.device): where the network is.
-    RETURNS (bool): whether it does.
-    RAISES (ValueError): if the precision is none of these.
-    """
-    if precision not in get_args(Precision):
-        raise ValueError(
-            f"'predict_precision' has to be one of {list(get_args(Precision))}; got {precision!r}"
-        )
-    if precision == "auto":
-        if device.type == "cuda":
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    return precision == "bfloat16"
-
-
 def tensors_of(*modules: nn.Module) -> list[Tensor]:
     """Collect parameters and buffers, which count the changes in place that they see.
 
@@ -160,67 +42,6 @@ def tensors_of(*modules: nn.Module) -> list[Tensor]:
     RETURNS (List[Tensor]): their tensors.
     """
     return [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
-
-
-@dataclass(frozen=True)
-class _Step:
-    """The settings of one optimizer step, read off whatever `[training.optimizer]` built."""
-
-    kind: str
-    learn_rate: float
-    betas: tuple[float, float]
-    eps: float
-    weight_decay: float
-    grad_clip: float
-
-    @classmethod
-    def read(cls, optimizer: Any) -> "_Step":
-        beta1, beta2 = float(optimizer.b1), float(optimizer.b2)
-        decoupled = getattr(optimizer, "L2_is_weight_decay", True)
-        if getattr(optimizer, "use_radam", False):
-            kind = "radam"
-        elif beta1 > 0.0 and beta2 > 0.0:
-            kind = "adam"
-        else:
-            kind = "sgd"
-        return cls(
-            kind=kind + ("w" if decoupled else ""),
-            learn_rate=float(optimizer.learn_rate),
-            betas=(beta1, beta2),
-            eps=float(getattr(optimizer, "eps", 1e-8)),
-            weight_decay=float(getattr(optimizer, "L2", 0.0)),
-            grad_clip=float(getattr(optimizer, "grad_clip", 0.0)),
-        )
-
-    def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        if self.kind.startswith("radam"):
-            return torch.optim.RAdam(
-                groups, foreach=True, decoupled_weight_decay=self.kind == "radamw"
-            )
-        if self.kind == "adamw":
-            return torch.optim.AdamW(groups, fused=True)
-        if self.kind == "adam":
-            return torch.optim.Adam(groups, fused=True)
-        return torch.optim.SGD(groups, foreach=True)
-
-    def apply(self, optimizer: torch.optim.Optimizer) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = self.learn_rate * group["rate_scale"]
-            group["weight_decay"] = self.weight_decay
-            if "betas" in group:
-                group["betas"] = self.betas
-                group["eps"] = self.eps
-            else:
-                group["momentum"] = self.betas[0]
-                if self.kind == "sgdw":
-                    # torch's SGD only adds to the gradient, and that would enter the momentum
-                    # (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 1).
-                    group["weight_decay"] = 0.0
-                    shrink = 1.0 - group["lr"] * self.weight_decay
-                    with torch.no_grad():
-                        for parameter in group["params"]:
-                            if parameter.grad is not None:
-                                parameter.mul_(shrink)
 
 
 class ModuleShim(Shim):
@@ -324,7 +145,7 @@ class ModuleShim(Shim):
         parameters = [p for p in self.module.parameters() if p.grad is not None]
         if not parameters:
             return
-        step = _Step.read(optimizer)
+        step = TorchStep.read(optimizer)
         # `nlp.rehearse` passes a stand-in for the optimizer; its step shares the moments.
         changed = isinstance(optimizer, Optimizer) and optimizer is not self._optimizer_of
         if self._optimizer is None or changed:
@@ -404,6 +225,20 @@ class ModuleShim(Shim):
         RETURNS (bytes): a safetensors file; empty before initialisation.
         """
         return self._model.to_bytes() if self.is_initialised else b""
+
+    def from_bytes(self, data: bytes) -> "ModuleShim":
+        """Replace the module by a stored one.
+
+        data (bytes): what `to_bytes` returned.
+        RETURNS (ModuleShim): self.
+        RAISES (ValueError): if the data is no stored module of this kind.
+        """
+        if data:
+            self.module = self._read(data)
+        return self
+
+    def _read(self, data: bytes) -> nn.Module:
+        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what copies and pickles can do without: caches and the optimizer's state."""
@@ -513,16 +348,8 @@ class NetworkShim(ModuleShim):
         super().to_device(device_type, device_id)
         self.cache.clear()
 
-    def from_bytes(self, data: bytes) -> "NetworkShim":
-        """Replace the network by a stored one.
-
-        data (bytes): what `to_bytes` returned.
-        RETURNS (NetworkShim): self.
-        RAISES (ValueError): if the data is no stored network.
-        """
-        if data:
-            self.network = Network.from_bytes(data)
-        return self
+    def _read(self, data: bytes) -> Network:
+        return Network.from_bytes(data)
 
 
 def _assign(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:

@@ -1,14 +1,34 @@
-"""What a teacher says of a Doc's tokens, where a student finds it, and how it is softened."""
+"""What a teacher is and says of a Doc's tokens, where a student finds it, how it is softened."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from spacy.tokens import Doc
 
 KEY = "bigru_tagger.soft_targets"
 """The key of `doc.user_data` under which an example's reference holds its `SoftTargets`."""
+
+
+class TeacherError(ValueError):
+    """A teacher that cannot be used: the message says what is wrong, and what to do."""
+
+
+class Teacher(Protocol):
+    """What distillation asks of a teacher."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """RETURNS (Tuple[str, ...]): the labels of the entities that it finds."""
+
+    def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
+        """Judge the tokens of Docs.
+
+        docs (Sequence[Doc]): tokens, with sentence starts where they are known; left as they are.
+        RETURNS (List[ndarray]): for each Doc the probability of each of `biluo_tags(labels)` at
+            each token, a row of zeros where there is nothing to say, float32 (n_tokens, n_tags).
+        """
 
 
 @dataclass(frozen=True, eq=False)

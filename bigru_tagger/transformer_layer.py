@@ -12,15 +12,8 @@ from thinc.types import Floats2d
 from torch import Tensor
 
 from .cache import TextCache
-from .shim import (
-    ModuleShim,
-    NetworkShim,
-    join_arrays,
-    no_backprop,
-    split_array,
-    tensors_of,
-    to_array,
-)
+from .devices import join_arrays, split_array, to_array
+from .shim import ModuleShim, NetworkShim, no_backprop, tensors_of
 from .transformer import WordTransformer
 from .transformer_loading import PretrainedTransformer
 
@@ -158,16 +151,8 @@ class TransformerShim(ModuleShim):
         self.__init__(**state["settings"])  # type: ignore[misc]
         self.from_bytes(state["data"])
 
-    def from_bytes(self, data: bytes) -> "TransformerShim":
-        """Replace the transformer by a stored one.
-
-        data (bytes): what `to_bytes` returned.
-        RETURNS (TransformerShim): self.
-        RAISES (ValueError): if the data is no stored transformer.
-        """
-        if data:
-            self.module = WordTransformer.from_bytes(data)
-        return self
+    def _read(self, data: bytes) -> WordTransformer:
+        return WordTransformer.from_bytes(data)
 
 
 def transformer_model(shim: TransformerShim) -> Model[list[Doc], list[Floats2d]]:

@@ -66,7 +66,7 @@ class PretrainedTransformer:
             tokenizer is none of the fast ones, the model is no encoder, or a setting does not fit
             it.
         """
-        with _quiet_unless_terminal():
+        with quiet_unless_terminal():
             tokenizer = self._load_tokenizer()
             encoder = self._load_encoder()
         n_states, width = self._probe(encoder)
@@ -221,7 +221,8 @@ def _maximum(encoder: Any, tokenizer: Any) -> int | None:
 
 
 @contextmanager
-def _quiet_unless_terminal() -> Iterator[None]:
+def quiet_unless_terminal() -> Iterator[None]:
+    """Switch the progress bars of `transformers` off where standard error is not a terminal."""
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415 - takes seconds
 
     if sys.stderr.isatty() or not transformers_logging.is_progress_bar_enabled():

@@ -1,8 +1,4 @@
 import copy
-import importlib
-import importlib.util
-import multiprocessing
-import os
 import pickle
 import pickletools
 
@@ -18,9 +14,9 @@ from spacy.training.loop import train as train_loop
 from spacy.util import registry
 from thinc.api import SGD, Adam, NumpyOps, RAdam
 
-import bigru_tagger.shim
+from bigru_tagger.devices import choose_device
 from bigru_tagger.network import Network, NetworkSpec
-from bigru_tagger.shim import NetworkShim, choose_device, use_bfloat16
+from bigru_tagger.shim import NetworkShim
 
 
 def linear_shim(weight=(1.0, 2.0), bias=0.5):
@@ -381,28 +377,6 @@ def test_an_uninitialised_pipeline_can_be_stored(tmp_path):
 # --- devices
 
 
-def test_choose_device():
-    assert choose_device("cpu") == torch.device("cpu")
-    assert choose_device(None).type in ("cpu", "cuda")
-    expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert choose_device("auto") == torch.device(expected)
-
-
-@pytest.mark.parametrize("name", ["nonsense", "", "cpu:x", "gpu"])
-def test_a_device_that_torch_does_not_know_is_an_error(name):
-    with pytest.raises(ValueError, match="none that torch knows"):
-        choose_device(name)
-
-
-@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
-def test_cuda_without_cuda_is_a_clear_error(name, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(
-        ValueError, match=rf"device = '{name}'.*finds no CUDA device.*device = null"
-    ):
-        build("bigru_ner", model={**TINY, "device": name})
-
-
 @pytest.mark.parametrize("device", ["cpu", "auto"])
 def test_a_device_can_be_overridden_when_loading(device, tmp_path):
     nlp = build("bigru_ner")
@@ -445,47 +419,3 @@ def test_prediction_in_bfloat16_is_close_to_float32(depth, tmp_path):
     low.get_pipe("bigru_ner").model.shims[0].cache.clear()
     copy = low.get_pipe("bigru_ner").model.copy()
     assert copy.shims[0].predict_precision == "bfloat16"
-
-
-@pytest.mark.parametrize("supported", [True, False])
-def test_auto_precision_is_what_the_cpu_multiplies_in(supported, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported)
-    cpu = torch.device("cpu")
-    assert use_bfloat16("auto", cpu) is supported
-    assert use_bfloat16("bfloat16", cpu)
-    assert not use_bfloat16("float32", cpu)
-
-
-def test_another_precision_is_an_error():
-    with pytest.raises(ValueError, match=r"'predict_precision' has to be one of .* got 'float16'"):
-        NetworkShim(predict_precision="float16")
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_has_one_torch_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with multiprocessing.get_context("fork").Pool(1) as pool:
-            assert pool.apply(torch.get_num_threads) == 1
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(threads)
-
-
-@pytest.mark.parametrize(("told", "expected"), [(None, 1), ("2", 2)])
-def test_a_worker_that_is_started_afresh_has_the_threads_it_is_told(told, expected, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if told is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", told)
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1, importlib.import_module, ("bigru_tagger.shim",)) as pool:
-        assert pool.apply(torch.get_num_threads) == expected
-
-
-def test_the_module_imports_where_there_is_no_fork(monkeypatch):
-    monkeypatch.delattr(os, "register_at_fork", raising=False)  # as on Windows
-    path = bigru_tagger.shim.__file__
-    spec = importlib.util.spec_from_file_location("bigru_tagger.shim_without_fork", path)
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))

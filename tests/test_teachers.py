@@ -22,16 +22,15 @@ from transformers import (
 )
 
 from bigru_tagger.decoding import Transitions
+from bigru_tagger.huggingface_teacher import HuggingFaceTeacher, TagMapping
 from bigru_tagger.schemes import to_iob2
+from bigru_tagger.soft_targets import TeacherError
 from bigru_tagger.spans import biluo_tags
 from bigru_tagger.teachers import (
     DecidedTeacher,
     Ensemble,
-    HuggingFaceTeacher,
     OwnTeacher,
     Renamed,
-    TagMapping,
-    TeacherError,
     load_teacher,
     pipeline_teacher,
     teacher_names,

@@ -29,7 +29,8 @@ from transformers import (
 from transformers.utils import hub
 
 from bigru_tagger.exchange import to_transformers
-from bigru_tagger.token_classification import BiGRUConfig, BiGRUForTokenClassification
+from bigru_tagger.model_config import BiGRUConfig
+from bigru_tagger.token_classification import BiGRUForTokenClassification
 from bigru_tagger.word_tokenizer import WordTokenizer
 
 WORDS = st.sampled_from(

@@ -43,18 +43,17 @@ class Cell:
         RETURNS (Dict[str, Any]): settings by their dotted names.
         RAISES (ValueError): the config has no network whose cell could be chosen.
         """
-        paths = [
-            path.removesuffix(".cell")
-            for path in setting_paths("cell", config)
-            if path.endswith(".cell")
+        models = [
+            f"components.{path.removesuffix('.cell')}"
+            for path in setting_paths("cell", config["components"])
         ]
-        if not paths:
+        if not models:
             raise ValueError(
                 "the config has no model with a setting `cell`: take one with a "
                 "bigru_tagger.BiGRUTagger.v1 or bigru_tagger.BiGRUTok2Vec.v1"
             )
         settings = {"cell": self.cell, "bidirectional": self.bidirectional}
-        return {f"{path}.{name}": value for path in paths for name, value in settings.items()}
+        return {f"{model}.{name}": value for model in models for name, value in settings.items()}
 
 
 CELLS = (

@@ -24,7 +24,9 @@ from bigru_tagger.replication import (
     append_run,
     fingerprint,
     make_recipe,
+    parse_seeds,
     read_runs,
+    split_source,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -234,21 +236,21 @@ def test_a_block_of_a_file(tmp_path: Path) -> None:
         replace_block(path, "z", "new")
 
 
-def test_seeds(script: ModuleType) -> None:
-    assert script.parse_seeds("0-4") == [0, 1, 2, 3, 4]
-    assert script.parse_seeds("7,0,2-3,3") == [0, 2, 3, 7]
+def test_seeds() -> None:
+    assert parse_seeds("0-4") == [0, 1, 2, 3, 4]
+    assert parse_seeds("7,0,2-3,3") == [0, 2, 3, 7]
     for text in ("", "a", "1-", "-3", "3-1"):
         with pytest.raises(ValueError, match="--seeds"):
-            script.parse_seeds(text)
+            parse_seeds(text)
 
 
-def test_test_data(script: ModuleType, tmp_path: Path) -> None:
-    assert script.split_source("data/conll") == ("data/conll", "test")
-    assert script.split_source("data/conll:dev") == ("data/conll", "dev")
-    assert script.split_source("data:test[:10%]") == ("data", "test[:10%]")
-    assert script.split_source("C:\\data") == ("C:\\data", "test")
+def test_test_data(tmp_path: Path) -> None:
+    assert split_source("data/conll") == ("data/conll", "test")
+    assert split_source("data/conll:dev") == ("data/conll", "dev")
+    assert split_source("data:test[:10%]") == ("data", "test[:10%]")
+    assert split_source("C:\\data") == ("C:\\data", "test")
     (tmp_path / "a:b").mkdir()
-    assert script.split_source(f"{tmp_path}/a:b") == (f"{tmp_path}/a:b", "test")
+    assert split_source(f"{tmp_path}/a:b") == (f"{tmp_path}/a:b", "test")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="pinning is for Linux")

@@ -203,6 +203,11 @@ def TransformerEmbed(  # noqa: N802
             "TransformerEmbed: 'cache_mb' has to be at least 0, and 'learn_rate' positive, or "
             f"null; got cache_mb = {cache_mb}, learn_rate = {learn_rate}"
         )
+    if learn_rate is not None and not trainable:
+        raise ValueError(
+            f"TransformerEmbed: learn_rate = {learn_rate} is for a transformer that is trained: "
+            "set trainable = true, or learn_rate = null"
+        )
     shim = TransformerShim(
         PretrainedTransformer(name, revision, pooling, layers, window, overlap),
         trainable=trainable,

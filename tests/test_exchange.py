@@ -49,7 +49,7 @@ def with_vectors():
     nlp.add_pipe("bigru_ner", name="names", config={"model": WITH_VECTORS})
     nlp.initialize(lambda: read_examples(nlp.vocab))
     train(nlp)
-    nlp.get_pipe("names").cfg.update(recall_bias=0.25, threshold=0.1)
+    nlp.get_pipe("names").cfg.update(recall_bias=0.25, threshold=0.1, temperature=1.5)
     nlp.meta.update(name="names", version="1.2.3", license="mit", author="Ada")
     nlp.meta["performance"] = {"ents_f": 0.5, "ents_p": 0.75, "ents_r": 0.375}
     return nlp

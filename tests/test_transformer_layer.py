@@ -516,6 +516,7 @@ def test_the_cache_is_bounded_and_keeps_what_came_first():
     [
         ({"cache_mb": -1}, "'cache_mb' has to be at least 0.*cache_mb = -1"),
         ({"learn_rate": 0.0}, "'learn_rate' positive, or null.*learn_rate = 0.0"),
+        ({"learn_rate": 1e-5}, "is for a transformer that is trained: set trainable = true"),
         ({"pooling": "max"}, "'pooling' has to be one of"),
     ],
 )

@@ -191,6 +191,27 @@ def count_tagged(docs: Sequence[TaggedDoc], *, mode: Mode = "default") -> dict[s
     return count_entities([doc.gold for doc in docs], [doc.predicted for doc in docs], mode=mode)
 
 
+def count_documents(
+    docs: Sequence[TaggedDoc], labels: Sequence[str], *, mode: Mode = "default"
+) -> np.ndarray:
+    """Count the entities of each document by itself, for `resampling`.
+
+    docs (Sequence[TaggedDoc]): the documents.
+    labels (Sequence[str]): the types to count, and their order.
+    mode (Literal["default", "strict"]): seqeval's mode.
+    RETURNS (ndarray): gold, predicted and correct entities, int64 (n_docs, n_labels, 3). Their sums
+        over documents are what `count_tagged` counts.
+    """
+    counts = np.zeros((len(docs), len(labels), 3), dtype=np.int64)
+    for row, doc in zip(counts, docs, strict=True):
+        found = count_tagged([doc], mode=mode)
+        for column, label in enumerate(labels):
+            if label in found:
+                of_type = found[label]
+                row[column] = of_type.gold, of_type.predicted, of_type.correct
+    return counts
+
+
 class SeqevalScorer:
     """Score entities or chunks the way conlleval does, under the keys spaCy prints.
 

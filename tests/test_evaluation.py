@@ -17,8 +17,9 @@ from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from bigru_tagger.cli.evaluate import evaluate_command
-from bigru_tagger.evaluation import SpanReport, evaluate, write_predictions
+from bigru_tagger.evaluation import SpanReport, evaluate
 from bigru_tagger.loading import load_pipeline
+from bigru_tagger.predictions import write_predictions
 from bigru_tagger.report import render
 from bigru_tagger.scoring import (
     Counts,

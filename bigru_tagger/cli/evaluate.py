@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from ..evaluation import evaluate, replacing, write_predictions
+from ..evaluation import evaluate, replacing
 from ..loading import load_pipeline, read_gold
+from ..predictions import write_predictions
 from ..report import render
 from .app import app, errors_told
 

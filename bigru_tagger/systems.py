@@ -1,5 +1,6 @@
-"""Systems to score: pipelines and files of predictions, by the words in which they are asked for."""
+"""Systems to score: pipelines, and files of predictions, by their names."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -82,6 +83,22 @@ def evaluate_system(
         data=gold.data,
         split=gold.split,
     )
+
+
+def evaluate_systems(
+    systems: Mapping[str, System], gold: GoldData, *, batch_size: int | None = None
+) -> dict[str, Evaluation]:
+    """Score systems, files first: what is wrong with one is told before a pipeline runs.
+
+    systems (Mapping[str, System]): the systems by their names.
+    gold, batch_size: see `evaluate_system`.
+    RETURNS (dict[str, Evaluation]): the numbers by the same names.
+    RAISES (ValueError): see `evaluate_system`.
+    """
+    in_turn = sorted(systems, key=lambda name: isinstance(systems[name], Language))
+    return {
+        name: evaluate_system(systems[name], name, gold, batch_size=batch_size) for name in in_turn
+    }
 
 
 def document_lengths(gold: GoldData) -> list[int] | None:

@@ -1,4 +1,4 @@
-"""Scores of a pipeline on gold data."""
+"""Scores of a system on gold data, and of two."""
 
 import json
 import shlex
@@ -8,17 +8,23 @@ from typing import Annotated
 
 import typer
 
-from ..evaluation import evaluate, replacing
-from ..loading import load_pipeline, read_gold
+from ..comparison_report import render_comparison
+from ..evaluation import replacing
 from ..predictions import write_predictions
 from ..report import render
+from ..system_comparison import compare_systems
+from ..systems import GoldData, document_lengths, evaluate_systems, open_system
 from .app import app, errors_told
 
 
 @app.command("evaluate")
 def evaluate_command(
     model: Annotated[
-        str, typer.Argument(help="A pipeline: a folder (output/model-best) or a package's name.")
+        str,
+        typer.Argument(
+            help="A pipeline: a folder (output/model-best) or a package's name. Or a file of "
+            "predictions: a token a line, the predicted tag in its last column."
+        ),
     ],
     data: Annotated[
         str,
@@ -28,6 +34,9 @@ def evaluate_command(
     ],
     *,
     split: Annotated[str, typer.Option(help="The split of a dataset.")] = "test",
+    against: Annotated[
+        str | None, typer.Option(help="Another pipeline or file of predictions, to compare to.")
+    ] = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write all numbers to this file.", dir_okay=False)
     ] = None,
@@ -51,22 +60,24 @@ def evaluate_command(
     ] = None,
     gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
 ) -> None:
-    """Score a spaCy pipeline on gold data with seqeval."""
+    """Score a spaCy pipeline, or a file of predictions, on gold data with seqeval."""
     with errors_told():
-        nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
-        evaluation = evaluate(
-            nlp,
-            read_gold(nlp, data, split=split, n_sents=n_sents, spans_key=spans_key),
-            spans_key=spans_key,
-            batch_size=batch_size,
-            model=model,
-            data=data,
-            split=split,
-        )
+        names = [model] if against is None else [model, against]
+        gold = GoldData(data, split, n_sents, spans_key)
+        systems = {name: open_system(name, gpu_id=gpu_id, device=device) for name in names}
+        evaluations = evaluate_systems(systems, gold, batch_size=batch_size)
+        evaluation = evaluations[model]
         typer.echo(render(evaluation))
+        content = {"command": shlex.join(sys.argv), **evaluation.to_json()}
+        if against is not None:
+            comparison = compare_systems(
+                evaluation, evaluations[against], document_lengths=document_lengths(gold)
+            )
+            typer.echo(f"\n{render_comparison(comparison)}")
+            content["against"] = evaluations[against].to_json()
+            content["comparison"] = comparison.to_json()
         if json_path is not None:
             with replacing(json_path) as file:
-                content = {"command": shlex.join(sys.argv), **evaluation.to_json()}
                 file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         if predictions is not None:
             if evaluation.entities is None and evaluation.chunks is None:

@@ -1,0 +1,181 @@
+"""What is said of two systems."""
+
+from collections.abc import Iterator, Sequence
+from textwrap import fill
+
+from wasabi.tables import table
+
+from .evaluation import DIGITS
+from .resampling import CONFIDENCE
+from .system_comparison import (
+    SCORES,
+    Difference,
+    Disagreement,
+    LayerComparison,
+    SystemComparison,
+    TypedSpan,
+)
+
+FEW_DOCUMENTS = 20  # with fewer, intervals and p-values are rough
+_WIDTH = 100
+_SHOWN = 10  # entities of each list in the text
+_NEIGHBOURS = 8  # words on each side of an entity in the text
+_SCORE_NAMES = ("precision", "recall", "F1")
+DIFFERENCE_HEADER = ("", "", "A", "B", "A − B", f"{100 * CONFIDENCE:.0f} % interval", "p")
+OVERLAP_HEADER = ("", "all", "both", "only A", "only B", "neither")
+
+
+def render_comparison(comparison: SystemComparison) -> str:
+    """Lay a comparison out as text.
+
+    comparison (SystemComparison): the numbers.
+    RETURNS (str): what the command prints behind the report of the first system.
+    """
+    systems = [
+        (name, system.model, speed_cell(system.words_per_second))
+        for name, system in (("A", comparison.a), ("B", comparison.b))
+    ]
+    blocks = [_table(systems, 2)]
+    for title, layer in comparison_layers(comparison):
+        blocks += [
+            f"{title}, A against B (default mode)",
+            _table(difference_rows(layer), 2, DIFFERENCE_HEADER),
+            _table(overlap_rows(layer), 1, OVERLAP_HEADER),
+            fill(explain(comparison, layer), _WIDTH),
+        ]
+        for own, other, found in (("A", "B", layer.only_a), ("B", "A", layer.only_b)):
+            blocks += _render_found(own, other, found)
+    return "\n\n".join(blocks)
+
+
+def comparison_layers(comparison: SystemComparison) -> list[tuple[str, LayerComparison]]:
+    """List what was compared.
+
+    comparison (SystemComparison): the numbers.
+    RETURNS (list[tuple[str, LayerComparison]]): entities and chunks, as far as there are any, under
+        their names.
+    """
+    chunks = f"Chunks in doc.spans[{comparison.a.spans_key!r}]"
+    layers = (("Entities", comparison.entities), (chunks, comparison.chunks))
+    return [(title, layer) for title, layer in layers if layer is not None]
+
+
+def speed_cell(words_per_second: float | None) -> str:
+    """Write a speed; nothing for a file of predictions.
+
+    words_per_second (float | None): the speed.
+    RETURNS (str): the speed and its unit.
+    """
+    return "" if words_per_second is None else f"{words_per_second:.0f} words/s"
+
+
+def difference_rows(layer: LayerComparison) -> list[tuple[str, ...]]:
+    """Lay scores and their differences out under DIFFERENCE_HEADER.
+
+    layer (LayerComparison): the numbers.
+    RETURNS (list[tuple[str, ...]]): three rows for all types together, and for each.
+    """
+    rows = []
+    for label, scores in (("all", layer.micro), *layer.per_type.items()):
+        for i, (score, name) in enumerate(zip(SCORES, _SCORE_NAMES, strict=True)):
+            rows.append(("" if i else label, name, *_cells(scores[score])))
+    return rows
+
+
+def overlap_rows(layer: LayerComparison) -> list[tuple[str, ...]]:
+    """Lay the counts of what both have out under OVERLAP_HEADER.
+
+    layer (LayerComparison): the numbers.
+    RETURNS (list[tuple[str, ...]]): a row for gold entities, and one for predictions that are none.
+    """
+    return [
+        (name, *map(str, (sum(counts), *counts[:3])), last)
+        for name, overlap, last in (
+            ("gold, found by", layer.gold, str(layer.gold.neither)),
+            ("wrong, predicted by", layer.wrong, ""),
+        )
+        for counts in [(overlap.both, overlap.only_a, overlap.only_b, overlap.neither)]
+    ]
+
+
+def explain(comparison: SystemComparison, layer: LayerComparison) -> str:
+    """Say what intervals and p-values mean, and what they do not.
+
+    comparison (SystemComparison): how they were computed.
+    layer (LayerComparison): on how many documents.
+    RETURNS (str): sentences.
+    """
+    if layer.documents < 2:
+        return (
+            "The data are one document, so there is nothing to resample, and no interval and no p."
+        )
+    few = ""
+    if layer.documents < FEW_DOCUMENTS:
+        few = (
+            f" So few documents say little: no p can be below {2 * 0.5**layer.documents:.2g} by "
+            "more than chance."
+        )
+    return (
+        f"Intervals: {comparison.n_resamples} bootstrap resamples of {layer.documents} documents, "
+        f"the same ones for both. p: {comparison.n_trials} trials of paired approximate "
+        f"randomisation over them, two-sided, for each number by itself.{few} Both are about these "
+        "two systems on these data. Whether one way of training is better than another takes "
+        "several seeds of each (scripts/replicate)."
+    )
+
+
+def other_reading(disagreement: Disagreement, spans: Sequence[TypedSpan]) -> str:
+    """Say what the other system makes of an entity.
+
+    disagreement (Disagreement): the entity.
+    spans (Sequence[TypedSpan]): what the other system has in its sentence.
+    RETURNS (str): the type and text of all that overlaps the entity, or "nothing".
+    """
+    _, start, end = disagreement.entity
+    found = [
+        f"{label} {' '.join(disagreement.words[begin:stop])}"
+        for label, begin, stop in spans
+        if begin < end and stop > start
+    ]
+    return ", ".join(found) or "nothing"
+
+
+def _cells(difference: Difference) -> tuple[str, ...]:
+    value, interval, p = difference.difference, difference.interval, difference.p
+    return (
+        *("" if score is None else f"{score:.{DIGITS}f}" for score in (difference.a, difference.b)),
+        "" if value is None else _signed(value),
+        "" if interval is None else f"[{_signed(interval[0])}, {_signed(interval[1])}]",
+        "" if p is None else f"{p:.{DIGITS}f}",
+    )
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.{DIGITS}f}".replace("-", "−")
+
+
+def _table(rows: Sequence[Sequence[str]], n_names: int, header: Sequence[str] | None = None) -> str:
+    n_numbers = len(rows[0]) - n_names
+    return table(rows, header=header, aligns=(*"l" * n_names, *"r" * n_numbers)).strip("\n")
+
+
+def _render_found(own: str, other: str, found: Sequence[Disagreement]) -> Iterator[str]:
+    if not found:
+        return
+    lines = [f"Only {own} gets right ({len(found)}):"]
+    for disagreement in found[:_SHOWN]:
+        label, start, end = disagreement.entity
+        words = disagreement.words
+        first, last = max(0, start - _NEIGHBOURS), end + _NEIGHBOURS
+        reading = other_reading(disagreement, getattr(disagreement, other.lower()))
+        parts = (
+            "…" if first else "",
+            *words[first:start],
+            f"[{' '.join(words[start:end])}]{label}",
+            *words[end:last],
+            "…" if last < len(words) else "",
+        )
+        lines += [f"  {' '.join(filter(None, parts))}", f"      {other}: {reading}"]
+    if len(found) > _SHOWN:
+        lines.append(f"  and {len(found) - _SHOWN} more, which --json and --report have")
+    yield "\n".join(lines)

@@ -112,8 +112,8 @@ def explain(comparison: SystemComparison, layer: LayerComparison) -> str:
     few = ""
     if layer.documents < FEW_DOCUMENTS:
         few = (
-            f" So few documents say little: no p can be below {2 * 0.5**layer.documents:.2g} by "
-            "more than chance."
+            f" With so few documents, p is hardly ever below {2 * 0.5**layer.documents:.2g}, "
+            "however large the difference."
         )
     return (
         f"Intervals: {comparison.n_resamples} bootstrap resamples of {layer.documents} documents, "
@@ -156,7 +156,8 @@ def _signed(value: float) -> str:
 
 def _table(rows: Sequence[Sequence[str]], n_names: int, header: Sequence[str] | None = None) -> str:
     n_numbers = len(rows[0]) - n_names
-    return table(rows, header=header, aligns=(*"l" * n_names, *"r" * n_numbers)).strip("\n")
+    text = table(rows, header=header, aligns=(*"l" * n_names, *"r" * n_numbers))
+    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
 
 
 def _render_found(own: str, other: str, found: Sequence[Disagreement]) -> Iterator[str]:

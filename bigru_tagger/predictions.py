@@ -111,7 +111,8 @@ def align_predictions(
 
     Both have to hold the same tokens in the same order; where sentences and documents end does not
     matter. Gold documents across whose ends an entity of the file runs are joined. Gold documents
-    without annotation may be missing, as `write_predictions` leaves them out.
+    without annotation may be missing, as `write_predictions` leaves them out. Entities that it
+    wrote behind a document, since they do not align with the gold tokens, cannot be read again.
 
     The tags are read as entities, unless they share more labels with the gold chunks.
 
@@ -152,20 +153,19 @@ def _read_sentences(path: Path) -> Iterator[Sentence]:
     rows: list[tuple[str, str, int]] = []
     for number, text in [*lines, (len(lines) + 1, "")]:
         columns = split_columns(text)
-        boundary = text.startswith(DOCUMENT_START)
-        if len(columns) == width and not boundary:
-            rows.append((columns[0], columns[-1], number))
-        elif boundary or columns == [""]:
+        if text.startswith(DOCUMENT_START):
+            # Outside of entities, so that it ends them: it may be a boundary as well as a token.
+            rows.append((columns[0], columns[-1] if is_tag(columns[-1]) else OUTSIDE, number))
+        elif columns == [""]:
             if rows:
                 yield _sentence(path, rows)
                 rows = []
-            if boundary:
-                tag = columns[-1] if is_tag(columns[-1]) else OUTSIDE
-                yield _sentence(path, [(columns[0], tag, number)])
+        elif len(columns) == width:
+            rows.append((columns[0], columns[-1], number))
         elif not text.startswith("#"):
             raise CorpusError(
-                f"{path}:{number}: {len(columns)} columns, but line {first} has {width}: mend the "
-                "line, or leave an empty one where a sentence ends"
+                f"{path}:{number}: columns: {len(columns)}, where line {first} has {width}: mend "
+                "the line, or leave an empty one where a sentence ends"
             )
 
 

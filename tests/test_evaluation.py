@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import pytest
 import typer
@@ -13,18 +11,15 @@ from spacy.lang.en import English
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
-from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from bigru_tagger.cli.evaluate import evaluate_command
 from bigru_tagger.evaluation import SpanReport, evaluate
 from bigru_tagger.loading import load_pipeline
-from bigru_tagger.predictions import write_predictions
 from bigru_tagger.report import render
 from bigru_tagger.scoring import (
     Counts,
     count_entities,
-    count_tagged,
     make_seqeval_scorer,
     tag_examples,
 )
@@ -264,112 +259,6 @@ def test_averages_are_seqevals(sequences):
             assert numbers[average]["recall"] == row["recall"]
             assert numbers[average]["f1"] == row["f1-score"]
             assert numbers[average]["support"] == row["support"]
-
-
-VOCAB = Vocab()
-N = 8
-ENTS = st.lists(
-    st.tuples(st.integers(0, N - 1), st.integers(1, 4), st.sampled_from(["PER", "work of art"])),
-    max_size=4,
-)
-
-
-def random_doc(ents, words, starts=(), missing=()):
-    doc = Doc(VOCAB, words=words, sent_starts=[i == 0 or i in starts for i in range(len(words))])
-    spans, taken = [], set()
-    for start, length, label in ents:
-        tokens = set(range(start, min(start + length, len(words))))
-        if not tokens & taken:
-            taken |= tokens
-            spans.append(Span(doc, start, max(tokens) + 1, label))
-    missing = [doc[i : i + 1] for i in missing if i not in taken]
-    doc.set_ents(spans, missing=missing, default="outside")
-    return doc
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    gold=st.lists(ENTS, min_size=1, max_size=3),
-    predicted=ENTS,
-    starts=st.sets(st.integers(1, N - 1)),
-    missing=st.sets(st.integers(0, N - 1), max_size=2),
-    split_token=st.booleans(),
-)
-def test_conlleval_agrees_on_the_predictions_file(
-    tmp_path_factory, *, gold, predicted, starts, missing, split_token
-):
-    words = ["-X-", "two words", "\u00a0", *"defg", "hi"]
-    other = [*words[:-1], "h", "i"] if split_token else words
-    examples = [
-        Example(random_doc(predicted, other), random_doc(ents, words, starts, missing))
-        for ents in gold
-    ]
-    path = tmp_path_factory.mktemp("predictions") / "predictions.txt"
-    write_predictions(path, examples)
-    result = conlleval(path.read_text(encoding="utf-8").splitlines())
-    counts = count_tagged(tag_examples(examples))
-    assert counts == {
-        label: Counts(*(side[column] for side in (result.gold, result.predicted, result.correct)))
-        for label in counts
-        for column in [label.replace(" ", "\u2423")]
-    }
-    scores = make_seqeval_scorer()(examples)
-    assert (scores["ents_p"], scores["ents_r"], scores["ents_f"]) == result.prf()
-
-
-def test_predictions_file(tmp_path):
-    words = ["New", "York", "won", "Paris", "\n", "fell"]
-    reference = Doc(
-        VOCAB,
-        words=words,
-        sent_starts=[True, True, False, True, False, False],
-        ents=["B-LOC", "I-LOC", "O", "B-LOC", "O", "O"],
-    )
-    predicted = Doc(VOCAB, words=words, ents=["B-LOC", "I-LOC", "O", "O", "O", "O"])
-    unannotated = Doc(VOCAB, words=["nobody", "looked"])
-    second = Doc(VOCAB, words=["Go", "on"], ents=["O", "O"])
-    path = tmp_path / "new" / "predictions.txt"
-    write_predictions(
-        path,
-        [
-            Example(predicted, reference),
-            Example(unannotated, unannotated),
-            Example(second, second),
-        ],
-    )
-    # The sentence start at "York" lies within an entity.
-    assert path.read_text(encoding="utf-8").split("\n") == [
-        "New B-LOC B-LOC",
-        "York I-LOC I-LOC",
-        "won O O",
-        "",
-        "Paris B-LOC O",
-        "\u2423 O O",
-        "fell O O",
-        "",
-        "Go O O",
-        "on O O",
-        "",
-        "",
-    ]
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_predictions_file_is_replaced_whole(tmp_path):
-    path = tmp_path / "predictions.txt"
-    path.write_text("before")
-    doc = Doc(VOCAB, words=["a"], ents=["O"])
-    other = Doc(VOCAB, words=["b"], ents=["B-PER"])
-    with pytest.raises(ValueError, match="Unable to align"):
-        write_predictions(path, [Example(doc, doc), Example(other, doc)])
-    assert path.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_devices_are_written_not_replaced():
-    doc = Doc(VOCAB, words=["a"], ents=["B-PER"])
-    write_predictions(os.devnull, [Example(doc, doc)])
-    assert not Path(os.devnull).is_file()
 
 
 APP = typer.Typer()

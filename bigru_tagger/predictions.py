@@ -154,7 +154,7 @@ def _read_sentences(path: Path) -> Iterator[Sentence]:
     for number, text in [*lines, (len(lines) + 1, "")]:
         columns = split_columns(text)
         if text.startswith(DOCUMENT_START):
-            # Outside of entities, so that it ends them: it may be a boundary as well as a token.
+            # A token in some data. As a boundary it is outside of entities, and so ends them.
             rows.append((columns[0], columns[-1] if is_tag(columns[-1]) else OUTSIDE, number))
         elif columns == [""]:
             if rows:

@@ -8,9 +8,16 @@ from typing import Annotated
 
 import typer
 
-from ..evaluation import evaluate, replacing, write_predictions
+from ..analysis import Analysis, analyse, confidence_attributes
+from ..evaluation import Evaluation, evaluate, replacing, write_predictions
 from ..loading import load_pipeline, read_gold
+from ..plots import can_plot
+from ..provenance import describe_evaluation
 from ..report import render
+from ..report_markdown import render_markdown
+from ..report_page import render_page
+from ..report_sections import make_report
+from ..slices import read_training
 from .app import app, errors_told
 
 
@@ -38,6 +45,19 @@ def evaluate_command(
             dir_okay=False,
         ),
     ] = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Write a report with intervals, kinds of error and all errors to this file, .html "
+            "or .md; repeatable.",
+            dir_okay=False,
+        ),
+    ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(help="The training data: tells how new entities fare, in the report."),
+    ] = None,
+    train_split: Annotated[str, typer.Option(help="The split of the training data.")] = "train",
     batch_size: Annotated[
         int | None, typer.Option(help="Documents per batch; else the pipeline's.", min=1)
     ] = None,
@@ -52,7 +72,12 @@ def evaluate_command(
 ) -> None:
     """Score a spaCy pipeline on gold data with seqeval."""
     with errors_told():
+        reports = report or []
+        _check_reports(reports)
         nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
+        data_of_training = None
+        if train is not None:
+            data_of_training = _Training(train, train_split, n_sents, spans_key)
         evaluation = evaluate(
             nlp,
             read_gold(nlp, data, split=split, n_sents=n_sents, spans_key=spans_key),
@@ -63,15 +88,4 @@ def evaluate_command(
             split=split,
         )
         typer.echo(render(evaluation))
-        if json_path is not None:
-            with replacing(json_path) as file:
-                content = {"command": shlex.join(sys.argv), **evaluation.to_json()}
-                file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        if predictions is not None:
-            if evaluation.entities is None and evaluation.chunks is None:
-                raise ValueError("--predictions: there are only tags, not entities or chunks.")
-            write_predictions(
-                predictions,
-                evaluation.examples,
-                spans_key=spans_key if evaluation.entities is None else None,
-            )
+        command = shlex.join(sys.argv)

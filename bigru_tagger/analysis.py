@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from spacy.language import Language
+from spacy.training import Example
 
 from .calibration import Bin, Judged, expected_calibration_error, reliability
 from .evaluation import Average, Evaluation, SpanReport, macro_average
@@ -44,6 +45,7 @@ from .slices import (
     count_slices,
     intervals_of,
     range_names,
+    read_training,
     score_of,
     scores_of,
 )
@@ -268,6 +270,30 @@ def analyse(
         confidences=_confidences(docs),
         forms=find_surface_forms(docs),
     )
+
+
+def analyse_layers(
+    evaluation: Evaluation,
+    *,
+    confidence: Iterable[str] = (),
+    training: Sequence[Example] | None = None,
+) -> list[Analysis]:
+    """Analyse the predictions of all layers that are scored.
+
+    evaluation (Evaluation): see `analyse`.
+    confidence (Iterable[str]): see `analyse`.
+    training (Sequence[Example] | None): the training data, if they are given.
+    RETURNS (list[Analysis]): of entities and of chunks, as far as there are any.
+    RAISES (ValueError): the training data hold none of a layer.
+    """
+    names = tuple(confidence)
+    analyses = []
+    for layer in ("entities", "chunks"):
+        if getattr(evaluation, layer) is not None:
+            key = None if layer == "entities" else evaluation.spans_key
+            shown = None if training is None else read_training(training, spans_key=key)
+            analyses.append(analyse(evaluation, layer=layer, confidence=names, training=shown))
+    return analyses
 
 
 def confidence_attributes(nlp: Language) -> tuple[str, ...]:

@@ -25,9 +25,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Plain text."""
+    """Plain text.
+
+    text (str): the text.
+    small (bool): that one may pass over.
+    """
 
     text: str
+    small: bool = False
 
 
 @dataclass(frozen=True)

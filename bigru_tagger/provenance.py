@@ -1,6 +1,5 @@
 """Where numbers come from: the model and its size, the data, the machine, the command."""
 
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -13,14 +12,14 @@ from .shim import NetworkShim
 
 
 def describe_evaluation(
-    nlp: Language, evaluation: Evaluation, *, command: str, train: Mapping[str, str] | None = None
+    nlp: Language, evaluation: Evaluation, *, command: str, train: tuple[str, str] | None = None
 ) -> dict[str, str]:
     """Name what the numbers of an evaluation depend on, each by a word or two.
 
     nlp (Language): the pipeline.
     evaluation (Evaluation): its numbers.
     command (str): the command line.
-    train (Mapping[str, str] | None): `data` and `split` of the training data, if they are given.
+    train (tuple[str, str] | None): the training data and their split, if they are given.
     RETURNS (dict[str, str]): what there is to know.
     """
     speed = (
@@ -41,7 +40,7 @@ def describe_evaluation(
         "command": command,
     }
     if train is not None:
-        about["training data"] = _data(train["data"], train["split"])
+        about["training data"] = _data(*train)
     return about
 
 

@@ -22,6 +22,7 @@ from .blocks import (
 )
 from .report_plots import DATA, INK, MUTED
 
+_NAME_WIDTH = 18  # characters; a longer name is broken before a table gets too wide for a phone
 _N_COLOURS = 8  # of types in report.css; the types behind share one more
 _RANGES = (("0.95 2", "0.95 and above"), ("0.8 0.95", "0.8 to 0.95"))
 _MORE_RANGES = (("0.5 0.8", "0.5 to 0.8"), ("0 0.5", "below 0.5"), ("none", "none is known"))
@@ -92,7 +93,8 @@ def _row(figures: Sequence[str]) -> list[str]:
 
 def _block(section: str, block: Block) -> str:
     if isinstance(block, Paragraph):
-        return f"<p>{escape(block.text)}</p>\n"
+        small = ' class="soft"' if block.small else ""
+        return f"<p{small}>{escape(block.text)}</p>\n"
     if isinstance(block, Code):
         return f"<pre><code>{escape(block.text)}</code></pre>\n"
     if isinstance(block, Table):
@@ -115,10 +117,12 @@ def _table(section: str, table: Table) -> str:
         for i, row in enumerate(table.rows)
     )
     head = f"<thead><tr>{header}</tr></thead>\n" if any(table.header) else ""
+    longest = max((len(row[0].text) for row in table.rows), default=0)
+    width = f' style="--names: {min(longest, _NAME_WIDTH) // 2}rem"'
     heat = ' class="heat"' if table.heat else ""
     return (
-        f'{title}<div class="scroll" tabindex="0"><table{heat}>\n{head}<tbody>\n{rows}</tbody>'
-        "</table></div>\n"
+        f'{title}<div class="scroll" tabindex="0"><table{heat}{width}>\n{head}<tbody>\n{rows}'
+        "</tbody></table></div>\n"
     )
 
 
@@ -192,7 +196,7 @@ def _filter(errors: ErrorList, known: bool) -> str:
         _select("kind", [(kind, kind) for kind in kinds], "error"),
         _select("confidence", [*_RANGES, *_MORE_RANGES], "probability") if known else "",
         '<label>text<input name="find" type="search" autocomplete="off"></label>',
-        '<button type="reset">clear</button><button type="button" class="fold">fold</button>',
+        '<button type="reset">clear</button><button type="button" class="fold">open all</button>',
         "<output></output>",
     ]
     return f'<form class="filter" hidden>{"".join(parts)}</form>\n'

@@ -21,10 +21,10 @@ from .report_cells import by_support, percent, percent_interval, score_cell, sco
 from .report_plots import plot_coverage, plot_reliability, plot_scores
 from .resampling import N_RESAMPLES
 from .slices import Interval
-from .surface_forms import NONE, SurfaceForm
+from .surface_forms import NONE, Confusion, SurfaceForm
 
 _FEW_DOCUMENTS = 30
-_MOST_ROWS = 20  # of the lists that have no end
+_MOST_ROWS = 15  # of the lists that have no end
 
 
 def make_report(
@@ -122,7 +122,7 @@ def _scores(analysis: Analysis, plots: bool) -> list[Block]:
             f"{accuracy.correct:,} of {accuracy.tokens:,} tokens with the right IOB2 tag."
         )
     )
-    return [*blocks, Paragraph(_about_intervals(analysis))]
+    return [*blocks, Paragraph(_about_intervals(analysis), small=True)]
 
 
 def _about_intervals(analysis: Analysis) -> str:
@@ -130,7 +130,7 @@ def _about_intervals(analysis: Analysis) -> str:
     if n_docs < 2:
         return "There are no intervals, since there is only one Doc: they resample Docs."
     text = (
-        f"Small print: 95 % intervals, by {N_RESAMPLES:,} bootstrap resamples of the {n_docs:,} "
+        f"In brackets: 95 % intervals, by {N_RESAMPLES:,} bootstrap resamples of the {n_docs:,} "
         "annotated Docs. "
     )
     if analysis.sentences == n_docs:
@@ -142,7 +142,8 @@ def _about_intervals(analysis: Analysis) -> str:
     if n_docs < _FEW_DOCUMENTS:
         text += f"With fewer than {_FEW_DOCUMENTS} Docs, intervals are rough, and too narrow. "
     return text + (
-        "They tell how scores vary with the choice of documents, not with the seed of the training."
+        "Where all is right, or nothing is, there is none. They tell how scores vary with the "
+        "choice of documents, not with the seed of the training."
     )
 
 
@@ -153,25 +154,17 @@ def _mode_table(title: str, scores: ModeScores) -> Table:
 def _first(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = [
         Paragraph(
-            "What is wrong often, and texts that have several types, are the places where the gold "
-            "data themselves are wrong most often. Texts that are a part of a longer entity do not "
-            "count as occurrences."
+            "The same error several times, and a text with several types: there the gold data "
+            "themselves may be wrong, or their guidelines may be hard to follow. What is a part of "
+            "a longer entity does not count as an occurrence of a text."
         )
     ]
     frequent = analysis.frequent
     if frequent:
-        rows = [
-            (
-                _mention(own.gold, own.gold or own.predicted),
-                _mention(own.predicted, None),
-                Cell(own.kind),
-                Cell(f"{own.count:,}"),
-            )
-            for own in frequent[:_MOST_ROWS]
-        ]
+        rows = [_confusion_row(own) for own in frequent[:_MOST_ROWS]]
         title = _first_of("The same error several times", frequent)
-        header = ("gold", "predicted", "error", "times")
-        blocks.append(Table(title, header, rows, n_names=3))
+        header = ("text", "gold", "predicted", "error", "times")
+        blocks.append(Table(title, header, rows, n_names=4))
     for side, title in (
         ("gold", "Texts with several types in the gold data"),
         ("predicted", "Texts with one type in the gold data and several in the predictions"),
@@ -205,9 +198,17 @@ def _first_of(title: str, rows: Sequence[object]) -> str:
     return f"{title}{more}"
 
 
-def _mention(own: tuple[str, str] | None, find: tuple[str, str] | None) -> Cell:
-    text = "" if own is None else own[0]
-    return Cell(text or "none", "" if own is None else own[1], find=find[0] if find else "")
+def _confusion_row(own: Confusion) -> tuple[Cell, ...]:
+    sides = [side for side in (own.gold, own.predicted) if side is not None]
+    text = sides[0][0]
+    other = sides[-1][0]
+    return (
+        Cell(text, find=text),
+        Cell(own.gold[1] if own.gold else NONE),
+        Cell(own.predicted[1] if own.predicted else NONE, other if other != text else ""),
+        Cell(own.kind),
+        Cell(f"{own.count:,}"),
+    )
 
 
 def _by_count(counts: Mapping[str, int]) -> str:
@@ -288,7 +289,7 @@ def _seen(analysis: Analysis) -> list[Block]:
             score_cell(own.recall, own.intervals[1], bar=True),
             Cell(f"{own.gold:,}"),
             Cell(f"{own.correct:,}"),
-            Cell(percent(own.gold / total), "%"),
+            Cell(f"{percent(own.gold / total)} %"),
         )
         for own in analysis.novelty
         if own.gold

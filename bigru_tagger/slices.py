@@ -38,7 +38,8 @@ class Score:
     gold (int): gold entities.
     predicted, correct (int | None): predicted and correct entities; `None` of an average of types.
     intervals (tuple[Interval, ...]): the 95 % bootstrap interval of each score, see `resampling`;
-        `None` where there is none: with a single document, say.
+        `None` where there is none: with a single document, and where all resamples agree, which
+        tells that entities are few, not that the score is certain.
     """
 
     name: str
@@ -216,7 +217,7 @@ def by_novelty(training: Training) -> Slice:
 
 def _known(ends: Sequence[float]) -> Interval:
     low, high = ends
-    return None if np.isnan(low) else (low, high)
+    return (low, high) if low < high else None  # NaN is not
 
 
 def _range(starts: Sequence[int], value: int) -> int:

@@ -3,21 +3,19 @@
 import json
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from spacy.training import Example
 
-from ..analysis import Analysis, analyse, confidence_attributes
-from ..evaluation import Evaluation, evaluate, replacing, write_predictions
+from ..analysis import analyse_layers, confidence_attributes
+from ..evaluation import evaluate, replacing, write_predictions
 from ..loading import load_pipeline, read_gold
-from ..plots import can_plot
 from ..provenance import describe_evaluation
 from ..report import render
-from ..report_markdown import render_markdown
-from ..report_page import render_page
-from ..report_sections import make_report
-from ..slices import read_training
+from ..report_files import check_report_paths, write_reports
 from .app import app, errors_told
 
 
@@ -72,15 +70,19 @@ def evaluate_command(
 ) -> None:
     """Score a spaCy pipeline on gold data with seqeval."""
     with errors_told():
-        reports = report or []
-        _check_reports(reports)
+        paths = report or []
+        check_report_paths(paths)
+        if train is not None and not paths and json_path is None:
+            raise ValueError("--train tells more in a --report or in --json: ask for one of them.")
         nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
-        data_of_training = None
-        if train is not None:
-            data_of_training = _Training(train, train_split, n_sents, spans_key)
+
+        def read(name: str, its_split: str) -> Iterable[Example]:
+            return read_gold(nlp, name, split=its_split, n_sents=n_sents, spans_key=spans_key)
+
+        training = None if train is None else list(read(train, train_split))
         evaluation = evaluate(
             nlp,
-            read_gold(nlp, data, split=split, n_sents=n_sents, spans_key=spans_key),
+            read(data, split),
             spans_key=spans_key,
             batch_size=batch_size,
             model=model,
@@ -89,3 +91,24 @@ def evaluate_command(
         )
         typer.echo(render(evaluation))
         command = shlex.join(sys.argv)
+        analyses = []
+        if paths or json_path is not None:
+            names = confidence_attributes(nlp)
+            analyses = analyse_layers(evaluation, confidence=names, training=training)
+        if json_path is not None:
+            with replacing(json_path) as file:
+                content = {"command": command, **evaluation.to_json()}
+                content["analysis"] = {own.layer: own.to_json() for own in analyses}
+                file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        if predictions is not None:
+            if evaluation.entities is None and evaluation.chunks is None:
+                raise ValueError("--predictions: there are only tags, not entities or chunks.")
+            write_predictions(
+                predictions,
+                evaluation.examples,
+                spans_key=spans_key if evaluation.entities is None else None,
+            )
+        if paths:
+            source = None if train is None else (train, train_split)
+            about = describe_evaluation(nlp, evaluation, command=command, train=source)
+            write_reports(paths, evaluation, analyses, about)

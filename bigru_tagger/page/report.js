@@ -42,9 +42,11 @@ for (const list of document.querySelectorAll(".errors")) {
   form.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(update, 120); });
   form.addEventListener("reset", () => setTimeout(update));
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.querySelector(".fold").addEventListener("click", () => {
-    const open = groups.some((group) => !group.open && !group.hidden);
+  const fold = form.querySelector(".fold");
+  fold.addEventListener("click", () => {
+    const open = fold.textContent === "open all";
     for (const group of groups) group.open = open;
+    fold.textContent = open ? "close all" : "open all";
   });
   for (const group of groups.slice(2)) group.open = false;
   for (const link of document.querySelectorAll(`a[data-find][href="#${list.dataset.section}"]`)) {

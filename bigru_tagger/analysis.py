@@ -15,6 +15,7 @@ from .matching import (
     ERROR_KINDS,
     Kind,
     MatchedDoc,
+    MucCounts,
     Schema,
     count_kinds,
     match_example,
@@ -216,7 +217,7 @@ class Analysis:
         }
 
     @property
-    def muc(self) -> dict[Schema, Any]:
+    def muc(self) -> dict[Schema, MucCounts]:
         """The five categories of MUC-5 by schema, see `matching.muc_counts`."""
         return muc_counts(self.all_kinds)
 
@@ -365,7 +366,8 @@ def _count_matches(
         gold, predicted = (
             None if side is None else side.label for side in (match.gold, match.predicted)
         )
-        by_type.setdefault(gold or predicted or "", Counter())[match.kind] += 1
+        of_both = [by_type.setdefault(label, Counter()) for label in (gold, predicted) if label]
+        of_both[0][match.kind] += 1
         confusions[gold, predicted] += 1
         moved[gold, predicted] += "boundaries" in match.kind
         beside[match.kind] += match.beside

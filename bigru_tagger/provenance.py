@@ -14,7 +14,9 @@ from .shim import NetworkShim
 def describe_evaluation(
     nlp: Language, evaluation: Evaluation, *, command: str, train: tuple[str, str] | None = None
 ) -> dict[str, str]:
-    """Name what the numbers of an evaluation depend on, each by a word or two.
+    """Name what the numbers of an evaluation depend on, each in a line.
+
+    Behind model and data stand their fingerprints, see `replication.fingerprint`.
 
     nlp (Language): the pipeline.
     evaluation (Evaluation): its numbers.
@@ -28,7 +30,7 @@ def describe_evaluation(
     )
     machine = describe_machine()
     about = {
-        "model": f"{evaluation.model} ({_fingerprint(evaluation.model)})",
+        "model": f"{evaluation.model}{_fingerprint(evaluation.model)}",
         "components": ", ".join(evaluation.pipes),
         "size": _size(nlp),
         "data": _data(evaluation.data, evaluation.split),
@@ -77,9 +79,10 @@ def _size(nlp: Language) -> str:
 
 
 def _data(data: str, split: str) -> str:
-    return f"{data}, split {split} ({_fingerprint(data)})"
+    return f"{data}, split {split}{_fingerprint(data)}"
 
 
 def _fingerprint(source: str) -> str:
-    # By contents, so it is the same on any machine.
-    return f"fingerprint {fingerprint(source)}"
+    # By contents, so it is the same on any machine; of what is not here, there is but the name.
+    found = fingerprint(source)
+    return "" if found == source else f" ({found})"

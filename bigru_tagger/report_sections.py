@@ -213,7 +213,7 @@ def _confusion_row(own: Confusion) -> tuple[Cell, ...]:
 
 def _by_count(counts: Mapping[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda item: (item[0] == NONE, -item[1]))
-    return ", ".join(f"{label} {n:,}" for label, n in ordered)
+    return ", ".join(f"{label}\u00a0{n:,}" for label, n in ordered)
 
 
 def _kinds(analysis: Analysis) -> list[Block]:

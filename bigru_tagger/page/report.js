@@ -1,5 +1,7 @@
 // Without this script all errors are shown; with it, they can be filtered.
 "use strict";
+// Tokens are not joined by spaces everywhere.
+const plain = (text) => text.toLowerCase().replace(/\s+/g, "");
 for (const list of document.querySelectorAll(".errors")) {
   const form = list.querySelector("form");
   const groups = [...list.querySelectorAll("details")];
@@ -9,7 +11,7 @@ for (const list of document.querySelectorAll(".errors")) {
     (name) => form.elements.namedItem(name));
 
   const textOf = (error) => {
-    if (!texts.has(error)) texts.set(error, error.textContent.toLowerCase().replace(/\s+/g, " "));
+    if (!texts.has(error)) texts.set(error, plain(error.textContent));
     return texts.get(error);
   };
   const inRange = (error) => {
@@ -19,7 +21,7 @@ for (const list of document.querySelectorAll(".errors")) {
     return error.dataset.p && error.dataset.p >= low && error.dataset.p < high;
   };
   const update = () => {
-    const wanted = find.value.trim().toLowerCase().replace(/\s+/g, " ");
+    const wanted = plain(find.value);
     const filtered = wanted || type.value || kind.value || confidence?.value;
     let shown = 0, all = 0;
     for (const [group, own] of errors) {

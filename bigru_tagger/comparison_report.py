@@ -1,11 +1,12 @@
 """What is said of two systems."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from textwrap import fill
 
 from wasabi.tables import table
 
 from .evaluation import DIGITS
+from .report_cells import percent
 from .resampling import CONFIDENCE
 from .system_comparison import (
     SCORES,
@@ -32,14 +33,15 @@ def render_comparison(comparison: SystemComparison) -> str:
     RETURNS (str): what the command prints behind the report of the first system.
     """
     systems = [
-        (name, system.model, speed_cell(system.words_per_second))
+        (name, system.model, "" if speed is None else f"{speed:.0f} words/s")
         for name, system in (("A", comparison.a), ("B", comparison.b))
+        for speed in [system.words_per_second]
     ]
     blocks = [_table(systems, 2)]
-    for title, layer in comparison_layers(comparison):
+    for name, layer in compared_layers(comparison):
         blocks += [
-            f"{title}, A against B (default mode)",
-            _table(difference_rows(layer), 2, DIFFERENCE_HEADER),
+            f"{name.capitalize()}, A against B (default mode, in percent)",
+            _table(difference_rows(layer, layer.per_type), 2, DIFFERENCE_HEADER),
             _table(overlap_rows(layer), 1, OVERLAP_HEADER),
             fill(explain(comparison, layer), _WIDTH),
         ]
@@ -48,35 +50,26 @@ def render_comparison(comparison: SystemComparison) -> str:
     return "\n\n".join(blocks)
 
 
-def comparison_layers(comparison: SystemComparison) -> list[tuple[str, LayerComparison]]:
+def compared_layers(comparison: SystemComparison) -> list[tuple[str, LayerComparison]]:
     """List what was compared.
 
     comparison (SystemComparison): the numbers.
-    RETURNS (list[tuple[str, LayerComparison]]): entities and chunks, as far as there are any, under
-        their names.
+    RETURNS (list[tuple[str, LayerComparison]]): entities and chunks, as far as there are any.
     """
-    chunks = f"Chunks in doc.spans[{comparison.a.spans_key!r}]"
-    layers = (("Entities", comparison.entities), (chunks, comparison.chunks))
-    return [(title, layer) for title, layer in layers if layer is not None]
+    layers = (("entities", comparison.entities), ("chunks", comparison.chunks))
+    return [(name, layer) for name, layer in layers if layer is not None]
 
 
-def speed_cell(words_per_second: float | None) -> str:
-    """Write a speed; nothing for a file of predictions.
-
-    words_per_second (float | None): the speed.
-    RETURNS (str): the speed and its unit.
-    """
-    return "" if words_per_second is None else f"{words_per_second:.0f} words/s"
-
-
-def difference_rows(layer: LayerComparison) -> list[tuple[str, ...]]:
-    """Lay scores and their differences out under DIFFERENCE_HEADER.
+def difference_rows(layer: LayerComparison, types: Iterable[str]) -> list[tuple[str, ...]]:
+    """Lay scores and their differences out in percent, under DIFFERENCE_HEADER.
 
     layer (LayerComparison): the numbers.
+    types (Iterable[str]): its types, in the order to show them in.
     RETURNS (list[tuple[str, ...]]): three rows for all types together, and for each.
     """
     rows = []
-    for label, scores in (("all", layer.micro), *layer.per_type.items()):
+    scores_of = (("all", layer.micro), *((label, layer.per_type[label]) for label in types))
+    for label, scores in scores_of:
         for i, (score, name) in enumerate(zip(SCORES, _SCORE_NAMES, strict=True)):
             rows.append(("" if i else label, name, *_cells(scores[score])))
     return rows
@@ -143,7 +136,7 @@ def other_reading(disagreement: Disagreement, spans: Sequence[TypedSpan]) -> str
 def _cells(difference: Difference) -> tuple[str, ...]:
     value, interval, p = difference.difference, difference.interval, difference.p
     return (
-        *("" if score is None else f"{score:.{DIGITS}f}" for score in (difference.a, difference.b)),
+        *("" if score is None else percent(score) for score in (difference.a, difference.b)),
         "" if value is None else _signed(value),
         "" if interval is None else f"[{_signed(interval[0])}, {_signed(interval[1])}]",
         "" if p is None else f"{p:.{DIGITS}f}",
@@ -151,7 +144,7 @@ def _cells(difference: Difference) -> tuple[str, ...]:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.{DIGITS}f}".replace("-", "−")
+    return f"{100 * value:+.{DIGITS - 2}f}".replace("-", "−")
 
 
 def _table(rows: Sequence[Sequence[str]], n_names: int, header: Sequence[str] | None = None) -> str:

@@ -1,12 +1,13 @@
 """Systems to score: pipelines, and files of predictions, by their names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import spacy
 from spacy.language import Language
+from spacy.training import Example
 
 from .conll import FILE_ENDINGS
 from .corpus import SentenceReader, open_corpus
@@ -50,6 +51,32 @@ def open_system(name: str, *, gpu_id: int = -1, device: str | None = None) -> Sy
     return load_pipeline(name, gpu_id=gpu_id, device=device)
 
 
+def pipeline_of(system: System) -> Language | None:
+    """Tell pipelines from files.
+
+    system (System): the system.
+    RETURNS (Language | None): the system, if it is a pipeline.
+    """
+    return system if isinstance(system, Language) else None
+
+
+def read_examples(system: System, gold: GoldData) -> Iterable[Example]:
+    """Read gold data for a system.
+
+    system (System): a pipeline gets Docs such as it was trained on, a file single sentences.
+    gold (GoldData): the data.
+    RETURNS (Iterable[Example]): the examples.
+    RAISES (ValueError): see `read_gold`.
+    """
+    return read_gold(
+        pipeline_of(system) or spacy.blank("xx"),
+        gold.data,
+        split=gold.split,
+        n_sents=gold.n_sents,
+        spans_key=gold.spans_key,
+    )
+
+
 def evaluate_system(
     system: System, name: str, gold: GoldData, *, batch_size: int | None = None
 ) -> Evaluation:
@@ -57,15 +84,12 @@ def evaluate_system(
 
     system (System): the system.
     name (str): what to call it in the report.
-    gold (GoldData): what to score it on. A pipeline gets Docs such as it was trained on.
+    gold (GoldData): what to score it on.
     batch_size (int | None): documents per batch of a pipeline; `None` takes its own.
     RETURNS (Evaluation): the numbers and the predictions.
     RAISES (ValueError): see `read_gold`, `evaluate` and `align_predictions`.
     """
-    nlp = system if isinstance(system, Language) else spacy.blank("xx")
-    examples = read_gold(
-        nlp, gold.data, split=gold.split, n_sents=gold.n_sents, spans_key=gold.spans_key
-    )
+    examples = read_examples(system, gold)
     if isinstance(system, Language):
         return evaluate(
             system,

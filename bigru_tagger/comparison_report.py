@@ -67,12 +67,29 @@ def difference_rows(layer: LayerComparison, types: Iterable[str]) -> list[tuple[
     types (Iterable[str]): its types, in the order to show them in.
     RETURNS (list[tuple[str, ...]]): three rows for all types together, and for each.
     """
-    rows = []
+    rows: list[tuple[str, ...]] = []
     scores_of = (("all", layer.micro), *((label, layer.per_type[label]) for label in types))
     for label, scores in scores_of:
         for i, (score, name) in enumerate(zip(SCORES, _SCORE_NAMES, strict=True)):
-            rows.append(("" if i else label, name, *_cells(scores[score])))
+            rows.append(("" if i else label, name, *difference_cells(scores[score])))
     return rows
+
+
+def difference_cells(difference: Difference) -> tuple[str, str, str, str, str]:
+    """Write a score of both systems in percent.
+
+    difference (Difference): the score.
+    RETURNS (tuple[str, str, str, str, str]): A, B, A − B, its interval, and p; nothing for what has
+        no meaning.
+    """
+    value, interval, p = difference.difference, difference.interval, difference.p
+    return (
+        "" if difference.a is None else percent(difference.a),
+        "" if difference.b is None else percent(difference.b),
+        "" if value is None else _signed(value),
+        "" if interval is None else f"[{_signed(interval[0])}, {_signed(interval[1])}]",
+        "" if p is None else f"{p:.{DIGITS}f}",
+    )
 
 
 def overlap_rows(layer: LayerComparison) -> list[tuple[str, ...]]:
@@ -81,14 +98,12 @@ def overlap_rows(layer: LayerComparison) -> list[tuple[str, ...]]:
     layer (LayerComparison): the numbers.
     RETURNS (list[tuple[str, ...]]): a row for gold entities, and one for predictions that are none.
     """
-    return [
-        (name, *map(str, (sum(counts), *counts[:3])), last)
-        for name, overlap, last in (
-            ("gold, found by", layer.gold, str(layer.gold.neither)),
-            ("wrong, predicted by", layer.wrong, ""),
-        )
-        for counts in [(overlap.both, overlap.only_a, overlap.only_b, overlap.neither)]
-    ]
+    rows = []
+    for name, overlap in (("gold, found by", layer.gold), ("wrong, predicted by", layer.wrong)):
+        counts = (overlap.both, overlap.only_a, overlap.only_b, overlap.neither)
+        rows.append((name, *(f"{n:,}" for n in (sum(counts), *counts))))
+    rows[1] = (*rows[1][:-1], "")  # what nobody predicted is nothing
+    return rows
 
 
 def explain(comparison: SystemComparison, layer: LayerComparison) -> str:
@@ -109,11 +124,11 @@ def explain(comparison: SystemComparison, layer: LayerComparison) -> str:
             "however large the difference."
         )
     return (
-        f"Intervals: {comparison.n_resamples} bootstrap resamples of {layer.documents} documents, "
-        f"the same ones for both. p: {comparison.n_trials} trials of paired approximate "
-        f"randomisation over them, two-sided, for each number by itself.{few} Both are about these "
-        "two systems on these data. Whether one way of training is better than another takes "
-        "several seeds of each (scripts/replicate)."
+        f"Intervals: {comparison.n_resamples:,} bootstrap resamples of {layer.documents:,} "
+        f"documents, the same ones for both. p: {comparison.n_trials:,} trials of paired "
+        f"approximate randomisation over them, two-sided, for each number by itself.{few} Both are "
+        "about these two systems on these data. Whether one way of training is better than another "
+        "takes several seeds of each (scripts/replicate)."
     )
 
 
@@ -131,16 +146,6 @@ def other_reading(disagreement: Disagreement, spans: Sequence[TypedSpan]) -> str
         if begin < end and stop > start
     ]
     return ", ".join(found) or "nothing"
-
-
-def _cells(difference: Difference) -> tuple[str, ...]:
-    value, interval, p = difference.difference, difference.interval, difference.p
-    return (
-        *("" if score is None else percent(score) for score in (difference.a, difference.b)),
-        "" if value is None else _signed(value),
-        "" if interval is None else f"[{_signed(interval[0])}, {_signed(interval[1])}]",
-        "" if p is None else f"{p:.{DIGITS}f}",
-    )
 
 
 def _signed(value: float) -> str:

@@ -7,6 +7,7 @@ from .comparison_report import (
     DIFFERENCE_HEADER,
     OVERLAP_HEADER,
     compared_layers,
+    difference_cells,
     difference_rows,
     explain,
     overlap_rows,
@@ -31,6 +32,21 @@ def comparison_sections(comparison: SystemComparison) -> list[Section]:
     ]
 
 
+def comparison_facts(comparison: SystemComparison) -> list[tuple[str, Cell]]:
+    """Name the numbers of a comparison that matter most.
+
+    comparison (SystemComparison): the numbers.
+    RETURNS (list[tuple[str, Cell]]): the differences of the micro-averaged F1.
+    """
+    layers = compared_layers(comparison)
+    facts = []
+    for name, layer in layers:
+        *_, difference, interval, p = difference_cells(layer.micro["f1"])
+        title = "F1, A − B" if len(layers) == 1 else f"F1 of {name}, A − B"
+        facts.append((title, Cell(difference, f"{interval} p {p}" if p else "")))
+    return facts
+
+
 def _blocks(comparison: SystemComparison, name: str, layer: LayerComparison) -> list[Block]:
     types = _types(comparison, name, layer)
     rows = [tuple(map(Cell, row)) for row in difference_rows(layer, types)]
@@ -49,13 +65,15 @@ def _blocks(comparison: SystemComparison, name: str, layer: LayerComparison) -> 
 
 
 def _systems(comparison: SystemComparison) -> str:
-    parts = []
-    for name, system in (("A", comparison.a), ("B", comparison.b)):
-        speed = system.words_per_second
-        parts.append(
-            f"{name} is {system.model}{'' if speed is None else f', {speed:,.0f} words/s'}"
-        )
-    return f"{'. '.join(parts)}. All else in this report is about A."
+    parts = [
+        f"{name} is {system.model}{_speed(system.words_per_second)}."
+        for name, system in (("A", comparison.a), ("B", comparison.b))
+    ]
+    return " ".join([*parts, "All else in this report is about A."])
+
+
+def _speed(words_per_second: float | None) -> str:
+    return "" if words_per_second is None else f", {words_per_second:,.0f} words/s"
 
 
 def _types(comparison: SystemComparison, name: str, layer: LayerComparison) -> list[str]:
@@ -66,8 +84,16 @@ def _types(comparison: SystemComparison, name: str, layer: LayerComparison) -> l
 
 
 def _readings(disagreement: Disagreement) -> dict[str, list[Piece]]:
-    sides = (("gold", disagreement.gold), ("A", disagreement.a), ("B", disagreement.b))
-    return {name: _pieces(disagreement, spans) for name, spans in sides}
+    # Who reads the whole sentence alike shares a line.
+    readers: dict[tuple[TypedSpan, ...], list[str]] = {}
+    for name in ("gold", "a", "b"):
+        readers.setdefault(getattr(disagreement, name), []).append(name)
+    return {
+        ", ".join(name if name == "gold" else name.upper() for name in names): _pieces(
+            disagreement, spans
+        )
+        for spans, names in readers.items()
+    }
 
 
 def _pieces(disagreement: Disagreement, spans: Sequence[TypedSpan]) -> list[Piece]:

@@ -194,7 +194,7 @@ def _reading_list(readings: ReadingList) -> str:
         for sentence in readings.sentences
     )
     return (
-        f"<details open><summary>{escape(readings.title)} "
+        f"<details><summary>{escape(readings.title)} "
         f"<small>{len(readings.sentences):,}</small></summary>\n<ol>{items}</ol></details>\n"
     )
 

@@ -14,7 +14,7 @@ from .blocks import (
     Section,
     Table,
 )
-from .comparison_sections import comparison_sections
+from .comparison_sections import comparison_facts, comparison_sections
 from .evaluation import Evaluation
 from .excerpts import group_errors
 from .matching import ERROR_KINDS, Kind
@@ -51,13 +51,15 @@ def make_report(
         for analysis in analyses
         for section in _layer_sections(analysis, len(analyses) > 1, plots)
     ]
+    facts = _facts(evaluation, analyses)
     if comparison is not None:
         sections = [*comparison_sections(comparison), *sections]
+        facts += comparison_facts(comparison)
     source = f"{evaluation.data}, split {evaluation.split}" if evaluation.split else evaluation.data
     return Report(
         title=evaluation.model,
         subtitle=f"on {source}",
-        facts=_facts(evaluation, analyses),
+        facts=facts,
         sections=[*sections, _about(about)],
     )
 

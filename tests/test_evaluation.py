@@ -357,6 +357,106 @@ def test_command_cannot_write_tags_for_conlleval(command, tmp_path):
     assert "--predictions: there are only tags" in result.stderr
 
 
+def test_command_scores_a_file_of_predictions(command, tmp_path):
+    """A pipeline, and its predictions read again, have the same scores to the last digit."""
+    columns, first, again = (tmp_path / name for name in ("p.txt", "first.json", "again.json"))
+    assert command("--json", first, "--predictions", columns).exit_code == 0
+    result = command("--json", again, model="p.txt")
+    assert result.exit_code == 0, result.output
+    assert "pipes" not in result.stdout
+    assert "words/s" not in result.stdout
+    first, again = (json.loads(path.read_text()) for path in (first, again))
+    for own in (first, again):
+        assert own["entities"]["default"]["micro"]["f1"] == 0.5
+    assert again["entities"] == first["entities"]
+    assert again["analysis"]["entities"]["kinds"] == first["analysis"]["entities"]["kinds"]
+    assert (again["seconds"], again["words_per_second"], again["pipes"]) == (None, None, [])
+
+
+def test_command_compares_systems(command, tmp_path):
+    other = English()
+    ruler = other.add_pipe("entity_ruler")
+    ruler.add_patterns(
+        [{"label": "PER", "pattern": "Ada Lovelace"}, {"label": "LOC", "pattern": "Kew"}]
+    )
+    other.to_disk(tmp_path / "other")
+    numbers, page = tmp_path / "numbers.json", tmp_path / "page.html"
+    against = ["--against", tmp_path / "other"]
+    result = command(*against, "--json", numbers, "--report", page)
+    assert result.exit_code == 0, result.output
+    content = json.loads(numbers.read_text())
+    # The fixture finds two of four, and two that are wrong; the other two, and nothing wrong.
+    scores = content["comparison"]["entities"]["micro"]["f1"]
+    assert scores["a"] == content["entities"]["default"]["micro"]["f1"] == 0.5
+    assert scores["b"] == content["against"]["entities"]["default"]["micro"]["f1"]
+    assert scores["b"] == pytest.approx(2 / 3)
+    assert scores["difference"] == 0.5 - scores["b"]
+    overlap = content["comparison"]["entities"]["gold"]
+    assert overlap == {"both": 1, "only_a": 1, "only_b": 1, "neither": 1}
+    assert content["comparison"]["words_per_second"]["b"] > 0
+    assert "F1          50.00    66.67   −16.67" in result.stdout
+    text = page.read_text(encoding="utf8")
+    assert "<td>66.67</td><td>−16.67</td>" in text
+    assert "A against B" in text
+
+
+def test_command_compares_a_pipeline_with_its_own_predictions(command, tmp_path):
+    columns, numbers = tmp_path / "p.txt", tmp_path / "numbers.json"
+    assert command("--predictions", columns, "--n-sents", 2).exit_code == 0
+    for model, against in (("model", "p.txt"), ("p.txt", "model"), ("p.txt", "p.txt")):
+        result = command("--against", tmp_path / against, "--json", numbers, model=model)
+        assert result.exit_code == 0, result.output
+        found = json.loads(numbers.read_text())["comparison"]["entities"]
+        for scores in (found["micro"], *found["per_type"].values()):
+            for score in scores.values():
+                assert (score["difference"], score["interval"], score["p"]) == (0.0, [0.0, 0.0], 1)
+        assert found["gold"] == {"both": 2, "only_a": 0, "only_b": 0, "neither": 2}
+
+
+def test_documents_of_the_data_are_resampled(command, tmp_path):
+    """Docs are single sentences, of which the first two are one document."""
+    (tmp_path / "gold.conll").write_text(f"{COLUMNS}\n-DOCSTART- -X- O O\n\nKew NNP B-NP B-LOC\n")
+    numbers = tmp_path / "numbers.json"
+    result = command("--against", tmp_path / "model", "--json", numbers)
+    assert result.exit_code == 0, result.output
+    content = json.loads(numbers.read_text())
+    assert (content["documents"], content["comparison"]["entities"]["documents"]) == (3, 2)
+    assert "resamples of 2 documents" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "other.txt: no such file of predictions"),
+        ("Ada\n", "other.txt:1: one column"),
+        (
+            "Ada B-PER\nByron I-PER\n",
+            "other.txt:2: the token is 'Byron', but the gold data have 'L",
+        ),
+    ],
+)
+def test_command_says_what_is_wrong_with_a_file(command, tmp_path, content, message):
+    other = tmp_path / "other.txt"
+    if content is not None:
+        other.write_text(content)
+    for options, model in ((["--against", other], "model"), ([], "other.txt")):
+        result = command(*options, model=model)
+        assert result.exit_code == 1
+        assert message in result.stderr
+        # The file is read, and its tokens looked at, before any pipeline runs.
+        assert result.stdout == ""
+
+
+def test_command_has_nothing_to_compare(command, tmp_path):
+    nlp = English()
+    nlp.add_pipe("attribute_ruler").add([[{"IS_ALPHA": True}]], {"TAG": "X"})
+    nlp.to_disk(tmp_path / "tagger")
+    result = command("--against", tmp_path / "tagger")
+    assert result.exit_code == 1
+    assert "model was scored on entities, " in result.stderr
+    assert "tagger on tags. Both have to predict entities, or both chunks" in result.stderr
+
+
 def test_folder_that_is_no_pipeline(tmp_path):
     with pytest.raises(ValueError, match=r"config\.cfg and meta\.json, .* output/model-best"):
         load_pipeline(str(tmp_path))

@@ -78,7 +78,9 @@ def test_a_sentence_start_within_an_entity_does_not_cut_it():
 
 def test_long_sentences_are_cut():
     words = [f"w{i}" for i in range(200)]
-    ((excerpt,),) = (group.excerpts for group in groups_of((" ".join(words), [(100, 101, "A")], [])))
+    ((excerpt,),) = (
+        group.excerpts for group in groups_of((" ".join(words), [(100, 101, "A")], []))
+    )
     text = text_of(excerpt.predicted).split()
     assert text == ["…", *words[100 - CONTEXT : 101 + CONTEXT], "…"]
     ((excerpt,),) = (group.excerpts for group in groups_of((" ".join(words), [(0, 1, "A")], [])))

@@ -189,9 +189,7 @@ def test_probabilities_of_spans_are_in_the_groups_own_order():
     assert {own.predicted.probability for own in doc.matches} == {None}
 
 
-SPANS = st.lists(
-    st.tuples(st.integers(0, 8), st.integers(1, 4), st.sampled_from("AB")), max_size=6
-)
+SPANS = st.lists(st.tuples(st.integers(0, 8), st.integers(1, 4), st.sampled_from("AB")), max_size=6)
 
 
 def random_doc(words, spans, missing=()):

@@ -266,7 +266,7 @@ def analyse(
         positions=_slices(docs, range_names(SENTENCE_NUMBERS), by_sentence_number)
         if sentences > len(docs)
         else None,
-        novelty=_slices(docs, NOVELTY, by_novelty(training)) if training else None,
+        novelty=None if training is None else _novelty(docs, training),
         training=training,
         confidences=_confidences(docs),
         forms=find_surface_forms(docs),
@@ -348,6 +348,11 @@ def _accuracy(tagged: Sequence[TaggedDoc]) -> Accuracy:
 
 def _slices(docs: Sequence[MatchedDoc], names: Sequence[str], slice_of: Slice) -> list[Score]:
     return scores_of(names, count_slices(docs, len(names), slice_of))
+
+
+def _novelty(docs: Sequence[MatchedDoc], training: Training) -> list[Score]:
+    # To say of a prediction that it is new tells nothing of the gold data.
+    return [own for own in _slices(docs, NOVELTY, by_novelty(training)) if own.gold]
 
 
 def _count_matches(

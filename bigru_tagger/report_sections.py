@@ -302,7 +302,6 @@ def _seen(analysis: Analysis) -> list[Block]:
             Cell(f"{percent(own.gold / total)} %"),
         )
         for own in analysis.novelty
-        if own.gold
     ]
     return [
         Paragraph(

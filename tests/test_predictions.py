@@ -24,6 +24,13 @@ ENTS = st.lists(
     max_size=4,
 )
 
+ANNOTATION = {
+    "gold": st.lists(ENTS, min_size=1, max_size=3),
+    "predicted": ENTS,
+    "starts": st.sets(st.integers(1, N - 1)),
+    "missing": st.sets(st.integers(0, N - 1), max_size=2),
+}
+
 
 def random_doc(ents, words, starts=(), missing=()):
     doc = Doc(VOCAB, words=words, sent_starts=[i == 0 or i in starts for i in range(len(words))])
@@ -40,10 +47,7 @@ def random_doc(ents, words, starts=(), missing=()):
 
 @settings(max_examples=150, deadline=None)
 @given(
-    gold=st.lists(ENTS, min_size=1, max_size=3),
-    predicted=ENTS,
-    starts=st.sets(st.integers(1, N - 1)),
-    missing=st.sets(st.integers(0, N - 1), max_size=2),
+    **ANNOTATION,
     split_token=st.booleans(),
 )
 def test_conlleval_agrees_on_the_predictions_file(
@@ -140,10 +144,7 @@ def entities(examples):
 
 @settings(max_examples=150, deadline=None)
 @given(
-    gold=st.lists(ENTS, min_size=1, max_size=3),
-    predicted=ENTS,
-    starts=st.sets(st.integers(1, N - 1)),
-    missing=st.sets(st.integers(0, N - 1), max_size=2),
+    **ANNOTATION,
     unannotated=st.integers(0, 3),
 )
 def test_what_is_written_can_be_read(

@@ -58,18 +58,23 @@ def render_page(report: Report) -> str:
         for section in report.sections
     )
     parts = [
-        _HEAD.format(title=title, css=_file("report.css")),
+        _HEAD.format(title=title, css=page_file("report.css")),
         f"<header>\n<h1>{escape(report.title)}</h1>\n",
         f'<p class="soft">{escape(report.subtitle)}</p>\n',
         f'<dl class="facts">{facts}</dl>\n</header>\n<nav><ul>{links}</ul></nav>\n<main>\n',
         *(_section(section) for section in report.sections),
-        f"</main>\n<script>\n{_file('report.js')}</script>\n</body>\n</html>\n",
+        f"</main>\n<script>\n{page_file('report.js')}</script>\n</body>\n</html>\n",
     ]
     return "".join(parts)
 
 
 @cache
-def _file(name: str) -> str:
+def page_file(name: str) -> str:
+    """Read a file that goes into each page.
+
+    name (str): "report.css" or "report.js".
+    RETURNS (str): its text.
+    """
     return (Path(__file__).parent / "page" / name).read_text(encoding="utf8")
 
 

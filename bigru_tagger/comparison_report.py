@@ -17,7 +17,6 @@ from .system_comparison import (
     TypedSpan,
 )
 
-FEW_DOCUMENTS = 20  # with fewer, intervals and p-values are rough
 _WIDTH = 100
 _SHOWN = 10  # entities of each list in the text
 _NEIGHBOURS = 8  # words on each side of an entity in the text
@@ -117,18 +116,25 @@ def explain(comparison: SystemComparison, layer: LayerComparison) -> str:
         return (
             "The data are one document, so there is nothing to resample, and no interval and no p."
         )
-    few = ""
-    if layer.documents < FEW_DOCUMENTS:
-        few = (
-            f" With so few documents, p is hardly ever below {2 * 0.5**layer.documents:.2g}, "
-            "however large the difference."
+    notes = ""
+    if layer.documents == layer.sentences:
+        notes = (
+            " These documents are single sentences, as far as the data tell. Sentences of one "
+            "document are alike, so the true intervals are wider and the true p higher."
+        )
+    # Of all ways to swap documents, none at all and all of them are as extreme as what was found.
+    least = 2 * 0.5**layer.documents
+    if least > 1 / (1 + comparison.n_trials):
+        notes += (
+            f" With so few documents, p is hardly ever below {least:.2g}, however large the "
+            "difference."
         )
     return (
         f"Intervals: {comparison.n_resamples:,} bootstrap resamples of {layer.documents:,} "
         f"documents, the same ones for both. p: {comparison.n_trials:,} trials of paired "
-        f"approximate randomisation over them, two-sided, for each number by itself.{few} Both are "
-        "about these two systems on these data. Whether one way of training is better than another "
-        "takes several seeds of each (scripts/replicate)."
+        "approximate randomisation over them, two-sided, for each number by itself."
+        f"{notes} Both are about these two systems on these data. Whether one way of training is "
+        "better than another takes several seeds of each (scripts/replicate)."
     )
 
 

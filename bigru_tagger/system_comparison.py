@@ -81,6 +81,7 @@ class LayerComparison:
 
     documents (int): how many were resampled: those that the data tell, or else the Docs of both
         systems, joined until they end together.
+    sentences (int): how many sentences they have, as far as the gold data tell.
     micro (dict[str, Difference]): by the name of the score.
     per_type (dict[str, dict[str, Difference]]): by type, then by the name of the score.
     gold (Overlap): how many gold entities the systems get right.
@@ -89,6 +90,7 @@ class LayerComparison:
     """
 
     documents: int
+    sentences: int
     micro: dict[str, Difference]
     per_type: dict[str, dict[str, Difference]]
     gold: Overlap
@@ -230,6 +232,7 @@ def _compare_layer(
     differences = _compare_scores(*documents, n_resamples=n_resamples, n_trials=n_trials, seed=seed)
     return LayerComparison(
         documents=len(documents[0]),
+        sentences=len(a.sentence_starts),
         micro=differences.pop(None),
         per_type={label: row for label, row in differences.items() if label is not None},
         **_compare_spans(a, b),

@@ -62,6 +62,14 @@ def test_what_the_numbers_mean_is_said(comparison):
     assert "hardly ever" not in explain(enough, enough.entities)
 
 
+def test_sentences_that_stand_for_documents_are_said_to_be_such():
+    sides = [evaluation(DOCS, side) for side in (1, 2)]
+    for lengths, single in ((None, True), ([5, 3], False)):
+        found = compare_systems(*sides, document_lengths=lengths)
+        assert found.entities.sentences == 3
+        assert ("are single sentences" in explain(found, found.entities)) == single
+
+
 def test_long_sentences_and_lists_are_cut_in_the_text():
     words = [f"w{i}" for i in range(40)]
     spans = [("X", i, i + 1) for i in range(0, 36, 3)]

@@ -232,7 +232,7 @@ def _compare_layer(
     differences = _compare_scores(*documents, n_resamples=n_resamples, n_trials=n_trials, seed=seed)
     return LayerComparison(
         documents=len(documents[0]),
-        sentences=len(a.sentence_starts),
+        sentences=a.n_sentences,
         micro=differences.pop(None),
         per_type={label: row for label, row in differences.items() if label is not None},
         **_compare_spans(a, b),

@@ -17,6 +17,7 @@ class TaggedText:
     doc_ends (list[int]): the number of tokens up to the end of each Doc, rising.
     sentence_starts (list[int]): the tokens at which a sentence, or a Doc, starts, rising.
     annotated (list[int]): the first token of each Doc that is annotated.
+    n_sentences (int): how many sentences these Docs have, as far as that is known.
     unaligned (list[tuple[int, str, str]]): predicted entities that do not align with the tokens, as
         `tag_example` appends them: the first token of their Doc, text, and tag.
     """
@@ -27,6 +28,7 @@ class TaggedText:
     doc_ends: list[int] = field(default_factory=list)
     sentence_starts: list[int] = field(default_factory=list)
     annotated: list[int] = field(default_factory=list)
+    n_sentences: int = 0
     unaligned: list[tuple[int, str, str]] = field(default_factory=list)
 
     def documents(self, ends: Sequence[int]) -> list[TaggedDoc]:
@@ -82,9 +84,8 @@ def join_examples(examples: Iterable[Example], *, spans_key: str | None = None) 
         if not size:
             continue
         text.words += [token.text for token in eg.reference]
-        text.sentence_starts += [
-            start + token.i for token in eg.reference if not token.i or token.is_sent_start
-        ]
+        sentences = [token.i for token in eg.reference if not token.i or token.is_sent_start]
+        text.sentence_starts += [start + i for i in sentences]
         text.doc_ends.append(start + size)
         doc = tag_example(eg, spans_key=spans_key)
         if doc is None:
@@ -92,6 +93,7 @@ def join_examples(examples: Iterable[Example], *, spans_key: str | None = None) 
             text.predicted += ["O"] * size
             continue
         text.annotated.append(start)
+        text.n_sentences += len(sentences)
         text.gold += doc.gold[:size]
         text.predicted += doc.predicted[:size]
         behind = zip(doc.words[size:], doc.predicted[size:], strict=True)

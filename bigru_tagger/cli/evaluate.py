@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from spacy.training import Example
 
-from ..analysis import analyse_layers, confidence_attributes
+from ..analysis import analyse_layers
+from ..confidences import confidence_attributes
 from ..evaluation import evaluate, replacing, write_predictions
 from ..loading import load_pipeline, read_gold
 from ..provenance import describe_evaluation

@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from spacy.language import Language
 from spacy.training import Example
 
-from .calibration import Bin, Judged, expected_calibration_error, reliability
+from .confidences import Confidences, judge_confidences
 from .evaluation import Average, Evaluation, SpanReport, macro_average
 from .matching import (
     ERROR_KINDS,
@@ -58,8 +57,6 @@ from .surface_forms import (
     inconsistent,
 )
 
-THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-
 
 @dataclass(frozen=True)
 class ModeScores:
@@ -82,47 +79,6 @@ class Accuracy:
     correct: int
     tokens: int
     interval: Interval
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """What is left of the predictions from a probability on.
-
-    threshold (float): the probability.
-    coverage (float): share of the predictions that is left.
-    counts (Counts): gold entities, predictions that are left, correct ones among them.
-    """
-
-    threshold: float
-    coverage: float
-    counts: Counts
-
-
-@dataclass(frozen=True)
-class Confidences:
-    """What the probabilities of predictions are worth.
-
-    judged (Judged): the predictions that have one.
-    unknown (int): how many have none.
-    error (float): the expected calibration error, see `calibration.expected_calibration_error`.
-    bins (list[Bin]): predictions of about the same probability.
-    thresholds (list[Threshold]): what would be left, at THRESHOLDS.
-    """
-
-    judged: Judged
-    unknown: int
-    error: float
-    bins: list[Bin]
-    thresholds: list[Threshold]
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the numbers, but for those of single predictions."""
-        return {
-            "unknown": self.unknown,
-            "expected_calibration_error": self.error,
-            "bins": [asdict(own) for own in self.bins],
-            "thresholds": [asdict(own) for own in self.thresholds],
-        }
 
 
 @dataclass(frozen=True)
@@ -268,7 +224,7 @@ def analyse(
         else None,
         novelty=None if training is None else _novelty(docs, training),
         training=training,
-        confidences=_confidences(docs),
+        confidences=judge_confidences(docs),
         forms=find_surface_forms(docs),
     )
 
@@ -295,16 +251,6 @@ def analyse_layers(
             shown = None if training is None else read_training(training, spans_key=key)
             analyses.append(analyse(evaluation, layer=layer, confidence=names, training=shown))
     return analyses
-
-
-def confidence_attributes(nlp: Language) -> tuple[str, ...]:
-    """List the attributes `span._.NAME` in which components may tell an entity's probability.
-
-    nlp (Language): the pipeline.
-    RETURNS (tuple[str, ...]): the names that its components are set to.
-    """
-    names = (getattr(pipe, "confidence", None) for _, pipe in nlp.pipeline)
-    return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
 def _mode_scores(
@@ -377,32 +323,6 @@ def _count_matches(
         moved[gold, predicted] += "boundaries" in match.kind
         beside[match.kind] += match.beside
     return by_type, confusions, moved, beside
-
-
-def _confidences(docs: Iterable[MatchedDoc]) -> Confidences | None:
-    matches = [match for doc in docs for match in doc.matches]
-    told = [
-        (match.predicted.probability, match.kind == "correct")
-        for match in matches
-        if match.predicted is not None and match.predicted.probability is not None
-    ]
-    if not told:
-        return None
-    probability, correct = (np.array(column) for column in zip(*told, strict=True))
-    judged = Judged(probability, correct)
-    n_gold = sum(match.gold is not None for match in matches)
-    thresholds = []
-    for threshold in THRESHOLDS:
-        kept = probability >= threshold
-        counts = Counts(n_gold, int(kept.sum()), int(correct[kept].sum()))
-        thresholds.append(Threshold(threshold, counts.predicted / len(told), counts))
-    return Confidences(
-        judged=judged,
-        unknown=sum(match.predicted is not None for match in matches) - len(told),
-        error=expected_calibration_error(judged),
-        bins=reliability(judged),
-        thresholds=thresholds,
-    )
 
 
 def _dicts(scores: list[Score] | None) -> list[dict[str, Any]] | None:

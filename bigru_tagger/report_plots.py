@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .analysis import Confidences
+from .confidences import Confidences, coverage_curve
 from .slices import Score
 
 # Stand-ins for what a page may set: a theme's colour of the text, and of the data.
@@ -96,22 +96,6 @@ def plot_coverage(confidences: Confidences) -> str:
         axes.grid(color=MUTED, alpha=0.3, linewidth=0.6)
 
     return _draw(draw, 4.6, 3.6)
-
-
-def coverage_curve(confidences: Confidences) -> tuple[np.ndarray, np.ndarray]:
-    """Compute precision against coverage, at each threshold that makes a difference.
-
-    confidences (Confidences): the predictions.
-    RETURNS (tuple[ndarray, ndarray]): the share of predictions that is kept, rising to 1, and their
-        precision, (n_thresholds,) each.
-    """
-    probability, correct = confidences.judged
-    order = np.argsort(-probability, kind="stable")
-    kept = np.arange(1, len(order) + 1)
-    precision = np.cumsum(correct[order]) / kept
-    # Predictions of the same probability are kept or dropped together.
-    last = np.append(np.diff(probability[order]) != 0, True)
-    return kept[last] / len(order), precision[last]
 
 
 def _draw(draw: Callable[[Any], None], width: float, height: float) -> str:

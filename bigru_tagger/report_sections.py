@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from .analysis import Analysis, Confidences, ModeScores
+from .analysis import Analysis, ModeScores
 from .blocks import (
     Block,
     Cell,
@@ -19,7 +19,8 @@ from .evaluation import Evaluation
 from .excerpts import group_errors
 from .matching import ERROR_KINDS, Kind
 from .report_cells import by_support, percent, percent_interval, score_cell, score_table
-from .report_plots import plot_coverage, plot_reliability, plot_scores
+from .report_confidence import confidence_blocks
+from .report_plots import plot_scores
 from .resampling import N_RESAMPLES
 from .slices import Interval
 from .surface_forms import NONE, Confusion, SurfaceForm
@@ -93,7 +94,7 @@ def _layer_sections(analysis: Analysis, several: bool, plots: bool) -> list[Sect
         ("types", "Types confused", _confusion(analysis)),
         ("seen", "Seen in training", _seen(analysis)),
         ("places", "Length and place", _places(analysis)),
-        ("confidence", "Confidence", _confidence(analysis, plots)),
+        ("confidence", "Confidence", confidence_blocks(analysis.confidences, plots)),
         ("errors", "All errors", _errors(analysis)),
     ]
     return [
@@ -322,76 +323,6 @@ def _places(analysis: Analysis) -> list[Block]:
         text = "Each Doc is one sentence, as far as the data tell, so there are no places in it."
         return [*blocks, Paragraph(text)]
     return [*blocks, score_table("By the place in the Doc", "sentence", analysis.positions)]
-
-
-def _confidence(analysis: Analysis, plots: bool) -> list[Block]:
-    confidences = analysis.confidences
-    if confidences is None:
-        text = (
-            "The predictions come without probabilities. Entities of bigru_ner have them unless "
-            "its setting `confidence` is null, spans under a key where the component gives scores."
-        )
-        return [Paragraph(text)]
-    rest = ""
-    if confidences.unknown:
-        rest = f" {confidences.unknown:,} others have none, and no part in this."
-    blocks: list[Block] = [
-        Paragraph(
-            f"The probabilities of {len(confidences.judged.correct):,} predictions are off by "
-            f"{percent(confidences.error)} points on average (expected calibration error, "
-            f"{len(confidences.bins)} bins with predictions).{rest}"
-        )
-    ]
-    if plots:
-        blocks += _confidence_plots(confidences)
-    return [*blocks, *_confidence_tables(confidences)]
-
-
-def _confidence_plots(confidences: Confidences) -> list[Block]:
-    best, all_kept = confidences.thresholds[-1], confidences.thresholds[0]
-    return [
-        Figure(
-            "Are probabilities right?",
-            plot_reliability(confidences),
-            "Reliability: precision of predictions that are called equally probable, by that "
-            "probability; on the dashed line, both are the same. The numbers are in a table below.",
-        ),
-        Figure(
-            "Precision against coverage",
-            plot_coverage(confidences),
-            "Precision as less probable predictions are dropped: "
-            f"{percent(all_kept.counts.precision)} % of all are right, and of the "
-            f"{percent(best.coverage)} % that are called at least {best.threshold} probable, "
-            f"{percent(best.counts.precision)} %. More numbers are in a table below.",
-        ),
-    ]
-
-
-def _confidence_tables(confidences: Confidences) -> list[Block]:
-    thresholds = [
-        (
-            Cell(f"{own.threshold}"),
-            Cell(f"{own.counts.predicted:,}", f"{percent(own.coverage)} %"),
-            *(
-                Cell(percent(value))
-                for value in (own.counts.precision, own.counts.recall, own.counts.f1)
-            ),
-        )
-        for own in confidences.thresholds
-    ]
-    bins = [
-        (Cell(percent(own.probability)), Cell(percent(own.precision)), Cell(f"{own.count:,}"))
-        for own in confidences.bins
-    ]
-    return [
-        Table(
-            "Less probable predictions dropped",
-            ("threshold", "kept", "precision", "recall", "F1"),
-            thresholds,
-            n_names=0,
-        ),
-        Table("Reliability", ("mean probability", "precision", "predictions"), bins, n_names=0),
-    ]
 
 
 def _errors(analysis: Analysis) -> list[Block]:

@@ -8,12 +8,8 @@ from samples import TINY, build
 from seqeval.metrics import accuracy_score
 from spacy.lang.en import English
 
-from bigru_tagger.analysis import (
-    Threshold,
-    analyse,
-    analyse_layers,
-    confidence_attributes,
-)
+from bigru_tagger.analysis import analyse, analyse_layers
+from bigru_tagger.confidences import Threshold, confidence_attributes
 from bigru_tagger.evaluation import SpanReport
 from bigru_tagger.matching import MucCounts
 from bigru_tagger.report import render

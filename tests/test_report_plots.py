@@ -4,14 +4,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from bigru_tagger.analysis import Confidences
 from bigru_tagger.calibration import Bin, Judged
-from bigru_tagger.report_plots import (
-    coverage_curve,
-    plot_coverage,
-    plot_reliability,
-    plot_scores,
-)
+from bigru_tagger.confidences import Confidences, coverage_curve
+from bigru_tagger.report_plots import plot_coverage, plot_reliability, plot_scores
 from bigru_tagger.slices import Score
 
 

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from ..analysis import analyse_layers, confidence_attributes
+from ..analysis import analyse_layers
 from ..comparison_report import render_comparison
+from ..confidences import confidence_attributes
 from ..evaluation import replacing
 from ..predictions import write_predictions
 from ..provenance import describe_evaluation

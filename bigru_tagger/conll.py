@@ -90,7 +90,7 @@ def read_files(
         for number, text in _read_lines(file, encoding):
             boundary = text.startswith(DOCUMENT_START)
             if not boundary and text.strip(_BLANKS):
-                fields = _split(text, separator)
+                fields = split_columns(text, separator)
                 if len(fields) == len(names):
                     rows.append(fields)
                     numbers.append(number)
@@ -129,7 +129,7 @@ def _tell_columns(
     for number, text in _read_lines(file, encoding):
         # A line that starts with "#" may be a comment: the next one tells for certain.
         if text.strip(_BLANKS) and not text.startswith((DOCUMENT_START, "#")):
-            fields = _split(text, separator)
+            fields = split_columns(text, separator)
             if len(fields) == 1 and not needs_annotation:
                 return ("tokens",)
             if len(fields) not in _COLUMNS_BY_NUMBER:
@@ -141,7 +141,13 @@ def _tell_columns(
     return _COLUMNS_BY_NUMBER[2]
 
 
-def _split(text: str, separator: str | None) -> list[str]:
+def split_columns(text: str, separator: str | None = None) -> list[str]:
+    """Split a line.
+
+    text (str): The line.
+    separator (str | None): What stands between columns; None for blanks and tabs.
+    RETURNS (list[str]): Its columns; without a separator, of an empty line [""].
+    """
     return text.split(separator) if separator else _BLANK_RUN.split(text.strip(_BLANKS))
 
 

@@ -1,4 +1,4 @@
-"""Run a pipeline over gold data, and count: seqeval's numbers, speed, predictions for conlleval."""
+"""Run a pipeline over gold data, and count: seqeval's numbers and speed."""
 
 import platform
 import re
@@ -26,7 +26,6 @@ from .scoring import (
     is_annotated,
     micro_counts,
     same_words,
-    tag_example,
     tag_examples,
 )
 from .sentences import copy_tokens
@@ -76,9 +75,10 @@ class Evaluation:
     """The numbers of one evaluation.
 
     model, data, split (str): what was evaluated, in the caller's words.
-    pipes (tuple[str, ...]): names of the components that ran.
+    pipes (tuple[str, ...]): names of the components that ran; none for a file of predictions.
     documents, tokens (int): the size of the gold data.
-    seconds (float): what `nlp.pipe` took over them, after a warm-up.
+    seconds (float | None): what `nlp.pipe` took over them, after a warm-up; `None` for a file of
+        predictions.
     entities (SpanReport | None): `doc.ents`, `None` where the gold data have no entities or no
         component sets them. So, too, the other scores:
     chunks (SpanReport | None): `doc.spans[spans_key]`.
@@ -93,7 +93,7 @@ class Evaluation:
     split: str
     documents: int
     tokens: int
-    seconds: float
+    seconds: float | None
     entities: SpanReport | None
     spans_key: str
     chunks: SpanReport | None
@@ -102,9 +102,9 @@ class Evaluation:
     examples: tuple[Example, ...] = field(repr=False, compare=False)
 
     @property
-    def words_per_second(self) -> float:
-        """Tokens per second of `nlp.pipe`."""
-        return self.tokens / self.seconds
+    def words_per_second(self) -> float | None:
+        """Tokens per second of `nlp.pipe`; `None` for a file of predictions."""
+        return None if self.seconds is None else self.tokens / self.seconds
 
     def to_json(self) -> dict[str, Any]:
         """Give all numbers as JSON-serialisable values."""
@@ -155,23 +155,59 @@ def evaluate(
     if not any(map(len, references)):
         raise ValueError("There are no gold examples with tokens: check the data and the split.")
     predictions, seconds = _predict(nlp, examples, batch_size)
-    predicted = tuple(starmap(Example, zip(predictions, references, strict=True)))
-    layers = _common_layers(references, predictions, spans_key, nlp.pipe_names)
-    tag_scores = Scorer.score_token_attr(predicted, "tag") if "tags" in layers else {}
-    return Evaluation(
+    return score_predictions(
+        starmap(Example, zip(predictions, references, strict=True)),
+        spans_key=spans_key,
         model=model or f"{nlp.meta['lang']}_{nlp.meta['name']}",
-        pipes=tuple(nlp.pipe_names),
+        data=data,
+        split=split,
+        pipes=nlp.pipe_names,
+        seconds=seconds,
+    )
+
+
+def score_predictions(
+    examples: Iterable[Example],
+    *,
+    spans_key: str = "chunks",
+    model: str,
+    data: str = "",
+    split: str = "",
+    pipes: Iterable[str] = (),
+    seconds: float | None = None,
+) -> Evaluation:
+    """Score predictions, wherever they come from: what `evaluate` does once a pipeline has run.
+
+    examples (Iterable[Example]): predictions beside their references.
+    spans_key (str): where chunks are, in `doc.spans`.
+    model, data, split (str): names for the report.
+    pipes (Iterable[str]): the components that predicted; none for a file of predictions.
+    seconds (float | None): what they took, if that is known.
+    RETURNS (Evaluation): the numbers.
+    RAISES (ValueError): gold data and predictions have no annotation in common.
+    """
+    examples = tuple(examples)
+    pipes = tuple(pipes)
+    references = [eg.reference for eg in examples]
+    source = f"pipeline ({', '.join(pipes) or 'no components'})"
+    if seconds is None:
+        source = f"file {model}"
+    layers = _common_layers(examples, spans_key, source)
+    tag_scores = Scorer.score_token_attr(examples, "tag") if "tags" in layers else {}
+    return Evaluation(
+        model=model,
+        pipes=pipes,
         data=data,
         split=split,
         documents=len(references),
         tokens=sum(map(len, references)),
         seconds=seconds,
-        entities=_report(predicted) if "entities" in layers else None,
+        entities=_report(examples) if "entities" in layers else None,
         spans_key=spans_key,
-        chunks=_report(predicted, spans_key) if "spans" in layers else None,
+        chunks=_report(examples, spans_key) if "spans" in layers else None,
         tag_accuracy=tag_scores.get("tag_acc"),
         versions=package_versions(),
-        examples=predicted,
+        examples=examples,
     )
 
 
@@ -193,35 +229,6 @@ def describe_machine(threads: int | None = None) -> dict[str, Any]:
         "cores": threads or torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def write_predictions(
-    path: str | Path, examples: Iterable[Example], *, spans_key: str | None = None
-) -> None:
-    """Write the columns `token gold predicted` in IOB2, as conlleval reads them.
-
-    Sentences, by the reference's sentence starts where it has them and else whole documents, are
-    followed by a blank line. An entity, gold or predicted, that runs across a sentence start keeps
-    its sentences together, so conlleval counts on the file what `evaluate` counts. Documents
-    without gold annotation are left out. White space within a column is written as "␣".
-
-    path (str | Path): the file, replaced only when all is written.
-    examples (Iterable[Example]): predictions beside their references, `Evaluation.examples`.
-    spans_key (str | None): write `doc.spans[spans_key]`; `None` writes `doc.ents`.
-    RAISES (ValueError): see `tag_example`.
-    RAISES (OSError): the file cannot be written.
-    """
-    with replacing(Path(path)) as file:
-        for eg in examples:
-            doc = tag_example(eg, spans_key=spans_key)
-            if doc is None:
-                continue
-            starts = {token.i for token in eg.reference if token.i and token.is_sent_start}
-            for i, (word, gold, predicted) in enumerate(zip(*doc, strict=True)):
-                if i in starts and not gold.startswith("I-") and not predicted.startswith("I-"):
-                    file.write("\n")
-                file.write(f"{_column(word)} {_column(gold)} {_column(predicted)}\n")
-            file.write("\n")
 
 
 def _predict(
@@ -253,10 +260,10 @@ def bare_copy(nlp: Language, eg: Example) -> Doc:
     return copy_tokens(nlp.vocab, eg.reference, eg.predicted if same_words(eg) else None)
 
 
-def _common_layers(
-    references: Sequence[Doc], predictions: Sequence[Doc], spans_key: str, pipes: Sequence[str]
-) -> set[str]:
+def _common_layers(examples: Sequence[Example], spans_key: str, source: str) -> set[str]:
     """Find what gold data and predictions both hold. RAISES (ValueError): nothing."""
+    references = [eg.reference for eg in examples]
+    predictions = [eg.predicted for eg in examples]
     predicted = {
         "entities": any(map(is_annotated, predictions)),
         "tags": any(_has_tags(doc) for doc in predictions),
@@ -272,9 +279,9 @@ def _common_layers(
     if not held[0] & held[1]:
         what = [" and ".join(sorted(layers)) or "nothing to score" for layers in held]
         raise ValueError(
-            f"The gold data hold {what[0]}, the pipeline ({', '.join(pipes) or 'no components'}) "
-            f"gives {what[1]}. Both must hold entities (doc.ents), tags (token.tag) or spans "
-            f"(doc.spans[{spans_key!r}]): check the model, the data and its split, and --spans-key."
+            f"The gold data hold {what[0]}, the {source} gives {what[1]}. Both must hold entities "
+            f"(doc.ents), tags (token.tag) or spans (doc.spans[{spans_key!r}]): check the model, "
+            "the data and its split, and --spans-key."
         )
     return held[0] & held[1]
 
@@ -315,12 +322,6 @@ def _numbers(counts: Counts) -> dict[str, float]:
         "predicted": counts.predicted,
         "correct": counts.correct,
     }
-
-
-def _column(text: str) -> str:
-    text = "".join("␣" if char.isspace() else char for char in text)
-    # conlleval takes this token, and its tags, for a sentence boundary.
-    return f"{text}␣" if text == "-X-" else text
 
 
 @contextmanager

@@ -24,8 +24,11 @@ def render(evaluation: Evaluation) -> str:
         "data": source,
         "documents": evaluation.documents,
         "tokens": evaluation.tokens,
-        "words/s": f"{evaluation.words_per_second:.0f}",
     }
+    if evaluation.words_per_second is None:
+        del header["pipes"]  # a file of predictions has none
+    else:
+        header["words/s"] = f"{evaluation.words_per_second:.0f}"
     if evaluation.tag_accuracy is not None:
         header["tag accuracy"] = f"{evaluation.tag_accuracy:.{DIGITS}f}"
     width = max(map(len, header))

@@ -60,6 +60,15 @@ def _split(tag: object) -> tuple[str, str] | None:
     return prefix, label
 
 
+def is_tag(text: str) -> bool:
+    """Tell whether a text is a tag of any scheme.
+
+    text (str): The text.
+    RETURNS (bool): True for "O", and for a prefix and a label.
+    """
+    return _split(text) is not None
+
+
 def check_scheme(scheme: str) -> str:
     """Normalise the name of a scheme.
 

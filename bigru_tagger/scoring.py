@@ -19,6 +19,7 @@ from spacy.training import Example
 from spacy.util import registry
 
 MISSING_IOB = 0  # token.ent_iob of a token that nobody annotated
+NO_LABEL = "_"  # as seqeval reads "B-"; written out, it is a tag that seqeval knows
 
 Mode = Literal["default", "strict"]
 
@@ -35,6 +36,21 @@ class TaggedDoc(NamedTuple):
     words: list[str]
     gold: list[str]
     predicted: list[str]
+
+
+class PlacedSpan(NamedTuple):
+    """A predicted entity on the reference's tokens.
+
+    start, end (int): the first of them, and the one behind the last.
+    aligned (bool): whether they have exactly its text. If not, they are those that it shares
+        characters with, and it cannot be right.
+    span (Span): the entity in the predicted document.
+    """
+
+    start: int
+    end: int
+    aligned: bool
+    span: Span
 
 
 @dataclass(frozen=True)
@@ -107,16 +123,38 @@ def tag_example(eg: Example, *, spans_key: str | None = None) -> TaggedDoc | Non
     reference = eg.reference
     words = [token.text for token in reference]
     gold = ["O"] * len(words)
-    for span in _spans(reference, spans_key):
-        _write(gold, span.start, span.end, span.label_)
-    missing = np.zeros(len(words), dtype=bool)
-    if spans_key is None:
-        missing = reference.to_array("ENT_IOB") == MISSING_IOB
-
+    for span in spans_of(reference, spans_key):
+        _write(gold, span.start, span.end, type_of(span))
     predicted = ["O"] * len(words)
     unaligned = []
+    for placed in place_predictions(eg, spans_key=spans_key):
+        if placed.aligned:
+            _write(predicted, placed.start, placed.end, type_of(placed.span))
+        else:
+            unaligned.append(placed.span)
+    return TaggedDoc(
+        words=words + [span.text for span in unaligned],
+        gold=gold + ["O"] * len(unaligned),
+        predicted=predicted + [f"B-{type_of(span)}" for span in unaligned],
+    )
+
+
+def place_predictions(eg: Example, *, spans_key: str | None = None) -> list[PlacedSpan]:
+    """Find the reference's tokens of each predicted entity that counts, see `tag_example`.
+
+    eg (Example): a prediction beside its reference.
+    spans_key (str | None): take `doc.spans[spans_key]`; `None` takes `doc.ents`.
+    RETURNS (list[PlacedSpan]): the entities in their order, without those on tokens that lack gold
+        annotation.
+    RAISES (ValueError): see `tag_example`.
+    """
+    missing = np.zeros(len(eg.reference), dtype=bool)
+    if spans_key is None:
+        missing = eg.reference.to_array("ENT_IOB") == MISSING_IOB
     same_tokens = same_words(eg)
-    for span in _spans(eg.predicted, spans_key):
+    taken = np.zeros(len(eg.reference), dtype=bool)
+    found = []
+    for span in spans_of(eg.predicted, spans_key):
         touched = np.arange(span.start, span.end)
         aligned = [span]
         if not same_tokens:
@@ -125,15 +163,14 @@ def tag_example(eg: Example, *, spans_key: str | None = None) -> TaggedDoc | Non
         if missing[touched].any():
             continue
         # The texts of two entities can only both match one token where they are white space.
-        if aligned and set(predicted[aligned[0].start : aligned[0].end]) == {"O"}:
-            _write(predicted, aligned[0].start, aligned[0].end, span.label_)
+        if aligned and not taken[aligned[0].start : aligned[0].end].any():
+            found.append(PlacedSpan(aligned[0].start, aligned[0].end, True, span))
+            taken[aligned[0].start : aligned[0].end] = True
+        elif len(touched):
+            found.append(PlacedSpan(int(touched.min()), int(touched.max()) + 1, False, span))
         else:
-            unaligned.append(span)
-    return TaggedDoc(
-        words=words + [span.text for span in unaligned],
-        gold=gold + ["O"] * len(unaligned),
-        predicted=predicted + [f"B-{_type(span.label_)}" for span in unaligned],
-    )
+            found.append(PlacedSpan(len(taken), len(taken), False, span))
+    return found
 
 
 def tag_examples(examples: Iterable[Example], *, spans_key: str | None = None) -> list[TaggedDoc]:
@@ -189,6 +226,27 @@ def micro_counts(per_type: Mapping[str, Counts]) -> Counts:
 def count_tagged(docs: Sequence[TaggedDoc], *, mode: Mode = "default") -> dict[str, Counts]:
     """Count the entities of tagged documents per type, see `count_entities`."""
     return count_entities([doc.gold for doc in docs], [doc.predicted for doc in docs], mode=mode)
+
+
+def count_documents(
+    docs: Sequence[TaggedDoc], labels: Sequence[str], *, mode: Mode = "default"
+) -> np.ndarray:
+    """Count the entities of each document by itself, for `resampling`.
+
+    docs (Sequence[TaggedDoc]): the documents.
+    labels (Sequence[str]): the types to count, and their order.
+    mode (Literal["default", "strict"]): seqeval's mode.
+    RETURNS (ndarray): gold, predicted and correct entities, int64 (n_docs, n_labels, 3). Their sums
+        over documents are what `count_tagged` counts.
+    """
+    counts = np.zeros((len(docs), len(labels), 3), dtype=np.int64)
+    for row, doc in zip(counts, docs, strict=True):
+        found = count_tagged([doc], mode=mode)
+        for column, label in enumerate(labels):
+            if label in found:
+                of_type = found[label]
+                row[column] = of_type.gold, of_type.predicted, of_type.correct
+    return counts
 
 
 class SeqevalScorer:
@@ -274,11 +332,19 @@ def make_seqeval_scorer(
 registry.scorers("bigru_tagger.seqeval_scorer.v1", func=make_seqeval_scorer)
 
 
-def _spans(doc: Doc, spans_key: str | None) -> list[Span]:
+def spans_of(doc: Doc, spans_key: str | None) -> list[Span]:
+    """List the entities of a document, or its spans under a key, from left to right.
+
+    doc (Doc): gold or predicted.
+    spans_key (str | None): see `tag_example`.
+    RETURNS (list[Span]): the spans.
+    RAISES (ValueError): spans overlap.
+    """
     if spans_key is None:
         return list(doc.ents)
-    # Span groups keep the order in which spans were added.
-    spans = sorted(doc.spans.get(spans_key, ()), key=lambda span: span.start)
+    # Span groups keep the order in which spans were added, and may hold spans without tokens.
+    spans = [span for span in doc.spans.get(spans_key, ()) if len(span)]
+    spans.sort(key=lambda span: span.start)
     for left, right in itertools.pairwise(spans):
         if right.start < left.end:
             raise ValueError(
@@ -291,12 +357,16 @@ def _spans(doc: Doc, spans_key: str | None) -> list[Span]:
 
 
 def _write(tags: list[str], start: int, end: int, label: str) -> None:
-    tags[start:end] = [f"B-{_type(label)}"] + [f"I-{_type(label)}"] * (end - start - 1)
+    tags[start:end] = [f"B-{label}"] + [f"I-{label}"] * (end - start - 1)
 
 
-def _type(label: str) -> str:
-    # seqeval reads "B-" as the type "_"; writing it out keeps the tag one that it knows.
-    return label or "_"
+def type_of(span: Span) -> str:
+    """Tell the type that a span is counted under.
+
+    span (Span): the span.
+    RETURNS (str): its label, or NO_LABEL if that is empty.
+    """
+    return span.label_ or NO_LABEL
 
 
 def _read_entities(tags: Sequence[list[str]], mode: Mode) -> set[tuple[str, int, int, int]]:

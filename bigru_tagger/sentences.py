@@ -125,12 +125,12 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
         offset = len(words)
         words += sentence.words
         if sentence.ner is not None:
-            ents += _iob2(sentence, sentence.ner, schemes.ner)
+            ents += sentence_iob2(sentence, sentence.ner, schemes.ner)
         if sentence.pos is not None:
             _check_length(sentence, sentence.pos)
             tags += sentence.pos
         if sentence.chunks is not None:
-            spans = entity_spans(_iob2(sentence, sentence.chunks, schemes.chunks))
+            spans = entity_spans(sentence_iob2(sentence, sentence.chunks, schemes.chunks))
             chunks += [(label, start + offset, end + offset) for label, start, end in spans]
     if "" in words:
         raise CorpusError(f"{_empty_token(group)}: an empty token: take it and its tags out")
@@ -142,7 +142,15 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     return doc
 
 
-def _iob2(sentence: Sentence, tags: Sequence[str], scheme: str) -> list[str]:
+def sentence_iob2(sentence: Sentence, tags: Sequence[str], scheme: str) -> list[str]:
+    """Convert one layer of a sentence's tags to IOB2.
+
+    sentence (Sentence): The sentence, for messages.
+    tags (Sequence[str]): The layer.
+    scheme (str): One of `SCHEMES`.
+    RETURNS (list[str]): As many tags.
+    RAISES (CorpusError): A tag that the scheme does not have; not one tag a token.
+    """
     _check_length(sentence, tags)
     try:
         return to_iob2(tags, scheme)

@@ -1,6 +1,5 @@
 """Texts for a teacher: whatever the corpus readers read, with or without annotation, and prose."""
 
-import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,9 +9,9 @@ from spacy.tokens import Doc
 
 from .conll import DOCUMENT_START
 from .corpus import SentenceReader, open_corpus
+from .schemes import is_tag
 from .sentences import CorpusError
 
-_TAG = re.compile(r"O|[BIESLU]-\S+")
 _LINES_TO_TELL = 100
 
 
@@ -63,6 +62,6 @@ def _is_prose(path: Path) -> bool:
     lines = (line for line in _lines(path) if line and not line.startswith((DOCUMENT_START, "#")))
     for line in islice(lines, _LINES_TO_TELL):
         fields = line.split()
-        if not (_TAG.fullmatch(fields[-1]) and len(fields) > 1):
+        if not (is_tag(fields[-1]) and len(fields) > 1):
             return True
     return False

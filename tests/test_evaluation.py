@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import pytest
 import typer
@@ -13,17 +11,15 @@ from spacy.lang.en import English
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
-from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from bigru_tagger.cli.evaluate import evaluate_command
-from bigru_tagger.evaluation import SpanReport, evaluate, write_predictions
+from bigru_tagger.evaluation import SpanReport, evaluate
 from bigru_tagger.loading import load_pipeline
 from bigru_tagger.report import render
 from bigru_tagger.scoring import (
     Counts,
     count_entities,
-    count_tagged,
     make_seqeval_scorer,
     tag_examples,
 )
@@ -265,112 +261,6 @@ def test_averages_are_seqevals(sequences):
             assert numbers[average]["support"] == row["support"]
 
 
-VOCAB = Vocab()
-N = 8
-ENTS = st.lists(
-    st.tuples(st.integers(0, N - 1), st.integers(1, 4), st.sampled_from(["PER", "work of art"])),
-    max_size=4,
-)
-
-
-def random_doc(ents, words, starts=(), missing=()):
-    doc = Doc(VOCAB, words=words, sent_starts=[i == 0 or i in starts for i in range(len(words))])
-    spans, taken = [], set()
-    for start, length, label in ents:
-        tokens = set(range(start, min(start + length, len(words))))
-        if not tokens & taken:
-            taken |= tokens
-            spans.append(Span(doc, start, max(tokens) + 1, label))
-    missing = [doc[i : i + 1] for i in missing if i not in taken]
-    doc.set_ents(spans, missing=missing, default="outside")
-    return doc
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    gold=st.lists(ENTS, min_size=1, max_size=3),
-    predicted=ENTS,
-    starts=st.sets(st.integers(1, N - 1)),
-    missing=st.sets(st.integers(0, N - 1), max_size=2),
-    split_token=st.booleans(),
-)
-def test_conlleval_agrees_on_the_predictions_file(
-    tmp_path_factory, *, gold, predicted, starts, missing, split_token
-):
-    words = ["-X-", "two words", "\u00a0", *"defg", "hi"]
-    other = [*words[:-1], "h", "i"] if split_token else words
-    examples = [
-        Example(random_doc(predicted, other), random_doc(ents, words, starts, missing))
-        for ents in gold
-    ]
-    path = tmp_path_factory.mktemp("predictions") / "predictions.txt"
-    write_predictions(path, examples)
-    result = conlleval(path.read_text(encoding="utf-8").splitlines())
-    counts = count_tagged(tag_examples(examples))
-    assert counts == {
-        label: Counts(*(side[column] for side in (result.gold, result.predicted, result.correct)))
-        for label in counts
-        for column in [label.replace(" ", "\u2423")]
-    }
-    scores = make_seqeval_scorer()(examples)
-    assert (scores["ents_p"], scores["ents_r"], scores["ents_f"]) == result.prf()
-
-
-def test_predictions_file(tmp_path):
-    words = ["New", "York", "won", "Paris", "\n", "fell"]
-    reference = Doc(
-        VOCAB,
-        words=words,
-        sent_starts=[True, True, False, True, False, False],
-        ents=["B-LOC", "I-LOC", "O", "B-LOC", "O", "O"],
-    )
-    predicted = Doc(VOCAB, words=words, ents=["B-LOC", "I-LOC", "O", "O", "O", "O"])
-    unannotated = Doc(VOCAB, words=["nobody", "looked"])
-    second = Doc(VOCAB, words=["Go", "on"], ents=["O", "O"])
-    path = tmp_path / "new" / "predictions.txt"
-    write_predictions(
-        path,
-        [
-            Example(predicted, reference),
-            Example(unannotated, unannotated),
-            Example(second, second),
-        ],
-    )
-    # The sentence start at "York" lies within an entity.
-    assert path.read_text(encoding="utf-8").split("\n") == [
-        "New B-LOC B-LOC",
-        "York I-LOC I-LOC",
-        "won O O",
-        "",
-        "Paris B-LOC O",
-        "\u2423 O O",
-        "fell O O",
-        "",
-        "Go O O",
-        "on O O",
-        "",
-        "",
-    ]
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_predictions_file_is_replaced_whole(tmp_path):
-    path = tmp_path / "predictions.txt"
-    path.write_text("before")
-    doc = Doc(VOCAB, words=["a"], ents=["O"])
-    other = Doc(VOCAB, words=["b"], ents=["B-PER"])
-    with pytest.raises(ValueError, match="Unable to align"):
-        write_predictions(path, [Example(doc, doc), Example(other, doc)])
-    assert path.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_devices_are_written_not_replaced():
-    doc = Doc(VOCAB, words=["a"], ents=["B-PER"])
-    write_predictions(os.devnull, [Example(doc, doc)])
-    assert not Path(os.devnull).is_file()
-
-
 APP = typer.Typer()
 APP.command()(evaluate_command)
 
@@ -465,6 +355,107 @@ def test_command_cannot_write_tags_for_conlleval(command, tmp_path):
     result = command("--predictions", tmp_path / "out.txt", model="tagger")
     assert result.exit_code == 1
     assert "--predictions: there are only tags" in result.stderr
+
+
+def test_command_scores_a_file_of_predictions(command, tmp_path):
+    """A pipeline, and its predictions read again, have the same scores to the last digit."""
+    columns, first, again = (tmp_path / name for name in ("p.txt", "first.json", "again.json"))
+    assert command("--json", first, "--predictions", columns).exit_code == 0
+    result = command("--json", again, model="p.txt")
+    assert result.exit_code == 0, result.output
+    assert "pipes" not in result.stdout
+    assert "words/s" not in result.stdout
+    first, again = (json.loads(path.read_text()) for path in (first, again))
+    for own in (first, again):
+        assert own["entities"]["default"]["micro"]["f1"] == 0.5
+    assert again["entities"] == first["entities"]
+    assert again["analysis"]["entities"]["kinds"] == first["analysis"]["entities"]["kinds"]
+    assert (again["seconds"], again["words_per_second"], again["pipes"]) == (None, None, [])
+
+
+def test_command_compares_systems(command, tmp_path):
+    other = English()
+    ruler = other.add_pipe("entity_ruler")
+    ruler.add_patterns(
+        [{"label": "PER", "pattern": "Ada Lovelace"}, {"label": "LOC", "pattern": "Kew"}]
+    )
+    other.to_disk(tmp_path / "other")
+    numbers, page = tmp_path / "numbers.json", tmp_path / "page.html"
+    against = ["--against", tmp_path / "other"]
+    result = command(*against, "--json", numbers, "--report", page)
+    assert result.exit_code == 0, result.output
+    content = json.loads(numbers.read_text())
+    # The fixture finds two of four, and two that are wrong; the other two, and nothing wrong.
+    scores = content["comparison"]["entities"]["micro"]["f1"]
+    assert scores["a"] == content["entities"]["default"]["micro"]["f1"] == 0.5
+    assert scores["b"] == content["against"]["entities"]["default"]["micro"]["f1"]
+    assert scores["b"] == pytest.approx(2 / 3)
+    assert scores["difference"] == 0.5 - scores["b"]
+    overlap = content["comparison"]["entities"]["gold"]
+    assert overlap == {"both": 1, "only_a": 1, "only_b": 1, "neither": 1}
+    assert content["comparison"]["words_per_second"]["b"] > 0
+    rows = [line.split()[:4] for line in result.stdout.splitlines()]
+    assert ["F1", "50.00", "66.67", "−16.67"] in rows
+    text = page.read_text(encoding="utf8")
+    assert "<td>66.67</td><td>−16.67</td>" in text
+    assert "A against B" in text
+
+
+def test_command_compares_a_pipeline_with_its_own_predictions(command, tmp_path):
+    columns, numbers = tmp_path / "p.txt", tmp_path / "numbers.json"
+    assert command("--predictions", columns, "--n-sents", 2).exit_code == 0
+    for model, against in (("model", "p.txt"), ("p.txt", "model"), ("p.txt", "p.txt")):
+        result = command("--against", tmp_path / against, "--json", numbers, model=model)
+        assert result.exit_code == 0, result.output
+        found = json.loads(numbers.read_text())["comparison"]["entities"]
+        for scores in (found["micro"], *found["per_type"].values()):
+            for score in scores.values():
+                assert (score["difference"], score["interval"], score["p"]) == (0.0, [0.0, 0.0], 1)
+        assert found["gold"] == {"both": 2, "only_a": 0, "only_b": 0, "neither": 2}
+
+
+def test_documents_of_the_data_are_resampled(command, tmp_path):
+    """Docs are single sentences, of which the first two are one document."""
+    (tmp_path / "gold.conll").write_text(f"{COLUMNS}\n-DOCSTART- -X- O O\n\nKew NNP B-NP B-LOC\n")
+    numbers = tmp_path / "numbers.json"
+    result = command("--against", tmp_path / "model", "--json", numbers)
+    assert result.exit_code == 0, result.output
+    content = json.loads(numbers.read_text())
+    assert (content["documents"], content["comparison"]["entities"]["documents"]) == (3, 2)
+    assert "resamples of 2 documents" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "other.txt: no such file of predictions"),
+        ("Ada\n", "other.txt:1: one column"),
+        (
+            "Ada B-PER\nByron I-PER\n",
+            "other.txt:2: the token is 'Byron', but the gold data have 'L",
+        ),
+    ],
+)
+def test_command_says_what_is_wrong_with_a_file(command, tmp_path, content, message):
+    other = tmp_path / "other.txt"
+    if content is not None:
+        other.write_text(content)
+    for options, model in ((["--against", other], "model"), ([], "other.txt")):
+        result = command(*options, model=model)
+        assert result.exit_code == 1
+        assert message in result.stderr
+        # The file is read, and its tokens looked at, before any pipeline runs.
+        assert result.stdout == ""
+
+
+def test_command_has_nothing_to_compare(command, tmp_path):
+    nlp = English()
+    nlp.add_pipe("attribute_ruler").add([[{"IS_ALPHA": True}]], {"TAG": "X"})
+    nlp.to_disk(tmp_path / "tagger")
+    result = command("--against", tmp_path / "tagger")
+    assert result.exit_code == 1
+    assert "model was scored on entities, " in result.stderr
+    assert "tagger on tags. Both have to predict entities, or both chunks" in result.stderr
 
 
 def test_folder_that_is_no_pipeline(tmp_path):

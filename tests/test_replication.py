@@ -17,7 +17,6 @@ from click.testing import Result
 from samples import load_script
 from typer.testing import CliRunner
 
-from bigru_tagger.comparison import difference, estimate, replace_block, results_table
 from bigru_tagger.replication import (
     Recipe,
     Run,
@@ -28,6 +27,7 @@ from bigru_tagger.replication import (
     read_runs,
     split_source,
 )
+from bigru_tagger.replication_report import difference, estimate, replace_block, results_table
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "replicate"

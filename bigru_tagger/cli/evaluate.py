@@ -1,23 +1,42 @@
-"""Scores of a pipeline on gold data."""
+"""Scores of a system on gold data, and of two."""
 
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..evaluation import evaluate, replacing, write_predictions
-from ..loading import load_pipeline, read_gold
+from ..analysis import analyse_layers
+from ..comparison_report import render_comparison
+from ..confidences import confidence_attributes
+from ..evaluation import replacing
+from ..predictions import write_predictions
+from ..provenance import describe_evaluation
 from ..report import render
+from ..report_files import check_report_paths, write_reports
+from ..system_comparison import compare_systems
+from ..systems import (
+    GoldData,
+    document_lengths,
+    evaluate_systems,
+    open_system,
+    pipeline_of,
+    read_examples,
+)
 from .app import app, errors_told
 
 
 @app.command("evaluate")
 def evaluate_command(
     model: Annotated[
-        str, typer.Argument(help="A pipeline: a folder (output/model-best) or a package's name.")
+        str,
+        typer.Argument(
+            help="A pipeline: a folder (output/model-best) or a package's name. Or a file of "
+            "predictions: a token a line, the predicted tag in its last column."
+        ),
     ],
     data: Annotated[
         str,
@@ -27,6 +46,9 @@ def evaluate_command(
     ],
     *,
     split: Annotated[str, typer.Option(help="The split of a dataset.")] = "test",
+    against: Annotated[
+        str | None, typer.Option(help="Another pipeline or file of predictions, to compare to.")
+    ] = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write all numbers to this file.", dir_okay=False)
     ] = None,
@@ -38,6 +60,19 @@ def evaluate_command(
             dir_okay=False,
         ),
     ] = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Write a report with intervals, kinds of error and all errors to this file, .html "
+            "or .md; repeatable.",
+            dir_okay=False,
+        ),
+    ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(help="The training data: tells how new entities fare, in the report."),
+    ] = None,
+    train_split: Annotated[str, typer.Option(help="The split of the training data.")] = "train",
     batch_size: Annotated[
         int | None, typer.Option(help="Documents per batch; else the pipeline's.", min=1)
     ] = None,
@@ -50,22 +85,44 @@ def evaluate_command(
     ] = None,
     gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
 ) -> None:
-    """Score a spaCy pipeline on gold data with seqeval."""
+    """Score a spaCy pipeline, or a file of predictions, on gold data with seqeval."""
     with errors_told():
-        nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
-        evaluation = evaluate(
-            nlp,
-            read_gold(nlp, data, split=split, n_sents=n_sents, spans_key=spans_key),
-            spans_key=spans_key,
-            batch_size=batch_size,
-            model=model,
-            data=data,
-            split=split,
-        )
+        paths = report or []
+        check_report_paths(paths)
+        if train is not None and not paths and json_path is None:
+            raise ValueError("--train tells more in a --report or in --json: ask for one of them.")
+        gold = GoldData(data, split, n_sents, spans_key)
+        systems = {
+            name: open_system(name, gpu_id=gpu_id, device=device)
+            for name in (model, against)
+            if name is not None
+        }
+        training = None
+        if train is not None:
+            shown = replace(gold, data=train, split=train_split)
+            training = list(read_examples(systems[model], shown))
+        evaluations = evaluate_systems(systems, gold, batch_size=batch_size)
+        evaluation = evaluations[model]
         typer.echo(render(evaluation))
+        comparison = None
+        if against is not None:
+            comparison = compare_systems(
+                evaluation, evaluations[against], document_lengths=document_lengths(gold)
+            )
+            typer.echo(f"\n{render_comparison(comparison)}")
+        command = shlex.join(sys.argv)
+        analyses = []
+        nlp = pipeline_of(systems[model])
+        if paths or json_path is not None:
+            names = () if nlp is None else confidence_attributes(nlp)
+            analyses = analyse_layers(evaluation, confidence=names, training=training)
         if json_path is not None:
             with replacing(json_path) as file:
-                content = {"command": shlex.join(sys.argv), **evaluation.to_json()}
+                content = {"command": command, **evaluation.to_json()}
+                content["analysis"] = {own.layer: own.to_json() for own in analyses}
+                if comparison is not None:
+                    content["against"] = comparison.b.to_json()
+                    content["comparison"] = comparison.to_json()
                 file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         if predictions is not None:
             if evaluation.entities is None and evaluation.chunks is None:
@@ -75,3 +132,7 @@ def evaluate_command(
                 evaluation.examples,
                 spans_key=spans_key if evaluation.entities is None else None,
             )
+        if paths:
+            source = None if train is None else (train, train_split)
+            about = describe_evaluation(nlp, evaluation, command=command, train=source)
+            write_reports(paths, evaluation, analyses, about, comparison)

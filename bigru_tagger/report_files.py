@@ -1,0 +1,54 @@
+"""Reports as files, in the format that their names ask for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .analysis import Analysis
+from .evaluation import Evaluation, replacing
+from .plots import can_plot
+from .report_markdown import render_markdown
+from .report_page import render_page
+from .report_sections import make_report
+from .system_comparison import SystemComparison
+
+ENDINGS = (".html", ".md")
+
+
+def check_report_paths(paths: Sequence[Path]) -> None:
+    """Tell before any work whether reports can be written.
+
+    paths (Sequence[Path]): where they are to go.
+    RAISES (ValueError): a name has another ending, or there is no matplotlib for a page's plots.
+    """
+    for path in paths:
+        if path.suffix not in ENDINGS:
+            raise ValueError(f"--report: {path} has to end in {' or '.join(ENDINGS)}")
+        if path.suffix == ".html" and not can_plot():
+            raise ValueError(
+                f'--report {path} needs matplotlib for its plots: pip install "bigru-tagger[plots]"'
+                ", or ask for a file that ends in .md, which has none"
+            )
+
+
+def write_reports(
+    paths: Sequence[Path],
+    evaluation: Evaluation,
+    analyses: Sequence[Analysis],
+    about: Mapping[str, str],
+    comparison: SystemComparison | None = None,
+) -> None:
+    """Write up an evaluation.
+
+    paths (Sequence[Path]): the files, each replaced only when all is written.
+    evaluation, analyses, about, comparison: see `report_sections.make_report`.
+    RAISES (ValueError): neither entities nor chunks were scored; see `check_report_paths`.
+    RAISES (OSError): a file cannot be written.
+    """
+    check_report_paths(paths)
+    if not analyses:
+        raise ValueError("--report: there are only tags, not entities or chunks.")
+    for path in paths:
+        page = path.suffix == ".html"
+        report = make_report(evaluation, analyses, about, plots=page, comparison=comparison)
+        with replacing(path) as file:
+            file.write(render_page(report) if page else render_markdown(report))

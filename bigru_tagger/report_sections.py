@@ -1,0 +1,345 @@
+"""What a report says of an analysis: numbers become tables, plots and sentences."""
+
+from collections.abc import Mapping, Sequence
+
+from .analysis import Analysis, ModeScores
+from .blocks import (
+    Block,
+    Cell,
+    Code,
+    ErrorList,
+    Figure,
+    Paragraph,
+    Report,
+    Section,
+    Table,
+)
+from .comparison_sections import comparison_facts, comparison_sections
+from .evaluation import Evaluation
+from .excerpts import group_errors
+from .matching import ERROR_KINDS, Kind
+from .report_cells import by_support, percent, percent_interval, score_cell, score_table
+from .report_confidence import confidence_blocks
+from .report_plots import plot_scores
+from .resampling import N_RESAMPLES
+from .slices import Interval
+from .surface_forms import NONE, Confusion, SurfaceForm
+from .system_comparison import SystemComparison
+
+_FEW_DOCUMENTS = 30
+_MOST_ROWS = 15  # of the lists that have no end
+
+
+def make_report(
+    evaluation: Evaluation,
+    analyses: Sequence[Analysis],
+    about: Mapping[str, str],
+    *,
+    plots: bool,
+    comparison: SystemComparison | None = None,
+) -> Report:
+    """Write up an evaluation.
+
+    evaluation (Evaluation): its numbers.
+    analyses (Sequence[Analysis]): those of its layers, entities and chunks, that are scored.
+    about (Mapping[str, str]): what `provenance.describe_evaluation` says.
+    plots (bool): draw plots, which takes matplotlib.
+    comparison (SystemComparison | None): that with another system, if there is one.
+    RETURNS (Report): the report.
+    """
+    sections = [
+        section
+        for analysis in analyses
+        for section in _layer_sections(analysis, len(analyses) > 1, plots)
+    ]
+    facts = _facts(evaluation, analyses)
+    if comparison is not None:
+        sections = [*comparison_sections(comparison), *sections]
+        facts += comparison_facts(comparison)
+    source = f"{evaluation.data}, split {evaluation.split}" if evaluation.split else evaluation.data
+    return Report(
+        title=evaluation.model,
+        subtitle=f"on {source}",
+        facts=facts,
+        sections=[*sections, _about(about)],
+    )
+
+
+def _facts(evaluation: Evaluation, analyses: Sequence[Analysis]) -> list[tuple[str, Cell]]:
+    facts = []
+    for analysis in analyses:
+        score = analysis.default.micro
+        name = "F1" if len(analyses) == 1 else f"F1 of {analysis.layer}"
+        facts.append((name, score_cell(score.f1, score.intervals[2])))
+        if len(analyses) == 1:
+            facts += [
+                ("precision", score_cell(score.precision, score.intervals[0])),
+                ("recall", score_cell(score.recall, score.intervals[1])),
+            ]
+        errors = sum(analysis.all_kinds[kind] for kind in ERROR_KINDS)
+        note = f"of {score.gold:,} gold and {score.predicted:,} predicted {analysis.layer}"
+        facts.append(("errors", Cell(f"{errors:,}", note)))
+    if evaluation.tag_accuracy is not None:
+        facts.append(("tag accuracy", Cell(percent(evaluation.tag_accuracy))))
+    if evaluation.words_per_second is not None:
+        facts.append(("words/s", Cell(f"{evaluation.words_per_second:,.0f}")))
+    return facts
+
+
+def _layer_sections(analysis: Analysis, several: bool, plots: bool) -> list[Section]:
+    makers: list[tuple[str, str, list[Block]]] = [
+        ("scores", "Scores", _scores(analysis, plots)),
+        ("first", "Look at these first", _first(analysis)),
+        ("kinds", "Kinds of error", _kinds(analysis)),
+        ("types", "Types confused", _confusion(analysis)),
+        ("seen", "Seen in training", _seen(analysis)),
+        ("places", "Length and place", _places(analysis)),
+        ("confidence", "Confidence", confidence_blocks(analysis.confidences, plots)),
+        ("errors", "All errors", _errors(analysis)),
+    ]
+    return [
+        Section(
+            f"{analysis.layer}-{name}",
+            f"{title}: {analysis.layer}" if several else title,
+            blocks,
+        )
+        for name, title, blocks in makers
+    ]
+
+
+def _scores(analysis: Analysis, plots: bool) -> list[Block]:
+    blocks: list[Block] = []
+    if plots:
+        rows = [*by_support(analysis.default), analysis.default.micro]
+        alt = "; ".join(
+            f"{row.name} {percent(row.f1)}{_in_words(row.intervals[2])}" for row in rows
+        )
+        blocks.append(Figure("F1 by type", plot_scores(rows), f"F1 by type: {alt}"))
+    if analysis.strict is None:
+        text = (
+            "seqeval's default mode (conlleval's reading) and its strict mode (IOB2) agree, as "
+            "they do wherever tags are well-formed."
+        )
+        blocks += [Paragraph(text), _mode_table("", analysis.default)]
+    else:
+        blocks += [
+            _mode_table("seqeval's default mode (conlleval's reading)", analysis.default),
+            _mode_table("seqeval's strict mode (IOB2)", analysis.strict),
+        ]
+    accuracy = analysis.accuracy
+    blocks.append(
+        Paragraph(
+            f"Token accuracy: {percent(accuracy.value)} %{_in_words(accuracy.interval)}, "
+            f"{accuracy.correct:,} of {accuracy.tokens:,} tokens with the right IOB2 tag."
+        )
+    )
+    return [*blocks, Paragraph(_about_intervals(analysis), small=True)]
+
+
+def _about_intervals(analysis: Analysis) -> str:
+    n_docs = analysis.documents
+    if n_docs < 2:
+        return "There are no intervals, since there is only one Doc: they resample Docs."
+    text = (
+        f"In brackets: 95 % intervals, by {N_RESAMPLES:,} bootstrap resamples of the {n_docs:,} "
+        "annotated Docs. "
+    )
+    if analysis.sentences == n_docs:
+        text += (
+            "Each of these is one sentence, as far as the data tell. Sentences of one document "
+            "are alike, so the true intervals are wider; whole documents (--n-sents 0) show by how "
+            "much. "
+        )
+    if n_docs < _FEW_DOCUMENTS:
+        text += f"With fewer than {_FEW_DOCUMENTS} Docs, intervals are rough, and too narrow. "
+    return text + (
+        "Where all is right, or nothing is, there is none. They tell how scores vary with the "
+        "choice of documents, not with the seed of the training."
+    )
+
+
+def _mode_table(title: str, scores: ModeScores) -> Table:
+    return score_table(title, "", [*by_support(scores), scores.micro, scores.macro], n_totals=2)
+
+
+def _first(analysis: Analysis) -> list[Block]:
+    blocks: list[Block] = [
+        Paragraph(
+            "The same error several times, and a text with several types: there the gold data "
+            "themselves may be wrong, or their guidelines may be hard to follow. What is a part of "
+            "a longer entity does not count as an occurrence of a text."
+        )
+    ]
+    frequent = analysis.frequent
+    if frequent:
+        rows = [_confusion_row(own) for own in frequent[:_MOST_ROWS]]
+        title = _first_of("The same error several times", frequent)
+        header = ("text", "gold", "predicted", "error", "times")
+        blocks.append(Table(title, header, rows, n_names=4))
+    for side, title in (
+        ("gold", "Texts with several types in the gold data"),
+        ("predicted", "Texts with one type in the gold data and several in the predictions"),
+    ):
+        forms = analysis.divided(side)
+        if forms:
+            blocks.append(_forms_table(_first_of(title, forms), forms, analysis))
+    if len(blocks) == 1:
+        return [Paragraph("No error occurs twice, and no text has several types.")]
+    return blocks
+
+
+def _forms_table(title: str, forms: Sequence[SurfaceForm], analysis: Analysis) -> Table:
+    header: tuple[str, ...] = ("text", "gold", "predicted")
+    rows: list[tuple[Cell, ...]] = [
+        (Cell(own.text, find=own.text), Cell(_by_count(own.gold)), Cell(_by_count(own.predicted)))
+        for own in forms[:_MOST_ROWS]
+    ]
+    if analysis.training is not None:
+        labels = analysis.training.labels
+        header = (*header, "entity in training")
+        rows = [
+            (*row, Cell(_by_count(labels.get(own.text, {})) or "never"))
+            for row, own in zip(rows, forms, strict=False)
+        ]
+    return Table(title, header, rows, n_names=len(header))
+
+
+def _first_of(title: str, rows: Sequence[object]) -> str:
+    more = f", the first {_MOST_ROWS} of {len(rows):,}" if len(rows) > _MOST_ROWS else ""
+    return f"{title}{more}"
+
+
+def _confusion_row(own: Confusion) -> tuple[Cell, ...]:
+    sides = [side for side in (own.gold, own.predicted) if side is not None]
+    text = sides[0][0]
+    other = sides[-1][0]
+    return (
+        Cell(text, find=text),
+        Cell(own.gold[1] if own.gold else NONE),
+        Cell(own.predicted[1] if own.predicted else NONE, other if other != text else ""),
+        Cell(own.kind),
+        Cell(f"{own.count:,}"),
+    )
+
+
+def _by_count(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: (item[0] == NONE, -item[1]))
+    return ", ".join(f"{label}\u00a0{n:,}" for label, n in ordered)
+
+
+def _kinds(analysis: Analysis) -> list[Block]:
+    columns: tuple[Kind, ...] = ("correct", *ERROR_KINDS)
+    by_type = [(label, analysis.kinds[label]) for label in analysis.types]
+    rows = [
+        (Cell(label), *(Cell(f"{kinds[kind]:,}") for kind in columns))
+        for label, kinds in [*by_type, ("all", analysis.all_kinds)]
+    ]
+    split, merged = analysis.beside["invented"], analysis.beside["missed"]
+    muc = [
+        (
+            Cell(schema),
+            *(
+                Cell(f"{n:,}")
+                for n in (own.correct, own.incorrect, own.partial, own.missed, own.spurious)
+            ),
+            *(Cell(percent(value)) for value in (own.precision, own.recall, own.f1)),
+        )
+        for schema, own in analysis.muc.items()
+    ]
+    muc_header = ("asked for", "correct", "incorrect", "partial", "missed", "spurious")
+    return [
+        Paragraph(
+            "Each gold entity is matched with at most one prediction that overlaps it, and each of "
+            "both counts once. Rows are types of the gold entity; of what is invented, of the "
+            f"prediction. Of the invented, {split:,} are the rest of a gold entity that was split, "
+            f"of the missed, {merged:,} the rest of several that were merged: the other part has "
+            "wrong boundaries."
+        ),
+        Table("", ("", *columns), rows, n_totals=1),
+        Table(
+            "Partial matches, by the categories of MUC-5 and SemEval-2013",
+            (*muc_header, "precision", "recall", "F1"),
+            muc,
+        ),
+        Paragraph(
+            "“strict” asks for boundaries and type, “exact” for boundaries, “type” for the type "
+            "and an overlap; “partial” asks for boundaries, and gives a half for an overlap."
+        ),
+    ]
+
+
+def _confusion(analysis: Analysis) -> list[Block]:
+    types = analysis.types
+    rows = []
+    for gold in (*types, None):
+        counts = [analysis.confusions[gold, predicted] for predicted in (*types, None)]
+        total = sum(counts)
+        cells = []
+        for predicted, n in zip((*types, None), counts, strict=True):
+            moved = analysis.moved[gold, predicted]
+            note = f"{moved:,} moved" if moved else ""
+            cells.append(Cell(f"{n:,}" if n else "", note, n / total if n else None))
+        rows.append((Cell(gold or "invented"), *cells))
+    return [
+        Paragraph(
+            "Rows are gold types, columns predicted ones, of entities that overlap; “moved” are "
+            "those with other boundaries. The colour is the share of the row."
+        ),
+        Table("", ("gold \\ predicted", *types, "missed"), rows, heat=True),
+    ]
+
+
+def _seen(analysis: Analysis) -> list[Block]:
+    if analysis.novelty is None:
+        text = "Give the training data (--train DATA) to see how new entities fare."
+        return [Paragraph(text)]
+    total = analysis.default.micro.gold
+    rows = [
+        (
+            Cell(own.name),
+            score_cell(own.recall, own.intervals[1], bar=True),
+            Cell(f"{own.gold:,}"),
+            Cell(f"{own.correct:,}"),
+            Cell(f"{percent(own.gold / total)} %"),
+        )
+        for own in analysis.novelty
+    ]
+    return [
+        Paragraph(
+            "An entity is seen if the training data have its whole text as an entity, and new "
+            "otherwise. Words are seen if they occur there at all; upper and lower case differ."
+        ),
+        Table("", ("gold entities", "recall", "gold", "found", "share"), rows),
+    ]
+
+
+def _places(analysis: Analysis) -> list[Block]:
+    blocks: list[Block] = [
+        Paragraph("Predictions are sorted by their own length and place, gold entities by theirs."),
+        score_table("By the entity's length", "tokens", analysis.lengths),
+        score_table("By the sentence's length", "tokens", analysis.sentence_lengths),
+    ]
+    if analysis.positions is None:
+        text = "Each Doc is one sentence, as far as the data tell, so there are no places in it."
+        return [*blocks, Paragraph(text)]
+    return [*blocks, score_table("By the place in the Doc", "sentence", analysis.positions)]
+
+
+def _errors(analysis: Analysis) -> list[Block]:
+    groups = group_errors(analysis.docs)
+    if not groups:
+        return [Paragraph("There are none.")]
+    return [ErrorList(groups, analysis.types)]
+
+
+def _about(about: Mapping[str, str]) -> Section:
+    rows = [(Cell(name), Cell(text)) for name, text in about.items() if name != "command"]
+    return Section(
+        "about",
+        "About this evaluation",
+        [Table("", ("", ""), rows, n_names=2), Code(about["command"])],
+    )
+
+
+def _in_words(interval: Interval) -> str:
+    return f" {percent_interval(interval)}" if interval else ""

@@ -1,0 +1,137 @@
+"""Texts that are annotated or predicted in different ways, which are often errors of annotation."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from .matching import Kind, MatchedDoc, Mention
+
+NONE = "none"
+"""The type, in counts, of an occurrence that is no entity."""
+
+
+@dataclass(frozen=True)
+class SurfaceForm:
+    """How often a text has which type, wherever it occurs.
+
+    text (str): its words, with a space between them.
+    gold, predicted (Counter[str]): occurrences by type, and NONE. Those that are a part of another
+        entity, or touch tokens without gold annotation, do not count.
+    """
+
+    text: str
+    gold: Counter[str] = field(default_factory=Counter)
+    predicted: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """An error that occurs several times: the same texts and types on both sides.
+
+    kind (Kind): what is wrong.
+    gold, predicted (tuple[str, str] | None): text and type; `None` where that side has nothing.
+    count (int): how often.
+    """
+
+    kind: Kind
+    gold: tuple[str, str] | None
+    predicted: tuple[str, str] | None
+    count: int
+
+
+def find_surface_forms(docs: Sequence[MatchedDoc]) -> list[SurfaceForm]:
+    """Look up all texts that are an entity somewhere, gold or predicted, wherever they occur.
+
+    docs (Sequence[MatchedDoc]): the documents.
+    RETURNS (list[SurfaceForm]): the texts, in the order of their first entity.
+    """
+    forms: dict[tuple[str, ...], SurfaceForm] = {}
+    for doc in docs:
+        for match in doc.matches:
+            for mention in (match.gold, match.predicted):
+                if mention is not None and mention.aligned:
+                    words = tuple(doc.words[mention.start : mention.end])
+                    forms.setdefault(words, SurfaceForm(mention.text))
+    by_first: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for words in forms:
+        by_first[words[0]].append(words)
+    for doc in docs:
+        sides = [
+            (_by_token(match.gold for match in doc.matches), "gold"),
+            (_by_token(match.predicted for match in doc.matches), "predicted"),
+        ]
+        for start, words in _occurrences(doc, by_first):
+            for by_token, side in sides:
+                label = _label_at(by_token, start, start + len(words))
+                if label is not None:
+                    getattr(forms[words], side)[label] += 1
+    return list(forms.values())
+
+
+def inconsistent(forms: Iterable[SurfaceForm], side: str) -> list[SurfaceForm]:
+    """List the texts that have several types on one side, the most often divided ones first.
+
+    forms (Iterable[SurfaceForm]): the texts.
+    side (str): "gold", or "predicted" for those that are so in predictions alone.
+    RETURNS (list[SurfaceForm]): by falling number of occurrences without their most common type.
+    """
+    found = [
+        form
+        for form in forms
+        if len(getattr(form, side)) > 1 and (side == "gold" or len(form.gold) <= 1)
+    ]
+    return sorted(found, key=lambda form: -_divided(getattr(form, side)))
+
+
+def frequent_confusions(docs: Iterable[MatchedDoc], at_least: int = 2) -> list[Confusion]:
+    """Count errors with the same texts and types.
+
+    docs (Iterable[MatchedDoc]): the documents.
+    at_least (int): how often an error has to occur.
+    RETURNS (list[Confusion]): the errors, the most frequent first.
+    """
+    counts = Counter(
+        (match.kind, _text_and_type(match.gold), _text_and_type(match.predicted))
+        for doc in docs
+        for match in doc.matches
+        if match.kind != "correct"
+    )
+    return [Confusion(*key, n) for key, n in counts.most_common() if n >= at_least]
+
+
+def _by_token(mentions: Iterable[Mention | None]) -> dict[int, Mention]:
+    return {
+        token: mention
+        for mention in mentions
+        if mention is not None
+        for token in range(mention.start, mention.end)
+    }
+
+
+def _occurrences(
+    doc: MatchedDoc, by_first: dict[str, list[tuple[str, ...]]]
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    for start, word in enumerate(doc.words):
+        for words in by_first.get(word, ()):
+            tokens = range(start, start + len(words))
+            same = tuple(doc.words[start : tokens.stop]) == words
+            if same and not any(token in doc.unknown for token in tokens):
+                yield start, words
+
+
+def _label_at(by_token: dict[int, Mention], start: int, end: int) -> str | None:
+    # The type, NONE, or `None` where another entity is in the way.
+    touched = [by_token[token] for token in range(start, end) if token in by_token]
+    if not touched:
+        return NONE
+    mention = touched[0]
+    same = mention.aligned and (mention.start, mention.end) == (start, end)
+    return mention.label if same else None
+
+
+def _divided(counts: Counter[str]) -> int:
+    return counts.total() - max(counts.values())
+
+
+def _text_and_type(mention: Mention | None) -> tuple[str, str] | None:
+    return None if mention is None else (mention.text, mention.label)

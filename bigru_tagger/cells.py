@@ -12,10 +12,10 @@ from spacy.language import Language
 from thinc.api import Config
 
 from .benchmark import load_system, measure_prediction, our_shims, parse_system
-from .comparison import difference_cell, estimate, mean_cell
 from .loading import setting_paths
 from .passages import Passage
 from .plots import save_figure
+from .replication_report import difference_cell, estimate, mean_cell
 from .timing import Timing
 from .training_speed import measure_training
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .benchmark import Memory, Roofline, StageTimes
+from .memory import Memory
 from .passages import Shape
 from .plots import save_figure
+from .roofline import Roofline
+from .stages import StageTimes
 from .timing import Timing
 
 _GIGA = 1e9

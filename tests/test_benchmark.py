@@ -26,26 +26,17 @@ from bigru_tagger.benchmark import (
     COLD,
     FULL,
     QUICK,
-    STAGES,
-    Memory,
-    Roofline,
-    StageTimes,
     System,
     load_system,
     measure_latency,
     measure_lengths,
-    measure_memory,
     measure_prediction,
-    measure_roofline,
-    measure_stages,
     our_shims,
     parse_system,
-    recurrent_flops,
-    resident_memory,
-    run_stream,
     shapes,
 )
 from bigru_tagger.benchmark_report import Benchmark, plot_benchmark, render_benchmark
+from bigru_tagger.memory import Memory, measure_memory, resident_memory, run_stream
 from bigru_tagger.passages import (
     Passage,
     Shape,
@@ -56,6 +47,8 @@ from bigru_tagger.passages import (
     short_text,
     stream,
 )
+from bigru_tagger.roofline import Roofline, measure_roofline, recurrent_flops
+from bigru_tagger.stages import STAGES, StageTimes, measure_stages
 from bigru_tagger.timing import REST, StageClock, Timing, replaced, time_in_turn
 from bigru_tagger.training_speed import (
     measure_training,
@@ -378,7 +371,7 @@ def test_memory_is_looked_at_on_the_way(tiny: Language, tmp_path: Path) -> None:
 
 
 def test_memory_of_a_system_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bigru_tagger.benchmark._STATM", Path("/not/there"))
+    monkeypatch.setattr("bigru_tagger.memory._STATM", Path("/not/there"))
     assert resident_memory() is None
     assert measure_memory([System("a", "not_there")], PASSAGES, QUICK, 1) == []
 

@@ -11,6 +11,7 @@ from thinc.api import Model
 
 from .loading import load_pipeline
 from .passages import Passage, Shape, reshape
+from .peers import Peer
 from .shim import NetworkShim
 from .timing import Clock, Task, Timing, Work, time_in_turn
 
@@ -146,7 +147,7 @@ def our_shims(nlp: Language) -> list[NetworkShim]:
 
 
 def measure_prediction(
-    pipelines: Mapping[str, Language],
+    systems: Mapping[str, Language | Peer],
     passages: Sequence[Passage],
     rounds: int,
     *,
@@ -154,17 +155,20 @@ def measure_prediction(
 ) -> list[Timing]:
     """Time `nlp.pipe` over new Docs of the data; ours also with an empty word cache.
 
-    pipelines (Mapping[str, Language]): the pipelines by name.
+    systems (Mapping[str, Union[Language, Peer]]): pipelines and peers by name; peers get the
+        sentences of the data.
     passages (Sequence[Passage]): the data.
     rounds (int): how often.
     clock (Clock): the clock.
     RETURNS (list[Timing]): in words.
     """
-    tasks = {
-        (name, variant): prediction_task(nlp, passages, cold=variant == COLD)
-        for name, nlp in pipelines.items()
-        for variant in variants(nlp)
-    }
+    tasks: dict[tuple[str, str], Task] = {}
+    for name, system in systems.items():
+        if isinstance(system, Peer):
+            tasks[name, ""] = system.prediction(passages)
+            continue
+        for variant in variants(system):
+            tasks[name, variant] = prediction_task(system, passages, cold=variant == COLD)
     return time_in_turn(tasks, rounds, title="prediction", clock=clock)
 
 
@@ -197,17 +201,24 @@ def prediction_task(nlp: Language, passages: Sequence[Passage], *, cold: bool = 
 
 
 def measure_latency(
-    pipelines: Mapping[str, Language], text: str, calls: int, *, clock: Clock = time.perf_counter
+    systems: Mapping[str, Language | Peer],
+    text: str,
+    calls: int,
+    *,
+    clock: Clock = time.perf_counter,
 ) -> list[Timing]:
     """Time `nlp(text)`.
 
-    pipelines (Mapping[str, Language]): the pipelines by name.
+    systems (Mapping[str, Union[Language, Peer]]): pipelines and peers by name.
     text (str): the text.
     calls (int): how often.
     clock (Clock): the clock.
     RETURNS (list[Timing]): in words.
     """
-    tasks = {(name, ""): _call(nlp, text) for name, nlp in pipelines.items()}
+    tasks = {
+        (name, ""): system.call(text) if isinstance(system, Peer) else _call(system, text)
+        for name, system in systems.items()
+    }
     # Not before each call: that empties the processor's caches, which no user does.
     return time_in_turn(tasks, calls, title="latency", collect=False, clock=clock)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from .benchmark import Sizes, System, load_system
+from .benchmark import Sizes, System, load_system, our_shims
 from .passages import Passage, stream
 
 _STATM = Path("/proc/self/statm")  # https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html
@@ -23,12 +23,14 @@ class Memory:
     system (str): whose.
     words (list[int]): how many had come when it was looked at.
     mebibytes (list[float]): the memory then.
+    cached (list[float]): the mebibytes of it that our word caches had filled.
     strings (list[int]): entries of the vocab's string store then.
     """
 
     system: str
     words: list[int]
     mebibytes: list[float]
+    cached: list[float]
     strings: list[int]
 
 
@@ -82,12 +84,14 @@ def run_stream(
     """
     torch.set_num_threads(threads)
     nlp = load_system(system)
-    memory = Memory(system.name, [], [], [])
+    shims = our_shims(nlp)
+    memory = Memory(system.name, [], [], [], [])
     n_done = 0
 
     def look() -> None:
         memory.words.append(n_done)
         memory.mebibytes.append(resident_memory() or float("nan"))
+        memory.cached.append(sum(shim.cache.n_bytes for shim in shims) / _MEBIBYTE)
         memory.strings.append(len(nlp.vocab.strings))
 
     look()

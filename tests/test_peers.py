@@ -1,5 +1,7 @@
 """Peers: a small tagger in another process, whose answers can be counted by hand."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +25,20 @@ with open(sys.argv[1], "w", encoding="utf8") as log:
         words = request["text"].split() if "text" in request else sum(kept, [])
         print(json.dumps({"words": len(words) - int(sys.argv[2])}), flush=True)
     log.write("end")
+"""
+
+# Of an environment with Flair, which cannot be this one.
+FLAIR = os.environ.get("FLAIR_PYTHON")
+FLAIR_TAGGER = Path(__file__).parent.parent / "scripts" / "flair_tagger"
+COLUMNS = """-DOCSTART- -X- O O
+
+Eva NNP I-NP I-PER
+left VBD I-VP O
+Rome NNP I-NP I-LOC
+
+Why WRB O O
+? . O O
+
 """
 
 PASSAGES = [
@@ -101,3 +117,16 @@ def test_a_tagger_that_ends_early() -> None:
         work = peer.call("text")()
         with pytest.raises(ValueError, match=r"--peer bad: .* ended \(0\) where"):
             work()
+
+
+@pytest.mark.skipif(FLAIR is None, reason="needs FLAIR_PYTHON, a Python that has Flair")
+def test_flair(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text(COLUMNS, encoding="utf8")
+    (tmp_path / "vectors.txt").write_text("eva 0.5 1.0\nleft -0.5 0.25\n", encoding="utf8")
+    command = [FLAIR, FLAIR_TAGGER, "train", "train.txt", "out", "--vectors", "vectors.txt"]
+    subprocess.run(list(map(str, command)), cwd=tmp_path, check=True)
+    model = tmp_path / "out" / "final-model.pt"
+    with Peer(PeerCommand("flair", f"{FLAIR} {FLAIR_TAGGER} serve '{model}'"), 1) as peer:
+        assert peer.about.startswith("flair ")
+        assert peer.prediction(PASSAGES)()() == 7
+        assert peer.call("Eva left Rome.")()() == 4

@@ -13,6 +13,9 @@ from .network import Batch
 from .shim import NetworkShim
 
 _FORMS = "words.forms"  # beside what `Network.prepare` names
+# New words that prediction prepares at once: what that takes meanwhile, above all the states of
+# their characters, grows with them.
+_WORDS_AT_ONCE = 1024
 
 
 def read_batch(
@@ -67,6 +70,13 @@ def read_prepared(
     distinct = Words.from_docs(docs)
 
     def compute(rows: np.ndarray) -> dict[str, Tensor]:
+        parts = [
+            prepare(rows[begin : begin + _WORDS_AT_ONCE])
+            for begin in range(0, len(rows), _WORDS_AT_ONCE)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def prepare(rows: np.ndarray) -> dict[str, Tensor]:
         new = distinct.subset(rows)
         read = {name: _read(embedding, new, shim.device) for name, embedding in words.items()}
         # Forms stay on the CPU, where they are grouped.

@@ -1,15 +1,17 @@
-"""What a benchmark says: tables in Markdown, all times as JSON, and a plot."""
+"""What a benchmark says: tables in Markdown, and all times as JSON."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .benchmark import Memory, Roofline, StageTimes
+from .memory import Memory
 from .passages import Shape
-from .plots import save_figure
+from .roofline import Roofline
+from .stages import StageTimes
 from .timing import Timing
 
 _GIGA = 1e9
@@ -56,6 +58,75 @@ class Benchmark:
             ]
         about = {**self.about, "baseline": self.baseline}
         return {"about": about, **sections, "roofline": roofline, "lengths": lengths}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Benchmark":
+        """Build what `to_json` described.
+
+        content (Mapping[str, Any]): what it gave.
+        RETURNS (Benchmark): the same times.
+        RAISES (KeyError, TypeError): it is something else.
+        """
+        about = dict(content["about"])
+        baseline = about.pop("baseline")
+        roofline = lengths = stages = memory = None
+        if content["stages"] is not None:
+            stages = [
+                StageTimes(**{**entry, "rounds": tuple(entry["rounds"])})
+                for entry in content["stages"]
+            ]
+        if content["memory"] is not None:
+            memory = [Memory(**entry) for entry in content["memory"]]
+        if content["roofline"] is not None:
+            own = content["roofline"]
+            product, *recurrences = _read_timings([own["product"], *own["recurrences"]])
+            roofline = Roofline(own["matrix"], product, own["flops"], recurrences)
+        if content["lengths"] is not None:
+            lengths = {
+                Shape(entry["docs"], entry["tokens"], entry["with_starts"]): _read_timings(
+                    entry["timings"]
+                )
+                for entry in content["lengths"]
+            }
+
+        def optional(section: str) -> list[Timing] | None:
+            entries = content[section]
+            return None if entries is None else _read_timings(entries)
+
+        return cls(
+            about,
+            baseline,
+            prediction=optional("prediction"),
+            latency=optional("latency"),
+            stages=stages,
+            roofline=roofline,
+            lengths=lengths,
+            memory=memory,
+            training=optional("training"),
+        )
+
+
+def _read_timings(entries: Iterable[Mapping[str, Any]]) -> list[Timing]:
+    return [
+        Timing(entry["system"], entry["variant"], tuple(entry["amounts"]), tuple(entry["seconds"]))
+        for entry in entries
+    ]
+
+
+def read_benchmark(path: Path) -> Benchmark:
+    """Read a benchmark's JSON file.
+
+    path (Path): the file.
+    RETURNS (Benchmark): its times.
+    RAISES (OSError, ValueError): it cannot be read, or is no such file.
+    """
+    try:
+        return Benchmark.from_json(json.loads(path.read_text(encoding="utf8")))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is no benchmark.json of this version of scripts/benchmark ({error!r}): give "
+            "one that it wrote, or measure anew"
+        ) from error
 
 
 def render_benchmark(benchmark: Benchmark) -> str:
@@ -218,91 +289,14 @@ def _memory(measured: Sequence[Memory]) -> list[str]:
     header = ["words", *(memory.system for memory in measured)]
     rows = []
     for step in range(len(measured[0].words)):
-        cells = [f"{memory.mebibytes[step]:,.0f} ({memory.strings[step]:,})" for memory in measured]
+        cells = [
+            f"{memory.mebibytes[step]:,.0f} ({memory.cached[step]:,.0f}; {memory.strings[step]:,})"
+            for memory in measured
+        ]
         rows.append([f"{measured[0].words[step]:,}", *cells])
     return [
         "MiB that a process of its own holds over a stream in which the vocabulary goes on growing "
-        "(and the entries of spaCy's string store, which keeps every word).",
+        "(those of the rows in our word cache; entries of spaCy's string store, which keeps every "
+        "word).",
         _table(header, rows),
     ]
-
-
-def plot_benchmark(benchmark: Benchmark, path: Path) -> bool:
-    """Draw what was measured of speed, stages, lengths and memory, a panel each.
-
-    benchmark (Benchmark): the times.
-    path (Path): the image, .svg or .png, replaced only when all is drawn.
-    RETURNS (bool): whether there was anything to draw.
-    RAISES (OSError): the image cannot be written.
-    """
-    from matplotlib.figure import Figure  # noqa: PLC0415 - an optional dependency
-
-    panels: list[tuple[str, Callable[[Any, Any], None], Any]] = []
-    for title, timings in (("Prediction", benchmark.prediction), ("Training", benchmark.training)):
-        if timings:
-            panels.append((title, _draw_speeds, timings))
-    if benchmark.stages:
-        panels.append(("Stages of prediction", _draw_stages, benchmark.stages))
-    if benchmark.lengths:
-        panels.append(("Length of Docs", _draw_lengths, benchmark.lengths))
-    if benchmark.memory:
-        panels.append(("Memory over a stream", _draw_memory, benchmark.memory))
-    if not panels:
-        return False
-    figure = Figure(figsize=(8, 3 * len(panels)), layout="constrained")
-    all_axes = figure.subplots(len(panels), squeeze=False).flat
-    for axes, (title, draw, measured) in zip(all_axes, panels, strict=True):
-        axes.set_title(title)
-        draw(axes, measured)
-    save_figure(figure, path)
-    return True
-
-
-def _draw_speeds(axes: Any, timings: Sequence[Timing]) -> None:
-    labels = [_label(timing.system, timing.variant) for timing in timings]
-    medians = [timing.speed for timing in timings]
-    below = [timing.speed - min(timing.speeds) for timing in timings]
-    above = [max(timing.speeds) - timing.speed for timing in timings]
-    axes.barh(labels, medians, xerr=[below, above], capsize=3)
-    axes.invert_yaxis()
-    axes.set_xlabel("words/s: median, lowest and highest")
-
-
-def _draw_stages(axes: Any, measured: Sequence[StageTimes]) -> None:
-    labels = [_label(times.system, times.variant) for times in measured]
-    left = np.zeros(len(measured))
-    for stage in measured[0].seconds:
-        widths = np.array([times.seconds[stage] / times.words / _MICRO for times in measured])
-        axes.barh(labels, widths, left=left, label=stage)
-        left += widths
-    axes.invert_yaxis()
-    axes.set_xlabel("µs per word")
-    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-
-
-def _draw_lengths(axes: Any, lengths: dict[Shape, list[Timing]]) -> None:
-    for with_starts, style in ((True, "-"), (False, "--")):
-        shapes = [s for s in lengths if s.tokens is not None and s.with_starts == with_starts]
-        known = "with" if with_starts else "without"
-        for i, timings in enumerate(zip(*(lengths[shape] for shape in shapes), strict=True)):
-            axes.plot(
-                [shape.tokens for shape in shapes],
-                [timing.speed for timing in timings],
-                f"{style}o",
-                color=f"C{i}",
-                label=f"{timings[0].system}, {known} sentence starts",
-            )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("tokens of a Doc")
-    axes.set_ylabel("words/s")
-    axes.legend(fontsize="small")
-
-
-def _draw_memory(axes: Any, measured: Sequence[Memory]) -> None:
-    for memory in measured:
-        axes.plot(memory.words, memory.mebibytes, "-o", label=memory.system)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("words")
-    axes.set_ylabel("MiB")
-    axes.legend(fontsize="small")

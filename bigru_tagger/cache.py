@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_FIRST_ROWS = 1024
-
 
 class WordCache:
     """Tables with a row for each word that came up, bounded in size.
@@ -43,8 +41,8 @@ class WordCache:
 
     @property
     def n_bytes(self) -> int:
-        """RETURNS (int): size of the tables."""
-        return sum(table.nbytes for table in self._tables.values())
+        """RETURNS (int): size of the words' rows."""
+        return sum(table[: len(self)].nbytes for table in self._tables.values())
 
     def look_up(
         self,
@@ -83,20 +81,20 @@ class WordCache:
             return dict(self._tables), rows
 
     def _capacity(self, rows: Mapping[str, Tensor], n_rows: int) -> int:
+        if self._tables:
+            return min(map(len, self._tables.values()))
         row_bytes = sum(table.nbytes for table in rows.values()) // n_rows
         return self.max_bytes // max(row_bytes, 1)
 
     def _add(self, keys: np.ndarray, new: Mapping[str, Tensor], capacity: int) -> np.ndarray:
         begin, end = len(self), len(self) + len(keys)
         for name, values in new.items():
-            table = self._tables.get(name)
-            if table is None or len(table) < end:
-                size = min(max(2 * end, _FIRST_ROWS), capacity)
-                grown = torch.empty((size, *values.shape[1:]), dtype=values.dtype).to(values.device)
-                if table is not None:
-                    grown[:begin] = table[:begin]
-                self._tables[name] = table = grown
-            table[begin:end] = values
+            if name not in self._tables:
+                # At its full size: the system gives memory to rows only when they are written,
+                # and tables that grew would leave holes in the heap, more with each new beginning.
+                shape = (capacity, *values.shape[1:])
+                self._tables[name] = torch.empty(shape, dtype=values.dtype, device=values.device)
+            self._tables[name][begin:end] = values
         rows = np.arange(begin, end)
         self._rows.update(zip(keys.tolist(), rows.tolist(), strict=True))
         return rows

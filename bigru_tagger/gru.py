@@ -145,12 +145,19 @@ def predict_gru(  # noqa: PLR0917
         block = like.new_empty((n_directions, tokens.shape[1], units))
         x_rz, x_n = inputs.split(gates, 2)
         steps = (x_rz.split(counts, 1), x_n.split(counts, 1), block.split(counts, 1))
+        n_rows = 0
         for of_rz, of_n, out in zip(*steps, strict=True):
-            if h.shape[1] != out.shape[1]:
-                h = h[:, : out.shape[1]]
-            hidden = torch.baddbmm(biases, h.to(weights.dtype), weights)
-            hidden_rz, candidate = hidden.split(gates, 2)
-            r, z = torch.add(of_rz, hidden_rz).sigmoid_().split(units, 2)
+            if n_rows != out.shape[1]:
+                # A step of few rows takes as long as its calls: these are made once for all steps
+                # of as many rows.
+                n_rows = out.shape[1]
+                h = h[:, :n_rows]
+                hidden = weights.new_empty((n_directions, n_rows, 3 * units))
+                hidden_rz, candidate = hidden.split(gates, 2)
+                rz = like.new_empty((n_directions, n_rows, 2 * units))
+                r, z = rz.split(units, 2)
+            torch.baddbmm(biases, h.to(weights.dtype), weights, out=hidden)
+            torch.add(of_rz, hidden_rz, out=rz).sigmoid_()
             # tanh a = 2 σ(2a) - 1, since torch's σ is several times faster than its tanh.
             n = torch.addcmul(of_n, r, candidate, value=2.0).sigmoid_()
             n = torch.add(minus_one, n, alpha=2.0)

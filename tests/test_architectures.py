@@ -13,6 +13,7 @@ from spacy.util import registry
 from spacy.vectors import Vectors
 from thinc.api import SGD, Adam, Model
 
+from bigru_tagger import batches
 from bigru_tagger.adapter import DropoutSettings, network_shim
 from bigru_tagger.architectures import (
     BiGRUEncoder,
@@ -285,6 +286,28 @@ def test_a_word_is_embedded_once_over_batches(all_embeddings, monkeypatch):
     for text in texts:
         model.predict([Doc(vocab, words=text)])
     assert [len(next(iter(words.values()))[0]) for words in read] == [2, 1]
+
+
+def test_many_new_words_are_prepared_in_parts(all_embeddings, monkeypatch):
+    vocab = docs()[0].vocab
+    model = make_model(all_embeddings, vocab, by_sentence=True, occurrences=2)
+    batch = [
+        Doc(vocab, words=["Ada", "and", "Eva", "saw", "Ada", "in", "Rome", "."]),
+        Doc(vocab, words=["Eva"]),
+    ]
+    at_once = model.predict(batch)
+    network_shim(model).cache.clear()
+    read = []
+    prepare = NetworkShim.prepare
+    monkeypatch.setattr(
+        NetworkShim, "prepare", lambda shim, words: read.append(words) or prepare(shim, words)
+    )
+    monkeypatch.setattr(batches, "_WORDS_AT_ONCE", 3)
+    assert_same(model.predict(batch), at_once)
+    assert [len(next(iter(words.values()))[0]) for words in read] == [3, 3, 1]
+    network_shim(model).cache.clear()
+    network_shim(model).cache.max_bytes = 300  # less than one word
+    assert_same(model.predict(batch), at_once)
 
 
 def test_predictions_do_not_depend_on_what_is_kept(all_embeddings):

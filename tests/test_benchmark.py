@@ -26,26 +26,18 @@ from bigru_tagger.benchmark import (
     COLD,
     FULL,
     QUICK,
-    STAGES,
-    Memory,
-    Roofline,
-    StageTimes,
     System,
     load_system,
     measure_latency,
     measure_lengths,
-    measure_memory,
     measure_prediction,
-    measure_roofline,
-    measure_stages,
     our_shims,
     parse_system,
-    recurrent_flops,
-    resident_memory,
-    run_stream,
     shapes,
 )
-from bigru_tagger.benchmark_report import Benchmark, plot_benchmark, render_benchmark
+from bigru_tagger.benchmark_plot import plot_benchmark
+from bigru_tagger.benchmark_report import Benchmark, read_benchmark, render_benchmark
+from bigru_tagger.memory import Memory, measure_memory, resident_memory, run_stream
 from bigru_tagger.passages import (
     Passage,
     Shape,
@@ -56,6 +48,8 @@ from bigru_tagger.passages import (
     short_text,
     stream,
 )
+from bigru_tagger.roofline import Roofline, measure_roofline, recurrent_flops
+from bigru_tagger.stages import STAGES, StageTimes, measure_stages
 from bigru_tagger.timing import REST, StageClock, Timing, replaced, time_in_turn
 from bigru_tagger.training_speed import (
     measure_training,
@@ -373,12 +367,14 @@ def test_memory_is_looked_at_on_the_way(tiny: Language, tmp_path: Path) -> None:
     for words, least in zip(memory.words, (0, 250, 500, 750, 1_000), strict=True):
         assert least <= words < least + 10
     assert memory.strings[-1] > memory.strings[0]
+    assert memory.cached == sorted(memory.cached)
+    assert memory.cached[0] == 0.0 < memory.cached[1]
     if resident_memory() is not None:
         assert all(mebibytes > 10 for mebibytes in memory.mebibytes)
 
 
 def test_memory_of_a_system_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bigru_tagger.benchmark._STATM", Path("/not/there"))
+    monkeypatch.setattr("bigru_tagger.memory._STATM", Path("/not/there"))
     assert resident_memory() is None
     assert measure_memory([System("a", "not_there")], PASSAGES, QUICK, 1) == []
 
@@ -444,7 +440,7 @@ def result() -> Benchmark:
         stages=[StageTimes("a|b", "", 100, rounds)],
         roofline=Roofline(2_000, product, {"a|b": 1_000_000}, [timing("a|b", 0.025)]),
         lengths={shape: [timing("a|b", 0.1), timing("other", 0.2)]},
-        memory=[Memory("a|b", [0, 5_000], [200.4, 1_234.5], [10, 2_000])],
+        memory=[Memory("a|b", [0, 5_000], [200.4, 1_234.5], [0.0, 99.6], [10, 2_000])],
         training=[timing("ours", 0.1)],
     )
 
@@ -472,7 +468,7 @@ def test_the_tables(result: Benchmark) -> None:
         "| words/s | a\\|b | other |\n"
         "| --- | ---: | ---: |\n"
         "| 2 Docs of 100 tokens, with sentence starts | 1,000 | 500 |",
-        "| words | a\\|b |\n| --- | ---: |\n| 0 | 200 (10) |\n| 5,000 | 1,234 (2,000) |",
+        "| words | a\\|b |\n| --- | ---: |\n| 0 | 200 (0; 10) |\n| 5,000 | 1,234 (100; 2,000) |",
         "| system | words/s | lowest to highest |\n"
         "| --- | ---: | ---: |\n"
         "| ours | 1,000 | 1,000 to 1,000 |",
@@ -502,6 +498,17 @@ def test_all_times_are_in_the_json(result: Benchmark) -> None:
     assert content["lengths"][0]["timings"][1]["seconds"] == [0.2]
     assert content["memory"][0]["mebibytes"] == [200.4, 1_234.5]
     assert Benchmark({}, None).to_json()["latency"] is None
+
+
+def test_the_json_can_be_read_again(result: Benchmark, tmp_path: Path) -> None:
+    path = tmp_path / "benchmark.json"
+    for benchmark in (result, Benchmark({}, None), Benchmark({}, None, stages=[], latency=[])):
+        path.write_text(json.dumps(benchmark.to_json()), encoding="utf8")
+        assert read_benchmark(path) == benchmark
+    for text in ("", "[]", '{"about": {}}', '{"about": {"baseline": null}, "stages": [{}]}'):
+        path.write_text(text, encoding="utf8")
+        with pytest.raises(ValueError, match=r"benchmark\.json is no benchmark\.json of this"):
+            read_benchmark(path)
 
 
 def test_the_plot(result: Benchmark, tmp_path: Path) -> None:
@@ -589,6 +596,20 @@ def test_a_section_by_itself(tiny: Language, tmp_path: Path) -> None:
     assert "\n- threads: 1 (" in ended.stdout
 
 
+def test_a_run_is_laid_out_anew(
+    run_benchmark: Callable[..., Result], result: Benchmark, tmp_path: Path
+) -> None:
+    (tmp_path / "old.json").write_text(json.dumps(result.to_json()), encoding="utf8")
+    ended = run_benchmark("--from", "old.json", "--output", "new")
+    assert ended.exit_code == 0, ended.output
+    assert ended.stdout == render_benchmark(result) + "\n"
+    assert read_benchmark(tmp_path / "new" / "benchmark.json") == result
+    assert (tmp_path / "new" / "benchmark.svg").exists()
+    ended = run_benchmark()
+    assert ended.exit_code == 1
+    assert "There is nothing to measure with: give DATA, or --from FILE" in ended.stderr
+
+
 def test_there_is_no_plot_without_matplotlib(
     run_benchmark: Callable[..., Result],
     tiny: Language,
@@ -624,6 +645,9 @@ def test_there_is_no_plot_without_matplotlib(
         (["--model", "x=a", "--", "--a.b", "1"], "What stands behind -- overrides"),
         (["--model", "x=not_there"], "Cannot load 'not_there' as a spaCy pipeline"),
         (["--train", "x=none.cfg"], "none.cfg: there is no such config"),
+        (["--peer", "x"], "--peer x: write NAME=COMMAND"),
+        (["--peer", "x=not_there", "--only", "stages"], "--only stages: this needs --model"),
+        (["--peer", "x=not_there", "--quick"], "--peer x: cannot run not_there"),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -55,6 +55,16 @@ def test_a_word_is_computed_once():
     assert len(cache) == 2999
 
 
+def test_tables_do_not_grow():
+    cache, counter = WordCache(9 * ROW_BYTES), Counter()
+    first, _ = counter.look_up(cache, [3])
+    assert cache.n_bytes == ROW_BYTES
+    later, _ = counter.look_up(cache, [1, 2, 3, 4, 5, 6, 7, 8])
+    assert cache.n_bytes == 8 * ROW_BYTES
+    assert [len(table) for table in later.values()] == [9, 9]
+    assert all(later[name] is table for name, table in first.items())
+
+
 def test_what_does_not_fit_begins_anew():
     cache, counter = WordCache(4 * ROW_BYTES), Counter()
     counter.look_up(cache, [1, 2, 3])

@@ -1,0 +1,148 @@
+"""Taggers that are no spaCy pipelines, each a process of its own, timed along with those that are.
+
+So a tagger can take part whose requirements contradict this package's: its command may run another
+Python, or no Python. It reads requests from standard input and answers each on standard output, in
+JSON, a line each. First of all, when it is ready, it says what it is:
+
+    {"about": "flair 0.15.1"}
+
+A request and its answer, the number of tokens, are one of
+
+    {"sentences": [["Ada", "left", "."]]}      keep these sentences; not timed
+    {"tag": "sentences"}                       tag the sentences that were kept last
+    {"text": "Ada left."}                      tokenize a text, and tag it
+
+    {"words": 3}
+
+`scripts/flair_tagger serve` is such a command.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from .passages import Passage, part
+from .timing import Task, Work
+
+
+@dataclass(frozen=True)
+class PeerCommand:
+    """What starts a tagger.
+
+    name (str): what to call it.
+    command (str): the command, as a shell would read it, but for variables and the like.
+    """
+
+    name: str
+    command: str
+
+
+def parse_peer(text: str) -> PeerCommand:
+    """Read NAME=COMMAND.
+
+    text (str): the text.
+    RETURNS (PeerCommand): the command.
+    RAISES (ValueError): it is something else.
+    """
+    name, _, command = text.partition("=")
+    if not name or not command.strip():
+        raise ValueError(f"--peer {text}: write NAME=COMMAND")
+    return PeerCommand(name, command)
+
+
+class Peer:
+    """A tagger that runs as a process of its own, as long as the context lasts."""
+
+    def __init__(self, peer: PeerCommand, threads: int) -> None:
+        """Start the tagger, and wait until it is ready.
+
+        peer (PeerCommand): what starts it.
+        threads (int): its `OMP_NUM_THREADS`.
+        RAISES (ValueError): it cannot be started, or does not answer as it should.
+        """
+        self.command = peer
+        try:
+            self._process = subprocess.Popen(
+                shlex.split(peer.command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf8",
+                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            )
+        except (OSError, ValueError) as error:
+            raise ValueError(f"--peer {peer.name}: cannot run {peer.command}: {error}") from error
+        self.about = str(self._read("about"))
+
+    def __enter__(self) -> "Peer":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the tagger."""
+        self._process.communicate()
+
+    def prediction(self, passages: Sequence[Passage]) -> Task:
+        """Make the task of tagging the sentences of the data, whose tokens are given.
+
+        passages (Sequence[Passage]): the data.
+        RETURNS (Task): the task, in words.
+        """
+        sentences = [sentence.words for sentence in part(passages)]
+        n_words = sum(map(len, sentences))
+
+        def tag() -> int:
+            words = self._ask({"tag": "sentences"})
+            if words != n_words:
+                raise ValueError(
+                    f"--peer {self.command.name}: it was given {n_words:,} tokens, and says that "
+                    f"it tagged {words:,}"
+                )
+            return words
+
+        def prepare() -> Work:
+            self._ask({"sentences": sentences})
+            return tag
+
+        return prepare
+
+    def call(self, text: str) -> Task:
+        """Make the task of tagging one text.
+
+        text (str): the text.
+        RETURNS (Task): the task, in words.
+        """
+        return lambda: lambda: self._ask({"text": text})
+
+    def _ask(self, request: dict[str, Any]) -> int:
+        assert self._process.stdin is not None
+        with suppress(OSError):  # if it has ended, what is read next tells
+            print(json.dumps(request), file=self._process.stdin, flush=True)
+        return int(self._read("words"))
+
+    def _read(self, key: str) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        try:
+            return json.loads(line)[key]
+        except (KeyError, TypeError, ValueError) as error:
+            self.close()
+            said = f"said {line.strip()!r}" if line else f"ended ({self._process.returncode})"
+            raise ValueError(
+                f"--peer {self.command.name}: {self.command.command} {said} where it should have "
+                f'answered {{"{key}": …}}: see bigru_tagger/peers.py for what is asked of it, and '
+                "above for what it wrote to standard error"
+            ) from error

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 from spacy.language import Language
 from thinc.api import Config
 
-from .benchmark import load_system, measure_prediction, our_shims, parse_system
+from .benchmark.passages import Passage
+from .benchmark.prediction import load_system, measure_prediction, our_shims, parse_system
+from .benchmark.timing import Timing
+from .benchmark.training import measure_training
 from .loading import setting_paths
-from .passages import Passage
 from .plots import save_figure
 from .replication_report import difference_cell, estimate, mean_cell
-from .timing import Timing
-from .training_speed import measure_training
 
 _T = TypeVar("_T")
 _KIBIBYTES = 2**10

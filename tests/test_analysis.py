@@ -12,11 +12,11 @@ from bigru_tagger.analysis import analyse, analyse_layers
 from bigru_tagger.confidences import Threshold, confidence_attributes
 from bigru_tagger.evaluation import SpanReport
 from bigru_tagger.matching import MucCounts
-from bigru_tagger.report import render
-from bigru_tagger.report_cells import percent
-from bigru_tagger.report_markdown import render_markdown
-from bigru_tagger.report_page import render_page
-from bigru_tagger.report_sections import make_report
+from bigru_tagger.reports.cells import percent
+from bigru_tagger.reports.markdown import render_markdown
+from bigru_tagger.reports.page import render_page
+from bigru_tagger.reports.sections import make_report
+from bigru_tagger.reports.text import render
 from bigru_tagger.scoring import Counts, make_seqeval_scorer, tag_examples
 
 # Right: Ada Lovelace, York, Oslo, Bob. Type: Kew. Boundaries: Eve Smith. Both: New York City.

@@ -21,8 +21,20 @@ from torch import nn
 from typer.testing import CliRunner
 
 from bigru_tagger import gru, plots
-from bigru_tagger import timing as timing_module
-from bigru_tagger.benchmark import (
+from bigru_tagger.benchmark import timing as timing_module
+from bigru_tagger.benchmark.memory import Memory, measure_memory, resident_memory, run_stream
+from bigru_tagger.benchmark.passages import (
+    Passage,
+    Shape,
+    join,
+    part,
+    read_passages,
+    reshape,
+    short_text,
+    stream,
+)
+from bigru_tagger.benchmark.plot import plot_benchmark
+from bigru_tagger.benchmark.prediction import (
     COLD,
     FULL,
     QUICK,
@@ -35,23 +47,11 @@ from bigru_tagger.benchmark import (
     parse_system,
     shapes,
 )
-from bigru_tagger.benchmark_plot import plot_benchmark
-from bigru_tagger.benchmark_report import Benchmark, read_benchmark, render_benchmark
-from bigru_tagger.memory import Memory, measure_memory, resident_memory, run_stream
-from bigru_tagger.passages import (
-    Passage,
-    Shape,
-    join,
-    part,
-    read_passages,
-    reshape,
-    short_text,
-    stream,
-)
-from bigru_tagger.roofline import Roofline, measure_roofline, recurrent_flops
-from bigru_tagger.stages import STAGES, StageTimes, measure_stages
-from bigru_tagger.timing import REST, StageClock, Timing, replaced, time_in_turn
-from bigru_tagger.training_speed import (
+from bigru_tagger.benchmark.report import Benchmark, read_benchmark, render_benchmark
+from bigru_tagger.benchmark.roofline import Roofline, measure_roofline, recurrent_flops
+from bigru_tagger.benchmark.stages import STAGES, StageTimes, measure_stages
+from bigru_tagger.benchmark.timing import REST, StageClock, Timing, replaced, time_in_turn
+from bigru_tagger.benchmark.training import (
     measure_training,
     parse_training,
     read_configs,
@@ -374,7 +374,7 @@ def test_memory_is_looked_at_on_the_way(tiny: Language, tmp_path: Path) -> None:
 
 
 def test_memory_of_a_system_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bigru_tagger.memory._STATM", Path("/not/there"))
+    monkeypatch.setattr("bigru_tagger.benchmark.memory._STATM", Path("/not/there"))
     assert resident_memory() is None
     assert measure_memory([System("a", "not_there")], PASSAGES, QUICK, 1) == []
 

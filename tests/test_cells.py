@@ -8,6 +8,8 @@ from samples import TINY, build, load_script
 from spacy.util import load_config
 from thinc.api import Config
 
+from bigru_tagger.benchmark.passages import Passage
+from bigru_tagger.benchmark.timing import Timing
 from bigru_tagger.cells import (
     CELLS,
     Measured,
@@ -17,9 +19,7 @@ from bigru_tagger.cells import (
     plot_cells,
     time_cells,
 )
-from bigru_tagger.passages import Passage
 from bigru_tagger.replication import Run, append_run, make_recipe
-from bigru_tagger.timing import Timing
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 PASSAGES = [Passage(["Bob", "met", "Eve", "."], [True, True, False, False], None)]

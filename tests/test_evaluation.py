@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bigru_tagger.cli.evaluate import evaluate_command
 from bigru_tagger.evaluation import SpanReport, evaluate
 from bigru_tagger.loading import load_pipeline
-from bigru_tagger.report import render
+from bigru_tagger.reports.text import render
 from bigru_tagger.scoring import (
     Counts,
     count_entities,

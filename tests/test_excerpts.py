@@ -4,9 +4,9 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from bigru_tagger.blocks import Piece
-from bigru_tagger.excerpts import CONTEXT, group_errors
 from bigru_tagger.matching import match_example
+from bigru_tagger.reports.blocks import Piece
+from bigru_tagger.reports.excerpts import CONTEXT, group_errors
 
 VOCAB = Vocab()
 

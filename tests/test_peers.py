@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bigru_tagger.benchmark import COLD, measure_latency, measure_prediction
-from bigru_tagger.passages import Passage
-from bigru_tagger.peers import Peer, PeerCommand, parse_peer
+from bigru_tagger.benchmark.passages import Passage
+from bigru_tagger.benchmark.peers import Peer, PeerCommand, parse_peer
+from bigru_tagger.benchmark.prediction import COLD, measure_latency, measure_prediction
 
 # Writes each request to a file, and tags by counting.
 TAGGER = """

@@ -4,8 +4,8 @@ from oracle import evaluate_sentences
 from samples import TINY, build, parameters
 from spacy.lang.en import English
 
-from bigru_tagger.provenance import describe_evaluation, n_parameters, size_on_disk
 from bigru_tagger.replication import fingerprint
+from bigru_tagger.reports.provenance import describe_evaluation, n_parameters, size_on_disk
 
 
 def test_parameters_are_those_of_our_networks():

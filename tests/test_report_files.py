@@ -133,5 +133,5 @@ def test_gold_without_entities(place, tmp_path):
 
 
 def test_files_of_the_page_are_in_the_package():
-    folder = Path(spacy.util.get_package_path("bigru_tagger")) / "page"
+    folder = Path(spacy.util.get_package_path("bigru_tagger")) / "reports" / "assets"
     assert sorted(path.name for path in folder.iterdir()) == ["report.css", "report.js"]

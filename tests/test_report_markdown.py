@@ -1,8 +1,8 @@
 from oracle import evaluate_sentences
 
 from bigru_tagger.analysis import analyse
-from bigru_tagger.report_markdown import render_markdown
-from bigru_tagger.report_sections import make_report
+from bigru_tagger.reports.markdown import render_markdown
+from bigru_tagger.reports.sections import make_report
 
 
 def markdown_of(*sentences, **names):

@@ -5,8 +5,8 @@ import pytest
 from oracle import evaluate_sentences
 
 from bigru_tagger.analysis import analyse
-from bigru_tagger.report_page import render_page
-from bigru_tagger.report_sections import make_report
+from bigru_tagger.reports.page import render_page
+from bigru_tagger.reports.sections import make_report
 
 VOID = {"meta", "input", "path", "use", "rect"}
 

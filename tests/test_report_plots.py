@@ -6,7 +6,7 @@ import pytest
 
 from bigru_tagger.calibration import Bin, Judged
 from bigru_tagger.confidences import Confidences, coverage_curve
-from bigru_tagger.report_plots import plot_coverage, plot_reliability, plot_scores
+from bigru_tagger.reports.plots import plot_coverage, plot_reliability, plot_scores
 from bigru_tagger.slices import Score
 
 

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from ..analysis import analyse_layers
-from ..comparison_report import render_comparison
 from ..confidences import confidence_attributes
 from ..evaluation import replacing
 from ..predictions import write_predictions
-from ..provenance import describe_evaluation
-from ..report import render
-from ..report_files import check_report_paths, write_reports
+from ..reports.comparison_text import render_comparison
+from ..reports.files import check_report_paths, write_reports
+from ..reports.provenance import describe_evaluation
+from ..reports.text import render
 from ..system_comparison import compare_systems
 from ..systems import (
     GoldData,

@@ -5,10 +5,9 @@ from textwrap import fill
 
 from wasabi.tables import table
 
-from .evaluation import DIGITS
-from .report_cells import percent
-from .resampling import CONFIDENCE
-from .system_comparison import (
+from ..evaluation import DIGITS
+from ..resampling import CONFIDENCE
+from ..system_comparison import (
     SCORES,
     Difference,
     Disagreement,
@@ -16,6 +15,7 @@ from .system_comparison import (
     SystemComparison,
     TypedSpan,
 )
+from .cells import percent
 
 _WIDTH = 100
 _SHOWN = 10  # entities of each list in the text

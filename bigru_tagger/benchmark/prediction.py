@@ -9,10 +9,10 @@ from pathlib import Path
 from spacy.language import Language
 from thinc.api import Model
 
-from .loading import load_pipeline
+from ..loading import load_pipeline
+from ..shim import NetworkShim
 from .passages import Passage, Shape, reshape
 from .peers import Peer
-from .shim import NetworkShim
 from .timing import Clock, Task, Timing, Work, time_in_turn
 
 COLD = "cold"

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .benchmark import COLD
-from .benchmark_report import Benchmark
+from ..plots import save_figure
 from .memory import Memory
 from .passages import Shape
-from .plots import save_figure
+from .prediction import COLD
+from .report import Benchmark
 from .stages import StageTimes
 from .timing import Timing
 

@@ -3,8 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
+from ..matching import Kind, Match, MatchedDoc, Mention
 from .blocks import ErrorGroup, Excerpt, Piece
-from .matching import Kind, Match, MatchedDoc, Mention
 
 CONTEXT = 40  # tokens on either side of an error; longer sentences are cut
 _CUT = "… "

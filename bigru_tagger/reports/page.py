@@ -21,7 +21,7 @@ from .blocks import (
     Section,
     Table,
 )
-from .report_plots import DATA, INK, MUTED
+from .plots import DATA, INK, MUTED
 
 _NAME_WIDTH = 18  # characters; a longer name is broken before a table gets too wide for a phone
 _N_COLOURS = 8  # of types in report.css; the types behind share one more
@@ -75,7 +75,7 @@ def page_file(name: str) -> str:
     name (str): "report.css" or "report.js".
     RETURNS (str): its text.
     """
-    return (Path(__file__).parent / "page" / name).read_text(encoding="utf8")
+    return (Path(__file__).parent / "assets" / name).read_text(encoding="utf8")
 
 
 def _section(section: Section) -> str:

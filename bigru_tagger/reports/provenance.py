@@ -5,10 +5,10 @@ from pathlib import Path
 
 from spacy.language import Language
 
-from .adapter import network_shim
-from .evaluation import Evaluation, describe_machine
-from .replication import fingerprint
-from .shim import NetworkShim
+from ..adapter import network_shim
+from ..evaluation import Evaluation, describe_machine
+from ..replication import fingerprint
+from ..shim import NetworkShim
 
 
 def describe_evaluation(

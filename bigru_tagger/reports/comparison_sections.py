@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from ..system_comparison import Disagreement, LayerComparison, SystemComparison, TypedSpan
 from .blocks import Block, Cell, Paragraph, Piece, ReadingList, Section, Table
-from .comparison_report import (
+from .comparison_text import (
     DIFFERENCE_HEADER,
     OVERLAP_HEADER,
     compared_layers,
@@ -12,7 +13,6 @@ from .comparison_report import (
     explain,
     overlap_rows,
 )
-from .system_comparison import Disagreement, LayerComparison, SystemComparison, TypedSpan
 
 
 def comparison_sections(comparison: SystemComparison) -> list[Section]:

@@ -9,10 +9,10 @@ import torch
 from spacy.language import Language
 from torch import Tensor, nn
 
-from . import encoder
-from .benchmark import prediction_task
-from .gru import predict_gru
+from .. import encoder
+from ..gru import predict_gru
 from .passages import Passage
+from .prediction import prediction_task
 from .timing import Clock, Task, Timing, replaced, time_in_turn
 
 

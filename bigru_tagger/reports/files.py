@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .analysis import Analysis
-from .evaluation import Evaluation, replacing
-from .plots import can_plot
-from .report_markdown import render_markdown
-from .report_page import render_page
-from .report_sections import make_report
-from .system_comparison import SystemComparison
+from ..analysis import Analysis
+from ..evaluation import Evaluation, replacing
+from ..plots import can_plot
+from ..system_comparison import SystemComparison
+from .markdown import render_markdown
+from .page import render_page
+from .sections import make_report
 
 ENDINGS = (".html", ".md")
 
@@ -40,7 +40,7 @@ def write_reports(
     """Write up an evaluation.
 
     paths (Sequence[Path]): the files, each replaced only when all is written.
-    evaluation, analyses, about, comparison: see `report_sections.make_report`.
+    evaluation, analyses, about, comparison: see `sections.make_report`.
     RAISES (ValueError): neither entities nor chunks were scored; see `check_report_paths`.
     RAISES (OSError): a file cannot be written.
     """

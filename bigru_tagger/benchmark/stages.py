@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 
-from . import adapter, batches
-from .benchmark import COLD, our_shims, prediction_task, variants
-from .chunker import BiGRUChunker
-from .component import SequenceTagger
-from .context import ContextPooling
-from .encoder import BiGRUEncoder
-from .ner import BiGRUNer
-from .network import Network
+from .. import adapter, batches
+from ..chunker import BiGRUChunker
+from ..component import SequenceTagger
+from ..context import ContextPooling
+from ..encoder import BiGRUEncoder
+from ..ner import BiGRUNer
+from ..network import Network
+from ..shim import NetworkShim
+from ..spans import SpanTagger
+from ..tagger import BiGRUTokenTagger
 from .passages import Passage
-from .shim import NetworkShim
-from .spans import SpanTagger
-from .tagger import BiGRUTokenTagger
+from .prediction import COLD, our_shims, prediction_task, variants
 from .timing import Clock, StageClock, Task, Work, replaced, time_in_turn
 
 # By stage, whose time is its. A function counts without the functions in here that it calls, so

@@ -2,7 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from .analysis import Analysis, ModeScores
+from ..analysis import Analysis, ModeScores
+from ..evaluation import Evaluation
+from ..matching import ERROR_KINDS, Kind
+from ..resampling import N_RESAMPLES
+from ..slices import Interval
+from ..surface_forms import NONE, Confusion, SurfaceForm
+from ..system_comparison import SystemComparison
 from .blocks import (
     Block,
     Cell,
@@ -14,17 +20,11 @@ from .blocks import (
     Section,
     Table,
 )
+from .cells import by_support, percent, percent_interval, score_cell, score_table
 from .comparison_sections import comparison_facts, comparison_sections
-from .evaluation import Evaluation
+from .confidence import confidence_blocks
 from .excerpts import group_errors
-from .matching import ERROR_KINDS, Kind
-from .report_cells import by_support, percent, percent_interval, score_cell, score_table
-from .report_confidence import confidence_blocks
-from .report_plots import plot_scores
-from .resampling import N_RESAMPLES
-from .slices import Interval
-from .surface_forms import NONE, Confusion, SurfaceForm
-from .system_comparison import SystemComparison
+from .plots import plot_scores
 
 _FEW_DOCUMENTS = 30
 _MOST_ROWS = 15  # of the lists that have no end

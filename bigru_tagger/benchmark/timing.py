@@ -145,7 +145,7 @@ def replaced(
     if not callable(original):
         raise AttributeError(
             f"{owner.__name__} has no function {name!r} of its own to be timed: if it was renamed, "
-            "rename it in bigru_tagger/stages.py or bigru_tagger/roofline.py, too"
+            "rename it in benchmark/stages.py or benchmark/roofline.py, too"
         )
     setattr(owner, name, wrap(original))
     try:

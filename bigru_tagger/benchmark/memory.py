@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from .benchmark import Sizes, System, load_system, our_shims
 from .passages import Passage, stream
+from .prediction import Sizes, System, load_system, our_shims
 
 _STATM = Path("/proc/self/statm")  # https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html
 _MEBIBYTE = 2**20

@@ -1,9 +1,9 @@
 """What a report says of probabilities."""
 
+from ..confidences import Confidences
 from .blocks import Block, Cell, Figure, Paragraph, Table
-from .confidences import Confidences
-from .report_cells import percent
-from .report_plots import plot_coverage, plot_reliability
+from .cells import percent
+from .plots import plot_coverage, plot_reliability
 
 
 def confidence_blocks(confidences: Confidences | None, plots: bool) -> list[Block]:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from .analysis import ModeScores
+from ..analysis import ModeScores
+from ..evaluation import DIGITS
+from ..slices import Interval, Score
 from .blocks import Cell, Table
-from .evaluation import DIGITS
-from .slices import Interval, Score
 
 SCORE_COLUMNS = ("precision", "recall", "F1", "gold", "predicted", "correct")
 

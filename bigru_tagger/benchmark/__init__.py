@@ -1,0 +1,1 @@
+"""How fast pipelines predict and train, measured side by side."""

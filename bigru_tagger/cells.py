@@ -1,7 +1,7 @@
 """GRU against LSTM, one direction against two: variants of a config, and what is said of them."""
 
 import multiprocessing
-import sys
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +20,9 @@ from .plots import save_figure
 from .replication_report import difference_cell, estimate, mean_cell
 
 _T = TypeVar("_T")
-_KIBIBYTES = 2**10
+_KIBIBYTES = 2**10  # of a mebibyte
+_STATUS = Path("/proc/self/status")
+_PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -167,13 +169,12 @@ def _predict(model: Path, passages: Sequence[Passage]) -> float | None:
 
 
 def _peak() -> float | None:
-    # https://man7.org/linux/man-pages/man2/getrusage.2.html: kibibytes; on macOS bytes.
-    if sys.platform == "win32":
+    # https://man7.org/linux/man-pages/man5/proc_pid_status.5.html: in kB. What getrusage tells is
+    # no less than what the process had before its program was loaded: its parent's.
+    if not _STATUS.exists():
         return None
-    import resource  # noqa: PLC0415 - only Unix has it
-
-    peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    return peak / _KIBIBYTES / (_KIBIBYTES if sys.platform == "darwin" else 1)
+    found = _PEAK.search(_STATUS.read_text(encoding="ascii"))
+    return None if found is None else int(found[1]) / _KIBIBYTES
 
 
 def cells_table(measured: Sequence[Measured]) -> str:
@@ -235,13 +236,13 @@ def plot_cells(measured: Sequence[Measured], path: Path) -> None:
             value, _, interval = estimate(each.test if on_test else each.dev)
             low, high = interval or (value, value)
             speed = getattr(each, kind).speed
-            axes.errorbar(speed, value, [[value - low], [high - value]], fmt="o", capsize=4)
-            axes.annotate(
-                each.name, (speed, value), (6, 6), textcoords="offset points", fontsize="small"
-            )
+            errors = [[value - low], [high - value]]
+            axes.errorbar(speed, value, errors, fmt="o", capsize=4, label=each.name)
         axes.set_xlim(left=0)
-        axes.margins(x=0.25)
+        axes.locator_params(axis="x", nbins=5)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_xlabel(f"words/s of {kind}")
         axes.grid(alpha=0.3)
+    panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     panels[0].set_ylabel(f"{'test' if on_test else 'dev'} score, mean and 95 % interval")
     save_figure(figure, path)

@@ -5,6 +5,7 @@ them by pickle, and steps them one by one; this one does none of that.
 """
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
@@ -44,7 +45,7 @@ def tensors_of(*modules: nn.Module) -> list[Tensor]:
     return [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
 
 
-class ModuleShim(Shim):
+class ModuleShim(Shim, ABC):
     """Holds a torch module, steps it, averages it and stores it, on behalf of a thinc model."""
 
     def __init__(
@@ -237,8 +238,9 @@ class ModuleShim(Shim):
             self.module = self._read(data)
         return self
 
+    @abstractmethod
     def _read(self, data: bytes) -> nn.Module:
-        raise NotImplementedError
+        """Build the module that `to_bytes` stored."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what copies and pickles can do without: caches and the optimizer's state."""

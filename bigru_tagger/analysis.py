@@ -19,8 +19,9 @@ from .matching import (
     count_kinds,
     match_example,
     muc_counts,
+    sentence_starts,
 )
-from .resampling import macro, micro
+from .resampling import document_ends, macro, micro, sum_documents
 from .scoring import (
     Counts,
     Mode,
@@ -86,7 +87,8 @@ class Analysis:
     """All numbers of one layer.
 
     layer (str): "entities", or "chunks".
-    documents (int): annotated Docs, which intervals resample.
+    documents (int): annotated documents, which intervals resample: those that the data tell, or
+        else the Docs.
     sentences (int): sentences that the gold data tell of them; a Doc without any is one.
     default (ModeScores): in seqeval's default mode.
     strict (ModeScores | None): in its strict mode; `None` where both agree.
@@ -100,7 +102,7 @@ class Analysis:
         where that side has nothing.
     moved (Counter[tuple[str | None, str | None]]): of these, those with other boundaries.
     lengths, sentence_lengths (list[Score]): by tokens of the entity, and of its sentence.
-    positions (list[Score] | None): by the sentence of the Doc; `None` where no Doc has two.
+    positions (list[Score] | None): by the sentence of the document; `None` where none has two.
     novelty (list[Score] | None): by what training has shown; only recall means anything. `None`
         without training data.
     training (Training | None): what training has shown.
@@ -128,6 +130,11 @@ class Analysis:
     forms: list[SurfaceForm]
 
     @property
+    def unit(self) -> str:
+        """What the documents are: a "document" that the data tell, or a "Doc"."""
+        return "Doc" if self.documents == len(self.docs) else "document"
+
+    @property
     def all_kinds(self) -> Counter[Kind]:
         """Matches by kind, of all types."""
         return count_kinds(self.docs)
@@ -151,6 +158,7 @@ class Analysis:
         """Give all numbers, but for single entities, as JSON-serialisable values."""
         return {
             "documents": self.documents,
+            "docs": len(self.docs),
             "sentences": self.sentences,
             "default": asdict(self.default),
             "strict": asdict(self.strict or self.default),
@@ -184,6 +192,7 @@ def analyse(
     layer: str,
     confidence: Iterable[str] = (),
     training: Training | None = None,
+    document_lengths: Sequence[int] | None = None,
 ) -> Analysis:
     """Analyse the predictions of one layer.
 
@@ -191,7 +200,9 @@ def analyse(
     layer (str): "entities" or "chunks"; one that the evaluation has scored.
     confidence (Iterable[str]): see `matching.match_example`.
     training (Training | None): what the training data have shown.
+    document_lengths (Sequence[int] | None): tokens of each document; `None` for the Docs.
     RETURNS (Analysis): the numbers.
+    RAISES (ValueError): the documents have not as many tokens as the gold data.
     """
     report: SpanReport = getattr(evaluation, layer)
     spans_key = None if layer == "entities" else evaluation.spans_key
@@ -203,26 +214,36 @@ def analyse(
     )
     docs = [doc for doc in matched if doc is not None]
     sentences = sum(len(doc.starts) for doc in docs)
+    of_docs = _number_documents(evaluation.examples, document_lengths)
+    _, documents = np.unique(of_docs[[doc.number - 1 for doc in docs]], return_inverse=True)
+    n_documents = int(documents.max()) + 1
     by_type, confusions, moved, beside = _count_matches(docs)
     agree = report.default == report.strict
     return Analysis(
         layer=layer,
-        documents=len(docs),
+        documents=n_documents,
         sentences=sentences,
-        default=_mode_scores(report.default, tagged, "default"),
-        strict=None if agree else _mode_scores(report.strict, tagged, "strict"),
-        accuracy=_accuracy(tagged),
+        default=_mode_scores(report.default, tagged, documents, "default"),
+        strict=None if agree else _mode_scores(report.strict, tagged, documents, "strict"),
+        accuracy=_accuracy(tagged, documents),
         docs=docs,
         kinds=by_type,
         beside=beside,
         confusions=confusions,
         moved=moved,
-        lengths=_slices(docs, range_names(LENGTHS), by_length),
-        sentence_lengths=_slices(docs, range_names(SENTENCE_LENGTHS), by_sentence_length),
-        positions=_slices(docs, range_names(SENTENCE_NUMBERS), by_sentence_number)
-        if sentences > len(docs)
+        lengths=_slices(docs, documents, range_names(LENGTHS), by_length),
+        sentence_lengths=_slices(
+            docs, documents, range_names(SENTENCE_LENGTHS), by_sentence_length
+        ),
+        positions=_slices(
+            docs,
+            documents,
+            range_names(SENTENCE_NUMBERS),
+            by_sentence_number(_sentences_before(evaluation.examples, of_docs)),
+        )
+        if sentences > n_documents
         else None,
-        novelty=None if training is None else _novelty(docs, training),
+        novelty=None if training is None else _novelty(docs, documents, training),
         training=training,
         confidences=judge_confidences(docs),
         forms=find_surface_forms(docs),
@@ -234,14 +255,16 @@ def analyse_layers(
     *,
     confidence: Iterable[str] = (),
     training: Sequence[Example] | None = None,
+    document_lengths: Sequence[int] | None = None,
 ) -> list[Analysis]:
     """Analyse the predictions of all layers that are scored.
 
     evaluation (Evaluation): see `analyse`.
     confidence (Iterable[str]): see `analyse`.
     training (Sequence[Example] | None): the training data, if they are given.
+    document_lengths (Sequence[int] | None): see `analyse`.
     RETURNS (list[Analysis]): of entities and of chunks, as far as there are any.
-    RAISES (ValueError): the training data hold none of a layer.
+    RAISES (ValueError): the training data hold none of a layer; or see `analyse`.
     """
     names = tuple(confidence)
     analyses = []
@@ -249,15 +272,39 @@ def analyse_layers(
         if getattr(evaluation, layer) is not None:
             key = None if layer == "entities" else evaluation.spans_key
             shown = None if training is None else read_training(training, spans_key=key)
-            analyses.append(analyse(evaluation, layer=layer, confidence=names, training=shown))
+            analyses.append(
+                analyse(
+                    evaluation,
+                    layer=layer,
+                    confidence=names,
+                    training=shown,
+                    document_lengths=document_lengths,
+                )
+            )
     return analyses
 
 
+def _number_documents(examples: Sequence[Example], lengths: Sequence[int] | None) -> np.ndarray:
+    """Tell which document each Doc is of. RETURNS: its number, int64 (n_docs,)."""
+    doc_ends = np.cumsum([len(eg.reference) for eg in examples])
+    return np.searchsorted(document_ends([doc_ends.tolist()], lengths), doc_ends)
+
+
+def _sentences_before(examples: Sequence[Example], documents: np.ndarray) -> list[int]:
+    """Count the sentences of a document before each of its Docs."""
+    before: list[int] = []
+    seen: Counter[int] = Counter()
+    for eg, document in zip(examples, documents.tolist(), strict=True):
+        before.append(seen[document])
+        seen[document] += len(sentence_starts(eg.reference))
+    return before
+
+
 def _mode_scores(
-    per_type: dict[str, Counts], tagged: Sequence[TaggedDoc], mode: Mode
+    per_type: dict[str, Counts], tagged: Sequence[TaggedDoc], documents: np.ndarray, mode: Mode
 ) -> ModeScores:
     labels = list(per_type)
-    counts = count_documents(tagged, labels, mode=mode)
+    counts = sum_documents(count_documents(tagged, labels, mode=mode), documents)
 
     def averages(sums: np.ndarray) -> np.ndarray:
         return np.stack([micro(sums), macro(sums)], -2)
@@ -280,25 +327,27 @@ def _mode_scores(
     )
 
 
-def _accuracy(tagged: Sequence[TaggedDoc]) -> Accuracy:
+def _accuracy(tagged: Sequence[TaggedDoc], documents: np.ndarray) -> Accuracy:
     pairs = [
         (sum(a == b for a, b in zip(doc.gold, doc.predicted, strict=True)), len(doc.gold))
         for doc in tagged
     ]
     correct, tokens = (sum(column) for column in zip(*pairs, strict=True))
     # Of gold and predicted tags there are as many, so the share of correct ones is their recall.
-    counts = np.array([[[n, n, own]] for own, n in pairs])
+    counts = sum_documents(np.array([[[n, n, own]] for own, n in pairs]), documents)
     (intervals,) = intervals_of(counts, micro, 1)
     return Accuracy(correct / tokens, correct, tokens, intervals[1])
 
 
-def _slices(docs: Sequence[MatchedDoc], names: Sequence[str], slice_of: Slice) -> list[Score]:
-    return scores_of(names, count_slices(docs, len(names), slice_of))
+def _slices(
+    docs: Sequence[MatchedDoc], documents: np.ndarray, names: Sequence[str], slice_of: Slice
+) -> list[Score]:
+    return scores_of(names, sum_documents(count_slices(docs, len(names), slice_of), documents))
 
 
-def _novelty(docs: Sequence[MatchedDoc], training: Training) -> list[Score]:
+def _novelty(docs: Sequence[MatchedDoc], documents: np.ndarray, training: Training) -> list[Score]:
     # To say of a prediction that it is new tells nothing of the gold data.
-    return [own for own in _slices(docs, NOVELTY, by_novelty(training)) if own.gold]
+    return [own for own in _slices(docs, documents, NOVELTY, by_novelty(training)) if own.gold]
 
 
 def _count_matches(

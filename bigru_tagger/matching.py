@@ -230,13 +230,28 @@ def match_example(
         )
         for start, end, aligned, span in place_predictions(eg, spans_key=spans_key)
     ]
-    told = reference.has_annotation("SENT_START")
-    starts = [token.i for token in reference if not token.i or (told and token.is_sent_start)]
     spaces = [bool(token.whitespace_) for token in reference]
     unknown = frozenset(
         token.i for token in reference if spans_key is None and token.ent_iob == MISSING_IOB
     )
-    return MatchedDoc(number, words, spaces, starts, unknown, match_mentions(gold, predicted))
+    return MatchedDoc(
+        number,
+        words,
+        spaces,
+        sentence_starts(reference),
+        unknown,
+        match_mentions(gold, predicted),
+    )
+
+
+def sentence_starts(doc: Doc) -> list[int]:
+    """List the tokens where the sentences of a document start.
+
+    doc (Doc): gold or predicted.
+    RETURNS (list[int]): their numbers; the first alone where the document tells no sentences.
+    """
+    told = doc.has_annotation("SENT_START")
+    return [token.i for token in doc if not token.i or (told and token.is_sent_start)]
 
 
 def count_kinds(docs: Iterable[MatchedDoc]) -> Counter[Kind]:

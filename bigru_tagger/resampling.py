@@ -6,7 +6,8 @@ documents, a `Statistic`: of (..., n_types, 3) counts of gold, predicted and cor
 whatever counts its caller has. What `prf` makes of counts is what `scoring.Counts` makes of them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import TypeAlias
 
 import numpy as np
@@ -19,6 +20,42 @@ _ROUNDING = 1e-12  # differences of scores that are the same but for the order o
 
 Statistic: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """From counts summed over documents, float64 (n_samples, ...), to values (n_samples, ...)."""
+
+
+def document_ends(
+    doc_ends: Iterable[Sequence[int]], lengths: Sequence[int] | None = None
+) -> list[int]:
+    """Find the documents to resample: the smallest that no Doc runs across the end of.
+
+    doc_ends (Iterable[Sequence[int]]): of each system, which may have read the same tokens in Docs
+        of its own, how many tokens there are up to the end of each Doc.
+    lengths (Sequence[int] | None): the tokens of each document, as the data tell; `None` takes the
+        Docs for documents. Documents that share a Doc are one.
+    RETURNS (list[int]): how many tokens there are up to the end of each document, rising.
+    RAISES (ValueError): the documents have not as many tokens as the Docs.
+    """
+    ends = set.intersection(*map(set, doc_ends))
+    if lengths is not None:
+        told, n_tokens = set(accumulate(lengths)), max(ends, default=0)
+        if max(told, default=0) != n_tokens:
+            raise ValueError(
+                f"The documents have {max(told, default=0)} tokens together, the gold data "
+                f"{n_tokens}: both have to be of the same data and split"
+            )
+        ends &= told
+    return sorted(ends)
+
+
+def sum_documents(counts: np.ndarray, documents: np.ndarray) -> np.ndarray:
+    """Add up the counts of the Docs of each document.
+
+    counts (ndarray): counts per Doc, (n_docs, ...).
+    documents (ndarray): the number of the document that each Doc is of, from 0, (n_docs,).
+    RETURNS (ndarray): counts per document, (n_documents, ...).
+    """
+    sums = np.zeros((documents.max(initial=-1) + 1, *counts.shape[1:]), dtype=counts.dtype)
+    np.add.at(sums, documents, counts)
+    return sums
 
 
 def prf(counts: np.ndarray) -> np.ndarray:

@@ -188,9 +188,17 @@ def by_sentence_length(doc: MatchedDoc, mention: Mention) -> int:
     return _range(SENTENCE_LENGTHS, end - doc.starts[number - 1])
 
 
-def by_sentence_number(doc: MatchedDoc, mention: Mention) -> int:
-    """Sort by the sentence of the document it begins in: a `Slice` of SENTENCE_NUMBERS."""
-    return _range(SENTENCE_NUMBERS, _sentence_number(doc, mention))
+def by_sentence_number(before: Sequence[int]) -> Slice:
+    """Sort by the sentence of the document it begins in: make a `Slice` of SENTENCE_NUMBERS.
+
+    before (Sequence[int]): of each Doc, how many sentences of its document come before it.
+    RETURNS (Slice): the slice.
+    """
+
+    def slice_of(doc: MatchedDoc, mention: Mention) -> int:
+        return _range(SENTENCE_NUMBERS, before[doc.number - 1] + _sentence_number(doc, mention))
+
+    return slice_of
 
 
 def by_novelty(training: Training) -> Slice:

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
-from itertools import accumulate, chain, zip_longest
+from itertools import chain, zip_longest
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ from .resampling import (
     N_RESAMPLES,
     N_TRIALS,
     bootstrap_difference,
+    document_ends,
     micro,
     per_type,
     randomization_test,
@@ -203,20 +204,6 @@ def _check_same_gold(a: TaggedText, b: TaggedText) -> None:
             )
 
 
-def _common_ends(a: TaggedText, b: TaggedText, lengths: Sequence[int] | None) -> list[int]:
-    ends = set(a.doc_ends) & set(b.doc_ends)
-    if lengths is not None:
-        documents = list(accumulate(lengths))
-        if documents[-1] != len(a.words):
-            raise ValueError(
-                f"The documents have {documents[-1]} tokens together, the gold data "
-                f"{len(a.words)}: both have to be of the same data and split"
-            )
-        # Windows that run across the end of a document join it with the next one.
-        ends &= set(documents)
-    return sorted(ends)
-
-
 def _compare_layer(
     a: TaggedText,
     b: TaggedText,
@@ -227,7 +214,7 @@ def _compare_layer(
     seed: int,
 ) -> LayerComparison:
     _check_same_gold(a, b)
-    ends = _common_ends(a, b, lengths)
+    ends = document_ends([a.doc_ends, b.doc_ends], lengths)
     documents = a.documents(ends), b.documents(ends)
     differences = _compare_scores(*documents, n_resamples=n_resamples, n_trials=n_trials, seed=seed)
     return LayerComparison(

@@ -2,21 +2,25 @@ import json
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 from oracle import evaluate_sentences
 from samples import TINY, build
 from seqeval.metrics import accuracy_score
 from spacy.lang.en import English
+from spacy.tokens import Doc
+from spacy.training import Example
 
 from bigru_tagger.analysis import analyse, analyse_layers
 from bigru_tagger.confidences import Threshold, confidence_attributes
-from bigru_tagger.evaluation import SpanReport
+from bigru_tagger.evaluation import SpanReport, score_predictions
 from bigru_tagger.matching import MucCounts
 from bigru_tagger.reports.cells import percent
 from bigru_tagger.reports.markdown import render_markdown
 from bigru_tagger.reports.page import render_page
 from bigru_tagger.reports.sections import make_report
 from bigru_tagger.reports.text import render
+from bigru_tagger.resampling import bootstrap_interval, micro
 from bigru_tagger.scoring import Counts, make_seqeval_scorer, tag_examples
 
 # Right: Ada Lovelace, York, Oslo, Bob. Type: Kew. Boundaries: Eve Smith. Both: New York City.
@@ -116,6 +120,45 @@ def test_places_where_docs_have_several_sentences():
     assert [(own.name, own.recall) for own in analysis.positions] == [("1", 1.0), ("2", 0.0)]
     assert analysis.default.micro.intervals == (None, None, None)
     assert "There are no intervals, since there is only one Doc" in page_of(result, analysis)
+
+
+def test_documents_that_the_data_tell(evaluation, analysis):
+    # Two sentences each.
+    found = analyse(
+        evaluation, layer="entities", confidence=["confidence"], document_lengths=[7, 7, 5]
+    )
+    assert (found.documents, found.sentences, len(found.docs)) == (3, 6, 6)
+    # Gold, predicted, correct of these documents; of LOC, ORG, PER.
+    counts = [
+        [[3, 2, 2], [0, 0, 0], [1, 2, 1]],
+        [[1, 0, 0], [0, 1, 0], [2, 2, 1]],
+        [[1, 0, 0], [0, 1, 0], [0, 0, 0]],
+    ]
+    low, high = bootstrap_interval(np.array(counts), micro)
+    assert found.default.micro.intervals == tuple(zip(low, high, strict=True))
+    assert found.default.micro.f1 == analysis.default.micro.f1
+    assert found.default.micro.intervals != analysis.default.micro.intervals
+    # Right: Ada Lovelace, York, Bob of five in first sentences, Oslo of three in second ones.
+    places = [(own.name, own.gold, own.correct) for own in found.positions]
+    assert places == [("1", 5, 3), ("2", 3, 1)]
+    page = page_of(evaluation, found)
+    assert "resamples of the 3 annotated documents" in page
+    assert "With fewer than 30 documents" in page
+    assert "Each of these is one sentence" not in page
+    assert "By the place in the document</h3>" in page
+    assert found.to_json()["documents"] == 3
+    assert found.to_json()["docs"] == 6
+
+
+def test_documents_of_docs_without_annotation_are_not_counted():
+    examples = [*evaluate_sentences(*SENTENCES).examples]
+    examples[0] = Example(examples[0].predicted, Doc(English().vocab, SENTENCES[0][0].split()))
+    partly = score_predictions(examples, model="m", seconds=1.0)
+    assert analyse(partly, layer="entities", document_lengths=[4, 10, 5]).documents == 2
+    # The first sentence counts as one all the same.
+    found = analyse(partly, layer="entities", document_lengths=[14, 5])
+    places = [(own.name, own.gold, own.correct) for own in found.positions]
+    assert places == [("1", 1, 0), ("2", 2, 1), ("3 to 5", 3, 1)]
 
 
 def test_modes_that_differ_are_both_shown(evaluation):

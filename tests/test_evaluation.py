@@ -423,6 +423,8 @@ def test_documents_of_the_data_are_resampled(command, tmp_path):
     content = json.loads(numbers.read_text())
     assert (content["documents"], content["comparison"]["entities"]["documents"]) == (3, 2)
     assert "resamples of 2 documents" in result.stdout
+    own = content["analysis"]["entities"]
+    assert (own["documents"], own["docs"], own["sentences"]) == (2, 3, 3)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ from bigru_tagger.evaluation import macro_average
 from bigru_tagger.resampling import (
     bootstrap_difference,
     bootstrap_interval,
+    document_ends,
     macro,
     micro,
     per_type,
     prf,
     randomization_test,
+    sum_documents,
 )
 from bigru_tagger.scoring import (
     Counts,
@@ -41,6 +43,34 @@ OTHER = np.array(
         [[3, 1, 0], [0, 0, 0]],
     ]
 )
+
+
+@pytest.mark.parametrize(
+    ("docs", "lengths", "expected"),
+    [
+        ([[2, 5, 9]], None, [2, 5, 9]),
+        # Sentences of two documents; windows that run across the end of the first.
+        ([[2, 5, 9]], [5, 4], [5, 9]),
+        ([[3, 6, 9]], [5, 4], [9]),
+        # A document without tokens, and a Doc without any.
+        ([[0, 2, 5, 5, 9]], [0, 5, 0, 4], [0, 5, 9]),
+        # Two systems, one of which read sentences, the other windows.
+        ([[2, 5, 9], [5, 9]], None, [5, 9]),
+        ([[2, 5, 9], [2, 9]], [5, 4], [9]),
+    ],
+)
+def test_documents_are_what_no_doc_runs_across(docs, lengths, expected):
+    assert document_ends(docs, lengths) == expected
+
+
+def test_documents_of_other_data_are_no_documents_of_these():
+    with pytest.raises(ValueError, match="have 8 tokens together, the gold data 9"):
+        document_ends([[2, 9]], [4, 4])
+
+
+def test_counts_of_docs_become_counts_of_their_document():
+    found = sum_documents(COUNTS, np.array([0, 0, 1, 0]))
+    assert found.tolist() == [[[6, 6, 4], [0, 1, 0]], [[0, 0, 0], [2, 1, 1]]]
 
 
 def share(sums):

@@ -54,7 +54,13 @@ def test_lengths():
 
 def test_sentences():
     # Of 1 to 9 tokens all three; the third sentence is in the slice of the third to fifth.
-    assert [by_sentence_number(DOC, mention(i, i + 1)) for i in (0, 3, 4, 6, 11)] == [0, 0, 1, 2, 2]
+    number = by_sentence_number([0])
+    assert [number(DOC, mention(i, i + 1)) for i in (0, 3, 4, 6, 11)] == [0, 0, 1, 2, 2]
+    # The second Doc of a document, behind four sentences: they are the fifth to the seventh, and
+    # slices begin at the third and the sixth.
+    later = by_sentence_number([0, 4])
+    second = DOC._replace(number=2)
+    assert [later(second, mention(i, i + 1)) for i in (0, 4, 6)] == [2, 3, 3]
     assert {by_sentence_length(DOC, mention(i, i + 1)) for i in range(12)} == {0}
     long = DOC._replace(words=["a"] * 60, starts=[0, 9, 19, 59])
     # Sentences of 9, 10, 40 and 1 tokens.
@@ -65,7 +71,7 @@ def test_sentences():
         0,
     ]
     # A prediction that shares no token with the gold data is in the last sentence.
-    assert by_sentence_number(DOC, Mention(12, 12, "A", "?")) == 2
+    assert number(DOC, Mention(12, 12, "A", "?")) == 2
 
 
 def test_novelty():

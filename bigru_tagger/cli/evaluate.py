@@ -105,17 +105,19 @@ def evaluate_command(
         evaluation = evaluations[model]
         typer.echo(render(evaluation))
         comparison = None
+        analysed = bool(paths) or json_path is not None
+        lengths = document_lengths(gold) if analysed or against is not None else None
         if against is not None:
-            comparison = compare_systems(
-                evaluation, evaluations[against], document_lengths=document_lengths(gold)
-            )
+            comparison = compare_systems(evaluation, evaluations[against], document_lengths=lengths)
             typer.echo(f"\n{render_comparison(comparison)}")
         command = shlex.join(sys.argv)
         analyses = []
         nlp = pipeline_of(systems[model])
-        if paths or json_path is not None:
+        if analysed:
             names = () if nlp is None else confidence_attributes(nlp)
-            analyses = analyse_layers(evaluation, confidence=names, training=training)
+            analyses = analyse_layers(
+                evaluation, confidence=names, training=training, document_lengths=lengths
+            )
         if json_path is not None:
             with replacing(json_path) as file:
                 content = {"command": command, **evaluation.to_json()}

@@ -137,21 +137,21 @@ def _scores(analysis: Analysis, plots: bool) -> list[Block]:
 
 
 def _about_intervals(analysis: Analysis) -> str:
-    n_docs = analysis.documents
-    if n_docs < 2:
-        return "There are no intervals, since there is only one Doc: they resample Docs."
+    n_documents, unit = analysis.documents, analysis.unit
+    if n_documents < 2:
+        return f"There are no intervals, since there is only one {unit}: they resample {unit}s."
     text = (
-        f"In brackets: 95 % intervals, by {N_RESAMPLES:,} bootstrap resamples of the {n_docs:,} "
-        "annotated Docs. "
+        f"In brackets: 95 % intervals, by {N_RESAMPLES:,} bootstrap resamples of the "
+        f"{n_documents:,} annotated {unit}s. "
     )
-    if analysis.sentences == n_docs:
+    if analysis.sentences == n_documents:
         text += (
             "Each of these is one sentence, as far as the data tell. Sentences of one document "
-            "are alike, so the true intervals are wider; whole documents (--n-sents 0) show by how "
+            "are alike, so the true intervals are wider: gold data that tell documents show by how "
             "much. "
         )
-    if n_docs < _FEW_DOCUMENTS:
-        text += f"With fewer than {_FEW_DOCUMENTS} Docs, intervals are rough, and too narrow. "
+    if n_documents < _FEW_DOCUMENTS:
+        text += f"With fewer than {_FEW_DOCUMENTS} {unit}s, intervals are rough, and too narrow. "
     return text + (
         "Where all is right, or nothing is, there is none. They tell how scores vary with the "
         "choice of documents, not with the seed of the training."
@@ -322,7 +322,8 @@ def _places(analysis: Analysis) -> list[Block]:
     if analysis.positions is None:
         text = "Each Doc is one sentence, as far as the data tell, so there are no places in it."
         return [*blocks, Paragraph(text)]
-    return [*blocks, score_table("By the place in the Doc", "sentence", analysis.positions)]
+    title = f"By the place in the {analysis.unit}"
+    return [*blocks, score_table(title, "sentence", analysis.positions)]
 
 
 def _errors(analysis: Analysis) -> list[Block]:

@@ -20,6 +20,7 @@ from spacy.training import Example
 from tqdm import tqdm
 
 from .files import beside
+from .renaming import rename_labels
 from .scoring import (
     Counts,
     count_tagged,
@@ -130,6 +131,7 @@ def evaluate(
     examples: Iterable[Example],
     *,
     spans_key: str = "chunks",
+    rename: Mapping[str, str] | None = None,
     batch_size: int | None = None,
     model: str = "",
     data: str = "",
@@ -144,6 +146,8 @@ def evaluate(
     nlp (Language): the pipeline, with any components.
     examples (Iterable[Example]): the gold data: the references, and of `predicted` sentence starts.
     spans_key (str): where chunks are, in `doc.spans`.
+    rename (Mapping[str, str] | None): other names of the labels that are predicted, "" for what
+        is to count as no entity; those of the gold data stay.
     batch_size (int | None): documents per batch; `None` takes the pipeline's.
     model, data, split (str): names for the report; the model's defaults to the pipeline's own.
     RETURNS (Evaluation): the numbers and the predictions.
@@ -158,6 +162,7 @@ def evaluate(
     return score_predictions(
         starmap(Example, zip(predictions, references, strict=True)),
         spans_key=spans_key,
+        rename=rename,
         model=model or f"{nlp.meta['lang']}_{nlp.meta['name']}",
         data=data,
         split=split,
@@ -170,6 +175,7 @@ def score_predictions(
     examples: Iterable[Example],
     *,
     spans_key: str = "chunks",
+    rename: Mapping[str, str] | None = None,
     model: str,
     data: str = "",
     split: str = "",
@@ -180,6 +186,7 @@ def score_predictions(
 
     examples (Iterable[Example]): predictions beside their references.
     spans_key (str): where chunks are, in `doc.spans`.
+    rename (Mapping[str, str] | None): see `evaluate`; the predictions are changed in place.
     model, data, split (str): names for the report.
     pipes (Iterable[str]): the components that predicted; none for a file of predictions.
     seconds (float | None): what they took, if that is known.
@@ -189,6 +196,9 @@ def score_predictions(
     examples = tuple(examples)
     pipes = tuple(pipes)
     references = [eg.reference for eg in examples]
+    if rename:
+        for eg in examples:
+            rename_labels(eg.predicted, rename, spans_key=spans_key)
     source = f"pipeline ({', '.join(pipes) or 'no components'})"
     if seconds is None:
         source = f"file {model}"

@@ -64,6 +64,22 @@ def read_gold(
     return corpus(nlp)
 
 
+def told_labels(nlp: Language) -> set[str] | None:
+    """Ask a pipeline for the labels of the entities and spans that it may set.
+
+    nlp (Language): the pipeline.
+    RETURNS (set[str] | None): the labels; `None` where a component is a function, which tells none.
+    """
+    if not all(hasattr(pipe, "labels") for _, pipe in nlp.pipeline):
+        return None
+    setters = [
+        name
+        for name in nlp.pipe_names
+        if not {"doc.ents", "doc.spans"}.isdisjoint(nlp.get_pipe_meta(name).assigns)
+    ]
+    return {str(label) for name in setters for label in nlp.pipe_labels[name]}
+
+
 def _load(model: str, overrides: Mapping[str, Any]) -> Language:
     try:
         return spacy.load(model, config=dict(overrides))

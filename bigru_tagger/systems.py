@@ -1,7 +1,7 @@
 """Systems to score: pipelines, and files of predictions, by their names."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,8 +12,10 @@ from spacy.training import Example
 from .conll import FILE_ENDINGS
 from .corpus import SentenceReader, open_corpus
 from .evaluation import Evaluation, evaluate, score_predictions
-from .loading import load_pipeline, read_gold
+from .loading import load_pipeline, read_gold, told_labels
 from .predictions import Predictions, align_predictions, read_predictions
+from .renaming import rename_labels
+from .schemes import OUTSIDE
 from .sentences import CorpusError, group_sentences
 
 System: TypeAlias = Language | Predictions
@@ -27,12 +29,15 @@ class GoldData:
     split (str): the split.
     n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for as in training.
     spans_key (str): where chunks are, in `doc.spans`.
+    rename (Mapping[str, str]): other names of labels, of the gold data and of systems, "" for what
+        is to count as no entity.
     """
 
     data: str
     split: str = "test"
     n_sents: int | None = None
     spans_key: str = "chunks"
+    rename: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_system(name: str, *, gpu_id: int = -1, device: str | None = None) -> System:
@@ -68,6 +73,12 @@ def read_examples(system: System, gold: GoldData) -> Iterable[Example]:
     RETURNS (Iterable[Example]): the examples.
     RAISES (ValueError): see `read_gold`.
     """
+    for eg in _read_as_they_are(system, gold):
+        rename_labels(eg.reference, gold.rename, spans_key=gold.spans_key)
+        yield eg
+
+
+def _read_as_they_are(system: System, gold: GoldData) -> Iterable[Example]:
     return read_gold(
         pipeline_of(system) or spacy.blank("xx"),
         gold.data,
@@ -95,6 +106,7 @@ def evaluate_system(
             system,
             examples,
             spans_key=gold.spans_key,
+            rename=gold.rename,
             batch_size=batch_size,
             model=name,
             data=gold.data,
@@ -103,6 +115,7 @@ def evaluate_system(
     return score_predictions(
         align_predictions(system, (eg.reference for eg in examples), spans_key=gold.spans_key),
         spans_key=gold.spans_key,
+        rename=gold.rename,
         model=name,
         data=gold.data,
         split=gold.split,
@@ -117,12 +130,37 @@ def evaluate_systems(
     systems (Mapping[str, System]): the systems by their names.
     gold, batch_size: see `evaluate_system`.
     RETURNS (dict[str, Evaluation]): the numbers by the same names.
-    RAISES (ValueError): see `evaluate_system`.
+    RAISES (ValueError): see `evaluate_system`; or nobody has a label that is to be renamed.
     """
+    _check_names(systems, gold)
     in_turn = sorted(systems, key=lambda name: isinstance(systems[name], Language))
     return {
         name: evaluate_system(systems[name], name, gold, batch_size=batch_size) for name in in_turn
     }
+
+
+def _check_names(systems: Mapping[str, System], gold: GoldData) -> None:
+    told: set[str] = set()
+    for system in systems.values():
+        own = (
+            told_labels(system)
+            if isinstance(system, Language)
+            else {token.tag[2:] for token in system.tokens if token.tag != OUTSIDE}
+        )
+        if own is None:
+            return  # it may have any
+        told |= own
+    if gold.rename.keys() <= told:
+        return
+    for eg in _read_as_they_are(next(iter(systems.values())), gold):
+        doc = eg.reference
+        told.update(span.label_ for span in (*doc.ents, *doc.spans.get(gold.spans_key, ())))
+    unknown = sorted(gold.rename.keys() - told)
+    if unknown:
+        raise ValueError(
+            f"--rename {unknown[0]}: neither the gold data nor {' nor '.join(systems)} has this "
+            f"label: they have {', '.join(sorted(told)) or 'none'}"
+        )
 
 
 def document_lengths(gold: GoldData) -> list[int] | None:

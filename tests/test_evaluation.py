@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bigru_tagger.cli.evaluate import evaluate_command
 from bigru_tagger.evaluation import SpanReport, evaluate
-from bigru_tagger.loading import load_pipeline
+from bigru_tagger.loading import load_pipeline, told_labels
 from bigru_tagger.reports.text import render
 from bigru_tagger.scoring import (
     Counts,
@@ -425,6 +425,71 @@ def test_documents_of_the_data_are_resampled(command, tmp_path):
     assert "resamples of 2 documents" in result.stdout
     own = content["analysis"]["entities"]
     assert (own["documents"], own["docs"], own["sentences"]) == (2, 3, 3)
+
+
+def test_labels_have_other_names_on_all_sides(command, tmp_path):
+    """Four entities, three of them PER; the pipeline calls these PERSON, and finds a DATE, too."""
+    other = English()
+    ruler = other.add_pipe("entity_ruler")
+    patterns = {
+        "Ada Lovelace": "PERSON",
+        "Charles Babbage": "PERSON",
+        "Kew": "LOC",
+        "green": "DATE",
+    }
+    ruler.add_patterns([{"label": own, "pattern": text} for text, own in patterns.items()])
+    other.to_disk(tmp_path / "other")
+    (tmp_path / "file.txt").write_text(
+        "".join(
+            f"{row.split()[0]} {row.split()[-1].replace('PER', 'HUMAN')}\n" if row else "\n"
+            for row in COLUMNS.split("\n")
+        )
+    )
+    numbers, page, columns = (tmp_path / name for name in ("n.json", "page.html", "p.txt"))
+    options = ["--train", tmp_path / "gold.conll", "--json", numbers, "--report", page]
+    names = ["--rename=PERSON=PER", "--rename=DATE=", "--rename=HUMAN=PER", "--rename=LOC=PLACE"]
+    result = command(
+        *options,
+        "--against",
+        tmp_path / "file.txt",
+        "--predictions",
+        columns,
+        *names,
+        model="other",
+    )
+    assert result.exit_code == 0, result.output
+    content = json.loads(numbers.read_text())
+    found = content["entities"]["default"]["per_type"]
+    assert {label: list(own.values())[3:] for label, own in found.items()} == {
+        "PER": [2, 2, 2],  # gold, predicted, correct
+        "PLACE": [2, 1, 1],
+    }
+    assert content["against"]["entities"]["default"]["micro"]["f1"] == 1.0
+    assert set(content["comparison"]["entities"]["per_type"]) == {"PER", "PLACE"}
+    novelty = content["analysis"]["entities"]["by_novelty"]
+    assert [(own["name"], own["gold"]) for own in novelty] == [("seen with this type", 4)]
+    assert columns.read_text().startswith("Ada B-PER B-PER\n")
+
+
+@pytest.mark.parametrize("model", ["model", "gold.conll"])
+def test_a_label_that_nobody_has_has_no_other_name(command, model):
+    result = command("--rename", "GPE=LOC", model=model)
+    assert result.exit_code == 1
+    assert "--rename GPE: neither the gold data nor" in result.stderr
+    assert "has this label: they have ADJP, LOC, NP, PER, PP, VP\n" in result.stderr
+    # What the pipeline never has, the gold data may have.
+    assert command("--rename", "NP=X", model=model).exit_code == 0
+
+
+def test_labels_that_a_pipeline_tells():
+    nlp = English()
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
+    nlp.add_pipe("span_ruler").add_patterns([{"label": "NP", "pattern": "Ada"}])
+    nlp.add_pipe("tagger").add_label("NNP")
+    nlp.add_pipe("sentencizer")
+    assert told_labels(nlp) == {"PER", "NP"}
+    nlp.add_pipe("merge_entities")  # a function: it might set any
+    assert told_labels(nlp) is None
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from ..distillation import (
 )
 from ..files import beside
 from ..loading import load_pipeline
+from ..renaming import parse_names
 from ..replication import fingerprint
 from ..teachers import load_teacher, teacher_names
 from ..texts import read_texts
@@ -91,7 +92,7 @@ def distill_command(
     """Train a small pipeline on what a large one says. Behind --: overrides for `spacy train`."""
     with errors_told():
         overrides = parse_config_overrides(list(ctx.obj))
-        names = dict(_renaming(pair) for pair in rename or ())
+        names = parse_names(rename or ())
         # Whatever the student's config lacks should be known before the teacher is asked.
         student = load_config(student_config_path, overrides=overrides, interpolate=True)
         check_student(student)
@@ -131,10 +132,3 @@ def distill_command(
     typer.echo("To train again, without the teacher:")
     typer.echo(f"  python -m spacy train {shlex.join(arguments)}")
     train(output / "config.cfg", output, use_gpu=gpu_id, overrides=overrides)
-
-
-def _renaming(pair: str) -> tuple[str, str]:
-    label, equals, name = pair.partition("=")
-    if not label or not equals:
-        raise ValueError(f"--rename {pair}: write LABEL=NAME")
-    return label, name

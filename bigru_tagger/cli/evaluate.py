@@ -13,6 +13,7 @@ from ..analysis import analyse_layers
 from ..confidences import confidence_attributes
 from ..evaluation import replacing
 from ..predictions import write_predictions
+from ..renaming import parse_names
 from ..reports.comparison_text import render_comparison
 from ..reports.files import check_report_paths, write_reports
 from ..reports.provenance import describe_evaluation
@@ -76,6 +77,13 @@ def evaluate_command(
     batch_size: Annotated[
         int | None, typer.Option(help="Documents per batch; else the pipeline's.", min=1)
     ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="LABEL=NAME: what a label is called here, whoever has it; LABEL= makes it count "
+            "as no entity. Repeatable."
+        ),
+    ] = None,
     n_sents: Annotated[
         int | None, typer.Option(help="Sentences per document; else as in training.", min=0)
     ] = None,
@@ -91,7 +99,7 @@ def evaluate_command(
         check_report_paths(paths)
         if train is not None and not paths and json_path is None:
             raise ValueError("--train tells more in a --report or in --json: ask for one of them.")
-        gold = GoldData(data, split, n_sents, spans_key)
+        gold = GoldData(data, split, n_sents, spans_key, parse_names(rename or ()))
         systems = {
             name: open_system(name, gpu_id=gpu_id, device=device)
             for name in (model, against)

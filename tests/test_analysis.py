@@ -11,17 +11,17 @@ from spacy.lang.en import English
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from bigru_tagger.analysis import analyse, analyse_layers
-from bigru_tagger.confidences import Threshold, confidence_attributes
-from bigru_tagger.evaluation import SpanReport, score_predictions
-from bigru_tagger.matching import MucCounts
+from bigru_tagger.analysis.confidences import Threshold, confidence_attributes
+from bigru_tagger.analysis.layers import analyse, analyse_layers
+from bigru_tagger.analysis.matching import MucCounts
+from bigru_tagger.analysis.resampling import bootstrap_interval, micro
+from bigru_tagger.evaluation.run import SpanReport, score_predictions
+from bigru_tagger.evaluation.scoring import Counts, make_seqeval_scorer, tag_examples
 from bigru_tagger.reports.cells import percent
 from bigru_tagger.reports.markdown import render_markdown
 from bigru_tagger.reports.page import render_page
 from bigru_tagger.reports.sections import make_report
 from bigru_tagger.reports.text import render
-from bigru_tagger.resampling import bootstrap_interval, micro
-from bigru_tagger.scoring import Counts, make_seqeval_scorer, tag_examples
 
 # Right: Ada Lovelace, York, Oslo, Bob. Type: Kew. Boundaries: Eve Smith. Both: New York City.
 # Missed: Lima, and nothing else; invented: Rain.

@@ -13,9 +13,8 @@ from spacy.util import registry
 from spacy.vectors import Vectors
 from thinc.api import SGD, Adam, Model
 
-from bigru_tagger import batches
-from bigru_tagger.adapter import DropoutSettings, network_shim
-from bigru_tagger.architectures import (
+from bigru_tagger.adapter import batches
+from bigru_tagger.adapter.architectures import (
     BiGRUEncoder,
     BiGRUTagger,
     BiGRUTok2Vec,
@@ -27,9 +26,10 @@ from bigru_tagger.architectures import (
     VectorFileEmbed,
     VectorsEmbed,
 )
-from bigru_tagger.batches import read_batch
-from bigru_tagger.encoder import Dropout
-from bigru_tagger.shim import NetworkShim
+from bigru_tagger.adapter.batches import read_batch
+from bigru_tagger.adapter.shim import NetworkShim
+from bigru_tagger.adapter.thinc_model import DropoutSettings, network_shim
+from bigru_tagger.network.encoder import Dropout
 
 ENTRY_POINTS = [
     entry

@@ -20,7 +20,7 @@ from spacy.language import Language
 from torch import nn
 from typer.testing import CliRunner
 
-from bigru_tagger import gru, plots
+from bigru_tagger import plots
 from bigru_tagger.benchmark import timing as timing_module
 from bigru_tagger.benchmark.memory import Memory, measure_memory, resident_memory, run_stream
 from bigru_tagger.benchmark.passages import (
@@ -56,6 +56,7 @@ from bigru_tagger.benchmark.training import (
     parse_training,
     read_configs,
 )
+from bigru_tagger.network import gru
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "benchmark"
@@ -162,7 +163,9 @@ def test_what_is_replaced_is_put_back() -> None:
             gru.predict_gru("much")
     assert gru.predict_gru is before
     with (
-        pytest.raises(AttributeError, match=r"bigru_tagger\.gru has no function 'predict' of its"),
+        pytest.raises(
+            AttributeError, match=r"bigru_tagger\.network\.gru has no function 'predict' of its"
+        ),
         replaced(gru, "predict", lambda function: function),
     ):
         pass

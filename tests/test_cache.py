@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigru_tagger.cache import WordCache
+from bigru_tagger.adapter.cache import WordCache
 
 ROW_BYTES = 2 * 4 + 8
 

@@ -10,7 +10,12 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from typer.testing import CliRunner
 
-from bigru_tagger.calibration import Calibrator, Judged, expected_calibration_error, reliability
+from bigru_tagger.analysis.calibration import (
+    Calibrator,
+    Judged,
+    expected_calibration_error,
+    reliability,
+)
 
 
 def judged(*pairs):

@@ -11,7 +11,7 @@ from thinc.api import Config
 
 from bigru_tagger.benchmark.passages import Passage
 from bigru_tagger.benchmark.timing import Timing
-from bigru_tagger.cells import (
+from bigru_tagger.replication.cells import (
     CELLS,
     Measured,
     cells_table,
@@ -20,7 +20,7 @@ from bigru_tagger.cells import (
     plot_cells,
     time_cells,
 )
-from bigru_tagger.replication import Run, append_run, make_recipe
+from bigru_tagger.replication.runs import Run, append_run, make_recipe
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 PASSAGES = [Passage(["Bob", "met", "Eve", "."], [True, True, False, False], None)]

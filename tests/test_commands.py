@@ -9,7 +9,7 @@ from spacy.cli._util import app
 from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
-from bigru_tagger.convert import convert
+from bigru_tagger.data.convert import convert
 
 # Some of spaCy's commands leave files open.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

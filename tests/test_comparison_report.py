@@ -3,12 +3,12 @@
 import pytest
 from test_system_comparison import DOCS, A, B, evaluation
 
+from bigru_tagger.analysis.system_comparison import compare_systems
 from bigru_tagger.reports.blocks import Paragraph, Piece, ReadingList, Report, Table
 from bigru_tagger.reports.comparison_sections import comparison_facts, comparison_sections
 from bigru_tagger.reports.comparison_text import explain, render_comparison
 from bigru_tagger.reports.markdown import render_markdown
 from bigru_tagger.reports.page import render_page
-from bigru_tagger.system_comparison import compare_systems
 
 # Of B, the only one to find an entity in the second document.
 ONLY_B = {"gold, B": [Piece(""), Piece("Kew", "LOC", True), Piece(" "), Piece("fell")]}

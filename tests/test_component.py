@@ -15,8 +15,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import SGD, Adam
 
-from bigru_tagger.adapter import crf_of
-from bigru_tagger.component import SequenceTagger
+from bigru_tagger.adapter.thinc_model import crf_of
+from bigru_tagger.components.component import SequenceTagger
 
 DECODERS = pytest.mark.parametrize("model", [TINY, CRF], ids=["legal", "crf"])
 

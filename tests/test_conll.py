@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import spacy
 
-from bigru_tagger.corpus import ConllCorpus
-from bigru_tagger.sentences import CorpusError
+from bigru_tagger.data.corpus import ConllCorpus
+from bigru_tagger.data.sentences import CorpusError
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bigru_tagger.context import ContextPooling
+from bigru_tagger.network.context import ContextPooling
 
 POOLS = ["occurrences", "global_context"]
 KINDS = pytest.mark.parametrize("pools", [POOLS[:1], POOLS[1:], POOLS], ids="+".join)

@@ -6,9 +6,9 @@ import spacy
 from datasets import Dataset, DatasetDict
 from spacy.tokens import DocBin
 
-from bigru_tagger.convert import SplitCounts, convert, counts_table
-from bigru_tagger.corpus import ConllCorpus
-from bigru_tagger.sentences import CorpusError
+from bigru_tagger.data.convert import SplitCounts, convert, counts_table
+from bigru_tagger.data.corpus import ConllCorpus
+from bigru_tagger.data.sentences import CorpusError
 
 TEXT = {
     "train": "-DOCSTART- X O O\n\nAda N B-NP B-PER\nleft V B-VP O\n\nRain N B-NP O\n",

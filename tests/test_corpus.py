@@ -13,8 +13,8 @@ from spacy.tokens import DocBin
 from spacy.training import Corpus, Example
 from spacy.util import registry
 
-from bigru_tagger.corpus import ConllCorpus, HFCorpus, corpus_splits, open_corpus
-from bigru_tagger.sentences import CorpusError
+from bigru_tagger.data.corpus import ConllCorpus, HFCorpus, corpus_splits, open_corpus
+from bigru_tagger.data.sentences import CorpusError
 
 NER = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 ROWS = {
@@ -236,7 +236,7 @@ def test_csv_text_is_split(tmp_path, nlp):
 
 
 def test_stream_tells_the_scheme_from_its_first_rows(tmp_path, nlp, monkeypatch):
-    monkeypatch.setattr("bigru_tagger.corpus.BATCH_SIZE", 2)
+    monkeypatch.setattr("bigru_tagger.data.corpus.BATCH_SIZE", 2)
     rows = [{"tokens": ["a"], "tags": [tag]} for tag in ("B-X", "O", "S-X")]
     file = write_rows(tmp_path / "a.jsonl", *rows)
     assert HFCorpus("json", data_files=file).schemes.ner == "IOBES"
@@ -293,7 +293,7 @@ def test_bad_row_is_named(tmp_path, nlp, columns, options, message):
 
 
 def test_rows_count_across_batches(tmp_path, nlp, monkeypatch):
-    monkeypatch.setattr("bigru_tagger.columns.BATCH_SIZE", 2)
+    monkeypatch.setattr("bigru_tagger.data.columns.BATCH_SIZE", 2)
     tags = [["O"], [], ["O"], ["B-X"], ["PER"]]
     folder = save(tmp_path / "bad", tokens=[["a"]] * 5, tags=tags)
     with pytest.raises(CorpusError, match="row 4: tag 'PER'"):

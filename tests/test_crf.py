@@ -17,8 +17,8 @@ from readings import (
     split,
 )
 
-from bigru_tagger.crf import CRF
-from bigru_tagger.decoding import Transitions, decode, span_probabilities
+from bigru_tagger.network.crf import CRF
+from bigru_tagger.network.decoding import Transitions, decode, span_probabilities
 
 FIVE = TAGS[:5]  # O, B, I, L, U
 BILUO = Transitions.biluo(FIVE)
@@ -289,5 +289,5 @@ def test_new_tags_score_zero_and_the_others_as_before():
 
 
 def test_the_module_imports_no_spacy():
-    program = "import sys, bigru_tagger.crf; sys.exit('spacy' in sys.modules)"
+    program = "import sys, bigru_tagger.network.crf; sys.exit('spacy' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

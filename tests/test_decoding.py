@@ -13,8 +13,8 @@ from readings import (
     split,
 )
 
-import bigru_tagger.decoding
-from bigru_tagger.decoding import (
+import bigru_tagger.network.decoding
+from bigru_tagger.network.decoding import (
     Transitions,
     _cut,
     _viterbi,
@@ -396,9 +396,9 @@ def test_pieces_of_a_sequence_make_the_whole(kind, n_tags, lengths, seed):
     spans = spans_within(lengths)
     arguments = (emissions, np.array(lengths), transitions, spans, tags)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bigru_tagger.decoding, "_PIECE", 1000)
+        patch.setattr(bigru_tagger.network.decoding, "_PIECE", 1000)
         whole = span_probabilities(*arguments)
-        patch.setattr(bigru_tagger.decoding, "_PIECE", 3)
+        patch.setattr(bigru_tagger.network.decoding, "_PIECE", 3)
         in_pieces = span_probabilities(*arguments)
     np.testing.assert_allclose(in_pieces, whole, rtol=1e-7, atol=1e-300)
 

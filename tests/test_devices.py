@@ -7,8 +7,8 @@ import pytest
 import torch
 from samples import TINY, build
 
-import bigru_tagger.devices
-from bigru_tagger.devices import choose_device, use_bfloat16
+import bigru_tagger.adapter.devices
+from bigru_tagger.adapter.devices import choose_device, use_bfloat16
 
 
 def test_choose_device():
@@ -66,12 +66,12 @@ def test_a_worker_that_is_started_afresh_has_the_threads_it_is_told(told, expect
     if told is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", told)
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1, importlib.import_module, ("bigru_tagger.devices",)) as pool:
+    with context.Pool(1, importlib.import_module, ("bigru_tagger.adapter.devices",)) as pool:
         assert pool.apply(torch.get_num_threads) == expected
 
 
 def test_the_module_imports_where_there_is_no_fork(monkeypatch):
     monkeypatch.delattr(os, "register_at_fork", raising=False)  # as on Windows
-    path = bigru_tagger.devices.__file__
+    path = bigru_tagger.adapter.devices.__file__
     spec = importlib.util.spec_from_file_location("bigru_tagger.devices_without_fork", path)
     spec.loader.exec_module(importlib.util.module_from_spec(spec))

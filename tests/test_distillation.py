@@ -15,9 +15,12 @@ from spacy.tokens import Doc
 from thinc.api import Config
 from typer.testing import CliRunner
 
-from bigru_tagger import distillation
 from bigru_tagger.cli import app
-from bigru_tagger.distillation import (
+from bigru_tagger.components.soft_targets import SoftTargets
+from bigru_tagger.components.spans import biluo_tags
+from bigru_tagger.data.sentences import CorpusError
+from bigru_tagger.distillation import outputs
+from bigru_tagger.distillation.outputs import (
     DistilledCorpus,
     check_student,
     make_doc,
@@ -25,9 +28,6 @@ from bigru_tagger.distillation import (
     store_outputs,
     student_config,
 )
-from bigru_tagger.sentences import CorpusError
-from bigru_tagger.soft_targets import SoftTargets
-from bigru_tagger.spans import biluo_tags
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 LABELS = ("LOC", "ORG", "PER")
@@ -77,7 +77,7 @@ def store(folder, teacher, texts=TEXTS, *, top_k=3, name="a teacher"):
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     """A part for each of the sample sentences, but for the short one, which joins the next."""
-    monkeypatch.setattr(distillation, "TOKENS_PER_PART", 6)
+    monkeypatch.setattr(outputs, "TOKENS_PER_PART", 6)
 
 
 # --- the file
@@ -233,7 +233,7 @@ def test_the_reader_gives_what_teacher_and_text_say(tmp_path):
 
 
 def test_rows_of_many_batches_keep_their_outputs(tmp_path, monkeypatch):
-    monkeypatch.setattr(distillation, "_BATCH_SIZE", 3)
+    monkeypatch.setattr(outputs, "_BATCH_SIZE", 3)
     texts = [" ".join(["word"] * (i % 4 + 1)) + f" {i}" for i in range(10)]
     store(tmp_path / "teacher", Counting(), texts)
     examples = list(DistilledCorpus(tmp_path / "teacher")(spacy.blank("en")))

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bigru_tagger.embed import (
+from bigru_tagger.adapter.resources import fold, phrase_hashes
+from bigru_tagger.network.embed import (
     EMBEDDINGS,
     CharacterCNN,
     CharacterGRU,
@@ -17,8 +18,7 @@ from bigru_tagger.embed import (
     VectorTable,
     look_up,
 )
-from bigru_tagger.encoder import Layout
-from bigru_tagger.resources import fold, phrase_hashes
+from bigru_tagger.network.encoder import Layout
 
 # What `Characters.read` gives: 1, the characters, 2.
 CHARACTERS = st.lists(

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigru_tagger import encoder as encoder_module
-from bigru_tagger.encoder import BiGRUEncoder, Dropout, Layout, SharedInput, locked_dropout
-from bigru_tagger.gru import run_gru
+from bigru_tagger.network import encoder as encoder_module
+from bigru_tagger.network.encoder import BiGRUEncoder, Dropout, Layout, SharedInput, locked_dropout
+from bigru_tagger.network.gru import run_gru
 
 CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(0, 8) | st.integers(1, 200), min_size=1, max_size=6)

@@ -14,15 +14,15 @@ from spacy.training import Example
 from typer.testing import CliRunner
 
 from bigru_tagger.cli.evaluate import evaluate_command
-from bigru_tagger.evaluation import SpanReport, evaluate
-from bigru_tagger.loading import load_pipeline, told_labels
-from bigru_tagger.reports.text import render
-from bigru_tagger.scoring import (
+from bigru_tagger.evaluation.loading import load_pipeline, told_labels
+from bigru_tagger.evaluation.run import SpanReport, evaluate
+from bigru_tagger.evaluation.scoring import (
     Counts,
     count_entities,
     make_seqeval_scorer,
     tag_examples,
 )
+from bigru_tagger.reports.text import render
 
 FIRST = ["Ada", "Lovelace", "met", "Charles", "Babbage", "in", "London", "."]
 SECOND = ["Kew", "is", "green", "."]

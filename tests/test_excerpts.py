@@ -4,7 +4,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from bigru_tagger.matching import match_example
+from bigru_tagger.analysis.matching import match_example
 from bigru_tagger.reports.blocks import Piece
 from bigru_tagger.reports.excerpts import CONTEXT, group_errors
 

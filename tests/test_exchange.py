@@ -9,15 +9,15 @@ from spacy.language import Language
 from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
-from bigru_tagger.exchange import (
+from bigru_tagger.files import folder_beside
+from bigru_tagger.huggingface.exchange import (
     choose_component,
     load_transformers,
     save_transformers,
     to_spacy,
     to_transformers,
 )
-from bigru_tagger.files import folder_beside
-from bigru_tagger.model_card import model_card
+from bigru_tagger.huggingface.model_card import model_card
 
 VECTORS = {"@misc": "bigru_tagger.VectorsEmbed.v1", "fallback": True, "correction_rows": 50}
 WITH_VECTORS = {**TINY, "embed": {**TINY["embed"], "vectors": VECTORS}}

@@ -12,7 +12,7 @@ from spacy.strings import StringStore, get_string_id
 from spacy.tokens import Doc
 from spacy.vectors import BaseVectors, Vectors
 
-from bigru_tagger.features import (
+from bigru_tagger.adapter.features import (
     CharacterFilters,
     CharacterStates,
     HashedAttributes,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from bigru_tagger import gru
-from bigru_tagger.encoder import Layout
-from bigru_tagger.gru import Recurrence, predict_gru, project_inputs, run_gru
+from bigru_tagger.network import gru
+from bigru_tagger.network.encoder import Layout
+from bigru_tagger.network.gru import Recurrence, predict_gru, project_inputs, run_gru
 
 CPU = torch.device("cpu")
 

@@ -6,10 +6,10 @@ import pytest
 import spacy
 from datasets import Dataset, DatasetDict
 
-from bigru_tagger import hub
-from bigru_tagger.corpus import HFCorpus
-from bigru_tagger.hub import SAMPLE, DatasetSource, list_splits, load_split
-from bigru_tagger.sentences import CorpusError
+import bigru_tagger
+from bigru_tagger.data.corpus import HFCorpus
+from bigru_tagger.data.hub import SAMPLE, DatasetSource, list_splits, load_split
+from bigru_tagger.data.sentences import CorpusError
 
 
 @pytest.fixture
@@ -119,7 +119,9 @@ def test_classic_id_is_redirected(path, hub_id, tmp_path, monkeypatch, caplog):
 
 def test_sample_is_found_from_anywhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert Path(DatasetSource(SAMPLE).resolve().path) == Path(hub.__file__).parent / "sample"
+    assert (
+        Path(DatasetSource(SAMPLE).resolve().path) == Path(bigru_tagger.__file__).parent / "sample"
+    )
 
 
 def test_progress_bars_are_restored(saved):

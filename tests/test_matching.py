@@ -7,7 +7,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from bigru_tagger.matching import (
+from bigru_tagger.analysis.matching import (
     Mention,
     MucCounts,
     count_kinds,
@@ -15,7 +15,7 @@ from bigru_tagger.matching import (
     match_mentions,
     muc_counts,
 )
-from bigru_tagger.scoring import Counts, count_tagged, tag_examples
+from bigru_tagger.evaluation.scoring import Counts, count_tagged, tag_examples
 
 VOCAB = Vocab()
 

@@ -11,7 +11,7 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from bigru_tagger.spans import Tokens
+from bigru_tagger.components.spans import Tokens
 
 VOCAB = Vocab()
 LABELS = ["LOC", "ORG", "work-of-art"]
@@ -267,7 +267,7 @@ def test_no_confidence_is_computed_where_there_is_no_name(monkeypatch):
     def never(*args):
         raise AssertionError("computed")
 
-    monkeypatch.setattr("bigru_tagger.spans.span_probabilities", never)
+    monkeypatch.setattr("bigru_tagger.components.spans.span_probabilities", never)
     doc = nlp(TEXTS[0])
     assert len(doc.ents) == 3
     assert doc.user_data == {}

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigru_tagger.encoder import Dropout
-from bigru_tagger.network import Batch, Network, NetworkSpec
+from bigru_tagger.network.encoder import Dropout
+from bigru_tagger.network.network import Batch, Network, NetworkSpec
 
 EMBED = {
     "attributes": {"kind": "hash", "rows": [11, 7], "width": 3, "unknown_rate": 0.0},
@@ -19,7 +19,7 @@ EMBED = {
     "vectors": {"kind": "vectors", "width": 2},
     "upstream": {"kind": "dense", "width": 3},
 }
-METADATA = "bigru_tagger.network"
+METADATA = "bigru_tagger.network.network"
 GROUPS = {"occurrences": torch.tensor([0, 1, 1, 2]), "global_context": torch.tensor([0, 0, 1, 1])}
 
 
@@ -392,5 +392,5 @@ def test_building_a_network_leaves_its_spec_as_it_was():
 
 
 def test_the_network_imports_no_spacy():
-    program = "import sys, bigru_tagger.network; sys.exit('spacy' in sys.modules)"
+    program = "import sys, bigru_tagger.network.network; sys.exit('spacy' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -4,9 +4,9 @@ import torch
 from samples import build, train
 from spacy.util import registry
 
-from bigru_tagger.network import Network, NetworkSpec
-from bigru_tagger.optimizers import SGD
-from bigru_tagger.shim import NetworkShim
+from bigru_tagger.adapter.optimizers import SGD
+from bigru_tagger.adapter.shim import NetworkShim
+from bigru_tagger.network.network import Network, NetworkSpec
 
 GRADIENTS = [4.0, -1.0, 2.0]
 

@@ -12,10 +12,14 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from bigru_tagger.evaluation import score_predictions
-from bigru_tagger.predictions import align_predictions, read_predictions, write_predictions
-from bigru_tagger.scoring import Counts, count_tagged, make_seqeval_scorer, tag_examples
-from bigru_tagger.sentences import CorpusError
+from bigru_tagger.data.sentences import CorpusError
+from bigru_tagger.evaluation.predictions import (
+    align_predictions,
+    read_predictions,
+    write_predictions,
+)
+from bigru_tagger.evaluation.run import score_predictions
+from bigru_tagger.evaluation.scoring import Counts, count_tagged, make_seqeval_scorer, tag_examples
 
 VOCAB = Vocab()
 N = 8

@@ -86,9 +86,44 @@ def test_every_path_it_names_is_there() -> None:
         assert (ROOT / target).exists(), target
 
 
-def test_every_module_is_in_its_table() -> None:
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+# Packages in the order of the table, with the modules that it names.
+PACKAGES = {
+    name: re.findall(r"`(\w+)`", modules)
+    for name, modules in re.findall(
+        r"^\| `(\w+)` \| (.+?) \|", section("What is where"), re.MULTILINE
+    )
+}
+
+
+def modules_of(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob("*.py")} - {"__init__"}
+
+
+def test_every_module_is_in_the_table() -> None:
     package = ROOT / "bigru_tagger"
-    parts = [path for name in ("benchmark", "reports") for path in (package / name).glob("*.py")]
-    for path in (*package.glob("*.py"), *parts):
-        if path.stem != "__init__":
-            assert f"`{path.stem}`" in README, path
+    assert set(PACKAGES) == {path.parent.name for path in package.glob("*/__init__.py")}
+    for name, modules in PACKAGES.items():
+        if name != "cli":
+            assert set(modules) == modules_of(package / name), name
+    for module in modules_of(package):
+        assert f"`{module}`" in section("What is where"), module
+
+
+def test_packages_import_those_above_them_alone() -> None:
+    package = ROOT / "bigru_tagger"
+    above = {"files", "plots"}
+    assert len(PACKAGES) == 12
+    for name in PACKAGES:
+        imported = {
+            target.split(".")[0]
+            for path in (package / name).glob("*.py")
+            for target in re.findall(
+                r"^\s*from \.\.([\w.]*) import", path.read_text(encoding="utf8"), re.MULTILINE
+            )
+        }
+        assert imported <= above, name
+        above.add(name)

@@ -5,7 +5,7 @@ from samples import annotate
 from spacy.lang.en import English
 from spacy.tokens import Doc, Span, SpanGroup
 
-from bigru_tagger.renaming import parse_names, rename_labels
+from bigru_tagger.evaluation.renaming import parse_names, rename_labels
 
 NAMES = {"PERSON": "PER", "DATE": "", "NP": "NOUN", "VP": ""}
 

@@ -17,7 +17,8 @@ from click.testing import Result
 from samples import load_script
 from typer.testing import CliRunner
 
-from bigru_tagger.replication import (
+from bigru_tagger.replication.report import difference, estimate, replace_block, results_table
+from bigru_tagger.replication.runs import (
     Recipe,
     Run,
     append_run,
@@ -27,7 +28,6 @@ from bigru_tagger.replication import (
     read_runs,
     split_source,
 )
-from bigru_tagger.replication_report import difference, estimate, replace_block, results_table
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "replicate"

@@ -1,6 +1,6 @@
 from oracle import evaluate_sentences
 
-from bigru_tagger.analysis import analyse
+from bigru_tagger.analysis.layers import analyse
 from bigru_tagger.reports.markdown import render_markdown
 from bigru_tagger.reports.sections import make_report
 

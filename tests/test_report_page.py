@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import pytest
 from oracle import evaluate_sentences
 
-from bigru_tagger.analysis import analyse
+from bigru_tagger.analysis.layers import analyse
 from bigru_tagger.reports.page import render_page
 from bigru_tagger.reports.sections import make_report
 

@@ -4,10 +4,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from bigru_tagger.calibration import Bin, Judged
-from bigru_tagger.confidences import Confidences, coverage_curve
+from bigru_tagger.analysis.calibration import Bin, Judged
+from bigru_tagger.analysis.confidences import Confidences, coverage_curve
+from bigru_tagger.analysis.slices import Score
 from bigru_tagger.reports.plots import plot_coverage, plot_reliability, plot_scores
-from bigru_tagger.slices import Score
 
 
 def confidences(probability, correct, bins=()):

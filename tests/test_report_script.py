@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from oracle import evaluate_sentences
 
-from bigru_tagger.analysis import analyse
+from bigru_tagger.analysis.layers import analyse
 from bigru_tagger.reports.page import render_page
 from bigru_tagger.reports.sections import make_report
 

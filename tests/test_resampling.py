@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigru_tagger import resampling
-from bigru_tagger.evaluation import macro_average
-from bigru_tagger.resampling import (
+from bigru_tagger.analysis import resampling
+from bigru_tagger.analysis.resampling import (
     bootstrap_difference,
     bootstrap_interval,
     document_ends,
@@ -18,7 +17,8 @@ from bigru_tagger.resampling import (
     randomization_test,
     sum_documents,
 )
-from bigru_tagger.scoring import (
+from bigru_tagger.evaluation.run import macro_average
+from bigru_tagger.evaluation.scoring import (
     Counts,
     TaggedDoc,
     count_documents,

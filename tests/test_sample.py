@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 from datasets import DatasetDict, load_dataset
 
-from bigru_tagger.hub import SAMPLE, DatasetSource
-from bigru_tagger.schemes import entity_spans
+from bigru_tagger.data.hub import SAMPLE, DatasetSource
+from bigru_tagger.data.schemes import entity_spans
 
 SPLITS = ("train", "validation", "test")
 TAG_COLUMNS = ("pos_tags", "chunk_tags", "ner_tags")

@@ -15,7 +15,7 @@ from spacy.training import Example
 from spacy.util import registry
 from spacy.vocab import Vocab
 
-from bigru_tagger.scoring import (
+from bigru_tagger.evaluation.scoring import (
     Counts,
     count_entities,
     make_seqeval_scorer,

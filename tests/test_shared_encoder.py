@@ -7,7 +7,7 @@ from samples import TASKS, TEXTS, TINY, WORDS, parameters, read_examples, train
 from spacy.tokens import Doc
 from thinc.api import SGD, fix_random_seed
 
-from bigru_tagger.gates import plot_gates, read_gates
+from bigru_tagger.analysis.gates import plot_gates, read_gates
 
 FACTORIES = [task.factory for task in TASKS]
 ENCODER = {

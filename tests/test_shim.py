@@ -14,9 +14,9 @@ from spacy.training.loop import train as train_loop
 from spacy.util import registry
 from thinc.api import SGD, Adam, NumpyOps, RAdam
 
-from bigru_tagger.devices import choose_device
-from bigru_tagger.network import Network, NetworkSpec
-from bigru_tagger.shim import NetworkShim
+from bigru_tagger.adapter.devices import choose_device
+from bigru_tagger.adapter.shim import NetworkShim
+from bigru_tagger.network.network import Network, NetworkSpec
 
 
 def linear_shim(weight=(1.0, 2.0), bias=0.5):

@@ -8,10 +8,9 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from bigru_tagger.matching import MatchedDoc, Mention, match_example
-from bigru_tagger.resampling import bootstrap_interval, per_type
-from bigru_tagger.scoring import Counts
-from bigru_tagger.slices import (
+from bigru_tagger.analysis.matching import MatchedDoc, Mention, match_example
+from bigru_tagger.analysis.resampling import bootstrap_interval, per_type
+from bigru_tagger.analysis.slices import (
     LENGTHS,
     NOVELTY,
     Training,
@@ -25,6 +24,7 @@ from bigru_tagger.slices import (
     score_of,
     scores_of,
 )
+from bigru_tagger.evaluation.scoring import Counts
 
 WORDS = ["Ada", "Lovelace", "met", ".", "Go", "!", "Eve", "Smith", "of", "the", "Royal", "Museum"]
 # Sentences of 4, 2 and 6 tokens.

@@ -9,8 +9,8 @@ from samples import CRF, TINY, annotate, build, read_examples, train
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from bigru_tagger.soft_targets import SoftTargets, join
-from bigru_tagger.spans import biluo_tags
+from bigru_tagger.components.soft_targets import SoftTargets, join
+from bigru_tagger.components.spans import biluo_tags
 
 LABELS = ["LOC", "ORG", "PER"]
 TAGS = tuple(biluo_tags(LABELS))

@@ -2,8 +2,8 @@ from collections import Counter
 
 from oracle import evaluate_sentences
 
-from bigru_tagger.matching import match_example
-from bigru_tagger.surface_forms import (
+from bigru_tagger.analysis.matching import match_example
+from bigru_tagger.analysis.surface_forms import (
     Confusion,
     SurfaceForm,
     find_surface_forms,

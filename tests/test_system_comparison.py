@@ -11,15 +11,15 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from bigru_tagger.evaluation import score_predictions
-from bigru_tagger.scoring import make_seqeval_scorer
-from bigru_tagger.system_comparison import (
+from bigru_tagger.analysis.system_comparison import (
     SCORES,
     Difference,
     Disagreement,
     Overlap,
     compare_systems,
 )
+from bigru_tagger.evaluation.run import score_predictions
+from bigru_tagger.evaluation.scoring import make_seqeval_scorer
 
 VOCAB = Vocab()
 # Words, then what gold, A and B have. Words in brackets are no documents of their own.

@@ -9,14 +9,19 @@ from samples import NARROW, SENTENCES, TEXTS, TINY, WORDS, build, train
 from spacy.tokens import Doc
 from thinc.api import Adam
 
-from bigru_tagger.adapter import network_shim
-from bigru_tagger.architectures import BiGRUTagger, ClusterEmbed, GazetteerEmbed, VectorFileEmbed
-from bigru_tagger.batches import read_batch
-from bigru_tagger.embed import look_up
-from bigru_tagger.features import Words
-from bigru_tagger.network import Network, NetworkSpec
-from bigru_tagger.resources import ResourceError
-from bigru_tagger.tables import Gazetteer, VectorFile, WordClusters
+from bigru_tagger.adapter.architectures import (
+    BiGRUTagger,
+    ClusterEmbed,
+    GazetteerEmbed,
+    VectorFileEmbed,
+)
+from bigru_tagger.adapter.batches import read_batch
+from bigru_tagger.adapter.features import Words
+from bigru_tagger.adapter.resources import ResourceError
+from bigru_tagger.adapter.tables import Gazetteer, VectorFile, WordClusters
+from bigru_tagger.adapter.thinc_model import network_shim
+from bigru_tagger.network.embed import look_up
+from bigru_tagger.network.network import Network, NetworkSpec
 
 VECTORS = "Oslo 1 2\nlondon 3 4\nAda 5 6\nada 7 8\n00 9 10\n"
 PATHS = "0010\tOslo\t5\n0011\tlondon\t5\n01\tada\t5\n1\tships\t5\n"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import build
 
-from bigru_tagger.tag_codes import TagCodes, tell_labels
+from bigru_tagger.huggingface.tag_codes import TagCodes, tell_labels
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 MIXED = ["I-PER", "B-LOC", "O", "B-PER", "I-LOC"]

@@ -4,8 +4,8 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from bigru_tagger.scoring import TaggedDoc, count_tagged, tag_examples
-from bigru_tagger.tagged_text import join_examples
+from bigru_tagger.analysis.tagged_text import join_examples
+from bigru_tagger.evaluation.scoring import TaggedDoc, count_tagged, tag_examples
 
 VOCAB = Vocab()
 TAG = st.sampled_from(["O", "B-PER", "B-LOC", ""])

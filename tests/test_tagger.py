@@ -5,7 +5,7 @@ from samples import CRF, TEXTS, annotate, build, read_examples, train
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from bigru_tagger.adapter import crf_of
+from bigru_tagger.adapter.thinc_model import crf_of
 
 
 @pytest.fixture(scope="module")

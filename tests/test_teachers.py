@@ -21,12 +21,11 @@ from transformers import (
     RobertaForTokenClassification,
 )
 
-from bigru_tagger.decoding import Transitions
-from bigru_tagger.huggingface_teacher import HuggingFaceTeacher, TagMapping
-from bigru_tagger.schemes import to_iob2
-from bigru_tagger.soft_targets import TeacherError
-from bigru_tagger.spans import biluo_tags
-from bigru_tagger.teachers import (
+from bigru_tagger.components.soft_targets import TeacherError
+from bigru_tagger.components.spans import biluo_tags
+from bigru_tagger.data.schemes import to_iob2
+from bigru_tagger.distillation.huggingface_teacher import HuggingFaceTeacher, TagMapping
+from bigru_tagger.distillation.teachers import (
     DecidedTeacher,
     Ensemble,
     OwnTeacher,
@@ -35,6 +34,7 @@ from bigru_tagger.teachers import (
     pipeline_teacher,
     teacher_names,
 )
+from bigru_tagger.network.decoding import Transitions
 
 
 def words_of(text, vocab=None, **options):

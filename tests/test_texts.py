@@ -7,8 +7,8 @@ import spacy
 from datasets import Dataset
 from spacy.tokens import Doc, DocBin
 
-from bigru_tagger.sentences import CorpusError
-from bigru_tagger.texts import read_texts
+from bigru_tagger.data.sentences import CorpusError
+from bigru_tagger.distillation.texts import read_texts
 
 
 def read(source, **options):

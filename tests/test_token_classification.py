@@ -28,10 +28,10 @@ from transformers import (
 )
 from transformers.utils import hub
 
-from bigru_tagger.exchange import to_transformers
-from bigru_tagger.model_config import BiGRUConfig
-from bigru_tagger.token_classification import BiGRUForTokenClassification
-from bigru_tagger.word_tokenizer import WordTokenizer
+from bigru_tagger.huggingface.exchange import to_transformers
+from bigru_tagger.huggingface.model_config import BiGRUConfig
+from bigru_tagger.huggingface.token_classification import BiGRUForTokenClassification
+from bigru_tagger.huggingface.word_tokenizer import WordTokenizer
 
 WORDS = st.sampled_from(
     ["Ada", "Lovelace", "New", "York", "of", "Bob", ".", "!", " ", "\n\n", "😀", "don't", "São"]
@@ -327,7 +327,7 @@ def test_a_folder_gives_the_same_model(folder, trained_ner):
 
 def test_another_process_without_network_gives_the_same(folder, trained_ner):
     code = (
-        "import json, sys, bigru_tagger.token_classification\n"
+        "import json, sys, bigru_tagger.huggingface.token_classification\n"
         "from transformers import pipeline\n"
         f"tag = pipeline('token-classification', model={str(folder)!r},"
         " aggregation_strategy='simple')\n"

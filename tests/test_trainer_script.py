@@ -10,8 +10,8 @@ from spacy.util import load_config
 from transformers import EvalPrediction, TrainingArguments
 from typer.testing import CliRunner
 
-from bigru_tagger.exchange import load_transformers
-from bigru_tagger.word_tokenizer import decode_characters
+from bigru_tagger.huggingface.exchange import load_transformers
+from bigru_tagger.huggingface.word_tokenizer import decode_characters
 
 SCRIPT = load_script("train_with_trainer")
 SMALL = {

@@ -15,15 +15,15 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
-import bigru_tagger.transformer
-from bigru_tagger.storage import pack_tensors
-from bigru_tagger.transformer import (
+import bigru_tagger.network.transformer
+from bigru_tagger.network.storage import pack_tensors
+from bigru_tagger.network.transformer import (
     LayerMix,
     TransformerSpec,
     WordTransformer,
     split_windows,
 )
-from bigru_tagger.transformer_loading import PretrainedTransformer
+from bigru_tagger.network.transformer_loading import PretrainedTransformer
 
 WORDS = [text.split() for text in TEXTS]
 
@@ -271,13 +271,13 @@ def test_vectors_do_not_depend_on_the_batch(bert, monkeypatch):
     backwards = transformer(texts[::-1]).split([len(text) for text in texts[::-1]])
     torch.testing.assert_close(torch.cat(backwards[::-1]), alone, atol=1e-5, rtol=1e-5)
     for at_once in (1, 50, 100):
-        monkeypatch.setattr(bigru_tagger.transformer, "_AT_ONCE", at_once)
+        monkeypatch.setattr(bigru_tagger.network.transformer, "_AT_ONCE", at_once)
         torch.testing.assert_close(transformer(texts), alone, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("at_once", [1, 30, 64, 4096])
 def test_no_more_sub_words_at_once_than_agreed(bert, at_once, monkeypatch):
-    monkeypatch.setattr(bigru_tagger.transformer, "_AT_ONCE", at_once)
+    monkeypatch.setattr(bigru_tagger.network.transformer, "_AT_ONCE", at_once)
     transformer, sizes = load(bert), []
     forward = transformer.encoder.forward
     monkeypatch.setattr(
@@ -337,13 +337,13 @@ def damaged(bert):
     tensors = {name: value.clone() for name, value in transformer.state_dict().items()}
     spec = {**vars(transformer.spec)}
     text = np.frombuffer(transformer.tokenizer.to_str().encode(), dtype=np.uint8).copy()
-    key = "bigru_tagger.transformer"
+    key = "bigru_tagger.network.transformer"
     yield b""
     yield b"nonsense"
     yield data[:-10]
     yield pack_tensors(tensors, key, spec)  # no tokenizer
     tensors["tokenizer"] = torch.from_numpy(text)
-    yield pack_tensors(tensors, "bigru_tagger.network", spec)
+    yield pack_tensors(tensors, "bigru_tagger.network.network", spec)
     yield pack_tensors(tensors, key, {**spec, "more": 1})
     yield pack_tensors(tensors, key, {**spec, "encoder": {"model_type": "none such"}})
     yield pack_tensors(tensors, key, {**spec, "encoder": {**spec["encoder"], "hidden_size": 16}})
@@ -361,14 +361,14 @@ def test_other_bytes_are_no_transformer(bert):
 def test_storage_is_json_and_tensors(bert):
     data = load(bert).to_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    spec = json.loads(header["__metadata__"]["bigru_tagger.transformer"])
+    spec = json.loads(header["__metadata__"]["bigru_tagger.network.transformer"])
     assert (spec["width"], spec["window"], spec["encoder"]["model_type"]) == (8, 32, "bert")
     assert header["tokenizer"]["dtype"] == "U8"
 
 
 def test_the_module_needs_neither_spacy_nor_transformers():
     program = (
-        "import sys, bigru_tagger.transformer, bigru_tagger.transformer_loading; "
+        "import sys, bigru_tagger.network.transformer, bigru_tagger.network.transformer_loading; "
         "sys.exit('spacy' in sys.modules or 'transformers' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

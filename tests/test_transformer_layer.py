@@ -15,9 +15,9 @@ from thinc.api import SGD, Adam
 from thinc.api import registry as thinc_registry
 from tiny_transformer import save_bert
 
-from bigru_tagger.architectures import TransformerEmbed
-from bigru_tagger.cache import TextCache
-from bigru_tagger.transformer import WordTransformer
+from bigru_tagger.adapter.architectures import TransformerEmbed
+from bigru_tagger.adapter.cache import TextCache
+from bigru_tagger.network.transformer import WordTransformer
 
 SETTINGS = {
     "revision": None,
@@ -163,7 +163,7 @@ def test_transformers_is_imported_only_where_there_is_one(tmp_path):
     program = (
         "import sys, spacy\n"
         "doc = spacy.load(sys.argv[1])('Ada')\n"
-        "import bigru_tagger.architectures\n"
+        "import bigru_tagger.adapter.architectures\n"
         "sys.exit('transformers' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, tmp_path], check=True)

@@ -8,7 +8,7 @@ import transformers
 from tiny_transformer import save, save_bert, save_roberta, word_pieces
 from transformers import AutoModel, BertConfig, BertForMaskedLM, T5Config, T5Model
 
-from bigru_tagger.transformer_loading import PretrainedTransformer
+from bigru_tagger.network.transformer_loading import PretrainedTransformer
 
 
 def load(folder, **settings):

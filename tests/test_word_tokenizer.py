@@ -6,7 +6,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
-from bigru_tagger.word_tokenizer import WordTokenizer, decode_characters, encode_characters
+from bigru_tagger.huggingface.word_tokenizer import (
+    WordTokenizer,
+    decode_characters,
+    encode_characters,
+)
 
 NLP = spacy.blank("en")
 TEXT = "Ada  isn't here\n"

@@ -143,6 +143,6 @@ class Peer:
             said = f"said {line.strip()!r}" if line else f"ended ({self._process.returncode})"
             raise ValueError(
                 f"--peer {self.command.name}: {self.command.command} {said} where it should have "
-                f'answered {{"{key}": …}}: see bigru_tagger/peers.py for what is asked of it, and '
-                "above for what it wrote to standard error"
+                f'answered {{"{key}": …}}: see bigru_tagger/benchmark/peers.py for what is asked '
+                "of it, and above for what it wrote to standard error"
             ) from error

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 
-from .. import adapter, batches
-from ..chunker import BiGRUChunker
-from ..component import SequenceTagger
-from ..context import ContextPooling
-from ..encoder import BiGRUEncoder
-from ..ner import BiGRUNer
-from ..network import Network
-from ..shim import NetworkShim
-from ..spans import SpanTagger
-from ..tagger import BiGRUTokenTagger
+from ..adapter import batches, thinc_model
+from ..adapter.shim import NetworkShim
+from ..components.chunker import BiGRUChunker
+from ..components.component import SequenceTagger
+from ..components.ner import BiGRUNer
+from ..components.spans import SpanTagger
+from ..components.tagger import BiGRUTokenTagger
+from ..network.context import ContextPooling
+from ..network.encoder import BiGRUEncoder
+from ..network.network import Network
 from .passages import Passage
 from .prediction import COLD, our_shims, prediction_task, variants
 from .timing import Clock, StageClock, Task, Work, replaced, time_in_turn
@@ -26,7 +26,7 @@ from .timing import Clock, StageClock, Task, Work, replaced, time_in_turn
 # By stage, whose time is its. A function counts without the functions in here that it calls, so
 # the last but one holds what is left of the model: the output layer, and the way through thinc.
 STAGES: Mapping[str, Sequence[tuple[Any, str]]] = {
-    "features": [(adapter, "read_prepared"), (adapter, "read_batch")],
+    "features": [(thinc_model, "read_prepared"), (thinc_model, "read_batch")],
     "embedding": [(batches, "_read"), (NetworkShim, "prepare"), (Network, "_embed_tokens")],
     "encoder": [(BiGRUEncoder, "forward")],
     "context": [(ContextPooling, "forward")],

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..convert import convert, counts_table
+from ..data.convert import convert, counts_table
 from .app import app, errors_told
 
 

@@ -12,19 +12,19 @@ from spacy.cli.train import train
 from spacy.util import load_config
 from typer.core import TyperCommand
 
-from ..distillation import (
+from ..distillation.outputs import (
     check_student,
     read_row,
     store_outputs,
     student_config,
     training_corpus,
 )
+from ..distillation.teachers import load_teacher, teacher_names
+from ..distillation.texts import read_texts
+from ..evaluation.loading import load_pipeline
+from ..evaluation.renaming import parse_names
 from ..files import beside
-from ..loading import load_pipeline
-from ..renaming import parse_names
-from ..replication import fingerprint
-from ..teachers import load_teacher, teacher_names
-from ..texts import read_texts
+from ..replication.runs import fingerprint
 from .app import app, errors_told
 
 

@@ -9,17 +9,13 @@ from typing import Annotated
 
 import typer
 
-from ..analysis import analyse_layers
-from ..confidences import confidence_attributes
-from ..evaluation import replacing
-from ..predictions import write_predictions
-from ..renaming import parse_names
-from ..reports.comparison_text import render_comparison
-from ..reports.files import check_report_paths, write_reports
-from ..reports.provenance import describe_evaluation
-from ..reports.text import render
-from ..system_comparison import compare_systems
-from ..systems import (
+from ..analysis.confidences import confidence_attributes
+from ..analysis.layers import analyse_layers
+from ..analysis.system_comparison import compare_systems
+from ..evaluation.predictions import write_predictions
+from ..evaluation.renaming import parse_names
+from ..evaluation.run import replacing
+from ..evaluation.systems import (
     GoldData,
     document_lengths,
     evaluate_systems,
@@ -27,6 +23,10 @@ from ..systems import (
     pipeline_of,
     read_examples,
 )
+from ..reports.comparison_text import render_comparison
+from ..reports.files import check_report_paths, write_reports
+from ..reports.provenance import describe_evaluation
+from ..reports.text import render
 from .app import app, errors_told
 
 

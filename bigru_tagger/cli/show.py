@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from spacy.tokens import Span
 
-from ..gates import gates_table, plot_gates, read_gates
-from ..loading import load_pipeline
+from ..analysis.gates import gates_table, plot_gates, read_gates
+from ..evaluation.loading import load_pipeline
 from ..plots import can_plot
 from .app import app, errors_told
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ..matching import Kind
+from ..analysis.matching import Kind
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from ..analysis import ModeScores
-from ..evaluation import DIGITS
-from ..slices import Interval, Score
+from ..analysis.layers import ModeScores
+from ..analysis.slices import Interval, Score
+from ..evaluation.run import DIGITS
 from .blocks import Cell, Table
 
 SCORE_COLUMNS = ("precision", "recall", "F1", "gold", "predicted", "correct")

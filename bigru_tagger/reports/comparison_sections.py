@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..system_comparison import Disagreement, LayerComparison, SystemComparison, TypedSpan
+from ..analysis.system_comparison import Disagreement, LayerComparison, SystemComparison, TypedSpan
 from .blocks import Block, Cell, Paragraph, Piece, ReadingList, Section, Table
 from .comparison_text import (
     DIFFERENCE_HEADER,

@@ -5,9 +5,8 @@ from textwrap import fill
 
 from wasabi.tables import table
 
-from ..evaluation import DIGITS
-from ..resampling import CONFIDENCE
-from ..system_comparison import (
+from ..analysis.resampling import CONFIDENCE
+from ..analysis.system_comparison import (
     SCORES,
     Difference,
     Disagreement,
@@ -15,6 +14,7 @@ from ..system_comparison import (
     SystemComparison,
     TypedSpan,
 )
+from ..evaluation.run import DIGITS
 from .cells import percent
 
 _WIDTH = 100

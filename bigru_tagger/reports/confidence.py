@@ -1,6 +1,6 @@
 """What a report says of probabilities."""
 
-from ..confidences import Confidences
+from ..analysis.confidences import Confidences
 from .blocks import Block, Cell, Figure, Paragraph, Table
 from .cells import percent
 from .plots import plot_coverage, plot_reliability

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from ..matching import Kind, Match, MatchedDoc, Mention
+from ..analysis.matching import Kind, Match, MatchedDoc, Mention
 from .blocks import ErrorGroup, Excerpt, Piece
 
 CONTEXT = 40  # tokens on either side of an error; longer sentences are cut

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..analysis import Analysis
-from ..evaluation import Evaluation, replacing
+from ..analysis.layers import Analysis
+from ..analysis.system_comparison import SystemComparison
+from ..evaluation.run import Evaluation, replacing
 from ..plots import can_plot
-from ..system_comparison import SystemComparison
 from .markdown import render_markdown
 from .page import render_page
 from .sections import make_report

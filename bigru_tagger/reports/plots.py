@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..confidences import Confidences, coverage_curve
-from ..slices import Score
+from ..analysis.confidences import Confidences, coverage_curve
+from ..analysis.slices import Score
 
 # Stand-ins for what a page may set: a theme's colour of the text, and of the data.
 INK = "#1c2733"

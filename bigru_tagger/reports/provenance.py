@@ -5,10 +5,10 @@ from pathlib import Path
 
 from spacy.language import Language
 
-from ..adapter import network_shim
-from ..evaluation import Evaluation, describe_machine
-from ..replication import fingerprint
-from ..shim import NetworkShim
+from ..adapter.shim import NetworkShim
+from ..adapter.thinc_model import network_shim
+from ..evaluation.run import Evaluation, describe_machine
+from ..replication.runs import fingerprint
 
 
 def describe_evaluation(
@@ -20,7 +20,7 @@ def describe_evaluation(
 ) -> dict[str, str]:
     """Name what the numbers of an evaluation depend on, each in a line.
 
-    Behind model and data stand their fingerprints, see `replication.fingerprint`.
+    Behind model and data stand their fingerprints, see `runs.fingerprint`.
 
     nlp (Language | None): the pipeline; `None` for a file of predictions.
     evaluation (Evaluation): its numbers.

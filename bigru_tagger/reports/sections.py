@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..analysis import Analysis, ModeScores
-from ..evaluation import Evaluation
-from ..matching import ERROR_KINDS, Kind
-from ..resampling import N_RESAMPLES
-from ..slices import Interval
-from ..surface_forms import NONE, Confusion, SurfaceForm
-from ..system_comparison import SystemComparison
+from ..analysis.layers import Analysis, ModeScores
+from ..analysis.matching import ERROR_KINDS, Kind
+from ..analysis.resampling import N_RESAMPLES
+from ..analysis.slices import Interval
+from ..analysis.surface_forms import NONE, Confusion, SurfaceForm
+from ..analysis.system_comparison import SystemComparison
+from ..evaluation.run import Evaluation
 from .blocks import (
     Block,
     Cell,

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from seqeval.reporters import StringReporter
 from wasabi.tables import table
 
-from ..evaluation import DIGITS, Evaluation, macro_average, weighted_average
-from ..scoring import Counts, micro_counts
+from ..evaluation.run import DIGITS, Evaluation, macro_average, weighted_average
+from ..evaluation.scoring import Counts, micro_counts
 
 
 def render(evaluation: Evaluation) -> str:

@@ -1,0 +1,360 @@
+"""The seam between thinc and the torch network: optimizer steps, averages, storage.
+
+thinc's own PyTorch shim keeps torch parameters out of `use_averages` and `nlp.rehearse`, stores
+them by pickle, and steps them one by one; this one does none of that.
+"""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
+
+import torch
+from thinc.api import Optimizer
+from thinc.shims import Shim
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from ..network.encoder import NO_DROPOUT, Dropout
+from ..network.network import Batch, Network, NetworkTrace
+from .cache import WordCache
+from .devices import Precision, choose_device, use_bfloat16
+from .optimizers import TorchStep
+
+_Module = TypeVar("_Module", bound=nn.Module)
+
+# What prediction keeps of words: at 256 units and two directions, of 20,000.
+_CACHE_BYTES = 1 << 27
+
+
+def no_backprop(gradient: Any) -> list[Any]:
+    """Stand in for the backpropagation of a prediction.
+
+    gradient (Any): any gradient.
+    RAISES (ValueError): always.
+    """
+    raise ValueError("cannot backpropagate through a prediction: call begin_update instead")
+
+
+def tensors_of(*modules: nn.Module) -> list[Tensor]:
+    """Collect parameters and buffers, which count the changes in place that they see.
+
+    *modules (Module): modules.
+    RETURNS (List[Tensor]): their tensors.
+    """
+    return [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+
+
+class ModuleShim(Shim, ABC):
+    """Holds a torch module, steps it, averages it and stores it, on behalf of a thinc model."""
+
+    def __init__(
+        self,
+        *,
+        device: str | None = None,
+        mixed_precision: bool = False,
+        predict_precision: Precision = "float32",
+    ) -> None:
+        """Hold nothing yet.
+
+        device (Optional[str]): see `choose_device`.
+        mixed_precision (bool): train in bfloat16 where that is safe.
+        predict_precision (str): see `use_bfloat16`.
+        RAISES (ValueError): if there is no such precision.
+        """
+        super().__init__(None)
+        self.device_name = device
+        self.device = choose_device(device)
+        self.mixed_precision = mixed_precision
+        self.predict_precision: Precision = predict_precision
+        use_bfloat16(predict_precision, self.device)
+        self._n_steps = 0
+        self._forget_moments()
+
+    @property
+    def module(self) -> nn.Module:
+        """The module.
+
+        RAISES (ValueError): before initialisation.
+        """
+        if self._model is None:
+            raise ValueError(
+                "the network has no parameters yet: call nlp.initialize(), or load a trained "
+                "pipeline"
+            )
+        module: nn.Module = self._model
+        return module
+
+    @module.setter
+    def module(self, module: nn.Module) -> None:
+        self._hold(module)
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether there is a module."""
+        return self._model is not None
+
+    def _hold(self, module: nn.Module) -> None:
+        self._model = module.to(self.device)
+        self._forget_moments()
+
+    def _forget_moments(self) -> None:
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._optimizer_of: Any = None
+
+    def _parameter_groups(self, optimizer: Any) -> list[dict[str, Any]]:
+        # For torch's optimizer; the learn rate of thinc's is multiplied by `rate_scale`.
+        return [{"params": list(self.module.parameters()), "rate_scale": 1.0}]
+
+    def _settings(self) -> dict[str, Any]:
+        # The arguments that build a shim like this one.
+        return {
+            "device": self.device_name,
+            "mixed_precision": self.mixed_precision,
+            "predict_precision": self.predict_precision,
+        }
+
+    @property
+    def predicts_in_bfloat16(self) -> bool:
+        """Whether prediction multiplies in bfloat16 here."""
+        return use_bfloat16(self.predict_precision, self.device)
+
+    def _predict_autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return self._autocast(self.predicts_in_bfloat16)
+
+    def _autocast(self, enabled: bool) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    def _evaluating(self, module: _Module) -> _Module:
+        return module.eval() if module.training else module  # `eval` walks over all modules
+
+    def _backprop(self, output: Tensor) -> Callable[[Tensor], None]:
+        def backprop(gradient: Tensor) -> None:
+            if output.requires_grad:
+                output.backward(gradient.to(output.dtype))
+
+        return backprop
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Step all parameters at once, by the settings of thinc's optimizer, then clear gradients.
+
+        Gradients are clipped by their norm over the whole module, not parameter by parameter as
+        thinc does. Averages are kept beside thinc's, under this shim's keys.
+
+        optimizer (Optimizer): thinc's optimizer, or the stand-in that `nlp.rehearse` passes.
+        """
+        parameters = [p for p in self.module.parameters() if p.grad is not None]
+        if not parameters:
+            return
+        step = TorchStep.read(optimizer)
+        # `nlp.rehearse` passes a stand-in for the optimizer; its step shares the moments.
+        changed = isinstance(optimizer, Optimizer) and optimizer is not self._optimizer_of
+        if self._optimizer is None or changed:
+            self._optimizer = step.build(self._parameter_groups(optimizer))
+            self._optimizer_of = optimizer
+        if step.grad_clip > 0.0:
+            nn.utils.clip_grad_norm_(parameters, step.grad_clip)
+        step.apply(self._optimizer)
+        self._optimizer.step()
+        self._n_steps += 1
+        self.module.train()  # which forgets what prediction made of the weights
+        self._optimizer.zero_grad(set_to_none=True)
+        averages = getattr(optimizer, "averages", None)
+        if averages is not None:
+            self._update_averages(averages, optimizer.nr_update)
+
+    def _update_averages(self, averages: dict[Any, Any], nr_update: dict[Any, int]) -> None:
+        parameters = {
+            name: parameter
+            for name, parameter in self.module.named_parameters()
+            if parameter.requires_grad
+        }
+        clock = (self.id, "network")
+        nr_update[clock] += 1
+        # The same rate as thinc's `Ops.update_averages`: quick at first, then slow.
+        count = nr_update[clock]
+        decay = min((1.0 + count) / (10.0 + count), 0.9999)
+        for name, parameter in parameters.items():
+            kept = averages.get(self._key(name))
+            if kept is None or kept.shape != parameter.shape:  # new, or resized
+                averages[self._key(name)] = parameter.detach().clone()
+        get_ema_multi_avg_fn(decay)(
+            [averages[self._key(name)] for name in parameters],
+            [parameter.detach() for parameter in parameters.values()],
+            count,
+        )
+
+    def _key(self, name: str) -> tuple[str, str]:
+        # thinc's models have keys of the form (number, name): these can never be taken for theirs.
+        return (f"{__name__}.{self.id}", name)
+
+    @contextlib.contextmanager
+    def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
+        """Put averaged parameters in place for the length of the context.
+
+        params (dict): the `averages` of the optimizer that stepped this shim; other keys are left
+            alone.
+        """
+        named = dict(self._model.named_parameters()) if self.is_initialised else {}
+        kept = {name: params.get(self._key(name)) for name in named}
+        averaged = {  # averages from before a resize are of no use
+            name: average
+            for name, average in kept.items()
+            if average is not None and average.shape == named[name].shape
+        }
+        backup = {name: named[name].detach().clone() for name in averaged}
+        try:
+            _assign(named, averaged)
+            yield
+        finally:
+            _assign(named, backup)
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """Follow thinc to another device, unless the config names one.
+
+        device_type (str): "cpu" or "gpu".
+        device_id (int): number of the GPU.
+        """
+        if self.device_name is None:
+            self.device = torch.device("cpu" if device_type == "cpu" else f"cuda:{device_id}")
+            if self.is_initialised:
+                self._model.to(self.device)
+
+    def to_bytes(self) -> bytes:
+        """Serialise the module.
+
+        RETURNS (bytes): a safetensors file; empty before initialisation.
+        """
+        return self._model.to_bytes() if self.is_initialised else b""
+
+    def from_bytes(self, data: bytes) -> "ModuleShim":
+        """Replace the module by a stored one.
+
+        data (bytes): what `to_bytes` returned.
+        RETURNS (ModuleShim): self.
+        RAISES (ValueError): if the data is no stored module of this kind.
+        """
+        if data:
+            self.module = self._read(data)
+        return self
+
+    @abstractmethod
+    def _read(self, data: bytes) -> nn.Module:
+        """Build the module that `to_bytes` stored."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what copies and pickles can do without: caches and the optimizer's state."""
+        return {"settings": self._settings(), "module": self._model}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Give a copy an identity of its own, or it would share its averages with the original."""
+        self.__init__(**state["settings"])  # type: ignore[misc]
+        if state["module"] is not None:
+            self.module = state["module"]
+
+
+class NetworkShim(ModuleShim):
+    """Holds a `Network`, and runs it."""
+
+    def __init__(self, network: Network | None = None, **settings: Any) -> None:
+        """Hold a network.
+
+        network (Optional[Network]): the network; None before initialisation.
+        **settings: those of `ModuleShim`.
+        RAISES (ValueError): if a setting does not fit.
+        """
+        super().__init__(**settings)
+        self.cache = WordCache(_CACHE_BYTES)
+        if network is not None:
+            self.network = network
+
+    @property
+    def network(self) -> Network:
+        """The network.
+
+        RAISES (ValueError): before initialisation.
+        """
+        return cast(Network, self.module)
+
+    @network.setter
+    def network(self, network: Network) -> None:
+        self.module = network
+
+    def _hold(self, module: nn.Module) -> None:
+        super()._hold(module)
+        self._embedding_tensors = tensors_of(self.network.embed, self.network.encoder)
+
+    def resize(self, n_tags: int) -> None:
+        """Make room for more tags, see `Network.resize`.
+
+        n_tags (int): the new number of outputs.
+        """
+        self.network.resize(n_tags)
+        self._forget_moments()
+
+    @property
+    def version(self) -> tuple[Any, ...]:
+        """What `prepare` depends on: the network, and a number that each change of it raises."""
+        network = self.network
+        # Fused steps leave the versions of parameters as they are.
+        changes = self._n_steps + sum(tensor._version for tensor in self._embedding_tensors)
+        return network, changes
+
+    def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
+        """Do all that depends on the word alone, as prediction will need it.
+
+        words (Mapping[str, Tuple[Tensor, ...]]): see `Batch`, on the shim's device.
+        RETURNS (Dict[str, Tensor]): see `Network.prepare`.
+        """
+        network = self._evaluating(self.network)
+        with torch.inference_mode(), self._predict_autocast():
+            return network.prepare(words)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Run the network without keeping what backpropagation would need.
+
+        batch (Batch): the sequences, on the shim's device.
+        RETURNS (Tensor): the network's output.
+        """
+        network = self._evaluating(self.network)
+        with torch.inference_mode(), self._predict_autocast():
+            output: Tensor = network(batch)
+        return output
+
+    def trace(self, batch: Batch) -> NetworkTrace:
+        """Tell what the network does at each token, in float32.
+
+        batch (Batch): the sequences, on the shim's device.
+        RETURNS (NetworkTrace): see `Network.trace`.
+        RAISES (ValueError): if the cell is no GRU.
+        """
+        return self._evaluating(self.network).trace(batch)
+
+    def begin_update(
+        self, batch: Batch, dropout: Dropout = NO_DROPOUT
+    ) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """Run the network in training.
+
+        batch (Batch): the sequences, on the shim's device.
+        dropout (Dropout): dropout rates.
+        RETURNS (Tuple[Tensor, Callable]): the output, and a function from its gradient that adds
+            up the gradients of the parameters, and of the batch's tensors that ask for one.
+        """
+        network = self.network.train()
+        with self._autocast(self.mixed_precision):
+            output: Tensor = network(batch, dropout)
+        return output, self._backprop(output)
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """See `ModuleShim.to_device`."""
+        super().to_device(device_type, device_id)
+        self.cache.clear()
+
+    def _read(self, data: bytes) -> Network:
+        return Network.from_bytes(data)
+
+
+def _assign(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, value in values.items():
+            parameters[name].copy_(value)

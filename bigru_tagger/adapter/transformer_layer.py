@@ -1,0 +1,207 @@
+"""The thinc model around a transformer: Docs in, word vectors out, gradients back."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from spacy.attrs import ORTH
+from spacy.tokens import Doc
+from thinc.api import Model
+from thinc.types import Floats2d
+from torch import Tensor
+
+from ..network.transformer import WordTransformer
+from ..network.transformer_loading import PretrainedTransformer
+from .cache import TextCache
+from .devices import join_arrays, split_array, to_array
+from .shim import ModuleShim, NetworkShim, no_backprop, tensors_of
+
+# Steps of a schedule that are looked at for its highest rate: as many as spaCy's own configs make.
+_STEPS_AHEAD = 20_000
+
+
+class TransformerShim(ModuleShim):
+    """Holds a `WordTransformer`, runs it, and keeps what a frozen one put out."""
+
+    def __init__(
+        self,
+        source: PretrainedTransformer,
+        *,
+        trainable: bool,
+        learn_rate: float | None,
+        cache_bytes: int,
+        **settings: Any,
+    ) -> None:
+        """Hold no transformer yet.
+
+        source (PretrainedTransformer): what initialisation loads.
+        trainable (bool): train the encoder too, not only the mix of its layers.
+        learn_rate (Optional[float]): the encoder's own highest learn rate; None for that of the
+            optimizer.
+        cache_bytes (int): size of what is kept of a frozen encoder's states.
+        **settings: those of `ModuleShim`.
+        RAISES (ValueError): if a setting does not fit.
+        """
+        super().__init__(**settings)
+        self.source = source
+        self.trainable = trainable
+        self.learn_rate = learn_rate
+        self.cache_bytes = cache_bytes
+        # A pipeline that only predicts rarely sees a text again, so training has to begin first.
+        self.cache = TextCache(0)
+
+    @property
+    def transformer(self) -> WordTransformer:
+        """The transformer.
+
+        RAISES (ValueError): before initialisation.
+        """
+        return cast(WordTransformer, self.module)
+
+    def follow(self, shim: NetworkShim) -> None:
+        """Take over device and precision of the network that reads the vectors.
+
+        shim (NetworkShim): the network's shim.
+        """
+        self.device_name = shim.device_name
+        self.device = shim.device
+        self.mixed_precision = shim.mixed_precision
+        self.predict_precision = shim.predict_precision
+
+    def predict(self, docs: list[Doc]) -> Tensor:
+        """Embed Docs without keeping what backpropagation would need.
+
+        docs (List[Doc]): Docs.
+        RETURNS (Tensor): vectors, (n_tokens, width).
+        """
+        transformer = self._evaluating(self.transformer)
+        with torch.no_grad():
+            if not self.trainable:
+                return transformer.mix_layers(self._frozen_states(docs))
+            with self._predict_autocast():
+                return transformer.mix_layers(transformer.pooled_states(_texts(docs)))
+
+    def begin_update(self, docs: list[Doc]) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """Embed Docs in training.
+
+        docs (List[Doc]): Docs.
+        RETURNS (Tuple[Tensor, Callable]): vectors, (n_tokens, width), and a function from their
+            gradient that adds up the gradients of the parameters.
+        """
+        transformer = self.transformer.train()
+        if self.trainable:
+            with self._autocast(self.mixed_precision):
+                states = transformer.pooled_states(_texts(docs))
+        else:
+            self.cache.max_bytes = self.cache_bytes
+            states = self._frozen_states(docs)
+        vectors = transformer.mix_layers(states)
+        return vectors, self._backprop(vectors)
+
+    def _frozen_states(self, docs: list[Doc]) -> Tensor:
+        # See `WordTransformer.pooled_states`. In training they are as in prediction, to the last
+        # bit of its precision.
+        transformer = self.transformer
+        if not docs:
+            return transformer.pooled_states([])
+
+        def compute(places: list[int]) -> list[Tensor]:
+            chosen = [docs[place] for place in places]
+            with torch.no_grad(), self._predict_autocast():
+                states = transformer.pooled_states(_texts(chosen))
+            return list(states.split([len(doc) for doc in chosen]))
+
+        # Hashes of words are the same with every vocab.
+        keys = [doc.to_array(ORTH).tobytes() for doc in docs]
+        changes = sum(tensor._version for tensor in self._encoder_tensors)
+        version = (transformer, changes, int(self.predicts_in_bfloat16))
+        kept = self.cache.look_up(keys, version, compute)
+        return torch.cat([states.to(self.device) for states in kept])
+
+    def _hold(self, module: torch.nn.Module) -> None:
+        super()._hold(module)
+        if not self.trainable:
+            self.transformer.freeze()
+        self._encoder_tensors = tensors_of(self.transformer.encoder)
+        self.cache.clear()
+
+    def _parameter_groups(self, optimizer: Any) -> list[dict[str, Any]]:
+        scale = 1.0 if self.learn_rate is None else self.learn_rate / _highest_rate(optimizer)
+        encoder = list(self.transformer.encoder.parameters()) if self.trainable else []
+        mix = [] if self.transformer.mix is None else list(self.transformer.mix.parameters())
+        groups = [{"params": mix, "rate_scale": 1.0}, {"params": encoder, "rate_scale": scale}]
+        return [group for group in groups if group["params"]]
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "trainable": self.trainable,
+            "learn_rate": self.learn_rate,
+            "cache_bytes": self.cache_bytes,
+            **super()._settings(),
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """See `ModuleShim`; a model of `transformers` that has run cannot be pickled itself."""
+        return {"settings": self._settings(), "data": self.to_bytes()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """See `ModuleShim`."""
+        self.__init__(**state["settings"])  # type: ignore[misc]
+        self.from_bytes(state["data"])
+
+    def _read(self, data: bytes) -> WordTransformer:
+        return WordTransformer.from_bytes(data)
+
+
+def transformer_model(shim: TransformerShim) -> Model[list[Doc], list[Floats2d]]:
+    """Build a model from Docs to the vectors of their tokens.
+
+    shim (TransformerShim): holds the transformer.
+    RETURNS (Model[List[Doc], List[Floats2d]]): the model, not initialised.
+    """
+    return Model("bigru_transformer", _embed, init=_initialise, dims={"nO": None}, shims=[shim])
+
+
+def _initialise(
+    model: Model[list[Doc], list[Floats2d]],
+    X: list[Doc] | None = None,  # noqa: N803
+    Y: list[Floats2d] | None = None,  # noqa: N803
+) -> None:
+    shim = cast(TransformerShim, model.shims[0])
+    shim.module = shim.source.load()
+    model.set_dim("nO", shim.transformer.width, force=True)
+
+
+def _embed(
+    model: Model[list[Doc], list[Floats2d]],
+    X: list[Doc],  # noqa: N803
+    is_train: bool,
+) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
+    shim = cast(TransformerShim, model.shims[0])
+    lengths = [len(doc) for doc in X]
+    if not is_train:
+        vectors = shim.predict(X)
+        return split_array(to_array(vectors, model.ops), lengths), no_backprop
+    vectors, backprop_vectors = shim.begin_update(X)
+
+    def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
+        backprop_vectors(join_arrays(d_vectors, shim.device, vectors.shape[1]))
+        return []
+
+    return split_array(to_array(vectors, model.ops), lengths), backprop
+
+
+def _texts(docs: list[Doc]) -> list[list[str]]:
+    return [[token.text for token in doc] for doc in docs]
+
+
+def _highest_rate(optimizer: Any) -> float:
+    # Of thinc's optimizer over its schedule, from now on: the rates that are looked at stay there.
+    schedules = getattr(optimizer, "schedules", {})
+    if "learn_rate" not in schedules:
+        return float(optimizer.learn_rate) or 1.0
+    schedules["learn_rate"], ahead = itertools.tee(schedules["learn_rate"])
+    rates = itertools.islice(ahead, _STEPS_AHEAD)
+    return float(max(optimizer.learn_rate, max(rates, default=0.0))) or 1.0

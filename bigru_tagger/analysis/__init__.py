@@ -1,0 +1,1 @@
+"""What lies behind the numbers: errors, intervals, probabilities, gates."""

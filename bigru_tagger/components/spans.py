@@ -1,0 +1,286 @@
+"""What the components share that find labelled spans: from tags to spans and their probability."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from spacy.attrs import ENT_IOB, IS_SPACE, SENT_START
+from spacy.tokens import Doc
+
+from ..adapter.thinc_model import crf_of
+from ..network.decoding import (
+    Transitions,
+    decode,
+    decode_best,
+    span_probabilities,
+    tag_probabilities,
+)
+from .component import SequenceTagger
+
+# Every batch asks for the same, and to make it takes a step for each pair of tags.
+_biluo_transitions = lru_cache(maxsize=16)(Transitions.biluo)
+
+
+def biluo_tags(labels: Iterable[str]) -> list[str]:
+    """List the tags of the BILUO scheme.
+
+    labels (Iterable[str]): the labels.
+    RETURNS (List[str]): O, and B-, I-, L- and U- of each label.
+    """
+    return ["O", *(f"{part}-{label}" for label in labels for part in "BILU")]
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A labelled span of a Doc, with its probability.
+
+    start (int): first token.
+    end (int): token behind the last.
+    label (str): its label.
+    probability (float): share of this entity among all legal readings, by the model.
+    """
+
+    start: int
+    end: int
+    label: str
+    probability: float
+
+    def moved(self, tokens: int) -> "Entity":
+        """Count from another token on.
+
+        tokens (int): how many further behind the span then is.
+        RETURNS (Entity): the same span.
+        """
+        return Entity(self.start + tokens, self.end + tokens, self.label, self.probability)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All spans of a sentence, or of a Doc that tells no sentence starts.
+
+    start (int): its first token.
+    end (int): token behind its last.
+    spans (Tuple[Entity, ...]): the spans, each with its own probability.
+    probability (float): share of this reading among all legal ones, by the model.
+    """
+
+    start: int
+    end: int
+    spans: tuple[Entity, ...]
+    probability: float
+
+
+class Tokens(NamedTuple):
+    """What decoding has to know of the tokens of Docs, one after the other.
+
+    starts (ndarray): whether a Doc, or a sentence that it tells, begins here, bool (n_tokens,).
+    is_space (ndarray): whether it is white space, bool (n_tokens,).
+    ent_iob (ndarray): spaCy's attribute: 0 for not annotated, 1 inside of an entity, 2 outside, 3
+        at its beginning, int (n_tokens,).
+    """
+
+    starts: np.ndarray
+    is_space: np.ndarray
+    ent_iob: np.ndarray
+
+    @classmethod
+    def from_docs(cls, docs: Sequence[Doc]) -> "Tokens":
+        """Read Docs.
+
+        docs (Sequence[Doc]): the Docs.
+        RETURNS (Tokens): their tokens.
+        """
+        none = np.zeros((0, 3), dtype=np.uint64)
+        attrs = [SENT_START, IS_SPACE, ENT_IOB]
+        columns = [doc.to_array(attrs).reshape(len(doc), 3) for doc in docs]
+        starts, is_space, ent_iob = np.concatenate([none, *columns]).T
+        lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
+        starts = starts == 1  # -1 and 0 are no and unknown
+        starts[(lengths.cumsum() - lengths)[lengths > 0]] = True
+        return cls(starts, is_space != 0, ent_iob)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """RETURNS (ndarray): tokens from each start to the next, int64 (n_starts,)."""
+        return np.diff(np.append(np.flatnonzero(self.starts), len(self.starts)))
+
+
+class SpanTagger(SequenceTagger):
+    """Finds spans that do not overlap, as BILUO tags of their tokens.
+
+    The setting `recall_bias` is added to the emissions of all tags but O: above zero, more spans
+    are found, and more of them are wrong. Where names are rare and new, as in social media, F1
+    gains from that; it shifts the prior, as the logit adjustment of Menon et al. 2021,
+    arXiv 2007.07314, and the probabilities with it. Spans less probable than the setting
+    `threshold` are dropped.
+
+    Probabilities are those of scores divided by the `temperature`, which is 1 until it is set, and
+    stored with the component. It does not change which spans are found, only how sure the component
+    says it is of them (Guo et al. 2017, arXiv 1706.04599).
+    """
+
+    @property
+    def temperature(self) -> float:
+        """What scores are divided by before they become probabilities.
+
+        RAISES (ValueError): when set to what is not above zero.
+        """
+        return float(self.cfg.get("temperature", 1.0))
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        if not 0.0 < value < np.inf:
+            raise ValueError(f"{self.name}: a temperature has to be above 0; got {value}")
+        self.cfg["temperature"] = float(value)
+
+    @property
+    def with_probabilities(self) -> bool:
+        """RETURNS (bool): whether spans need their probability; it is 1 otherwise."""
+        return True
+
+    @property
+    def tags(self) -> list[str]:
+        """RETURNS (List[str]): O, and B-, I-, L- and U- of each label."""
+        return biluo_tags(self.labels)
+
+    @property
+    def legal_transitions(self) -> Transitions:
+        """RETURNS (Transitions): those of the BILUO scheme."""
+        return _biluo_transitions(tuple(self.tags))
+
+    def decode(self, docs: list[Doc], emissions: list[np.ndarray]) -> list[list[Entity]]:
+        """Find the most probable spans.
+
+        As with spaCy's entity recogniser, none reaches over a sentence start that its Doc tells. A
+        CRF, which has learned the tags of whole Docs, is free to do that.
+
+        docs (List[Doc]): the Docs, which are not modified.
+        emissions (List[ndarray]): their emissions, float (n_tokens, n_tags) each.
+        RETURNS (List[List[Entity]]): the spans of each Doc, in their order, but for those less
+            probable than the threshold.
+        """
+        found = self.find_spans(docs, emissions, self.with_probabilities)
+        threshold = self.cfg["threshold"]
+        return [[span for span in spans if span.probability >= threshold] for spans in found]
+
+    def find_spans(
+        self, docs: Sequence[Doc], emissions: Sequence[np.ndarray], with_probabilities: bool
+    ) -> list[list[Entity]]:
+        """Find the most probable spans, whatever their probability.
+
+        docs (Sequence[Doc]): the Docs, which are not modified.
+        emissions (Sequence[ndarray]): their emissions, float (n_tokens, n_tags) each.
+        with_probabilities (bool): compute the probabilities of spans; they are 1 otherwise.
+        RETURNS (List[List[Entity]]): the spans of each Doc, in their order.
+        """
+        scores, lengths = self._scores(docs, emissions)
+        tags = decode(scores, lengths, self.transitions)
+        found = self._entities(scores, lengths, tags, with_probabilities)
+        sizes = np.array([len(doc) for doc in docs], dtype=np.int64)
+        by_doc: list[list[Entity]] = [[] for _ in docs]
+        begins = sizes.cumsum() - sizes
+        doc_of_token = np.repeat(np.arange(len(docs)), sizes)
+        for entity in found:
+            doc = doc_of_token[entity.start]
+            by_doc[doc].append(entity.moved(-int(begins[doc])))
+        return by_doc
+
+    def readings(self, docs: Sequence[Doc], n_best: int) -> list[list[list[Reading]]]:
+        """Find several best readings of each sentence.
+
+        docs (Sequence[Doc]): the Docs, which are not modified.
+        n_best (int): readings of each sentence.
+        RETURNS (List[List[List[Reading]]]): for each Doc, for each of the sentences that it tells,
+            else for the whole Doc: the most probable readings, the best first, as many as there
+            are. The spans of the first are those of `predict`, without its threshold.
+        RAISES (ValueError): if `n_best` is not positive.
+        """
+        if n_best < 1:
+            raise ValueError(f"{self.name}: 'n_best' has to be positive; got {n_best}")
+        found: list[list[list[Reading]]] = []
+        for doc, emissions in zip(docs, self.emissions(docs), strict=True):
+            scores, lengths = self._scores([doc], [emissions])
+            found.append([])
+            best = decode_best(scores, lengths, self.transitions, n_best)
+            for end, tags in zip(lengths.cumsum().tolist(), best, strict=True):
+                begin = end - tags.shape[1]
+                found[-1].append([self._reading(scores[begin:end], begin, own) for own in tags])
+        return found
+
+    def _reading(self, scores: np.ndarray, begin: int, tags: np.ndarray) -> Reading:
+        lengths, whole = np.array([len(tags)]), np.array([[0, len(tags)]])
+        spans = self._entities(scores, lengths, tags, with_probabilities=True)
+        return Reading(
+            begin,
+            begin + len(tags),
+            tuple(span.moved(begin) for span in spans),
+            float(self._probabilities(scores, lengths, whole, tags)[0]) if len(tags) else 1.0,
+        )
+
+    def _scores(
+        self, docs: Sequence[Doc], emissions: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # The constrained emissions of all tokens, and the lengths of the sequences to decode.
+        tokens = Tokens.from_docs(docs)
+        scores = np.concatenate([np.zeros((0, len(self.tags))), *emissions])
+        self.constrain(tokens, scores)
+        if crf_of(self.model) is None:
+            return scores, tokens.lengths
+        return scores, np.array([len(doc) for doc in docs], dtype=np.int64)
+
+    def tag_probabilities(self, docs: Sequence[Doc]) -> list[np.ndarray]:
+        """Compute the probability of each tag at each token, among all legal readings.
+
+        docs (Sequence[Doc]): the Docs, which are not modified.
+        RETURNS (List[ndarray]): in the order of `tags`, float64 (n_tokens, n_tags) each.
+        """
+        scores, lengths = self._scores(docs, self.emissions(docs))
+        probabilities = tag_probabilities(*self._tempered(scores, lengths))
+        return np.split(probabilities, np.cumsum([len(doc) for doc in docs], dtype=np.int64))[:-1]
+
+    def _tempered(
+        self, scores: np.ndarray, lengths: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, Transitions]:
+        # What probabilities are computed from.
+        transitions = self.transitions
+        if self.temperature == 1.0:
+            return scores, lengths, transitions
+        return scores / self.temperature, lengths, transitions.scaled(1.0 / self.temperature)
+
+    def constrain(self, tokens: Tokens, emissions: np.ndarray) -> None:
+        """Shift emissions by `recall_bias`, and rule readings out by minus infinity.
+
+        No span begins or ends in a space.
+
+        tokens (Tokens): the tokens.
+        emissions (ndarray): their emissions, changed in place, (n_tokens, n_tags).
+        """
+        emissions[:, 1:] += self.cfg["recall_bias"]
+        if tokens.is_space.any():
+            boundary = np.array([tag[0] in "BLU" for tag in self.tags])
+            emissions[np.ix_(tokens.is_space, boundary)] = -np.inf
+
+    def _entities(
+        self, scores: np.ndarray, lengths: np.ndarray, tags: np.ndarray, with_probabilities: bool
+    ) -> list[Entity]:
+        label, part = np.divmod(tags - 1, 4)  # of the tags behind O: which label, which of BILU
+        begin = np.flatnonzero((tags > 0) & ((part == 0) | (part == 3)))
+        end = np.flatnonzero((tags > 0) & (part >= 2)) + 1
+        spans = np.stack([begin, end], 1)
+        probabilities = np.ones(len(spans))
+        if with_probabilities:
+            probabilities = self._probabilities(scores, lengths, spans, tags)
+        labels = self.labels
+        return [
+            Entity(start, stop, labels[index], probability)
+            for (start, stop), index, probability in zip(
+                spans.tolist(), label[begin].tolist(), probabilities.tolist(), strict=True
+            )
+        ]
+
+    def _probabilities(
+        self, scores: np.ndarray, lengths: np.ndarray, spans: np.ndarray, tags: np.ndarray
+    ) -> np.ndarray:
+        return span_probabilities(*self._tempered(scores, lengths), spans, tags)

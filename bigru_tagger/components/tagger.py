@@ -1,0 +1,129 @@
+"""The component `bigru_tagger`: one tag per token, written to `token.tag`."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from spacy.attrs import TAG
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Model
+from thinc.types import Floats2d
+
+from ..network.decoding import Transitions, decode
+from .component import DEFAULT_MODEL, Gold, Scorer, SequenceTagger
+
+
+@Language.factory(
+    "bigru_tagger",
+    assigns=["token.tag"],
+    default_config={
+        "model": DEFAULT_MODEL,
+        "overwrite": True,
+        "label_smoothing": 0.0,
+        "scorer": {"@scorers": "spacy.tagger_scorer.v1"},
+    },
+    default_score_weights={"tag_acc": 1.0},
+)
+def make_bigru_tagger(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], list[Floats2d]],
+    *,
+    overwrite: bool,
+    label_smoothing: float,
+    scorer: Scorer | None,
+) -> "BiGRUTokenTagger":
+    """Construct the component.
+
+    nlp (Language): the pipeline.
+    name (str): name of the component.
+    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    overwrite (bool): replace tags that are there already.
+    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
+        parts, while training.
+    scorer (Optional[Callable]): the scoring method.
+    RETURNS (BiGRUTokenTagger): the component.
+    """
+    return BiGRUTokenTagger(
+        nlp.vocab,
+        model,
+        name,
+        overwrite=overwrite,
+        label_smoothing=label_smoothing,
+        scorer=scorer,
+    )
+
+
+class BiGRUTokenTagger(SequenceTagger):
+    """Part-of-speech tagger, or a tagger of anything else that has one tag per token."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[list[Doc], list[Floats2d]],
+        name: str = "bigru_tagger",
+        *,
+        overwrite: bool = True,
+        label_smoothing: float = 0.0,
+        scorer: Scorer | None = None,
+    ) -> None:
+        """Hold the model.
+
+        vocab (Vocab): the shared vocabulary.
+        model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+        name (str): name of the component.
+        overwrite (bool): see `make_bigru_tagger`.
+        label_smoothing (float): see `make_bigru_tagger`.
+        scorer (Optional[Callable]): the scoring method.
+        """
+        super().__init__(
+            vocab, model, name, scorer=scorer, label_smoothing=label_smoothing, overwrite=overwrite
+        )
+
+    @property
+    def tags(self) -> list[str]:
+        """RETURNS (List[str]): the labels themselves."""
+        return list(self.labels)
+
+    @property
+    def legal_transitions(self) -> Transitions:
+        """RETURNS (Transitions): all, since any tag may follow any other."""
+        return Transitions.free(len(self.labels))
+
+    def find_labels(self, example: Example) -> Iterable[str]:
+        """See `SequenceTagger.find_labels`."""
+        return [token.tag_ for token in example.reference if token.tag_]
+
+    def gold_tags(self, example: Example) -> Gold:
+        """See `SequenceTagger.gold_tags`."""
+        return [tag or None for tag in example.get_aligned("TAG", as_string=True)]
+
+    def decode(self, docs: list[Doc], emissions: list[np.ndarray]) -> list[np.ndarray]:
+        """Find the most probable tag of each token; with a CRF, those of the best sequence.
+
+        docs (List[Doc]): the Docs, which are not modified.
+        emissions (List[ndarray]): their emissions, float (n_tokens, n_tags) each.
+        RETURNS (List[ndarray]): indices into `labels`, int64 (n_tokens,) for each Doc.
+        """
+        lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
+        scores = np.concatenate([np.zeros((0, len(self.tags))), *emissions])
+        tags = decode(scores, lengths, self.transitions)
+        return np.split(tags, lengths.cumsum())[:-1]
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[np.ndarray]) -> None:
+        """Write the tags to `token.tag`.
+
+        docs (Iterable[Doc]): the Docs.
+        predictions (List[ndarray]): what `predict` returned.
+        """
+        hashes = np.array([self.vocab.strings[label] for label in self.labels], dtype=np.uint64)
+        for doc, columns in zip(docs, predictions, strict=True):
+            if not len(doc):
+                continue
+            tags = hashes[columns]
+            if not self.cfg["overwrite"]:
+                there = doc.to_array(TAG).reshape(-1)
+                tags = np.where(there == 0, tags, there)
+            doc.from_array([TAG], tags[:, None])

@@ -1,0 +1,1 @@
+"""From rows, lines and files to spaCy's Examples."""

@@ -1,0 +1,145 @@
+"""Write any corpus as spaCy's `.spacy` files, and count what is in it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from glob import has_magic
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.tokens import Doc, DocBin
+from spacy.training import Corpus
+from tqdm import tqdm
+
+from ..files import beside
+from .conll import SPLIT_ENDINGS
+from .corpus import SPACY_ENDING, corpus_splits, open_corpus
+from .sentences import CorpusError
+
+NOT_IN_TRAIN = "*"
+
+
+@dataclass
+class SplitCounts:
+    """What one `.spacy` file holds.
+
+    documents (int): Docs.
+    sentences (int): Sentences.
+    tokens (int): Tokens.
+    entities (Counter[str]): Entities by label.
+    chunks (Counter[str]): Chunks by label.
+    """
+
+    documents: int = 0
+    sentences: int = 0
+    tokens: int = 0
+    entities: Counter[str] = field(default_factory=Counter)
+    chunks: Counter[str] = field(default_factory=Counter)
+
+    def add(self, doc: Doc) -> None:
+        """Count one Doc.
+
+        doc (Doc): A gold Doc with sentence starts.
+        """
+        self.documents += 1
+        self.sentences += sum(1 for _ in doc.sents)
+        self.tokens += len(doc)
+        self.entities.update(ent.label_ for ent in doc.ents)
+        for group in doc.spans.values():
+            self.chunks.update(span.label_ for span in group)
+
+
+def convert(
+    source: str,
+    output_dir: str | Path,
+    *,
+    splits: Sequence[str] | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> dict[str, SplitCounts]:
+    """Write each split of a corpus as a `.spacy` file named after it.
+
+    A single file, or a folder whose files are not named after splits, becomes one file that is
+    named after the source. A file is there whole or not at all.
+
+    source (str): What `open_corpus` opens, other than `.spacy` files.
+    output_dir (str | Path): The folder to write to, made if need be.
+    splits (Sequence[str] | None): The splits to write; None for all that there are.
+    progress (bool): Show progress on a terminal.
+    options (Any): Settings of the reader, as for `open_corpus`.
+    RETURNS (dict[str, SplitCounts]): What was written, by the files' names without ending.
+    RAISES (CorpusError): The source cannot be read, lacks one of `splits`, or is in spaCy's format
+        already. (TypeError): A setting that the reader does not have.
+    """
+    available = corpus_splits(source, **options)
+    missing = sorted(set(splits or ()) - set(available))
+    if missing:
+        there_are = f"there are {', '.join(available)}" if available else "it has no splits"
+        raise CorpusError(f"{source}: no split {', '.join(missing)}: {there_are}")
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    counts = {}
+    for split in splits or available or [""]:
+        name = split or _output_name(source)
+        corpus = open_corpus(source, split=split or "train", **options)
+        if isinstance(corpus, Corpus):
+            raise CorpusError(f"{source}: already in spaCy's format: use it as it is")
+        docs = (example.reference for example in corpus(spacy.blank("xx")))
+        counts[name] = _write(
+            tqdm(docs, desc=name, unit=" docs", disable=None if progress else True),
+            output_dir / f"{name}{SPACY_ENDING}",
+        )
+    return counts
+
+
+def _output_name(source: str) -> str:
+    path = Path(source).resolve()
+    if has_magic(path.name):
+        path = path.parent
+    return path.name if path.is_dir() or path.suffix in SPLIT_ENDINGS else path.stem
+
+
+def _write(docs: Iterable[Doc], path: Path) -> SplitCounts:
+    counts = SplitCounts()
+    packed = DocBin()  # keeps doc.spans also without user data, which gold Docs have none of
+    for doc in docs:
+        packed.add(doc)
+        counts.add(doc)
+    with beside(path) as place:
+        packed.to_disk(place)
+    return counts
+
+
+def counts_table(counts: Mapping[str, SplitCounts]) -> str:
+    """Lay out what splits hold, labels that training would never see marked with a star.
+
+    counts (Mapping[str, SplitCounts]): By split, as from `convert`.
+    RETURNS (str): Lines of text, the last without a line end.
+    """
+    splits = list(counts.values())
+    rows = [
+        ("documents", [split.documents for split in splits]),
+        ("sentences", [split.sentences for split in splits]),
+        ("tokens", [split.tokens for split in splits]),
+    ]
+    train = counts.get("train")
+    unseen = False
+    for layer in ("entities", "chunks"):
+        by_label: list[Counter[str]] = [getattr(split, layer) for split in splits]
+        labels = sorted(set().union(*by_label))
+        if labels:
+            rows.append((layer, [labelled.total() for labelled in by_label]))
+        for label in labels:
+            new = train is not None and label not in getattr(train, layer)
+            unseen |= new
+            mark = NOT_IN_TRAIN if new else " "
+            rows.append((f"{mark} {label}", [labelled[label] for labelled in by_label]))
+    cells = [["", *counts], *([title, *(f"{n:,}" for n in numbers)] for title, numbers in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells
+    ]
+    if unseen:
+        lines.append(f"{NOT_IN_TRAIN} not in train")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""How a small pipeline learns what a large one says."""

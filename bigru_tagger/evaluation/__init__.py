@@ -1,0 +1,1 @@
+"""Systems over gold data: predictions, and seqeval's numbers of them."""

@@ -1,0 +1,105 @@
+"""Pipelines and gold data, by the words in which a command is asked for them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import spacy
+from spacy.language import Language
+from spacy.training import Example
+from thinc.api import require_gpu
+
+from ..data.corpus import SentenceReader, open_corpus
+
+
+def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) -> Language:
+    """Load a pipeline for evaluation.
+
+    model (str): a folder, or the name of an installed package.
+    gpu_id (int): the GPU that all components use through CuPy, as in spaCy's commands; -1 for none.
+    device (str | None): the device, such as "cuda:0", for the components that have a setting
+        `device` in their config; they use it through torch alone.
+    RETURNS (Language): the pipeline.
+    RAISES (ValueError): there is no such GPU, no such setting, or the pipeline cannot be loaded.
+    """
+    if gpu_id >= 0:
+        require_gpu(gpu_id)
+    nlp = _load(model, {})
+    if device is None:
+        return nlp
+    overrides = [f"components.{path}" for path in setting_paths("device", nlp.config["components"])]
+    if not overrides:
+        raise ValueError(
+            f"No component of {model} ({', '.join(nlp.pipe_names)}) has a setting `device`: use "
+            "--gpu-id, which moves all components."
+        )
+    return _load(model, dict.fromkeys(overrides, device))
+
+
+def read_gold(
+    nlp: Language, data: str, *, split: str, n_sents: int | None, spans_key: str
+) -> Iterable[Example]:
+    """Read gold data in Docs such as a pipeline was trained on.
+
+    nlp (Language): the pipeline.
+    data (str): what `bigru_tagger.data.corpus.open_corpus` takes.
+    split (str): the split.
+    n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for as in training.
+    spans_key (str): where to put chunks, in `doc.spans`.
+    RETURNS (Iterable[Example]): the examples.
+    RAISES (ValueError): the data cannot be read so.
+    """
+    options = {} if n_sents is None else {"sentences_per_doc": n_sents}
+    try:
+        corpus = open_corpus(data, split=split, **options)
+    except TypeError as error:  # a .spacy file has its documents already
+        raise ValueError(f"--n-sents: {error}") from error
+    # A reader makes the spans; those of a .spacy file are where they are.
+    if isinstance(corpus, SentenceReader):
+        corpus.spans_key = spans_key
+        # A pipeline that learned to use the context of a Doc should find as much of it here.
+        dev = nlp.config.interpolate().get("corpora", {}).get("dev") or {}
+        corpus.given_sentences = dev.get("given_sentences", True)
+        if n_sents is None:
+            corpus.sentences_per_doc = dev.get("sentences_per_doc", 1)
+    return corpus(nlp)
+
+
+def told_labels(nlp: Language) -> set[str] | None:
+    """Ask a pipeline for the labels of the entities and spans that it may set.
+
+    nlp (Language): the pipeline.
+    RETURNS (set[str] | None): the labels; `None` where a component is a function, which tells none.
+    """
+    if not all(hasattr(pipe, "labels") for _, pipe in nlp.pipeline):
+        return None
+    setters = [
+        name
+        for name in nlp.pipe_names
+        if not {"doc.ents", "doc.spans"}.isdisjoint(nlp.get_pipe_meta(name).assigns)
+    ]
+    return {str(label) for name in setters for label in nlp.pipe_labels[name]}
+
+
+def _load(model: str, overrides: Mapping[str, Any]) -> Language:
+    try:
+        return spacy.load(model, config=dict(overrides))
+    except (OSError, ImportError, ValueError) as error:
+        raise ValueError(
+            f"Cannot load {model!r} as a spaCy pipeline. Expected is a folder with config.cfg and "
+            "meta.json, as `spacy train` writes output/model-best, or the name of an installed "
+            f"pipeline package. spaCy says: {error}"
+        ) from error
+
+
+def setting_paths(name: str, block: Mapping[str, Any]) -> Iterator[str]:
+    """Find all settings of a name in a config.
+
+    name (str): such as "device".
+    block (Mapping[str, Any]): a block of the config.
+    YIELDS (str): their dotted paths within the block.
+    """
+    for key, value in block.items():
+        if isinstance(value, Mapping):
+            yield from (f"{key}.{path}" for path in setting_paths(name, value))
+        elif key == name:
+            yield key

@@ -1,0 +1,130 @@
+"""The model card of a Hugging Face model: README.md, for people and for the hub."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from ..data.hub import SAMPLE
+
+# What spaCy calls the scores of development data, and what the hub does.
+_SCORES = {
+    "bigru_ner": {"ents_f": "f1", "ents_p": "precision", "ents_r": "recall"},
+    "bigru_tagger": {"tag_acc": "accuracy"},
+    "bigru_chunker": {
+        "spans_{key}_f": "f1",
+        "spans_{key}_p": "precision",
+        "spans_{key}_r": "recall",
+    },
+}
+_WHAT = {
+    "bigru_ner": "finds named entities",
+    "bigru_tagger": "tags tokens",
+    "bigru_chunker": "finds labelled spans",
+}
+_USE = """\
+With [transformers](https://github.com/huggingface/transformers), and `bigru-tagger` installed:
+
+```python
+import bigru_tagger.huggingface  # lets transformers know the format
+from transformers import pipeline
+
+tag = pipeline("token-classification", model=MODEL, aggregation_strategy="simple")
+print(tag("A text."))
+```
+
+`MODEL` is this folder, or the name of this repository. In spaCy, with the same results, after
+`bigru-tagger from-transformers MODEL PIPELINE`:
+
+```python
+import spacy
+
+nlp = spacy.load(PIPELINE)
+doc = nlp("A text.")
+```
+"""
+
+
+def model_card(config: Mapping[str, Any], meta: Mapping[str, Any], labels: Sequence[str]) -> str:
+    """Write the card of a model.
+
+    config (Mapping[str, Any]): the spaCy config of its pipeline with one component, interpolated.
+    meta (Mapping[str, Any]): the pipeline's `meta.json`, with the scores that training left there.
+    labels (Sequence[str]): the labels of its component.
+    RETURNS (str): Markdown, with the metadata that the hub reads.
+    """
+    ((name, block),) = config["components"].items()
+    factory = block["factory"]
+    key = block.get("spans_key", "chunks")
+    performance = meta.get("performance", {})
+    scores = {
+        metric: performance[attr.format(key=key)]
+        for attr, metric in _SCORES[factory].items()
+        if performance.get(attr.format(key=key)) is not None
+    }
+    data = _training_data(config)
+    lang = meta.get("lang") or config["nlp"]["lang"]
+    title = f"{lang}_{meta.get('name') or 'pipeline'}"
+    metadata = ModelCardData(
+        language=None if lang == "xx" else lang,
+        license=meta.get("license") or None,
+        library_name="transformers",
+        pipeline_tag="token-classification",
+        tags=["bigru-tagger", "spacy", "token-classification"],
+        model_name=title if scores else None,
+        eval_results=[
+            EvalResult(
+                task_type="token-classification",
+                dataset_type=data or "unknown",
+                dataset_name=f"{data or 'unknown'}, development data",
+                metric_type=metric,
+                metric_value=round(float(value), 4),
+            )
+            for metric, value in scores.items()
+        ]
+        or None,
+    )
+    per_type = performance.get(next(iter(_SCORES[factory])).format(key=key)[:-1] + "per_type")
+    parts = [
+        f"---\n{metadata.to_yaml()}\n---\n",
+        f"# {title}\n",
+        meta.get("description") or "",
+        f"A bidirectional GRU that {_WHAT[factory]}: the component `{name}` (`{factory}`) of a "
+        "spaCy pipeline, in Hugging Face's format.\n",
+        f"## Labels\n\n{', '.join(f'`{label}`' for label in labels)}\n",
+        f"## Data\n\nTrained on {f'`{data}`' if data else 'data that the pipeline does not name'}"
+        f"{_vectors(config)}.\n",
+        "## Scores\n\n" + "\n".join(_score_lines(scores, per_type)) + "\n",
+        f"## Use\n\n{_USE}",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _training_data(config: Mapping[str, Any]) -> str | None:
+    path = config.get("corpora", {}).get("train", {}).get("path")
+    if not path:
+        return None
+    # A name of the hub says what it is; of a path, only the last part means anything elsewhere.
+    is_path = PurePath(path).is_absolute() or str(path).startswith(".")
+    return PurePath(path).name if is_path and path != SAMPLE else str(path)
+
+
+def _vectors(config: Mapping[str, Any]) -> str:
+    vectors = config.get("initialize", {}).get("vectors")
+    return f", with the word vectors of `{PurePath(vectors).name}`" if vectors else ""
+
+
+def _score_lines(
+    scores: Mapping[str, float], per_type: Mapping[str, Mapping[str, float]] | None
+) -> Iterator[str]:
+    if not scores:
+        yield "None are stored with the pipeline."
+        return
+    names = ", ".join(f"{metric} {100 * value:.2f}" for metric, value in scores.items())
+    yield f"On the development data: {names}."
+    if per_type:
+        yield "\n| label | precision | recall | F1 |\n| --- | ---: | ---: | ---: |"
+        for label, numbers in per_type.items():
+            cells = " | ".join(f"{100 * numbers[key]:.2f}" for key in "prf")
+            yield f"| {label} | {cells} |"

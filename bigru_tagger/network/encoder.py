@@ -1,0 +1,413 @@
+"""Sequences of vectors to hidden states: a stacked bidirectional GRU, exact under batching."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from .gru import Recurrence, predict_gru, project_inputs, run_gru
+
+_FORWARD, _BACKWARD = "forward_layer", "backward_layer"
+_CELLS: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Dropout rates of one forward pass in training.
+
+    word (float): chance that all of a token's vector becomes zero.
+    input (float): locked dropout of the vectors that enter the encoder: a mask per sequence, and
+        for what depends on the word alone, a mask per distinct word of the batch.
+    hidden (float): locked dropout of the states that leave each of its layers.
+    recurrent (float): locked dropout of the states h_{t-1} that enter the recurrent products of a
+        GRU, a mask per sequence and direction.
+    """
+
+    word: float = 0.0
+    input: float = 0.0
+    hidden: float = 0.0
+    recurrent: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the rates.
+
+        RAISES (ValueError): if one is no probability below 1.
+        """
+        for name, rate in vars(self).items():
+            if not 0.0 <= rate < 1.0:
+                raise ValueError(f"{name} dropout has to be at least 0 and below 1; got {rate}")
+
+
+NO_DROPOUT = Dropout()
+
+
+@dataclass(frozen=True)
+class SharedInput:
+    """The first columns of an encoder's input, where tokens share them.
+
+    rows (Tensor): these columns, such as what depends on the word alone, (n_rows, shared_width); or
+        what `BiGRUEncoder.prepare` made of them.
+    row (Tensor): each token's row, int64 (n_tokens,).
+    is_prepared (bool): which of the two.
+    """
+
+    rows: Tensor
+    row: Tensor
+    is_prepared: bool = False
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """What a layer and direction does at each token, in the symbols of `bigru_tagger.network.gru`.
+
+    layer (int): number of the layer, from 0 at the bottom.
+    backward (bool): whether it reads each sequence from its end.
+    reset (Tensor): r_t, (n_tokens, units).
+    update (Tensor): z_t, the share of h_{t-1} that stays, (n_tokens, units).
+    candidate (Tensor): n_t, (n_tokens, units).
+    states (Tensor): h_t, (n_tokens, units).
+    """
+
+    layer: int
+    backward: bool
+    reset: Tensor
+    update: Tensor
+    candidate: Tensor
+    states: Tensor
+
+
+class Layout:
+    """Where the tokens of a batch stand: row (sequence) and time step of each, and back.
+
+    The tokens of all sequences lie in one array, one sequence after the other. Nothing is padded
+    on a CPU; on a GPU, rows are padded behind their end, since cuDNN is several times slower with
+    packed sequences than with padded ones.
+    """
+
+    def __init__(self, lengths: Sequence[int] | np.ndarray, device: torch.device) -> None:
+        """Compute the layout.
+
+        lengths (Sequence[int]): tokens of each sequence, zeros allowed.
+        device (torch.device): where the indices are needed.
+        """
+        sizes = np.asarray(lengths, dtype=np.int64)
+        starts = sizes.cumsum() - sizes
+        rows = np.repeat(np.arange(len(sizes)), sizes)
+        steps = np.arange(len(rows)) - np.repeat(starts, sizes)
+        self.lengths = sizes
+        self.n_rows = len(sizes)
+        self.n_steps = int(sizes.max(initial=0))
+        self._sizes = np.repeat(sizes, sizes)
+        self._rows = rows
+        self._steps = steps
+        self._device = device
+        self._packs: dict[bool, tuple[Tensor, Tensor, Tensor]] = {}
+        self.row = torch.from_numpy(rows).to(device)  # (n_tokens,)
+
+    def steps(self, backward: bool) -> np.ndarray:
+        """Give the time step at which a direction reads each token.
+
+        backward (bool): read each sequence from its last token to its first.
+        RETURNS (ndarray): time steps, int64 (n_tokens,).
+        """
+        return self._sizes - 1 - self._steps if backward else self._steps
+
+    def pack(self, backward: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Order the tokens for a PackedSequence: by time step, longest sequence first.
+
+        backward (bool): read each sequence from its last token to its first.
+        RETURNS (Tuple[Tensor, Tensor, Tensor]): the token at each place (n_tokens,), the place
+            of each token (n_tokens,), and the number of sequences at each time step (n_steps,),
+            which stays on the CPU.
+        """
+        if backward not in self._packs:  # every layer asks for the same
+            steps = self.steps(backward)
+            order = np.lexsort((self._rows, -self._sizes, steps))
+            places = np.empty_like(order)
+            places[order] = np.arange(len(order))
+            counts = np.bincount(steps, minlength=self.n_steps)
+            on_device = [torch.from_numpy(array).to(self._device) for array in (order, places)]
+            self._packs[backward] = (*on_device, torch.from_numpy(counts))  # type: ignore[assignment]
+        return self._packs[backward]
+
+    def pad(self, backward: bool) -> Tensor:
+        """Give the place of each token in an array of padded rows.
+
+        backward (bool): read each sequence from its last token to its first.
+        RETURNS (Tensor): places in (n_rows * n_steps), int64 (n_tokens,).
+        """
+        return torch.from_numpy(self._rows * self.n_steps + self.steps(backward)).to(self._device)
+
+
+def locked_dropout(vectors: Tensor, layout: Layout, rate: float) -> Tensor:
+    """Zero the same units at all time steps of a sequence, and scale the others up.
+
+    vectors (Tensor): one row per token, (n_tokens, width).
+    layout (Layout): the tokens' sequences.
+    rate (float): chance of a unit to be zeroed.
+    RETURNS (Tensor): (n_tokens, width). Gal and Ghahramani 2016, arXiv 1512.05287.
+    """
+    if rate <= 0.0:
+        return vectors
+    return vectors * _mask(vectors, (layout.n_rows, vectors.shape[1]), rate)[layout.row]
+
+
+def _mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
+    return torch.bernoulli(like.new_full(shape, 1.0 - rate)).div_(1.0 - rate)
+
+
+class BiGRUEncoder(nn.Module):
+    """Stacked recurrent layers, each reading what the one below put out.
+
+    Both directions are layers of their own, and the backward one reads each sequence reversed by
+    its own length. So what a sequence gets never depends on the sequences beside it.
+    """
+
+    def __init__(
+        self,
+        input_width: int,
+        hidden: Sequence[int],
+        cell: str = "gru",
+        bidirectional: bool = True,
+    ) -> None:
+        """Allocate the layers.
+
+        input_width (int): width of the vectors that enter.
+        hidden (Sequence[int]): units of each layer and direction, from the bottom up.
+        cell (str): "gru" or "lstm".
+        bidirectional (bool): read backwards too, and concatenate both directions.
+        RAISES (ValueError): if a setting does not fit.
+        """
+        super().__init__()
+        if cell not in _CELLS:
+            raise ValueError(f"BiGRUEncoder: 'cell' has to be one of {list(_CELLS)}; got {cell!r}")
+        if any(units < 1 for units in hidden):
+            raise ValueError(f"BiGRUEncoder: hidden widths have to be positive; got {list(hidden)}")
+        directions = [_FORWARD, _BACKWARD] if bidirectional else [_FORWARD]
+        self.cell = cell
+        self.layers = nn.ModuleList()
+        width = input_width
+        for units in hidden:
+            layer = {name: _CELLS[cell](width, units) for name in directions}
+            for rnn in layer.values():
+                _initialise(rnn)
+            self.layers.append(nn.ModuleDict(layer))
+            width = units * len(directions)
+        self.width = width
+        # What prediction reads of each layer's parameters, and the parameters and their versions.
+        self._recurrences: dict[nn.Module, tuple[Recurrence, list[nn.Parameter], list[int]]] = {}
+
+    def train(self, mode: bool = True) -> "BiGRUEncoder":
+        """Go to training or evaluation, and forget what prediction made of the weights.
+
+        mode (bool): training.
+        RETURNS (BiGRUEncoder): self.
+        """
+        # Versions alone do not tell: torch's fused optimizers leave them as they are.
+        self._recurrences.clear()
+        super().train(mode)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind in copies and pickles what prediction makes anew."""
+        return {**self.__dict__, "_recurrences": {}}
+
+    def forward(
+        self,
+        vectors: Tensor,
+        layout: Layout,
+        dropout: Dropout = NO_DROPOUT,
+        shared: SharedInput | None = None,
+    ) -> Tensor:
+        """Encode sequences.
+
+        vectors (Tensor): one row per token, (n_tokens, input_width).
+        layout (Layout): the tokens' sequences.
+        dropout (Dropout): rates in training. Recurrent dropout is that of Gal and Ghahramani 2016,
+            arXiv 1512.05287, with one mask for the gates and the candidate. No cell of torch or
+            cuDNN can do it, so a GPU too then runs the recurrence of `bigru_tagger.network.gru`.
+        shared (Optional[SharedInput]): the first columns of the input where tokens share them;
+            `vectors` are the other columns, and dropout of the input is theirs alone. A GRU on a
+            CPU does the work of its first layer's input once per row.
+        RETURNS (Tensor): hidden states, (n_tokens, width).
+        RAISES (ValueError): if an LSTM is asked for recurrent dropout.
+        """
+        if dropout.recurrent > 0.0 and self.cell != "gru":
+            raise ValueError(
+                f"recurrent dropout is for cell = 'gru' alone; got a rate of {dropout.recurrent} "
+                f"for cell = {self.cell!r}"
+            )
+        vectors = locked_dropout(vectors, layout, dropout.input)
+        own_gru = self._has_own_gru(vectors.device) or dropout.recurrent > 0.0
+        if shared is not None and not (own_gru and len(self.layers)):
+            vectors, shared = torch.cat([shared.rows[shared.row], vectors], 1), None
+        if not len(vectors):
+            return vectors.new_zeros((0, self.width))
+        for layer in self.layers.children():
+            directions = dict(layer.named_children())
+            if own_gru and not torch.is_grad_enabled() and dropout.recurrent <= 0.0:
+                recurrence = self._recurrence(layer)
+                states = _predict_gru(directions, vectors, layout, recurrence, shared)
+            elif own_gru:
+                states = _run_gru(directions, vectors, layout, dropout.recurrent, shared)
+            elif vectors.is_cuda:
+                states = _run_padded(directions, vectors, layout)
+            else:
+                states = _run_packed(directions, vectors, layout)
+            shared = None
+            vectors = locked_dropout(states, layout, dropout.hidden)
+        return vectors
+
+    def trace(self, vectors: Tensor, layout: Layout) -> list[LayerTrace]:
+        """Tell what the gates of each layer do, without gradient.
+
+        vectors (Tensor): one row per token, all columns, (n_tokens, input_width).
+        layout (Layout): the tokens' sequences.
+        RETURNS (List[LayerTrace]): for each layer from the bottom up, for each direction.
+        RAISES (ValueError): if the cell is no GRU.
+        """
+        if self.cell != "gru":
+            raise ValueError(
+                f"only a GRU has reset and update gates, and this encoder has cell = {self.cell!r}"
+            )
+        traces: list[LayerTrace] = []
+        with torch.no_grad():
+            for number, layer in enumerate(self.layers.children()):
+                directions = dict(layer.named_children())
+                states = _run_gru(directions, vectors, layout, 0.0, None)
+                own = states.chunk(len(directions), 1)
+                for (name, rnn), h in zip(directions.items(), own, strict=True):
+                    backward = name == _BACKWARD
+                    traces.append(_trace(number, backward, rnn, vectors, h, layout))
+                vectors = states
+        return traces
+
+    def prepare(self, rows: Tensor) -> Tensor:
+        """Do what can be done in advance with the first columns of the input, without gradient.
+
+        rows (Tensor): these columns, (n_rows, shared_width).
+        RETURNS (Tensor): for `SharedInput`, (n_rows, prepared_width).
+        """
+        if not (self._has_own_gru(rows.device) and len(self.layers)):
+            return rows
+        return project_inputs(_grus(self.layers[0].children()), rows)
+
+    def _recurrence(self, layer: nn.Module) -> Recurrence:
+        # To copy a layer's weights would take as long as a short sentence.
+        parameters = list(layer.parameters())
+        versions = [parameter._version for parameter in parameters]
+        dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else parameters[0].dtype
+        recurrence, read, read_versions = self._recurrences.get(layer, (None, [], []))
+        if (
+            recurrence is None
+            or self.training
+            or recurrence.weights.dtype != dtype
+            or versions != read_versions
+            or any(one is not other for one, other in zip(parameters, read, strict=True))
+        ):
+            recurrence = Recurrence.of(_grus(layer.children()), dtype)
+            self._recurrences[layer] = recurrence, parameters, versions
+        return recurrence
+
+    def _has_own_gru(self, device: torch.device) -> bool:
+        return self.cell == "gru" and device.type == "cpu"
+
+
+def _trace(  # noqa: PLR0917
+    number: int, backward: bool, rnn: nn.Module, vectors: Tensor, states: Tensor, layout: Layout
+) -> LayerTrace:
+    # With all states known, the gates of all tokens are one product.
+    before = states.roll(-1 if backward else 1, 0)
+    begins = torch.from_numpy(layout.steps(backward) == 0).to(states.device)
+    before = before.masked_fill(begins.unsqueeze(1), 0.0)  # h_{t-1}
+    own = dict(rnn.named_parameters())
+    read = nn.functional.linear(vectors, own["weight_ih_l0"], own["bias_ih_l0"])
+    kept = nn.functional.linear(before, own["weight_hh_l0"], own["bias_hh_l0"])
+    (read_r, read_z, read_n), (kept_r, kept_z, kept_n) = read.chunk(3, 1), kept.chunk(3, 1)
+    reset = torch.sigmoid(read_r + kept_r)
+    candidate = torch.tanh(read_n + reset * kept_n)
+    update = torch.sigmoid(read_z + kept_z)
+    return LayerTrace(number, backward, reset, update, candidate, states)
+
+
+def _grus(modules: Iterable[nn.Module]) -> list[nn.GRU]:
+    return [module for module in modules if isinstance(module, nn.GRU)]
+
+
+def _predict_gru(
+    layer: dict[str, nn.Module],
+    vectors: Tensor,
+    layout: Layout,
+    recurrence: Recurrence,
+    shared: SharedInput | None,
+) -> Tensor:
+    directions = _grus(layer.values())
+    prepared = None
+    if shared is not None:
+        rows = shared.rows if shared.is_prepared else project_inputs(directions, shared.rows)
+        prepared = (rows, shared.row)
+    backward = [name == _BACKWARD for name in layer]
+    return predict_gru(directions, backward, layout.lengths, vectors, recurrence, prepared)
+
+
+def _run_gru(
+    layer: dict[str, nn.Module],
+    vectors: Tensor,
+    layout: Layout,
+    rate: float,
+    shared: SharedInput | None,
+) -> Tensor:
+    packs = [layout.pack(name == _BACKWARD) for name in layer]
+    directions = _grus(layer.values())
+    # Sequences are as long read backwards as forwards, so the counts are the same.
+    counts = packs[0][2]
+    masks = None
+    if rate > 0.0:
+        shape = (len(directions), int(counts[0]), directions[0].hidden_size)
+        masks = _mask(next(directions[0].parameters()), shape, rate)
+    orders = [order for order, _, _ in packs]
+    columns = None if shared is None else (shared.rows, shared.row)
+    states = run_gru(directions, vectors, orders, counts, masks, shared=columns)
+    places = [places for _, places, _ in packs]
+    # `index_select`, as in `bigru_tagger.network.gru`.
+    states = [state.index_select(0, place) for state, place in zip(states, places, strict=True)]
+    return torch.cat(states, 1)
+
+
+def _run_packed(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> Tensor:
+    states = []
+    for name, rnn in layer.items():
+        order, places, counts = layout.pack(name == _BACKWARD)
+        packed, _ = rnn(PackedSequence(vectors[order], counts))
+        states.append(packed.data[places])
+    return torch.cat(states, 1)
+
+
+def _run_padded(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> Tensor:
+    states = []
+    for name, rnn in layer.items():
+        places = layout.pad(name == _BACKWARD)
+        padded = vectors.new_zeros((layout.n_rows * layout.n_steps, vectors.shape[1]))
+        padded = padded.index_copy(0, places, vectors)
+        time_major = padded.view(layout.n_rows, layout.n_steps, -1).transpose(0, 1)
+        output, _ = rnn(time_major)  # (n_steps, n_rows, units)
+        states.append(output.transpose(0, 1).flatten(0, 1)[places])
+    return torch.cat(states, 1)
+
+
+def _initialise(rnn: nn.GRU | nn.LSTM) -> None:
+    # One orthogonal matrix per gate keeps the norm of the state over long sequences
+    # (Saxe et al. 2014, arXiv 1312.6120).
+    for name, parameter in rnn.named_parameters():
+        if name.startswith("weight_hh"):
+            for gate in parameter.data.split(rnn.hidden_size):
+                nn.init.orthogonal_(gate)
+        elif name.startswith("weight_ih"):
+            for gate in parameter.data.split(rnn.hidden_size):
+                nn.init.xavier_uniform_(gate)
+        else:
+            nn.init.zeros_(parameter)

@@ -1,0 +1,309 @@
+"""The network: embedding, stacked bidirectional GRU, and a linear layer per token. No spaCy.
+
+`Network(spec)` is an ordinary `torch.nn.Module`, described in full by its `NetworkSpec`, which is
+plain JSON; `to_bytes` and `from_bytes` keep both in one safetensors file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .context import ContextPooling
+from .crf import CRF
+from .embed import EMBEDDINGS, DenseEmbedding, GazetteerEmbedding
+from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerTrace, Layout, SharedInput
+from .storage import pack_tensors, unpack_tensors
+
+_SPEC = "bigru_tagger.network.network"
+_ENTERING = "encoder.input"  # no module, and so no embedding, has a name with a full stop
+# What building a network raises if a spec from a damaged file has wrong names, types or numbers.
+_BAD_SPEC = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """All that fixes the shape of a network.
+
+    embed (Mapping[str, Mapping[str, Any]]): the embeddings by name: `kind`, a key of
+        `bigru_tagger.network.embed.EMBEDDINGS`, and the keyword arguments of that class.
+    hidden (Sequence[int]): units of each layer and direction; empty for no encoder at all.
+    cell (str): "gru" or "lstm".
+    bidirectional (bool): read backwards too.
+    n_tags (Optional[int]): outputs per token; None to put the hidden states out.
+    occurrences (int): width of the mean over a word's occurrences, see `ContextPooling`; 0 for
+        none.
+    global_context (int): width of the mean over a document, see `ContextPooling`; 0 for none.
+    context_width (Optional[int]): units of the layer that mixes these means with a token's state;
+        None for as many as the states have.
+    crf (bool): hold scores of going from tag to tag beside the emissions, if there are tags.
+    """
+
+    embed: Mapping[str, Mapping[str, Any]]
+    hidden: Sequence[int]
+    cell: str = "gru"
+    bidirectional: bool = True
+    n_tags: int | None = None
+    occurrences: int = 0
+    global_context: int = 0
+    context_width: int | None = None
+    crf: bool = False
+
+
+@dataclass
+class Batch:
+    """The input of the network, for sequences one after the other.
+
+    lengths (Sequence[int]): tokens of each sequence.
+    index (Tensor): each token's row among the distinct words, or in `prepared`, int64 (n_tokens,).
+    words (Mapping[str, Tuple[Tensor, ...]]): what each word embedding reads, the arguments of its
+        module, with one row per distinct word.
+    tokens (Mapping[str, Tensor]): what each other embedding reads, one row per token.
+    groups (Mapping[str, Tensor]): for networks with `occurrences`, which tokens are occurrences of
+        one word in one document, and for those with `global_context`, which are of one document,
+        under these names; numbered from 0, int64 (n_tokens,).
+    prepared (Optional[Mapping[str, Tensor]]): in place of `words`, what `Network.prepare` made of
+        them, with one row per word; for prediction only.
+    """
+
+    lengths: Sequence[int]
+    index: Tensor
+    words: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    tokens: Mapping[str, Tensor] = field(default_factory=dict)
+    groups: Mapping[str, Tensor] = field(default_factory=dict)
+    prepared: Mapping[str, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class NetworkTrace:
+    """What the network does at each token.
+
+    layers (List[LayerTrace]): the gates of its encoder.
+    parts (Mapping[str, Tensor]): what emissions are the sum of, (n_tokens, n_tags) each: what
+        comes from the states that are `forward` and `backward`, from the `context` around the
+        sentence, and what is there whatever the text, the `bias`; empty for a network without tags.
+    """
+
+    layers: list[LayerTrace]
+    parts: Mapping[str, Tensor]
+
+
+class Network(nn.Module):
+    """Embedding, stacked bidirectional GRU, linear layer: a batch in, emissions out."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        """Build the network with fresh parameters.
+
+        spec (NetworkSpec): its shape.
+        RAISES (ValueError): if the spec names what does not exist, or has no embedding.
+        """
+        super().__init__()
+        self.spec = spec
+        self.embed = nn.ModuleDict()
+        input_width = 0
+        for name, arguments in spec.embed.items():
+            settings = dict(arguments)
+            kind = settings.pop("kind", None)
+            if kind not in EMBEDDINGS:
+                raise ValueError(f"embedding {name!r} is of no known kind: {kind!r}")
+            module = EMBEDDINGS[kind](**settings)
+            self.embed[name] = module
+            input_width += int(module.width)  # type: ignore[arg-type]
+        if input_width == 0:
+            raise ValueError(
+                "the network has nothing to read: add an embedding that does not depend on static "
+                f"vectors, or load vectors; the embeddings are {list(spec.embed) or 'none'}"
+            )
+        self.encoder = BiGRUEncoder(input_width, spec.hidden, spec.cell, spec.bidirectional)
+        width = self.encoder.width
+        self.context: ContextPooling | None = None
+        if spec.occurrences or spec.global_context:
+            n_out = width if spec.context_width is None else spec.context_width
+            self.context = ContextPooling(width, spec.occurrences, spec.global_context, n_out)
+            width = n_out
+        self.linear: nn.Linear | None = None
+        if spec.n_tags is not None:
+            self.linear = nn.Linear(width, spec.n_tags)
+            nn.init.xavier_uniform_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
+        self.crf: CRF | None = None
+        if spec.n_tags is not None and spec.crf:
+            self.crf = CRF(spec.n_tags)
+
+    @property
+    def width(self) -> int:
+        """Numbers put out per token."""
+        if self.linear is not None:
+            return self.linear.out_features
+        return self.encoder.width if self.context is None else self.context.width
+
+    def forward(self, batch: Batch, dropout: Dropout = NO_DROPOUT) -> Tensor:
+        """Score the tags of each token.
+
+        batch (Batch): the sequences.
+        dropout (Dropout): rates in training.
+        RETURNS (Tensor): emissions, (n_tokens, n_tags), or the hidden states, (n_tokens, width),
+            of a network without tags.
+        """
+        layout = Layout(batch.lengths, batch.index.device)
+        tokens = self._embed_tokens(batch, layout)
+        if dropout.word > 0.0:
+            kept = torch.rand(len(tokens), device=tokens.device) >= dropout.word
+            tokens = tokens * kept.unsqueeze(1)
+        shared = None
+        if batch.prepared is not None and _ENTERING in batch.prepared:
+            shared = SharedInput(batch.prepared[_ENTERING], batch.index, is_prepared=True)
+        words = self._embed_words(batch.words)
+        if words is not None:
+            index = batch.index
+            if dropout.input > 0.0:
+                # One mask per word: so the work of the encoder's input remains one row per word.
+                words = nn.functional.dropout(words, dropout.input)
+            if dropout.word > 0.0:
+                index = torch.where(kept, index, len(words))
+                words = nn.functional.pad(words, (0, 0, 0, 1))  # a word of zeros
+            shared = SharedInput(words, index)
+        hidden: Tensor = self.encoder(tokens, layout, dropout, shared)  # (n_tokens, encoder width)
+        if self.context is not None:
+            missing = [name for name in self.context.project if name not in batch.groups]
+            if missing:
+                raise ValueError(f"the network needs the groups of the tokens for {missing}")
+            hidden = self.context(hidden, batch.groups, dropout.hidden)
+        return hidden if self.linear is None else self.linear(hidden)
+
+    def trace(self, batch: Batch) -> NetworkTrace:
+        """Tell what the gates do at each token, and what each direction says about its tags.
+
+        The layer that mixes states with means over the document has a ReLU. It is linear where it
+        is not zero, so emissions fall into a sum of parts exactly.
+
+        batch (Batch): the sequences, with their `words`.
+        RETURNS (NetworkTrace): see there.
+        RAISES (ValueError): if the cell is no GRU.
+        """
+        layout = Layout(batch.lengths, batch.index.device)
+        with torch.no_grad():
+            columns = [self._embed_tokens(batch, layout)]
+            words = self._embed_words(batch.words)
+            if words is not None:
+                columns.insert(0, words[batch.index])
+            layers = self.encoder.trace(torch.cat(columns, 1), layout)
+            top = [layer for layer in layers if layer.layer == len(self.encoder.layers) - 1]
+            if self.linear is None or not top:
+                return NetworkTrace(layers, {})
+            return NetworkTrace(layers, self._parts(top, batch.groups))
+
+    def _parts(self, top: list[LayerTrace], groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        assert self.linear is not None
+        names = ["backward" if layer.backward else "forward" for layer in top]
+        states = dict(zip(names, (layer.states for layer in top), strict=True))
+        weight, bias = self.linear.weight, self.linear.bias
+        if self.context is None:
+            by_state = weight.split([layer.shape[1] for layer in states.values()], 1)
+            parts = {
+                name: nn.functional.linear(h, own)
+                for (name, h), own in zip(states.items(), by_state, strict=True)
+            }
+            return {**parts, "bias": bias.detach().expand(len(top[0].states), -1)}
+        mixed = self.context(torch.cat(list(states.values()), 1), groups)
+        active = mixed > 0.0
+        mixing = self.context.combine
+        parts, begin = {}, 0
+        for name, h in states.items():
+            end = begin + h.shape[1]
+            told = nn.functional.linear(h, mixing.weight[:, begin:end]) * active
+            parts[name] = nn.functional.linear(told, weight)
+            begin = end
+        parts["bias"] = nn.functional.linear(mixing.bias * active, weight, bias)
+        parts["context"] = nn.functional.linear(mixed, weight, bias) - sum(parts.values())
+        return parts
+
+    def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
+        """Do all that depends on the word alone, without gradient.
+
+        words (Mapping[str, Tuple[Tensor, ...]]): see `Batch`.
+        RETURNS (Dict[str, Tensor]): for `Batch.prepared`: rows of words, (n_words, ...), by name.
+        """
+        prepared = {
+            name: words[name][0]
+            for name, module in self.embed.items()
+            if isinstance(module, GazetteerEmbedding)
+        }
+        vectors = self._embed_words(words)
+        if vectors is not None:
+            prepared[_ENTERING] = self.encoder.prepare(vectors)
+        return prepared
+
+    def _embed_words(self, words: Mapping[str, tuple[Tensor, ...]]) -> Tensor | None:
+        # What depends on the word alone, (n_words, width).
+        vectors = [
+            module(*words[name])
+            for name, module in self.embed.items()
+            if name in words and not isinstance(module, GazetteerEmbedding)
+        ]
+        return torch.cat(vectors, 1) if vectors else None
+
+    def _embed_tokens(self, batch: Batch, layout: Layout) -> Tensor:
+        # What does not, (n_tokens, width).
+        vectors = [torch.zeros((len(layout.row), 0), device=layout.row.device)]
+        for name, module in self.embed.items():
+            if isinstance(module, GazetteerEmbedding):
+                hashes = batch.words[name][0] if batch.prepared is None else batch.prepared[name]
+                vectors.append(module(hashes[batch.index], layout))
+            elif isinstance(module, DenseEmbedding):
+                vectors.append(module(batch.tokens[name]))
+        return torch.cat(vectors, 1)
+
+    def fill(self, tensors: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set what embeddings hold that is not learned.
+
+        tensors (Mapping[str, Mapping[str, ndarray]]): values of buffers, by embedding and name.
+        """
+        for name, values in tensors.items():
+            buffers = dict(self.embed[name].named_buffers())
+            for buffer, value in values.items():
+                buffers[buffer].copy_(torch.as_tensor(value))
+
+    def resize(self, n_tags: int) -> None:
+        """Make room for more tags; the scores of those there stay as they are.
+
+        n_tags (int): the new number of outputs, new tags behind the old ones.
+        RAISES (ValueError): if that would remove tags, or the network has none.
+        """
+        if self.linear is None or n_tags < self.linear.out_features:
+            raise ValueError(f"cannot resize the output from {self.spec.n_tags} tags to {n_tags}")
+        old = self.linear
+        self.linear = nn.Linear(old.in_features, n_tags).to(old.weight)
+        with torch.no_grad():
+            nn.init.zeros_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
+            self.linear.weight[: old.out_features] = old.weight
+            self.linear.bias[: old.out_features] = old.bias
+        if self.crf is not None:
+            self.crf.resize(n_tags)
+        self.spec = replace(self.spec, n_tags=n_tags)
+
+    def to_bytes(self) -> bytes:
+        """Serialise the parameters and the spec.
+
+        RETURNS (bytes): a safetensors file, with the spec as JSON in its metadata.
+        """
+        return pack_tensors(self.state_dict(), _SPEC, asdict(self.spec))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Network":
+        """Build the network that `to_bytes` described.
+
+        data (bytes): a safetensors file with the spec in its metadata.
+        RETURNS (Network): the network, on the CPU.
+        RAISES (ValueError): if the data is no such file.
+        """
+        try:
+            tensors, spec = unpack_tensors(data, _SPEC)
+            network = cls(NetworkSpec(**spec))
+            network.load_state_dict(tensors)
+        except _BAD_SPEC as error:
+            raise ValueError(f"this is no saved bigru_tagger network: {error}") from error
+        return network

@@ -1,0 +1,1 @@
+"""Several seeds of a recipe, and what they say together."""

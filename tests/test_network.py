@@ -19,7 +19,7 @@ EMBED = {
     "vectors": {"kind": "vectors", "width": 2},
     "upstream": {"kind": "dense", "width": 3},
 }
-METADATA = "bigru_tagger.network.network"
+METADATA = "bigru_tagger.network"
 GROUPS = {"occurrences": torch.tensor([0, 1, 1, 2]), "global_context": torch.tensor([0, 0, 1, 1])}
 
 

@@ -337,13 +337,13 @@ def damaged(bert):
     tensors = {name: value.clone() for name, value in transformer.state_dict().items()}
     spec = {**vars(transformer.spec)}
     text = np.frombuffer(transformer.tokenizer.to_str().encode(), dtype=np.uint8).copy()
-    key = "bigru_tagger.network.transformer"
+    key = "bigru_tagger.transformer"
     yield b""
     yield b"nonsense"
     yield data[:-10]
     yield pack_tensors(tensors, key, spec)  # no tokenizer
     tensors["tokenizer"] = torch.from_numpy(text)
-    yield pack_tensors(tensors, "bigru_tagger.network.network", spec)
+    yield pack_tensors(tensors, "bigru_tagger.network", spec)
     yield pack_tensors(tensors, key, {**spec, "more": 1})
     yield pack_tensors(tensors, key, {**spec, "encoder": {"model_type": "none such"}})
     yield pack_tensors(tensors, key, {**spec, "encoder": {**spec["encoder"], "hidden_size": 16}})
@@ -361,7 +361,7 @@ def test_other_bytes_are_no_transformer(bert):
 def test_storage_is_json_and_tensors(bert):
     data = load(bert).to_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    spec = json.loads(header["__metadata__"]["bigru_tagger.network.transformer"])
+    spec = json.loads(header["__metadata__"]["bigru_tagger.transformer"])
     assert (spec["width"], spec["window"], spec["encoder"]["model_type"]) == (8, 32, "bert")
     assert header["tokenizer"]["dtype"] == "U8"
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from spacy.tokens import Doc
 
-KEY = "bigru_tagger.components.soft_targets"
+KEY = "bigru_tagger.soft_targets"
 """The key of `doc.user_data` under which an example's reference holds its `SoftTargets`."""
 
 

@@ -17,7 +17,8 @@ from .embed import EMBEDDINGS, DenseEmbedding, GazetteerEmbedding
 from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerTrace, Layout, SharedInput
 from .storage import pack_tensors, unpack_tensors
 
-_SPEC = "bigru_tagger.network.network"
+# A name in files, which stays wherever this module goes.
+_SPEC = "bigru_tagger.network"
 _ENTERING = "encoder.input"  # no module, and so no embedding, has a name with a full stop
 # What building a network raises if a spec from a damaged file has wrong names, types or numbers.
 _BAD_SPEC = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)

@@ -17,7 +17,8 @@ from .storage import pack_tensors, unpack_tensors
 
 Pooling = Literal["first", "last", "mean"]
 
-_SPEC = "bigru_tagger.network.transformer"
+# A name in files, which stays wherever this module goes.
+_SPEC = "bigru_tagger.transformer"
 _TOKENIZER = "tokenizer"
 # Sub-words, with padding, that go through the encoder at once: memory does not grow with the batch.
 _AT_ONCE = 4096

@@ -445,6 +445,10 @@ def test_labels_have_other_names_on_all_sides(command, tmp_path):
             for row in COLUMNS.split("\n")
         )
     )
+    result = command(model="other")
+    assert "which the gold data lack" in result.stderr
+    assert "other has the labels DATE, PERSON" in result.stderr
+    assert "and the gold data PER, which it never predicts" in result.stderr
     numbers, page, columns = (tmp_path / name for name in ("n.json", "page.html", "p.txt"))
     options = ["--train", tmp_path / "gold.conll", "--json", numbers, "--report", page]
     names = ["--rename=PERSON=PER", "--rename=DATE=", "--rename=HUMAN=PER", "--rename=LOC=PLACE"]
@@ -466,6 +470,7 @@ def test_labels_have_other_names_on_all_sides(command, tmp_path):
     }
     assert content["against"]["entities"]["default"]["micro"]["f1"] == 1.0
     assert set(content["comparison"]["entities"]["per_type"]) == {"PER", "PLACE"}
+    assert "Note: " not in result.stderr
     novelty = content["analysis"]["entities"]["by_novelty"]
     assert [(own["name"], own["gold"]) for own in novelty] == [("seen with this type", 4)]
     assert columns.read_text().startswith("Ada B-PER B-PER\n")

@@ -196,7 +196,7 @@ def plot_gates(gates: Gates, path: Path, n_units: int = 8) -> None:
             axes.set_yticks(range(len(labels)), labels, fontsize=7)
             _name_tokens(axes, gates)
     if image is not None:
-        figure.colorbar(image, ax=all_axes[: len(gates.layers)], label="open", shrink=0.6)
+        figure.colorbar(image, ax=all_axes[: len(gates.layers)], label="gate", shrink=0.6)
     if gates.shares:
         for axes in all_axes[-1]:
             axes.remove()
@@ -219,5 +219,6 @@ def _draw_shares(axes: Any, gates: Gates) -> None:
     axes.axhline(0.0, color="black", linewidth=0.5)
     axes.set_xlim(-0.5, len(places) - 0.5)
     axes.set_title("what the score of the winning tag is the sum of", fontsize=9)
-    axes.legend(fontsize=7, ncols=len(gates.shares))
+    # Beside the bars, whose heights nobody knows.
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     _name_tokens(axes, gates)

@@ -26,7 +26,7 @@ from ..evaluation.systems import (
 from ..reports.comparison_text import render_comparison
 from ..reports.files import check_report_paths, write_reports
 from ..reports.provenance import describe_evaluation
-from ..reports.text import render
+from ..reports.text import label_hint, render
 from .app import app, errors_told
 
 
@@ -112,6 +112,10 @@ def evaluate_command(
         evaluations = evaluate_systems(systems, gold, batch_size=batch_size)
         evaluation = evaluations[model]
         typer.echo(render(evaluation))
+        for own in evaluations.values():
+            hint = label_hint(own)
+            if hint is not None:
+                typer.echo(f"\nNote: {hint}.", err=True)
         comparison = None
         analysed = bool(paths) or json_path is not None
         lengths = document_lengths(gold) if analysed or against is not None else None

@@ -49,6 +49,29 @@ def render(evaluation: Evaluation) -> str:
     return "\n\n".join(blocks)
 
 
+def label_hint(evaluation: Evaluation) -> str | None:
+    """Tell that gold data and predictions may have other names for the same.
+
+    evaluation (Evaluation): the numbers.
+    RETURNS (str | None): what to look at; `None` unless each side has labels that the other lacks.
+    """
+    counts = [
+        item
+        for report in (evaluation.entities, evaluation.chunks)
+        if report is not None
+        for item in report.default.items()
+    ]
+    invented = [label for label, own in counts if own.predicted and not own.gold]
+    missed = [label for label, own in counts if own.gold and not own.predicted]
+    if not invented or not missed:
+        return None
+    return (
+        f"{evaluation.model} has the labels {', '.join(invented)}, which the gold data lack, and "
+        f"the gold data {', '.join(missed)}, which it never predicts. Where these are names of the "
+        "same, match them by --rename LABEL=NAME"
+    )
+
+
 def _render_scores(per_type: Mapping[str, Counts]) -> str:
     """Format as seqeval's `classification_report` does, without counting all over again."""
     width = max(len("weighted avg"), *map(len, per_type))

@@ -86,6 +86,18 @@ def test_every_path_it_names_is_there() -> None:
         assert (ROOT / target).exists(), target
 
 
+def test_every_heading_it_links_is_there() -> None:
+    text = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+    # As GitHub makes anchors of headings.
+    anchors = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
+    targets = set(re.findall(r"\]\(#([^)]+)\)", text))
+    assert len(targets) > 15
+    assert targets <= anchors, targets - anchors
+
+
 def section(title: str) -> str:
     return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
 

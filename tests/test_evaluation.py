@@ -527,7 +527,7 @@ def test_command_has_nothing_to_compare(command, tmp_path):
     result = command("--against", tmp_path / "tagger")
     assert result.exit_code == 1
     assert "model was scored on entities, " in result.stderr
-    assert "tagger on tags. Both have to predict entities, or both chunks" in result.stderr
+    assert "tagger on tags. Both have to predict entities, chunks or tags" in result.stderr
 
 
 def test_folder_that_is_no_pipeline(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from spacy.training import Example
 
-from ..evaluation.run import Average, Evaluation, SpanReport, macro_average
+from ..evaluation.run import Average, Evaluation, macro_average
 from ..evaluation.scoring import (
     Counts,
     Mode,
@@ -86,7 +86,7 @@ class Accuracy:
 class Analysis:
     """All numbers of one layer.
 
-    layer (str): "entities", or "chunks".
+    layer (str): "entities", "chunks", or "tags", each tagged token as an entity of one token.
     documents (int): annotated documents, which intervals resample: those that the data tell, or
         else the Docs.
     sentences (int): sentences that the gold data tell of them; a Doc without any is one.
@@ -197,15 +197,14 @@ def analyse(
     """Analyse the predictions of one layer.
 
     evaluation (Evaluation): predictions beside their references, and seqeval's numbers of them.
-    layer (str): "entities" or "chunks"; one that the evaluation has scored.
+    layer (str): "entities", "chunks" or "tags"; one that the evaluation has scored.
     confidence (Iterable[str]): see `matching.match_example`.
     training (Training | None): what the training data have shown.
     document_lengths (Sequence[int] | None): tokens of each document; `None` for the Docs.
     RETURNS (Analysis): the numbers.
     RAISES (ValueError): the documents have not as many tokens as the gold data.
     """
-    report: SpanReport = getattr(evaluation, layer)
-    spans_key = None if layer == "entities" else evaluation.spans_key
+    spans_key, report = evaluation.layers[layer]
     names = tuple(confidence)
     tagged = tag_examples(evaluation.examples, spans_key=spans_key)
     matched = (
@@ -263,25 +262,20 @@ def analyse_layers(
     confidence (Iterable[str]): see `analyse`.
     training (Sequence[Example] | None): the training data, if they are given.
     document_lengths (Sequence[int] | None): see `analyse`.
-    RETURNS (list[Analysis]): of entities and of chunks, as far as there are any.
+    RETURNS (list[Analysis]): of entities, chunks and tags, as far as there are any.
     RAISES (ValueError): the training data hold none of a layer; or see `analyse`.
     """
     names = tuple(confidence)
-    analyses = []
-    for layer in ("entities", "chunks"):
-        if getattr(evaluation, layer) is not None:
-            key = None if layer == "entities" else evaluation.spans_key
-            shown = None if training is None else read_training(training, spans_key=key)
-            analyses.append(
-                analyse(
-                    evaluation,
-                    layer=layer,
-                    confidence=names,
-                    training=shown,
-                    document_lengths=document_lengths,
-                )
-            )
-    return analyses
+    return [
+        analyse(
+            evaluation,
+            layer=layer,
+            confidence=names,
+            training=None if training is None else read_training(training, spans_key=key),
+            document_lengths=document_lengths,
+        )
+        for layer, (key, _) in evaluation.layers.items()
+    ]
 
 
 def _number_documents(examples: Sequence[Example], lengths: Sequence[int] | None) -> np.ndarray:

@@ -5,10 +5,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from ..evaluation.scoring import MISSING_IOB, is_annotated, place_predictions, spans_of, type_of
+from ..evaluation.scoring import (
+    SpansKey,
+    TokenTags,
+    is_annotated,
+    place_predictions,
+    spans_of,
+    type_of,
+    unknown_tokens,
+)
 
 Kind = Literal[
     "correct", "wrong type", "wrong boundaries", "wrong type and boundaries", "missed", "invented"
@@ -196,14 +205,14 @@ def match_mentions(gold: Sequence[Mention], predicted: Sequence[Mention]) -> lis
 def match_example(
     eg: Example,
     *,
-    spans_key: str | None = None,
+    spans_key: SpansKey = None,
     confidence: Iterable[str] = (),
     number: int = 1,
 ) -> MatchedDoc | None:
-    """Match the entities of an example, or its spans under a key.
+    """Match the entities, spans or tags of an example.
 
     eg (Example): a prediction beside its reference.
-    spans_key (str | None): match `doc.spans[spans_key]`; `None` matches `doc.ents`.
+    spans_key (SpansKey): which to match.
     confidence (Iterable[str]): names of the attributes that may tell the probability of an entity;
         that of a span is in `doc.spans[spans_key].attrs["scores"]`.
     number (int): which of the documents it is.
@@ -231,9 +240,7 @@ def match_example(
         for start, end, aligned, span in place_predictions(eg, spans_key=spans_key)
     ]
     spaces = [bool(token.whitespace_) for token in reference]
-    unknown = frozenset(
-        token.i for token in reference if spans_key is None and token.ent_iob == MISSING_IOB
-    )
+    unknown = frozenset(np.flatnonzero(unknown_tokens(reference, spans_key)).tolist())
     return MatchedDoc(
         number,
         words,
@@ -287,11 +294,11 @@ def _preference(gold: Mention, predicted: Mention) -> tuple[bool, bool, int, int
 
 
 def _probabilities(
-    doc: Doc, spans_key: str | None, attributes: Sequence[str]
+    doc: Doc, spans_key: SpansKey, attributes: Sequence[str]
 ) -> dict[tuple[int, int, str], float]:
     if spans_key is None:
         told = [(span, _told(span, attributes)) for span in doc.ents]
-    elif spans_key in doc.spans:
+    elif not isinstance(spans_key, TokenTags) and spans_key in doc.spans:
         group = doc.spans[spans_key]
         scores = group.attrs.get("scores", ())
         # Of a group that somebody changed, nobody knows which score is whose.

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from spacy.training import Example
 
-from ..evaluation.scoring import Counts, is_annotated, spans_of, type_of
+from ..evaluation.scoring import TAGS, Counts, SpansKey, is_annotated, spans_of, type_of
 from .matching import MatchedDoc, Mention
 from .resampling import bootstrap_interval, per_type
 
@@ -64,11 +64,11 @@ class Training:
     words: frozenset[str]
 
 
-def read_training(examples: Iterable[Example], *, spans_key: str | None = None) -> Training:
+def read_training(examples: Iterable[Example], *, spans_key: SpansKey = None) -> Training:
     """Collect what the references of training data hold.
 
     examples (Iterable[Example]): the training data.
-    spans_key (str | None): collect `doc.spans[spans_key]`; `None` collects `doc.ents`.
+    spans_key (SpansKey): which entities, spans or tags to collect.
     RETURNS (Training): their entities and words.
     RAISES (ValueError): there is no entity.
     """
@@ -81,7 +81,9 @@ def read_training(examples: Iterable[Example], *, spans_key: str | None = None) 
                 text = " ".join(token.text for token in span)
                 labels.setdefault(text, Counter())[type_of(span)] += 1
     if not labels:
-        what = "entities" if spans_key is None else f"spans under doc.spans[{spans_key!r}]"
+        what = f"spans under doc.spans[{spans_key!r}]"
+        if spans_key is None or spans_key is TAGS:
+            what = "entities" if spans_key is None else "tags"
         raise ValueError(f"the training data hold no {what}: check --train and --train-split")
     return Training(labels, frozenset(words))
 

@@ -78,7 +78,7 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class LayerComparison:
-    """Two systems' entities, or chunks, as seqeval reads them in its default mode.
+    """Two systems' entities, chunks or tags, as seqeval reads them in its default mode.
 
     documents (int): how many were resampled: those that the data tell, or else the Docs of both
         systems, joined until they end together.
@@ -106,7 +106,7 @@ class SystemComparison:
 
     a, b (Evaluation): each by itself.
     n_resamples, n_trials, seed (int): see `bootstrap_difference` and `randomization_test`.
-    entities, chunks (LayerComparison | None): what both systems have; `None` otherwise.
+    entities, chunks, tags (LayerComparison | None): what both systems have; `None` otherwise.
     """
 
     a: Evaluation
@@ -116,6 +116,7 @@ class SystemComparison:
     seed: int
     entities: LayerComparison | None
     chunks: LayerComparison | None
+    tags: LayerComparison | None
 
     def to_json(self) -> dict[str, Any]:
         """Give all but the evaluations themselves as JSON-serialisable values."""
@@ -129,6 +130,7 @@ class SystemComparison:
             "seed": self.seed,
             "entities": asdict(self.entities) if self.entities else None,
             "chunks": asdict(self.chunks) if self.chunks else None,
+            "tags": asdict(self.tags) if self.tags else None,
         }
 
 
@@ -149,28 +151,23 @@ def compare_systems(
     document_lengths (Sequence[int] | None): tokens of each document; `None` for the Docs.
     n_resamples, n_trials, seed: see `bootstrap_difference` and `randomization_test`.
     RETURNS (SystemComparison): how they differ.
-    RAISES (ValueError): the gold data differ, or there are not entities or chunks of both.
+    RAISES (ValueError): the gold data differ, or both systems have nothing in common.
     """
-    layers = {}
-    for layer in ("entities", "chunks"):
-        if getattr(a, layer) is not None and getattr(b, layer) is not None:
-            texts = [
-                join_examples(
-                    side.examples, spans_key=None if layer == "entities" else side.spans_key
-                )
-                for side in (a, b)
-            ]
-            layers[layer] = _compare_layer(
-                *texts,
-                lengths=document_lengths,
-                n_resamples=n_resamples,
-                n_trials=n_trials,
-                seed=seed,
-            )
+    layers = {
+        name: _compare_layer(
+            *(join_examples(side.examples, spans_key=side.layers[name][0]) for side in (a, b)),
+            lengths=document_lengths,
+            n_resamples=n_resamples,
+            n_trials=n_trials,
+            seed=seed,
+        )
+        for name in a.layers
+        if name in b.layers
+    }
     if not layers:
         raise ValueError(
-            f"There is nothing to compare: {a.model} was scored on {_scored(a)}, {b.model} on "
-            f"{_scored(b)}. Both have to predict entities, or both chunks"
+            f"There is nothing to compare: {a.model} was scored on {' and '.join(a.layers)}, "
+            f"{b.model} on {' and '.join(b.layers)}. Both have to predict entities, chunks or tags"
         )
     return SystemComparison(
         a=a,
@@ -180,16 +177,8 @@ def compare_systems(
         seed=seed,
         entities=layers.get("entities"),
         chunks=layers.get("chunks"),
+        tags=layers.get("tags"),
     )
-
-
-def _scored(evaluation: Evaluation) -> str:
-    found = {
-        "entities": evaluation.entities,
-        "chunks": evaluation.chunks,
-        "tags": evaluation.tag_accuracy,
-    }
-    return " and ".join(name for name, scores in found.items() if scores is not None)
 
 
 def _check_same_gold(a: TaggedText, b: TaggedText) -> None:
@@ -278,11 +267,12 @@ def _compare_spans(a: TaggedText, b: TaggedText) -> dict[str, Any]:
         for spans, text in zip(found, (a, b), strict=True)
     )
     readings = _Readings(a, gold, *found)
+    only_a, only_b = right_a - right_b, right_b - right_a
     return {
         "gold": _overlap(right_a, right_b, len(gold)),
         "wrong": _overlap(wrong_a, wrong_b, len(wrong_a | wrong_b)),
-        "only_a": tuple(readings.around(span) for span in gold if span in right_a - right_b),
-        "only_b": tuple(readings.around(span) for span in gold if span in right_b - right_a),
+        "only_a": tuple(readings.around(span) for span in gold if span in only_a),
+        "only_b": tuple(readings.around(span) for span in gold if span in only_b),
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from spacy.training import Example
 
-from ..evaluation.scoring import TaggedDoc, tag_example
+from ..evaluation.scoring import SpansKey, TaggedDoc, tag_example
 
 
 @dataclass
@@ -70,11 +70,11 @@ class TaggedText:
         return max(first, start - most), min(last, end + most)
 
 
-def join_examples(examples: Iterable[Example], *, spans_key: str | None = None) -> TaggedText:
+def join_examples(examples: Iterable[Example], *, spans_key: SpansKey = None) -> TaggedText:
     """Put examples one after the other.
 
     examples (Iterable[Example]): predictions beside their references.
-    spans_key (str | None): read `doc.spans[spans_key]`; `None` reads `doc.ents`.
+    spans_key (SpansKey): which entities, spans or tags to read.
     RETURNS (TaggedText): their tokens, tags and ends.
     RAISES (ValueError): see `tag_example`.
     """

@@ -23,7 +23,9 @@ from ..data.sentences import copy_tokens
 from ..files import beside
 from .renaming import rename_labels
 from .scoring import (
+    TAGS,
     Counts,
+    SpansKey,
     count_tagged,
     is_annotated,
     micro_counts,
@@ -83,7 +85,8 @@ class Evaluation:
     entities (SpanReport | None): `doc.ents`, `None` where the gold data have no entities or no
         component sets them. So, too, the other scores:
     chunks (SpanReport | None): `doc.spans[spans_key]`.
-    tag_accuracy (float | None): `token.tag`, as spaCy's scorer counts it.
+    tags (SpanReport | None): `token.tag`, each tagged token as an entity of one token.
+    tag_accuracy (float | None): the share of right tags, as spaCy's scorer counts it.
     versions (dict[str, str]): of Python and of the packages that the numbers depend on.
     examples (tuple[Example, ...]): the predictions beside their references.
     """
@@ -98,6 +101,7 @@ class Evaluation:
     entities: SpanReport | None
     spans_key: str
     chunks: SpanReport | None
+    tags: SpanReport | None
     tag_accuracy: float | None
     versions: dict[str, str]
     examples: tuple[Example, ...] = field(repr=False, compare=False)
@@ -106,6 +110,13 @@ class Evaluation:
     def words_per_second(self) -> float | None:
         """Tokens per second of `nlp.pipe`; `None` for a file of predictions."""
         return None if self.seconds is None else self.tokens / self.seconds
+
+    @property
+    def layers(self) -> dict[str, tuple[SpansKey, SpanReport]]:
+        """What was scored: entities, chunks and tags, with the place where each is."""
+        keys: dict[str, SpansKey] = {"entities": None, "chunks": self.spans_key, "tags": TAGS}
+        reports = {name: getattr(self, name) for name in keys}
+        return {name: (key, reports[name]) for name, key in keys.items() if reports[name]}
 
     def to_json(self) -> dict[str, Any]:
         """Give all numbers as JSON-serialisable values."""
@@ -121,6 +132,7 @@ class Evaluation:
             "entities": self.entities.to_json() if self.entities else None,
             "spans_key": self.spans_key,
             "chunks": self.chunks.to_json() if self.chunks else None,
+            "tags": self.tags.to_json() if self.tags else None,
             "tag_accuracy": self.tag_accuracy,
             "versions": self.versions,
         }
@@ -215,6 +227,7 @@ def score_predictions(
         entities=_report(examples) if "entities" in layers else None,
         spans_key=spans_key,
         chunks=_report(examples, spans_key) if "spans" in layers else None,
+        tags=_report(examples, TAGS) if "tags" in layers else None,
         tag_accuracy=tag_scores.get("tag_acc"),
         versions=package_versions(),
         examples=examples,
@@ -276,13 +289,13 @@ def _common_layers(examples: Sequence[Example], spans_key: str, source: str) -> 
     predictions = [eg.predicted for eg in examples]
     predicted = {
         "entities": any(map(is_annotated, predictions)),
-        "tags": any(_has_tags(doc) for doc in predictions),
+        "tags": any(is_annotated(doc, TAGS) for doc in predictions),
         "spans": any(is_annotated(doc, spans_key) for doc in predictions),
     }
     # Where no entity is gold, recall has no meaning: nothing but outside tags is no gold data.
     gold = {
         "entities": any(doc.ents for doc in references),
-        "tags": any(_has_tags(doc) for doc in references),
+        "tags": any(is_annotated(doc, TAGS) for doc in references),
         "spans": any(doc.spans.get(spans_key) for doc in references),
     }
     held = [{layer for layer, present in side.items() if present} for side in (gold, predicted)]
@@ -296,13 +309,11 @@ def _common_layers(examples: Sequence[Example], spans_key: str, source: str) -> 
     return held[0] & held[1]
 
 
-def _has_tags(doc: Doc) -> bool:
-    return len(doc) > 0 and doc.has_annotation("TAG")
-
-
-def _report(examples: Iterable[Example], spans_key: str | None = None) -> SpanReport:
+def _report(examples: Iterable[Example], spans_key: SpansKey = None) -> SpanReport:
     docs = tag_examples(examples, spans_key=spans_key)
-    return SpanReport(count_tagged(docs), count_tagged(docs, mode="strict"))
+    default = count_tagged(docs)
+    # Of entities of one token each there are no two readings, and seqeval takes its time.
+    return SpanReport(default, default if spans_key is TAGS else count_tagged(docs, mode="strict"))
 
 
 def macro_average(per_type: Mapping[str, Counts]) -> Average:

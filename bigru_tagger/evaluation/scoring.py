@@ -9,7 +9,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from enum import Enum
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from seqeval.metrics.sequence_labeling import get_entities
@@ -18,10 +19,22 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
 
-MISSING_IOB = 0  # token.ent_iob of a token that nobody annotated
 NO_LABEL = "_"  # as seqeval reads "B-"; written out, it is a tag that seqeval knows
 
 Mode = Literal["default", "strict"]
+
+
+class TokenTags(Enum):
+    """Stands for `token.tag` among the places where spans are: each tagged token is one."""
+
+    TAGS = "token.tag"
+
+
+TAGS: Final = TokenTags.TAGS
+_ATTRIBUTES: Final[Mapping["SpansKey", str]] = {None: "ENT_IOB", TAGS: "TAG"}
+_MISSING = 0  # of both, at a token that nobody annotated
+SpansKey: TypeAlias = str | TokenTags | None
+"""Where spans are: `doc.spans[spans_key]`, for `None` `doc.ents`, for `TAGS` `token.tag`."""
 
 
 class TaggedDoc(NamedTuple):
@@ -90,30 +103,44 @@ def same_words(example: Example) -> bool:
     return np.array_equal(example.predicted.to_array("ORTH"), example.reference.to_array("ORTH"))
 
 
-def is_annotated(doc: Doc, spans_key: str | None = None) -> bool:
-    """Tell whether a document has tokens and its entities, or its spans, are set at all.
+def is_annotated(doc: Doc, spans_key: SpansKey = None) -> bool:
+    """Tell whether a document has tokens and its entities, spans or tags are set at all.
 
     doc (Doc): gold or predicted.
-    spans_key (str | None): ask for `doc.spans[spans_key]`; `None` asks for `doc.ents`.
+    spans_key (SpansKey): which of them.
     """
     if not len(doc):  # spaCy calls a document without tokens annotated
         return False
-    return doc.has_annotation("ENT_IOB") if spans_key is None else spans_key in doc.spans
+    attribute = _ATTRIBUTES.get(spans_key)
+    return spans_key in doc.spans if attribute is None else doc.has_annotation(attribute)
 
 
-def tag_example(eg: Example, *, spans_key: str | None = None) -> TaggedDoc | None:
-    """Write gold and predicted entities, or the spans under a key, as IOB2 tags.
+def unknown_tokens(doc: Doc, spans_key: SpansKey = None) -> np.ndarray:
+    """Find the tokens that nobody annotated.
+
+    doc (Doc): gold or predicted.
+    spans_key (SpansKey): by entities, spans or tags.
+    RETURNS (ndarray): whether a token is one, bool (n_tokens,).
+    """
+    attribute = _ATTRIBUTES.get(spans_key)
+    if attribute is None:
+        return np.zeros(len(doc), dtype=bool)
+    return np.asarray(doc.to_array(attribute) == _MISSING)
+
+
+def tag_example(eg: Example, *, spans_key: SpansKey = None) -> TaggedDoc | None:
+    """Write gold and predicted entities, spans or tags as IOB2 tags.
 
     Both sides are tagged on the reference's tokens. Where the tokens of the prediction differ, a
     predicted entity goes to the reference's tokens that have exactly its text. An entity without
     such tokens cannot be right, but it is still a prediction: it is appended behind the document's
     tokens as a word of its own, outside in gold, so that each count over the tags is the true one.
 
-    A predicted entity that touches a token without gold annotation (`token.ent_iob == 0`) is
-    neither right nor wrong and is left out, as spaCy's own scorer does.
+    A predicted entity that touches a token without gold annotation (`token.ent_iob == 0`, or no
+    `token.tag`) is neither right nor wrong and is left out, as spaCy's own scorer does.
 
     eg (Example): a prediction beside its reference.
-    spans_key (str | None): tag `doc.spans[spans_key]`; `None` tags `doc.ents`.
+    spans_key (SpansKey): what to write.
     RETURNS (TaggedDoc | None): the tags, or `None` where the reference is not annotated.
     RAISES (ValueError): the texts of prediction and reference differ, or spans overlap and
         therefore have no IOB2 tags.
@@ -139,18 +166,16 @@ def tag_example(eg: Example, *, spans_key: str | None = None) -> TaggedDoc | Non
     )
 
 
-def place_predictions(eg: Example, *, spans_key: str | None = None) -> list[PlacedSpan]:
+def place_predictions(eg: Example, *, spans_key: SpansKey = None) -> list[PlacedSpan]:
     """Find the reference's tokens of each predicted entity that counts, see `tag_example`.
 
     eg (Example): a prediction beside its reference.
-    spans_key (str | None): take `doc.spans[spans_key]`; `None` takes `doc.ents`.
+    spans_key (SpansKey): which to take.
     RETURNS (list[PlacedSpan]): the entities in their order, without those on tokens that lack gold
         annotation.
     RAISES (ValueError): see `tag_example`.
     """
-    missing = np.zeros(len(eg.reference), dtype=bool)
-    if spans_key is None:
-        missing = eg.reference.to_array("ENT_IOB") == MISSING_IOB
+    missing = unknown_tokens(eg.reference, spans_key)
     same_tokens = same_words(eg)
     taken = np.zeros(len(eg.reference), dtype=bool)
     found = []
@@ -173,7 +198,7 @@ def place_predictions(eg: Example, *, spans_key: str | None = None) -> list[Plac
     return found
 
 
-def tag_examples(examples: Iterable[Example], *, spans_key: str | None = None) -> list[TaggedDoc]:
+def tag_examples(examples: Iterable[Example], *, spans_key: SpansKey = None) -> list[TaggedDoc]:
     """Tag the examples whose reference is annotated, see `tag_example`."""
     tagged = (tag_example(eg, spans_key=spans_key) for eg in examples)
     return [doc for doc in tagged if doc is not None]
@@ -332,16 +357,18 @@ def make_seqeval_scorer(
 registry.scorers("bigru_tagger.seqeval_scorer.v1", func=make_seqeval_scorer)
 
 
-def spans_of(doc: Doc, spans_key: str | None) -> list[Span]:
-    """List the entities of a document, or its spans under a key, from left to right.
+def spans_of(doc: Doc, spans_key: SpansKey) -> list[Span]:
+    """List the entities, spans or tagged tokens of a document from left to right.
 
     doc (Doc): gold or predicted.
-    spans_key (str | None): see `tag_example`.
+    spans_key (SpansKey): which of them.
     RETURNS (list[Span]): the spans.
     RAISES (ValueError): spans overlap.
     """
     if spans_key is None:
         return list(doc.ents)
+    if isinstance(spans_key, TokenTags):
+        return [Span(doc, token.i, token.i + 1, token.tag) for token in doc if token.tag]
     # Span groups keep the order in which spans were added, and may hold spans without tokens.
     spans = [span for span in doc.spans.get(spans_key, ()) if len(span)]
     spans.sort(key=lambda span: span.start)

@@ -8,6 +8,7 @@ from ..analysis.slices import Interval, Score
 from ..evaluation.run import DIGITS
 from .blocks import Cell, Table
 
+MOST_TYPES = 20  # of a matrix, or a plot, that can be taken in
 SCORE_COLUMNS = ("precision", "recall", "F1", "gold", "predicted", "correct")
 
 

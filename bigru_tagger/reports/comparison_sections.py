@@ -19,7 +19,7 @@ def comparison_sections(comparison: SystemComparison) -> list[Section]:
     """Write up a comparison.
 
     comparison (SystemComparison): the numbers.
-    RETURNS (list[Section]): a section for entities, and one for chunks, as far as there are any.
+    RETURNS (list[Section]): a section for entities, chunks and tags each, as far as there are any.
     """
     layers = compared_layers(comparison)
     return [
@@ -42,8 +42,10 @@ def comparison_facts(comparison: SystemComparison) -> list[tuple[str, Cell]]:
     facts = []
     for name, layer in layers:
         *_, difference, interval, p = difference_cells(layer.micro["f1"])
-        title = "F1, A − B" if len(layers) == 1 else f"F1 of {name}, A − B"
-        facts.append((title, Cell(difference, f"{interval} p {p}" if p else "")))
+        title = "F1" if len(layers) == 1 else f"F1 of {name}"
+        if name == "tags":
+            title = "tag accuracy"
+        facts.append((f"{title}, A − B", Cell(difference, f"{interval} p {p}" if p else "")))
     return facts
 
 
@@ -59,7 +61,8 @@ def _blocks(comparison: SystemComparison, name: str, layer: LayerComparison) -> 
     ]
     for own, found in (("A", layer.only_a), ("B", layer.only_b)):
         if found:
-            sentences = [_readings(disagreement) for disagreement in found]
+            alone = name == "tags"  # which all tokens have
+            sentences = [_readings(disagreement, alone=alone) for disagreement in found]
             blocks.append(ReadingList(f"Only {own} gets right", sentences, types))
     return blocks
 
@@ -83,11 +86,17 @@ def _types(comparison: SystemComparison, name: str, layer: LayerComparison) -> l
     return sorted(layer.per_type, key=lambda label: (-n_gold.get(label, -1), label))
 
 
-def _readings(disagreement: Disagreement) -> dict[str, list[Piece]]:
-    # Who reads the whole sentence alike shares a line.
+def _readings(disagreement: Disagreement, *, alone: bool) -> dict[str, list[Piece]]:
+    # Who reads all that is shown alike shares a line.
+    _, first, last = disagreement.entity
     readers: dict[tuple[TypedSpan, ...], list[str]] = {}
     for name in ("gold", "a", "b"):
-        readers.setdefault(getattr(disagreement, name), []).append(name)
+        shown = tuple(
+            span
+            for span in getattr(disagreement, name)
+            if not alone or (span[1] < last and span[2] > first)
+        )
+        readers.setdefault(shown, []).append(name)
     return {
         ", ".join(name if name == "gold" else name.upper() for name in names): _pieces(
             disagreement, spans

@@ -15,7 +15,7 @@ from ..analysis.system_comparison import (
     TypedSpan,
 )
 from ..evaluation.run import DIGITS
-from .cells import percent
+from .cells import MOST_TYPES, percent
 
 _WIDTH = 100
 _SHOWN = 10  # entities of each list in the text
@@ -53,9 +53,13 @@ def compared_layers(comparison: SystemComparison) -> list[tuple[str, LayerCompar
     """List what was compared.
 
     comparison (SystemComparison): the numbers.
-    RETURNS (list[tuple[str, LayerComparison]]): entities and chunks, as far as there are any.
+    RETURNS (list[tuple[str, LayerComparison]]): entities, chunks and tags, as far as there are any.
     """
-    layers = (("entities", comparison.entities), ("chunks", comparison.chunks))
+    layers = (
+        ("entities", comparison.entities),
+        ("chunks", comparison.chunks),
+        ("tags", comparison.tags),
+    )
     return [(name, layer) for name, layer in layers if layer is not None]
 
 
@@ -64,14 +68,17 @@ def difference_rows(layer: LayerComparison, types: Iterable[str]) -> list[tuple[
 
     layer (LayerComparison): the numbers.
     types (Iterable[str]): its types, in the order to show them in.
-    RETURNS (list[tuple[str, ...]]): three rows for all types together, and for each.
+    RETURNS (list[tuple[str, ...]]): three rows for all types together, and for each; of many types
+        only the F1.
     """
-    rows: list[tuple[str, ...]] = []
-    scores_of = (("all", layer.micro), *((label, layer.per_type[label]) for label in types))
-    for label, scores in scores_of:
-        for i, (score, name) in enumerate(zip(SCORES, _SCORE_NAMES, strict=True)):
-            rows.append(("" if i else label, name, *difference_cells(scores[score])))
-    return rows
+    of_types = [(label, layer.per_type[label]) for label in types]
+    named = list(zip(SCORES, _SCORE_NAMES, strict=True))
+    shown = named if len(of_types) <= MOST_TYPES else named[-1:]
+    return [
+        ("" if i else label, name, *difference_cells(scores[score]))
+        for label, scores in (("all", layer.micro), *of_types)
+        for i, (score, name) in enumerate(named if scores is layer.micro else shown)
+    ]
 
 
 def difference_cells(difference: Difference) -> tuple[str, str, str, str, str]:

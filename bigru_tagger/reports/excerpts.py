@@ -10,10 +10,11 @@ CONTEXT = 40  # tokens on either side of an error; longer sentences are cut
 _CUT = "… "
 
 
-def group_errors(docs: Iterable[MatchedDoc]) -> list[ErrorGroup]:
+def group_errors(docs: Iterable[MatchedDoc], *, alone: bool = False) -> list[ErrorGroup]:
     """Sort all errors by what is wrong, and by their types.
 
     docs (Iterable[MatchedDoc]): the documents.
+    alone (bool): see `make_excerpt`.
     RETURNS (list[ErrorGroup]): the largest group first; within each, the predictions that the
         pipeline is surest of come first, since those are the likeliest to be errors of the gold
         data, and errors without a probability last, in the order of the data.
@@ -23,7 +24,9 @@ def group_errors(docs: Iterable[MatchedDoc]) -> list[ErrorGroup]:
         for match in doc.matches:
             if match.kind != "correct":
                 types = (_label(match.gold), _label(match.predicted))
-                found.setdefault((match.kind, *types), []).append(make_excerpt(doc, match))
+                found.setdefault((match.kind, *types), []).append(
+                    make_excerpt(doc, match, alone=alone)
+                )
     for excerpts in found.values():
         excerpts.sort(key=lambda own: -1.0 if own.probability is None else -own.probability)
         excerpts.sort(key=lambda own: own.probability is None)
@@ -31,17 +34,19 @@ def group_errors(docs: Iterable[MatchedDoc]) -> list[ErrorGroup]:
     return sorted(groups, key=lambda group: -len(group.excerpts))
 
 
-def make_excerpt(doc: MatchedDoc, match: Match) -> Excerpt:
+def make_excerpt(doc: MatchedDoc, match: Match, *, alone: bool = False) -> Excerpt:
     """Show an error in its sentence, with what else either side finds there.
 
     doc (MatchedDoc): the document.
     match (Match): the error, one of the document's.
+    alone (bool): do not show what else is found, say of tags, which all tokens have.
     RETURNS (Excerpt): the sentence, or CONTEXT tokens around the error.
     """
     begin, end = _sentence(doc, match)
     begin, end = max(begin, match.start - CONTEXT), min(end, match.end + CONTEXT)
+    shown = [match] if alone else doc.matches
     gold, predicted = (
-        _pieces(doc, begin, end, [getattr(other, side) for other in doc.matches], own)
+        _pieces(doc, begin, end, [getattr(other, side) for other in shown], own)
         for side, own in (("gold", match.gold), ("predicted", match.predicted))
     )
     place = f"Doc {doc.number}"

@@ -41,12 +41,10 @@ def write_reports(
 
     paths (Sequence[Path]): the files, each replaced only when all is written.
     evaluation, analyses, about, comparison: see `sections.make_report`.
-    RAISES (ValueError): neither entities nor chunks were scored; see `check_report_paths`.
+    RAISES (ValueError): see `check_report_paths`.
     RAISES (OSError): a file cannot be written.
     """
     check_report_paths(paths)
-    if not analyses:
-        raise ValueError("--report: there are only tags, not entities or chunks.")
     for path in paths:
         page = path.suffix == ".html"
         report = make_report(evaluation, analyses, about, plots=page, comparison=comparison)

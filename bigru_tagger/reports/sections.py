@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from ..analysis.layers import Analysis, ModeScores
 from ..analysis.matching import ERROR_KINDS, Kind
 from ..analysis.resampling import N_RESAMPLES
-from ..analysis.slices import Interval
+from ..analysis.slices import NOVELTY, Interval
 from ..analysis.surface_forms import NONE, Confusion, SurfaceForm
 from ..analysis.system_comparison import SystemComparison
 from ..evaluation.run import Evaluation
@@ -20,7 +20,7 @@ from .blocks import (
     Section,
     Table,
 )
-from .cells import by_support, percent, percent_interval, score_cell, score_table
+from .cells import MOST_TYPES, by_support, percent, percent_interval, score_cell, score_table
 from .comparison_sections import comparison_facts, comparison_sections
 from .confidence import confidence_blocks
 from .excerpts import group_errors
@@ -28,6 +28,12 @@ from .plots import plot_scores
 
 _FEW_DOCUMENTS = 30
 _MOST_ROWS = 15  # of the lists that have no end
+# What slices of texts are called where each text is a word.
+_OF_WORDS = {
+    NOVELTY[0]: "words seen with this tag",
+    NOVELTY[1]: "words seen with other tags only",
+    NOVELTY[4]: "words not seen",
+}
 
 
 def make_report(
@@ -41,7 +47,7 @@ def make_report(
     """Write up an evaluation.
 
     evaluation (Evaluation): its numbers.
-    analyses (Sequence[Analysis]): those of its layers, entities and chunks, that are scored.
+    analyses (Sequence[Analysis]): those of its layers, entities, chunks and tags, that are scored.
     about (Mapping[str, str]): what `provenance.describe_evaluation` says.
     plots (bool): draw plots, which takes matplotlib.
     comparison (SystemComparison | None): that with another system, if there is one.
@@ -69,9 +75,12 @@ def _facts(evaluation: Evaluation, analyses: Sequence[Analysis]) -> list[tuple[s
     facts = []
     for analysis in analyses:
         score = analysis.default.micro
-        name = "F1" if len(analyses) == 1 else f"F1 of {analysis.layer}"
+        if analysis.layer == "tags":
+            name = "tag accuracy"
+        else:
+            name = "F1" if len(analyses) == 1 else f"F1 of {analysis.layer}"
         facts.append((name, score_cell(score.f1, score.intervals[2])))
-        if len(analyses) == 1:
+        if len(analyses) == 1 and analysis.layer != "tags":
             facts += [
                 ("precision", score_cell(score.precision, score.intervals[0])),
                 ("recall", score_cell(score.recall, score.intervals[1])),
@@ -79,22 +88,26 @@ def _facts(evaluation: Evaluation, analyses: Sequence[Analysis]) -> list[tuple[s
         errors = sum(analysis.all_kinds[kind] for kind in ERROR_KINDS)
         note = f"of {score.gold:,} gold and {score.predicted:,} predicted {analysis.layer}"
         facts.append(("errors", Cell(f"{errors:,}", note)))
-    if evaluation.tag_accuracy is not None:
-        facts.append(("tag accuracy", Cell(percent(evaluation.tag_accuracy))))
     if evaluation.words_per_second is not None:
         facts.append(("words/s", Cell(f"{evaluation.words_per_second:,.0f}")))
     return facts
 
 
 def _layer_sections(analysis: Analysis, several: bool, plots: bool) -> list[Section]:
+    # Tags have one token each, and come without probabilities.
+    of_spans = analysis.layer != "tags"
     makers: list[tuple[str, str, list[Block]]] = [
         ("scores", "Scores", _scores(analysis, plots)),
         ("first", "Look at these first", _first(analysis)),
-        ("kinds", "Kinds of error", _kinds(analysis)),
+        *([("kinds", "Kinds of error", _kinds(analysis))] if of_spans else []),
         ("types", "Types confused", _confusion(analysis)),
         ("seen", "Seen in training", _seen(analysis)),
         ("places", "Length and place", _places(analysis)),
-        ("confidence", "Confidence", confidence_blocks(analysis.confidences, plots)),
+        *(
+            [("confidence", "Confidence", confidence_blocks(analysis.confidences, plots))]
+            if of_spans
+            else []
+        ),
         ("errors", "All errors", _errors(analysis)),
     ]
     return [
@@ -110,12 +123,22 @@ def _layer_sections(analysis: Analysis, several: bool, plots: bool) -> list[Sect
 def _scores(analysis: Analysis, plots: bool) -> list[Block]:
     blocks: list[Block] = []
     if plots:
-        rows = [*by_support(analysis.default), analysis.default.micro]
+        types = by_support(analysis.default)
+        rows = [*types[:MOST_TYPES], analysis.default.micro]
         alt = "; ".join(
             f"{row.name} {percent(row.f1)}{_in_words(row.intervals[2])}" for row in rows
         )
-        blocks.append(Figure("F1 by type", plot_scores(rows), f"F1 by type: {alt}"))
-    if analysis.strict is None:
+        title = "F1 by type"
+        if len(types) > MOST_TYPES:
+            title += f", of the {MOST_TYPES} most frequent"
+        blocks.append(Figure(title, plot_scores(rows), f"{title}: {alt}"))
+    if analysis.layer == "tags":
+        text = (
+            "A tag counts as right where its token has it in the gold data. “micro” is over all "
+            "tokens: where those of the prediction are the same, its three scores are the accuracy."
+        )
+        blocks += [Paragraph(text), _mode_table("", analysis.default)]
+    elif analysis.strict is None:
         text = (
             "seqeval's default mode (conlleval's reading) and its strict mode (IOB2) agree, as "
             "they do wherever tags are well-formed."
@@ -127,12 +150,13 @@ def _scores(analysis: Analysis, plots: bool) -> list[Block]:
             _mode_table("seqeval's strict mode (IOB2)", analysis.strict),
         ]
     accuracy = analysis.accuracy
-    blocks.append(
-        Paragraph(
-            f"Token accuracy: {percent(accuracy.value)} %{_in_words(accuracy.interval)}, "
-            f"{accuracy.correct:,} of {accuracy.tokens:,} tokens with the right IOB2 tag."
+    if analysis.layer != "tags":
+        blocks.append(
+            Paragraph(
+                f"Token accuracy: {percent(accuracy.value)} %{_in_words(accuracy.interval)}, "
+                f"{accuracy.correct:,} of {accuracy.tokens:,} tokens with the right IOB2 tag."
+            )
         )
-    )
     return [*blocks, Paragraph(_about_intervals(analysis), small=True)]
 
 
@@ -176,10 +200,13 @@ def _first(analysis: Analysis) -> list[Block]:
         title = _first_of("The same error several times", frequent)
         header = ("text", "gold", "predicted", "error", "times")
         blocks.append(Table(title, header, rows, n_names=4))
-    for side, title in (
-        ("gold", "Texts with several types in the gold data"),
-        ("predicted", "Texts with one type in the gold data and several in the predictions"),
-    ):
+    divided = {
+        "gold": "Texts with several types in the gold data",
+        "predicted": "Texts with one type in the gold data and several in the predictions",
+    }
+    if analysis.layer == "tags":
+        del divided["gold"]  # as most frequent words have
+    for side, title in divided.items():
         forms = analysis.divided(side)
         if forms:
             blocks.append(_forms_table(_first_of(title, forms), forms, analysis))
@@ -196,7 +223,7 @@ def _forms_table(title: str, forms: Sequence[SurfaceForm], analysis: Analysis) -
     ]
     if analysis.training is not None:
         labels = analysis.training.labels
-        header = (*header, "entity in training")
+        header = (*header, "in training")
         rows = [
             (*row, Cell(_by_count(labels.get(own.text, {})) or "never"))
             for row, own in zip(rows, forms, strict=False)
@@ -204,8 +231,8 @@ def _forms_table(title: str, forms: Sequence[SurfaceForm], analysis: Analysis) -
     return Table(title, header, rows, n_names=len(header))
 
 
-def _first_of(title: str, rows: Sequence[object]) -> str:
-    more = f", the first {_MOST_ROWS} of {len(rows):,}" if len(rows) > _MOST_ROWS else ""
+def _first_of(title: str, rows: Sequence[object], most: int = _MOST_ROWS) -> str:
+    more = f", the first {most} of {len(rows):,}" if len(rows) > most else ""
     return f"{title}{more}"
 
 
@@ -270,6 +297,8 @@ def _kinds(analysis: Analysis) -> list[Block]:
 
 def _confusion(analysis: Analysis) -> list[Block]:
     types = analysis.types
+    if len(types) > MOST_TYPES:
+        return [_confusion_list(analysis)]
     rows = []
     for gold in (*types, None):
         counts = [analysis.confusions[gold, predicted] for predicted in (*types, None)]
@@ -289,14 +318,31 @@ def _confusion(analysis: Analysis) -> list[Block]:
     ]
 
 
+def _confusion_list(analysis: Analysis) -> Table:
+    n_gold = {score.name: score.gold for score in analysis.default.per_type}
+    wrong = [(pair, n) for pair, n in analysis.confusions.most_common() if pair[0] != pair[1]]
+    rows = [
+        (
+            Cell("invented" if gold is None else gold),
+            Cell("missed" if predicted is None else predicted),
+            Cell(f"{n:,}"),
+            Cell("" if gold is None else f"{percent(n / n_gold[gold])} %"),
+        )
+        for (gold, predicted), n in wrong[:MOST_TYPES]
+    ]
+    header = ("gold", "predicted", "times", "of the gold type")
+    return Table(_first_of("Pairs of types", wrong, MOST_TYPES), header, rows, n_names=2)
+
+
 def _seen(analysis: Analysis) -> list[Block]:
     if analysis.novelty is None:
         text = "Give the training data (--train DATA) to see how new entities fare."
         return [Paragraph(text)]
     total = analysis.default.micro.gold
+    names = {} if analysis.layer != "tags" else _OF_WORDS
     rows = [
         (
-            Cell(own.name),
+            Cell(names.get(own.name, own.name)),
             score_cell(own.recall, own.intervals[1], bar=True),
             Cell(f"{own.gold:,}"),
             Cell(f"{own.correct:,}"),
@@ -304,21 +350,25 @@ def _seen(analysis: Analysis) -> list[Block]:
         )
         for own in analysis.novelty
     ]
-    return [
-        Paragraph(
-            "An entity is seen if the training data have its whole text as an entity, and new "
-            "otherwise. Words are seen if they occur there at all; upper and lower case differ."
-        ),
-        Table("", ("gold entities", "recall", "gold", "found", "share"), rows),
-    ]
+    text = (
+        "An entity is seen if the training data have its whole text as an entity, and new "
+        "otherwise. Words are seen if they occur there at all; upper and lower case differ."
+    )
+    if analysis.layer == "tags":
+        text = "A word is seen if the training data have it; upper and lower case differ."
+    header = (f"gold {analysis.layer}", "recall", "gold", "found", "share")
+    return [Paragraph(text), Table("", header, rows)]
 
 
 def _places(analysis: Analysis) -> list[Block]:
-    blocks: list[Block] = [
-        Paragraph("Predictions are sorted by their own length and place, gold entities by theirs."),
-        score_table("By the entity's length", "tokens", analysis.lengths),
-        score_table("By the sentence's length", "tokens", analysis.sentence_lengths),
-    ]
+    blocks: list[Block] = []
+    if analysis.layer != "tags":
+        text = "Predictions are sorted by their own length and place, gold entities by theirs."
+        blocks = [
+            Paragraph(text),
+            score_table("By the entity's length", "tokens", analysis.lengths),
+        ]
+    blocks.append(score_table("By the sentence's length", "tokens", analysis.sentence_lengths))
     if analysis.positions is None:
         text = "Each Doc is one sentence, as far as the data tell, so there are no places in it."
         return [*blocks, Paragraph(text)]
@@ -327,7 +377,7 @@ def _places(analysis: Analysis) -> list[Block]:
 
 
 def _errors(analysis: Analysis) -> list[Block]:
-    groups = group_errors(analysis.docs)
+    groups = group_errors(analysis.docs, alone=analysis.layer == "tags")
     if not groups:
         return [Paragraph("There are none.")]
     return [ErrorList(groups, analysis.types)]

@@ -46,6 +46,8 @@ def render(evaluation: Evaluation) -> str:
                 f"{name}, counted (default mode)",
                 _render_counts(report.default),
             ]
+    if evaluation.tags is not None:
+        blocks += ["Tags, token by token", _render_scores(evaluation.tags.default)]
     return "\n\n".join(blocks)
 
 

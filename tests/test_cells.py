@@ -1,21 +1,27 @@
 """GRU against LSTM, one direction against two: what is counted and said of each."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-from samples import TINY, build, load_script
+import spacy
+import torch
+from samples import TINY, build, load_script, train
 from spacy.util import load_config
 from thinc.api import Config
 
 from bigru_tagger.benchmark.passages import Passage
+from bigru_tagger.benchmark.prediction import our_shims
 from bigru_tagger.benchmark.timing import Timing
 from bigru_tagger.replication.cells import (
+    BY_TORCH,
     CELLS,
     Measured,
     cells_table,
     count_parameters,
+    leave_to_torch,
     peak_of_prediction,
     plot_cells,
     time_cells,
@@ -99,18 +105,61 @@ def test_the_table_compares_with_the_first() -> None:
     )
 
 
+def test_what_computes_the_same_has_no_scores() -> None:
+    first = make_measured("GRU", 1000.0, 8000.0, [89.0, 91.0, 90.0])
+    again = replace(make_measured(BY_TORCH, 800.0, 2000.0, []), dev=())
+    row = cells_table([first, again]).splitlines()[-1]
+    assert (
+        row == "| GRU, by torch's cells | 1,500 (1,000) | 800 (0.80) | 2,000 (0.25) |  |  |  |  |"
+    )
+
+
+def test_torch_computes_the_same_gru(tmp_path: Path) -> None:
+    trained = build("bigru_ner")
+    train(trained, steps=5)  # a new network says nothing of any tag
+    trained.to_disk(tmp_path)
+    texts = ["Bob met Eve .", "Ada Lovelace wrote to Babbage from London ."]
+    emissions = []
+    for change in (lambda _: None, leave_to_torch):
+        nlp = spacy.load(tmp_path)
+        change(nlp)
+        docs = [nlp.make_doc(text) for text in texts]
+        found = nlp.get_pipe("bigru_ner").emissions(docs)
+        emissions.append(np.concatenate(found))
+    assert np.abs(emissions[0]).max() > 0.01
+    np.testing.assert_allclose(*emissions, atol=1e-5)
+    nlp = spacy.load(tmp_path)
+    leave_to_torch(nlp)
+    (shim,) = our_shims(nlp)
+    calls = []
+    for rnn in shim.network.encoder.modules():
+        if isinstance(rnn, torch.nn.GRU):
+            rnn.register_forward_hook(lambda *_: calls.append(1))
+    nlp(texts[0])
+    assert len(calls) == 2  # a direction each
+
+
 def test_the_plot_names_all(tmp_path: Path) -> None:
     measured = [make_measured(cell.name, 1000.0, 8000.0, [89.0, 90.0]) for cell in CELLS]
+    measured.append(replace(make_measured(BY_TORCH, 800.0, 2000.0, []), dev=()))
     plot_cells(measured, tmp_path / "cells.svg")
     text = (tmp_path / "cells.svg").read_text(encoding="utf8")
     assert all(f"<!-- {cell.name} -->" in text for cell in CELLS)
+    assert BY_TORCH not in text
 
 
 def test_times_are_of_the_words_that_were_seen(model: Path) -> None:
     config = load_config(CONFIGS / "sample.cfg")
+    prepared = []
     ((trained,), (predicted,)) = time_cells(
-        {"GRU": config}, {"GRU": model}, PASSAGES, 2, train_words=5
+        {"GRU": config},
+        {"GRU": model},
+        PASSAGES,
+        2,
+        train_words=5,
+        prepare={"GRU": lambda nlp: prepared.append(nlp.pipe_names)},
     )
+    assert prepared == [["ner"], ["bigru_ner"]]  # of training, and of prediction
     assert (trained.system, predicted.system, predicted.variant) == ("GRU", "GRU", "")
     assert predicted.amounts == (4, 4)
     assert min(trained.amounts) >= 5
@@ -159,12 +208,13 @@ def test_measuring_takes_the_scores_of_the_seeds_that_were_asked_for(
             cell = {"cell": name.lower()}
             build("bigru_ner", model={**TINY, **cell}).to_disk(folder / "model-best")
     timing = Timing("", "", (1,), (1.0,))
-    monkeypatch.setattr(script, "time_cells", lambda *_, **__: ([timing] * 2, [timing] * 2))
+    monkeypatch.setattr(script, "time_cells", lambda *_, **__: ([timing] * 3, [timing] * 3))
     monkeypatch.setattr(script, "peak_of_training", lambda *_: 1.0)
     monkeypatch.setattr(script, "peak_of_prediction", lambda *_: 2.0)
-    gru, lstm = script.measure(plan, script.QUICK)
+    gru, lstm, again = script.measure(plan, script.QUICK)
     assert (gru.name, gru.test, lstm.name, lstm.dev) == ("GRU", [50.0, 62.5], "LSTM", [25.0, 37.5])
     assert lstm.recurrent * 3 == gru.recurrent * 4
+    assert (again.name, again.recurrent, again.dev) == (BY_TORCH, gru.recurrent, ())
 
 
 def test_a_model_that_is_gone_is_told(script: ModuleType, plan: object) -> None:

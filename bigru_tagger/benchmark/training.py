@@ -3,10 +3,11 @@
 import itertools
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import create_train_batches, train_while_improving
@@ -78,6 +79,7 @@ def measure_training(
     *,
     n_words: int,
     from_step: int = 0,
+    prepare: Mapping[str, Callable[[Language], None]] | None = None,
     clock: Clock = time.perf_counter,
 ) -> list[Timing]:
     """Time steps of `spacy train`, without its evaluations.
@@ -86,19 +88,26 @@ def measure_training(
     rounds (int): how often.
     n_words (int): the steps of a round go on until there are so many.
     from_step (int): batches to leave out before, since those of some batchers grow at first.
+    prepare (Mapping[str, Callable[[Language], None]] | None): what to do with the pipelines of some
+        of them when these are initialised.
     clock (Clock): the clock.
     RETURNS (list[Timing]): in words.
     """
+    prepare = prepare or {}
     tasks = {
-        (name, ""): _training(_steps(config, from_step), n_words)
+        (name, ""): _training(_steps(config, from_step, prepare.get(name)), n_words)
         for name, config in configs.items()
     }
     return time_in_turn(tasks, rounds, title="training", clock=clock)
 
 
-def _steps(config: Config, from_step: int) -> Iterator[int]:
+def _steps(
+    config: Config, from_step: int, prepare: Callable[[Language], None] | None
+) -> Iterator[int]:
     # The words of each step, when it is done: spaCy's own loop, which goes on for ever.
     nlp = init_nlp(config)
+    if prepare is not None:
+        prepare(nlp)
     filled = nlp.config.interpolate()
     settings = registry.resolve(filled["training"], schema=ConfigSchemaTraining)
     (corpus,) = resolve_dot_names(filled, [settings["train_corpus"]])

@@ -64,6 +64,8 @@ CELLS = (
     Cell("GRU, one direction", "gru", bidirectional=False),
     Cell("LSTM, one direction", "lstm", bidirectional=False),
 )
+BY_TORCH = "GRU, by torch's cells"
+"""The first of these as it would be without code of our own, which an LSTM does not have."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Measured:
     training_mebibytes, prediction_mebibytes (float | None): the most memory that a process of its
         own held; `None` on systems that do not tell.
     dev, test (Sequence[float]): F1 or accuracy of each seed, in percent; of test data only where
-        there are some.
+        there are some, and none of what computes the same as another one.
     """
 
     name: str
@@ -105,6 +107,15 @@ def count_parameters(nlp: Language) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
+def leave_to_torch(nlp: Language) -> None:
+    """Let torch's cells compute what a GRU has code of ours for.
+
+    nlp (Language): a pipeline with networks of ours, that has not run yet.
+    """
+    for shim in our_shims(nlp):
+        shim.network.encoder.own_gru = False
+
+
 def time_cells(
     configs: Mapping[str, Config],
     models: Mapping[str, Path],
@@ -112,19 +123,25 @@ def time_cells(
     rounds: int,
     *,
     train_words: int,
+    prepare: Mapping[str, Callable[[Language], None]] | None = None,
 ) -> tuple[list[Timing], list[Timing]]:
     """Time training and prediction, each in turn.
 
     configs (Mapping[str, Config]): a training config of each kind.
     models (Mapping[str, Path]): a trained pipeline of each kind.
+    prepare (Mapping[str, Callable[[Language], None]] | None): what to do with the pipelines of some
+        kinds before they run.
     passages (Sequence[Passage]): the texts to predict.
     rounds (int): how often.
     train_words (int): words of a round of training, at least.
     RETURNS (Tuple[List[Timing], List[Timing]]): of training and of prediction, in words; of
         prediction only with words in the cache.
     """
-    training = measure_training(configs, rounds, n_words=train_words)
+    prepare = prepare or {}
+    training = measure_training(configs, rounds, n_words=train_words, prepare=prepare)
     pipelines = {name: load_system(parse_system(f"{name}={path}")) for name, path in models.items()}
+    for name, change in prepare.items():
+        change(pipelines[name])
     prediction = measure_prediction(pipelines, passages, rounds)
     return training, [timing for timing in prediction if not timing.variant]
 
@@ -200,15 +217,23 @@ def cells_table(measured: Sequence[Measured]) -> str:
             f"{each.parameters:,} ({each.recurrent:,})",
             _speed(each.training, first.training),
             _speed(each.prediction, first.prediction),
-            f"{_mebibytes(each.training_mebibytes)}, {_mebibytes(each.prediction_mebibytes)}",
-            mean_cell(each.dev),
-            mean_cell(each.test, with_interval=True),
-            "" if each is first else difference_cell(each.test, first.test),
+            *_memory_and_scores(each, first),
         ]
         for each in measured
     ]
     rule = ["---", *["---:"] * 4, *["---"] * 3]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def _memory_and_scores(each: Measured, first: Measured) -> list[str]:
+    if not each.dev:  # it computes the same as another one
+        return [""] * 4
+    return [
+        f"{_mebibytes(each.training_mebibytes)}, {_mebibytes(each.prediction_mebibytes)}",
+        mean_cell(each.dev),
+        mean_cell(each.test, with_interval=True),
+        "" if each is first else difference_cell(each.test, first.test),
+    ]
 
 
 def _speed(timing: Timing, first: Timing) -> str:
@@ -222,13 +247,14 @@ def _mebibytes(value: float | None) -> str:
 def plot_cells(measured: Sequence[Measured], path: Path) -> None:
     """Draw scores against speed, of training and of prediction.
 
-    measured (Sequence[Measured]): at least one.
+    measured (Sequence[Measured]): at least one; those without scores are left out.
     path (Path): the image, .svg or .png, replaced only when all is drawn.
     RAISES (OSError): the image cannot be written.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - an optional dependency
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
+    measured = [each for each in measured if each.dev]
     on_test = all(each.test for each in measured)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, kind in zip(panels, ("training", "prediction"), strict=True):

@@ -170,6 +170,8 @@ def test_tokens_without_a_gold_tag_are_left_out():
     matched = match_example(eg, spans_key=TAGS)
     assert matched.unknown == {1}
     assert [match.kind for match in matched.matches] == ["wrong type", "correct"]
+    found = analyse(score_predictions([eg], model="m", seconds=1.0), layer="tags")
+    assert (found.accuracy.correct, found.accuracy.tokens) == (1, 2)
     assert not is_annotated(Doc(VOCAB, words=["Ada"]), TAGS)
     assert not is_annotated(Doc(VOCAB), TAGS)
 

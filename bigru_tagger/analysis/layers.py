@@ -1,4 +1,4 @@
-"""All that can be said of predicted entities, or chunks: numbers, without a layout."""
+"""All that can be said of predicted entities, chunks or tags: numbers, without a layout."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from spacy.training import Example
 
+from ..data.schemes import OUTSIDE
 from ..evaluation.run import Average, Evaluation, macro_average
 from ..evaluation.scoring import (
+    TAGS,
     Counts,
     Mode,
     TaggedDoc,
@@ -92,7 +94,8 @@ class Analysis:
     sentences (int): sentences that the gold data tell of them; a Doc without any is one.
     default (ModeScores): in seqeval's default mode.
     strict (ModeScores | None): in its strict mode; `None` where both agree.
-    accuracy (Accuracy): the share of tokens whose IOB2 tag is right, as seqeval counts it.
+    accuracy (Accuracy): the share of tokens whose IOB2 tag is right, as seqeval counts it; of tags,
+        without the tokens that have none.
     docs (list[MatchedDoc]): all entities, matched.
     kinds (dict[str, Counter[Kind]]): by type, of the gold entity or else of the prediction: how
         many matches are of each kind.
@@ -224,7 +227,7 @@ def analyse(
         sentences=sentences,
         default=_mode_scores(report.default, tagged, documents, "default"),
         strict=None if agree else _mode_scores(report.strict, tagged, documents, "strict"),
-        accuracy=_accuracy(tagged, documents),
+        accuracy=_accuracy(tagged, documents, outside=spans_key is not TAGS),
         docs=docs,
         kinds=by_type,
         beside=beside,
@@ -321,11 +324,15 @@ def _mode_scores(
     )
 
 
-def _accuracy(tagged: Sequence[TaggedDoc], documents: np.ndarray) -> Accuracy:
-    pairs = [
-        (sum(a == b for a, b in zip(doc.gold, doc.predicted, strict=True)), len(doc.gold))
-        for doc in tagged
-    ]
+def _accuracy(tagged: Sequence[TaggedDoc], documents: np.ndarray, *, outside: bool) -> Accuracy:
+    pairs = []
+    for doc in tagged:
+        tags = [
+            (gold, predicted)
+            for gold, predicted in zip(doc.gold, doc.predicted, strict=True)
+            if outside or (gold, predicted) != (OUTSIDE, OUTSIDE)
+        ]
+        pairs.append((sum(gold == predicted for gold, predicted in tags), len(tags)))
     correct, tokens = (sum(column) for column in zip(*pairs, strict=True))
     # Of gold and predicted tags there are as many, so the share of correct ones is their recall.
     counts = sum_documents(np.array([[[n, n, own]] for own, n in pairs]), documents)

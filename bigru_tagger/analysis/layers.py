@@ -9,6 +9,7 @@ import numpy as np
 from spacy.training import Example
 
 from ..data.schemes import OUTSIDE
+from ..data.sentences import sentence_starts
 from ..evaluation.run import Average, Evaluation, macro_average
 from ..evaluation.scoring import (
     TAGS,
@@ -29,7 +30,6 @@ from .matching import (
     count_kinds,
     match_example,
     muc_counts,
-    sentence_starts,
 )
 from .resampling import document_ends, macro, micro, sum_documents
 from .slices import (
@@ -136,6 +136,11 @@ class Analysis:
     def unit(self) -> str:
         """What the documents are: a "document" that the data tell, or a "Doc"."""
         return "Doc" if self.documents == len(self.docs) else "document"
+
+    @property
+    def of_tags(self) -> bool:
+        """Whether these are tags: of one token each, on all tokens, and without a probability."""
+        return self.layer == "tags"
 
     @property
     def all_kinds(self) -> Counter[Kind]:

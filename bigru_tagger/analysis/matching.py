@@ -9,6 +9,7 @@ import numpy as np
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
+from ..data.sentences import sentence_starts
 from ..evaluation.scoring import (
     SpansKey,
     TokenTags,
@@ -249,16 +250,6 @@ def match_example(
         unknown,
         match_mentions(gold, predicted),
     )
-
-
-def sentence_starts(doc: Doc) -> list[int]:
-    """List the tokens where the sentences of a document start.
-
-    doc (Doc): gold or predicted.
-    RETURNS (list[int]): their numbers; the first alone where the document tells no sentences.
-    """
-    told = doc.has_annotation("SENT_START")
-    return [token.i for token in doc if not token.i or (told and token.is_sent_start)]
 
 
 def count_kinds(docs: Iterable[MatchedDoc]) -> Counter[Kind]:

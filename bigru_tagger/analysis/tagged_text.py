@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from spacy.training import Example
 
+from ..data.sentences import sentence_starts
 from ..evaluation.scoring import SpansKey, TaggedDoc, tag_example
 
 
@@ -84,7 +85,7 @@ def join_examples(examples: Iterable[Example], *, spans_key: SpansKey = None) ->
         if not size:
             continue
         text.words += [token.text for token in eg.reference]
-        sentences = [token.i for token in eg.reference if not token.i or token.is_sent_start]
+        sentences = sentence_starts(eg.reference)
         text.sentence_starts += [start + i for i in sentences]
         text.doc_ends.append(start + size)
         doc = tag_example(eg, spans_key=spans_key)

@@ -205,6 +205,15 @@ def _sentence_starts(group: Sequence[Sentence]) -> list[bool | int | None]:
     return [position == 0 for sentence in group for position in range(len(sentence.words))]
 
 
+def sentence_starts(doc: Doc) -> list[int]:
+    """List the tokens where the sentences of a document start.
+
+    doc (Doc): gold or predicted.
+    RETURNS (list[int]): their numbers; the first alone where the document tells no sentences.
+    """
+    return [token.i for token in doc if not token.i or token.is_sent_start]
+
+
 def copy_tokens(vocab: Vocab, doc: Doc, given: Doc | None) -> Doc:
     """Copy what a pipeline may know of a gold Doc.
 

@@ -12,6 +12,7 @@ from spacy.tokens import Doc, Span
 from torch import nn
 
 from ..components.soft_targets import TeacherError
+from ..data.sentences import sentence_starts
 from ..network.transformer_loading import quiet_unless_terminal
 
 WINDOWS_AT_ONCE = 32
@@ -238,5 +239,5 @@ class TagMapping:
 
 
 def _sentences(doc: Doc) -> list[Span]:
-    starts = [token.i for token in doc if token.i == 0 or token.is_sent_start]
+    starts = sentence_starts(doc)
     return [doc[start:end] for start, end in pairwise([*starts, len(doc)])]

@@ -12,6 +12,7 @@ from ..components.ner import BiGRUNer, biluo
 from ..components.soft_targets import Teacher, TeacherError
 from ..components.spans import biluo_tags
 from ..data.sentences import copy_tokens
+from ..evaluation.loading import setters_of
 from .huggingface_teacher import HuggingFaceTeacher
 
 
@@ -55,7 +56,7 @@ class DecidedTeacher:
         RAISES (TeacherError): if none of its components sets entities and says of which labels.
         """
         self._nlp = nlp
-        setters = _entity_setters(nlp)
+        setters = setters_of(nlp, "doc.ents")
         self.labels = tuple(
             sorted({str(label) for name in setters for label in nlp.pipe_labels.get(name, [])})
         )
@@ -149,10 +150,6 @@ class Ensemble:
         return means
 
 
-def _entity_setters(nlp: Language) -> list[str]:
-    return [name for name in nlp.pipe_names if "doc.ents" in nlp.get_pipe_meta(name).assigns]
-
-
 def pipeline_teacher(nlp: Language) -> Teacher:
     """Make a teacher of a pipeline.
 
@@ -161,7 +158,7 @@ def pipeline_teacher(nlp: Language) -> Teacher:
         pipeline sets entities; otherwise the pipeline by its decisions.
     RAISES (TeacherError): nothing in it sets entities.
     """
-    setters = _entity_setters(nlp)
+    setters = setters_of(nlp, "doc.ents")
     if len(setters) == 1 and isinstance(nlp.get_pipe(setters[0]), BiGRUNer):
         return OwnTeacher(nlp, setters[0])
     return DecidedTeacher(nlp)

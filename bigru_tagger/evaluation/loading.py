@@ -72,12 +72,22 @@ def told_labels(nlp: Language) -> set[str] | None:
     """
     if not all(hasattr(pipe, "labels") for _, pipe in nlp.pipeline):
         return None
-    setters = [
+    setters = setters_of(nlp, "doc.ents", "doc.spans")
+    return {str(label) for name in setters for label in nlp.pipe_labels[name]}
+
+
+def setters_of(nlp: Language, *attributes: str) -> list[str]:
+    """Find the components that set something.
+
+    nlp (Language): the pipeline.
+    attributes (str): such as "doc.ents".
+    RETURNS (list[str]): the names of those that assign one of them, by their own account.
+    """
+    return [
         name
         for name in nlp.pipe_names
-        if not {"doc.ents", "doc.spans"}.isdisjoint(nlp.get_pipe_meta(name).assigns)
+        if not set(attributes).isdisjoint(nlp.get_pipe_meta(name).assigns)
     ]
-    return {str(label) for name in setters for label in nlp.pipe_labels[name]}
 
 
 def _load(model: str, overrides: Mapping[str, Any]) -> Language:

@@ -11,7 +11,14 @@ from spacy.training import Example
 
 from ..data.conll import DOCUMENT_START, split_columns
 from ..data.schemes import OUTSIDE, entity_spans, is_tag
-from ..data.sentences import CorpusError, Sentence, copy_tokens, detect_layer, sentence_iob2
+from ..data.sentences import (
+    CorpusError,
+    Sentence,
+    copy_tokens,
+    detect_layer,
+    sentence_iob2,
+    sentence_starts,
+)
 from .run import replacing
 from .scoring import is_annotated, tag_example
 
@@ -64,7 +71,7 @@ def write_predictions(
             doc = tag_example(eg, spans_key=spans_key)
             if doc is None:
                 continue
-            starts = {token.i for token in eg.reference if token.i and token.is_sent_start}
+            starts = set(sentence_starts(eg.reference)[1:])
             for i, (word, gold, predicted) in enumerate(zip(*doc, strict=True)):
                 if i in starts and not gold.startswith("I-") and not predicted.startswith("I-"):
                     file.write("\n")

@@ -75,12 +75,12 @@ def _facts(evaluation: Evaluation, analyses: Sequence[Analysis]) -> list[tuple[s
     facts = []
     for analysis in analyses:
         score = analysis.default.micro
-        if analysis.layer == "tags":
+        if analysis.of_tags:
             name = "tag accuracy"
         else:
             name = "F1" if len(analyses) == 1 else f"F1 of {analysis.layer}"
         facts.append((name, score_cell(score.f1, score.intervals[2])))
-        if len(analyses) == 1 and analysis.layer != "tags":
+        if len(analyses) == 1 and not analysis.of_tags:
             facts += [
                 ("precision", score_cell(score.precision, score.intervals[0])),
                 ("recall", score_cell(score.recall, score.intervals[1])),
@@ -94,20 +94,15 @@ def _facts(evaluation: Evaluation, analyses: Sequence[Analysis]) -> list[tuple[s
 
 
 def _layer_sections(analysis: Analysis, several: bool, plots: bool) -> list[Section]:
-    # Tags have one token each, and come without probabilities.
-    of_spans = analysis.layer != "tags"
+    left_out = ("kinds", "confidence") if analysis.of_tags else ()
     makers: list[tuple[str, str, list[Block]]] = [
         ("scores", "Scores", _scores(analysis, plots)),
         ("first", "Look at these first", _first(analysis)),
-        *([("kinds", "Kinds of error", _kinds(analysis))] if of_spans else []),
+        ("kinds", "Kinds of error", _kinds(analysis)),
         ("types", "Types confused", _confusion(analysis)),
         ("seen", "Seen in training", _seen(analysis)),
         ("places", "Length and place", _places(analysis)),
-        *(
-            [("confidence", "Confidence", confidence_blocks(analysis.confidences, plots))]
-            if of_spans
-            else []
-        ),
+        ("confidence", "Confidence", confidence_blocks(analysis.confidences, plots)),
         ("errors", "All errors", _errors(analysis)),
     ]
     return [
@@ -117,6 +112,7 @@ def _layer_sections(analysis: Analysis, several: bool, plots: bool) -> list[Sect
             blocks,
         )
         for name, title, blocks in makers
+        if name not in left_out
     ]
 
 
@@ -132,7 +128,7 @@ def _scores(analysis: Analysis, plots: bool) -> list[Block]:
         if len(types) > MOST_TYPES:
             title += f", of the {MOST_TYPES} most frequent"
         blocks.append(Figure(title, plot_scores(rows), f"{title}: {alt}"))
-    if analysis.layer == "tags":
+    if analysis.of_tags:
         text = (
             "A tag counts as right where its token has it in the gold data. “micro” is over all "
             "tokens: where those of the prediction are the same, its three scores are the accuracy."
@@ -150,7 +146,7 @@ def _scores(analysis: Analysis, plots: bool) -> list[Block]:
             _mode_table("seqeval's strict mode (IOB2)", analysis.strict),
         ]
     accuracy = analysis.accuracy
-    if analysis.layer != "tags":
+    if not analysis.of_tags:
         blocks.append(
             Paragraph(
                 f"Token accuracy: {percent(accuracy.value)} %{_in_words(accuracy.interval)}, "
@@ -204,7 +200,7 @@ def _first(analysis: Analysis) -> list[Block]:
         "gold": "Texts with several types in the gold data",
         "predicted": "Texts with one type in the gold data and several in the predictions",
     }
-    if analysis.layer == "tags":
+    if analysis.of_tags:
         del divided["gold"]  # as most frequent words have
     for side, title in divided.items():
         forms = analysis.divided(side)
@@ -339,7 +335,7 @@ def _seen(analysis: Analysis) -> list[Block]:
         text = "Give the training data (--train DATA) to see how new entities fare."
         return [Paragraph(text)]
     total = analysis.default.micro.gold
-    names = {} if analysis.layer != "tags" else _OF_WORDS
+    names = _OF_WORDS if analysis.of_tags else {}
     rows = [
         (
             Cell(names.get(own.name, own.name)),
@@ -354,7 +350,7 @@ def _seen(analysis: Analysis) -> list[Block]:
         "An entity is seen if the training data have its whole text as an entity, and new "
         "otherwise. Words are seen if they occur there at all; upper and lower case differ."
     )
-    if analysis.layer == "tags":
+    if analysis.of_tags:
         text = "A word is seen if the training data have it; upper and lower case differ."
     header = (f"gold {analysis.layer}", "recall", "gold", "found", "share")
     return [Paragraph(text), Table("", header, rows)]
@@ -362,7 +358,7 @@ def _seen(analysis: Analysis) -> list[Block]:
 
 def _places(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = []
-    if analysis.layer != "tags":
+    if not analysis.of_tags:
         text = "Predictions are sorted by their own length and place, gold entities by theirs."
         blocks = [
             Paragraph(text),
@@ -377,7 +373,7 @@ def _places(analysis: Analysis) -> list[Block]:
 
 
 def _errors(analysis: Analysis) -> list[Block]:
-    groups = group_errors(analysis.docs, alone=analysis.layer == "tags")
+    groups = group_errors(analysis.docs, alone=analysis.of_tags)
     if not groups:
         return [Paragraph("There are none.")]
     return [ErrorList(groups, analysis.types)]

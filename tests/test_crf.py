@@ -18,7 +18,9 @@ from readings import (
 )
 
 from bigru_tagger.network.crf import CRF
-from bigru_tagger.network.decoding import Transitions, decode, span_probabilities
+from bigru_tagger.network.decoding import decode
+from bigru_tagger.network.marginals import span_probabilities
+from bigru_tagger.network.transitions import Transitions
 
 FIVE = TAGS[:5]  # O, B, I, L, U
 BILUO = Transitions.biluo(FIVE)

@@ -13,16 +13,10 @@ from readings import (
     split,
 )
 
-import bigru_tagger.network.decoding
-from bigru_tagger.network.decoding import (
-    Transitions,
-    _cut,
-    _viterbi,
-    decode,
-    decode_best,
-    span_probabilities,
-    tag_probabilities,
-)
+import bigru_tagger.network.marginals
+from bigru_tagger.network.decoding import _cut, _viterbi, decode, decode_best
+from bigru_tagger.network.marginals import span_probabilities, tag_probabilities
+from bigru_tagger.network.transitions import Transitions
 
 BILUO = Transitions.biluo(TAGS)
 MAY_FOLLOW = {
@@ -396,9 +390,9 @@ def test_pieces_of_a_sequence_make_the_whole(kind, n_tags, lengths, seed):
     spans = spans_within(lengths)
     arguments = (emissions, np.array(lengths), transitions, spans, tags)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bigru_tagger.network.decoding, "_PIECE", 1000)
+        patch.setattr(bigru_tagger.network.marginals, "_PIECE", 1000)
         whole = span_probabilities(*arguments)
-        patch.setattr(bigru_tagger.network.decoding, "_PIECE", 3)
+        patch.setattr(bigru_tagger.network.marginals, "_PIECE", 3)
         in_pieces = span_probabilities(*arguments)
     np.testing.assert_allclose(in_pieces, whole, rtol=1e-7, atol=1e-300)
 

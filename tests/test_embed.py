@@ -18,7 +18,7 @@ from bigru_tagger.network.embed import (
     VectorTable,
     look_up,
 )
-from bigru_tagger.network.encoder import Layout
+from bigru_tagger.network.layout import Layout
 
 # What `Characters.read` gives: 1, the characters, 2.
 CHARACTERS = st.lists(

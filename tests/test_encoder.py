@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigru_tagger.network import encoder as encoder_module
-from bigru_tagger.network.encoder import BiGRUEncoder, Dropout, Layout, SharedInput, locked_dropout
+from bigru_tagger.network import layout as layout_module
+from bigru_tagger.network.encoder import BiGRUEncoder, Dropout, SharedInput, locked_dropout
 from bigru_tagger.network.gru import run_gru
+from bigru_tagger.network.layout import Layout, plan_blocks
 
 CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(0, 8) | st.integers(1, 200), min_size=1, max_size=6)
@@ -130,14 +132,17 @@ def test_a_sequence_gets_the_same_alone_and_in_any_batch(path, cell, bidirection
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cells", [1, 7, 1 << 16])
 @settings(max_examples=15, deadline=None)
 @given(lengths=LENGTHS)
-def test_padded_and_packed_paths_agree_in_states_and_gradients(cell, lengths):
+def test_padded_and_packed_paths_agree_in_states_and_gradients(cell, cells, lengths):
     def run(path):
         encoder = make_encoder(3, [5, 4], cell)
         vectors = torch.cat(make_sequences(lengths, 3)).requires_grad_()
         with pytest.MonkeyPatch.context() as patch:
             use_path(patch, path)
+            patch.setattr(layout_module, "_BLOCK_CELLS", cells)
+            patch.setattr(layout_module, "_PADDED_CELLS", cells // 4)
             states = encoder(vectors, Layout(lengths, CPU))
         weights = torch.randn(states.shape, generator=torch.Generator().manual_seed(1))
         loss = (states * weights).sum() / max(len(states), 1)
@@ -151,18 +156,50 @@ def test_padded_and_packed_paths_agree_in_states_and_gradients(cell, lengths):
 
 
 @pytest.mark.parametrize(
-    ("backward", "order", "places", "padded"),
+    ("backward", "order", "places", "padding"),
     [
-        (False, [2, 0, 3, 1, 4], [1, 3, 0, 2, 4], [0, 1, 6, 7, 8]),
-        (True, [4, 1, 3, 0, 2], [3, 1, 4, 2, 0], [1, 0, 8, 7, 6]),
+        (False, [2, 0, 3, 1, 4], [1, 3, 0, 2, 4], 1),
+        (True, [4, 1, 3, 0, 2], [3, 1, 4, 2, 0], 0),
     ],
 )
-def test_layout_of_two_no_and_three_tokens(backward, order, places, padded):
+def test_layout_of_two_no_and_three_tokens(backward, order, places, padding):
     layout = Layout([2, 0, 3], CPU)
     assert (layout.n_rows, layout.n_steps) == (3, 3)
     assert layout.row.tolist() == [0, 0, 2, 2, 2]
     assert [array.tolist() for array in layout.pack(backward)] == [order, places, [2, 2, 1]]
-    assert layout.pad(backward).tolist() == padded
+    blocks, cells, places_of_tokens = layout.pad(backward)
+    assert blocks == [(3, 2)]
+    assert cells.tolist() == [*order, padding]
+    assert places_of_tokens.tolist() == places
+
+
+def test_blocks_end_where_too_many_cells_would_pad(monkeypatch):
+    monkeypatch.setattr(layout_module, "_BLOCK_CELLS", 12)
+    monkeypatch.setattr(layout_module, "_PADDED_CELLS", 1)
+    # Rows that are running at steps 0 to 5: 4, 3, 2, 2, 1, 1. Two steps of four rows pad one cell,
+    # a third would pad three. Three steps of two rows pad one cell; a fourth would pad two.
+    assert plan_blocks(np.array([6, 4, 2, 1])) == [(2, 4), (3, 2), (1, 1)]
+    # No more than 12 cells, but one step at least.
+    assert plan_blocks(np.array([30])) == [(12, 1), (12, 1), (6, 1)]
+    assert plan_blocks(np.array([2] * 13)) == [(1, 13), (1, 13)]
+    assert plan_blocks(np.zeros(0, dtype=np.int64)) == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 300), min_size=1, max_size=300),
+    long=st.lists(st.integers(1, 200_000), max_size=2),
+)
+def test_padding_is_bounded_by_tokens_for_hostile_lengths(lengths, long):
+    sizes = -np.sort(-np.array([*lengths, *long]))
+    blocks = plan_blocks(sizes)
+    cells = [n_steps * n_rows for n_steps, n_rows in blocks]
+    assert sum(n_steps for n_steps, _ in blocks) == sizes[0]
+    assert max(cells) <= 1 << 16
+    # A quarter of the tokens may pad, and in each block 4,096 cells.
+    assert sizes.sum() <= sum(cells) <= 1.25 * sizes.sum() + 4096 * len(blocks)
+    # A block that ends before it is full leaves the next at most 4 of 5 rows.
+    assert len(blocks) <= 2 + np.log(len(sizes)) / np.log(1.25) + sum(cells) / (1 << 15)
 
 
 @pytest.mark.parametrize("lengths", [[], [0], [0, 0]])

@@ -18,7 +18,7 @@ from bigru_tagger.adapter.features import (
     HashedAttributes,
     StaticVectors,
     Words,
-    group_occurrences,
+    occurrence_keys,
     sentence_lengths,
 )
 
@@ -116,9 +116,9 @@ def test_empty_docs_have_no_words(texts, attrs):
     assert words.attributes(attrs).shape == (0, len(attrs))
     assert words.candidates.shape == (0, 4)
     assert words.forms.shape == (0,)
-    assert group_occurrences(words.forms, [0] * len(texts)).shape == (0,)
+    assert occurrence_keys(words, words.forms).shape == (0,)
     assert make_attributes("NORM", "SHAPE").read(words).shape == (0, 2)
-    assert make_characters().read(words).shape == (0, 2)
+    assert make_characters().read(words).shape == (0, 22)
 
 
 def test_attributes_are_read_as_signed_numbers_of_64_bits():
@@ -297,12 +297,10 @@ def test_candidates_are_not_added_to_the_string_store():
 @given(TEXTS.filter(bool))
 def test_groups_are_the_words_of_a_doc_whatever_their_case(texts):
     words = make_words(*texts)
-    forms = words.forms[words.index]
-    groups = group_occurrences(forms, [len(text) for text in texts]).tolist()
+    keys = occurrence_keys(words, words.forms).tolist()
     tokens = [(i, token.lower()) for i, text in enumerate(texts) for token in text]
-    assert len(groups) == len(tokens)
-    assert sorted(set(groups)) == list(range(len(set(tokens))))
-    assert len(set(zip(groups, tokens, strict=True))) == len(set(tokens))
+    assert len(keys) == len(tokens)
+    assert len(set(keys)) == len(set(tokens)) == len(set(zip(keys, tokens, strict=True)))
 
 
 def make_doc(*sentences):
@@ -361,6 +359,20 @@ def test_sentence_starts_are_those_of_spacys_sentencizer(tokens):
     starts = Words.from_docs([Doc(VOCAB, words=tokens)]).sentence_starts
     expected = Sentencizer()(Doc(VOCAB, words=tokens))
     assert starts[1:].tolist() == [token.is_sent_start for token in expected][1:]
+
+
+BOUNDARIES = st.sampled_from(["a", "B", ".", "!", "。", "؟", ",", '"', "(", ")", "…", "\n\n", " "])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(BOUNDARIES, max_size=6), min_size=1, max_size=5))
+def test_sentence_starts_do_not_depend_on_the_docs_before(texts):
+    docs = [Doc(VOCAB, words=words, spaces=[False] * len(words)) for words in texts]
+    alone = [Words.from_docs([doc]).sentence_starts.tolist() for doc in docs]
+    together = Words.from_docs(docs).sentence_starts.tolist()
+    assert together == [start for starts in alone for start in starts]
+    lengths = [length for doc in docs for length in sentence_lengths([doc], Words.from_docs([doc]))]
+    assert sentence_lengths(docs, Words.from_docs(docs)) == lengths
 
 
 def make_vocab(keys=None, data=None, **settings):

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from bigru_tagger.analysis.gates import gates_table, read_gates
 from bigru_tagger.cli import app
-from bigru_tagger.network.encoder import BiGRUEncoder, Layout
+from bigru_tagger.network.encoder import BiGRUEncoder
+from bigru_tagger.network.layout import Layout
 
 CONTEXT = {**TINY, "occurrences": 5, "global_context": 3, "context_width": 7, "depth": 2}
 

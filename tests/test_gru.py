@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from bigru_tagger.network import gru
-from bigru_tagger.network.encoder import Layout
 from bigru_tagger.network.gru import Recurrence, predict_gru, project_inputs, run_gru
+from bigru_tagger.network.layout import Layout
 
 CPU = torch.device("cpu")
 

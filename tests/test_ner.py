@@ -359,7 +359,7 @@ def test_temperature_divides_the_scores_of_a_crf_too():
     scores[[0, 2], pipe.tags.index("U-LOC")] += 4.0
     scores[1, 0] += 4.0
     pipe.temperature = 3.0
-    (found,) = pipe.find_spans(docs, [scores.copy()], with_probabilities=True)
+    (found,) = pipe.find_spans(docs, scores.copy(), with_probabilities=True)
     readings, totals = all_readings(scores, pipe.transitions)
     weights = np.exp((totals - totals.max()) / 3.0)
     assert [(span.start, span.end, span.label) for span in found] == [(0, 1, "LOC"), (2, 3, "LOC")]

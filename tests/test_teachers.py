@@ -34,7 +34,7 @@ from bigru_tagger.distillation.teachers import (
     pipeline_teacher,
     teacher_names,
 )
-from bigru_tagger.network.decoding import Transitions
+from bigru_tagger.network.transitions import Transitions
 
 
 def words_of(text, vocab=None, **options):

@@ -258,6 +258,7 @@ def BiGRUTagger(  # noqa: N802
     recurrent_dropout: float | None = 0.0,
     mixed_precision: bool = False,
     predict_precision: Precision = "float32",
+    allow_tf32: bool = False,
     device: str | None = None,
     nO: int | None = None,  # noqa: N803
 ) -> Model[list[Doc], list[Floats2d]]:
@@ -291,6 +292,8 @@ def BiGRUTagger(  # noqa: N802
     mixed_precision (bool): train in bfloat16 where that is safe.
     predict_precision (str): "bfloat16" multiplies in it when predicting, "auto" does so where the
         CPU or GPU has instructions for it; the weights stay in float32.
+    allow_tf32 (bool): let cuDNN's recurrent layers round to TF32 on a GPU, as torch does by
+        default; outputs then differ from a CPU's by about 1e-3.
     device (Optional[str]): a device of torch, "auto" for a GPU where there is one, or null to
         follow spaCy (`--gpu-id`). "cuda" needs torch alone, not CuPy.
     nO (Optional[int]): number of tags; set by the component.
@@ -316,7 +319,10 @@ def BiGRUTagger(  # noqa: N802
         spec,
         dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout, recurrent_dropout),
         shim=NetworkShim(
-            device=device, mixed_precision=mixed_precision, predict_precision=predict_precision
+            device=device,
+            mixed_precision=mixed_precision,
+            predict_precision=predict_precision,
+            allow_tf32=allow_tf32,
         ),
         by_sentence=by_sentence,
         n_out=nO,
@@ -341,6 +347,7 @@ def BiGRUTok2Vec(  # noqa: N802
     recurrent_dropout: float | None = 0.0,
     mixed_precision: bool = False,
     predict_precision: Precision = "float32",
+    allow_tf32: bool = False,
     device: str | None = None,
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build embedding and stacked bidirectional GRU, for a `tok2vec` that components share.
@@ -373,7 +380,10 @@ def BiGRUTok2Vec(  # noqa: N802
         spec,
         dropout=DropoutSettings(word_dropout, input_dropout, hidden_dropout, recurrent_dropout),
         shim=NetworkShim(
-            device=device, mixed_precision=mixed_precision, predict_precision=predict_precision
+            device=device,
+            mixed_precision=mixed_precision,
+            predict_precision=predict_precision,
+            allow_tf32=allow_tf32,
         ),
         by_sentence=by_sentence,
         n_out=context_width if mixed and context_width is not None else states,
@@ -392,6 +402,7 @@ def BiGRUEncoder(  # noqa: N802
     recurrent_dropout: float | None = 0.0,
     mixed_precision: bool = False,
     predict_precision: Precision = "float32",
+    allow_tf32: bool = False,
     device: str | None = None,
 ) -> Model[list[Floats2d], list[Floats2d]]:
     """Build a stacked bidirectional GRU for the `encode` slot of `spacy.Tok2Vec.v2`.
@@ -407,6 +418,7 @@ def BiGRUEncoder(  # noqa: N802
         `[training] dropout`.
     mixed_precision (bool): see `BiGRUTagger`.
     predict_precision (str): see `BiGRUTagger`.
+    allow_tf32 (bool): see `BiGRUTagger`.
     device (Optional[str]): see `BiGRUTagger`.
     RETURNS (Model[List[Floats2d], List[Floats2d]]): vectors in, hidden states out.
     RAISES (ValueError): if a setting does not fit.
@@ -422,7 +434,10 @@ def BiGRUEncoder(  # noqa: N802
         NetworkSpec({}, [units] * depth, cell, bidirectional),
         dropout=DropoutSettings(0.0, input_dropout, hidden_dropout, recurrent_dropout),
         shim=NetworkShim(
-            device=device, mixed_precision=mixed_precision, predict_precision=predict_precision
+            device=device,
+            mixed_precision=mixed_precision,
+            predict_precision=predict_precision,
+            allow_tf32=allow_tf32,
         ),
     )
 

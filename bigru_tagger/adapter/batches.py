@@ -1,15 +1,17 @@
 """Docs to the network's input: for training as they are, for prediction by way of the cache."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from spacy.tokens import Doc
+from spacy.vocab import Vocab
 from torch import Tensor
 
 from ..network.network import Batch
 from .devices import to_torch
-from .features import WordEmbedding, Words, group_occurrences, sentence_lengths
+from .features import WordEmbedding, Words, occurrence_keys, sentence_lengths
 from .shim import NetworkShim
 
 _FORMS = "words.forms"  # beside what `Network.prepare` names
@@ -21,27 +23,45 @@ _WORDS_AT_ONCE = 1024
 def read_batch(
     docs: list[Doc],
     words: dict[str, WordEmbedding],
-    device: torch.device,
+    shim: NetworkShim,
     *,
     by_sentence: bool,
     with_groups: bool,
 ) -> Batch:
     """Read what the network's word embeddings need of Docs.
 
-    docs (List[Doc]): at least one Doc.
-    words (Dict[str, WordEmbedding]): the embeddings by name.
-    device (torch.device): where the tensors are needed.
+    What they read of a word is kept on the device from batch to batch.
+
+    docs (list[Doc]): at least one Doc.
+    words (dict[str, WordEmbedding]): the embeddings by name.
+    shim (NetworkShim): holds the network.
     by_sentence (bool): make a sequence of each sentence, not of each Doc.
-    with_groups (bool): tell which tokens are of the same Doc, and the same word in it.
+    with_groups (bool): find the tokens of the same Doc, and of the same word in it.
     RETURNS (Batch): the network's input; the other embeddings' part is still empty.
     """
     distinct = Words.from_docs(docs)
-    lengths = [len(doc) for doc in docs]
+    read: dict[str, tuple[Tensor, ...]] = dict.fromkeys(words, ())
+    if words and len(distinct.orths):
+
+        def compute(rows: np.ndarray) -> dict[str, Tensor]:
+            new = distinct.subset(rows)
+            return {
+                f"{name}.{number}": tensor
+                for name, embedding in words.items()
+                for number, tensor in enumerate(_read(embedding, new, shim.device))
+            }
+
+        tables, rows = shim.features.look_up(distinct.orths, _version(distinct.vocab), compute)
+        index = to_torch(rows, shim.device)
+        for key, table in tables.items():
+            read[key.rpartition(".")[0]] += (table[index],)
+    else:
+        read = {name: _read(embedding, distinct, shim.device) for name, embedding in words.items()}
     return Batch(
-        lengths=sentence_lengths(docs, distinct) if by_sentence else lengths,
-        index=to_torch(distinct.index, device),
-        words={name: _read(embedding, distinct, device) for name, embedding in words.items()},
-        groups=_group(distinct.forms[distinct.index], lengths, device) if with_groups else {},
+        lengths=_lengths(docs, distinct, by_sentence),
+        index=to_torch(distinct.index, shim.device),
+        words=read,
+        groups=_group(distinct, distinct.forms, shim.device) if with_groups else {},
     )
 
 
@@ -55,18 +75,15 @@ def read_prepared(
 ) -> Batch:
     """Read what prediction needs of Docs; what depends on the word alone comes from the cache.
 
-    docs (List[Doc]): at least one Doc.
-    words (Dict[str, WordEmbedding]): the embeddings by name.
+    docs (list[Doc]): at least one Doc.
+    words (dict[str, WordEmbedding]): the embeddings by name.
     shim (NetworkShim): holds the network, and the cache.
     by_sentence (bool): see `read_batch`.
     with_groups (bool): see `read_batch`.
     RETURNS (Batch): the network's input; the other embeddings' part is still empty.
     """
-    lengths = [len(doc) for doc in docs]
-    if not words or not any(lengths):
-        return read_batch(
-            docs, words, shim.device, by_sentence=by_sentence, with_groups=with_groups
-        )
+    if not words or not any(map(len, docs)):
+        return read_batch(docs, words, shim, by_sentence=by_sentence, with_groups=with_groups)
     distinct = Words.from_docs(docs)
 
     def compute(rows: np.ndarray) -> dict[str, Tensor]:
@@ -82,29 +99,37 @@ def read_prepared(
         # Forms stay on the CPU, where they are grouped.
         return {**shim.prepare(read), _FORMS: torch.from_numpy(new.forms)}
 
-    vectors = distinct.vocab.vectors
-    version = (
-        *shim.version,
-        distinct.vocab,
+    version = (*shim.version, *_version(distinct.vocab))
+    tables, rows = shim.cache.look_up(distinct.orths, version, compute)
+    forms = tables[_FORMS].numpy()[rows]
+    return Batch(
+        lengths=_lengths(docs, distinct, by_sentence),
+        index=to_torch(rows[distinct.index], shim.device),
+        prepared=tables,
+        groups=_group(distinct, forms, shim.device) if with_groups else {},
+    )
+
+
+def _version(vocab: Vocab) -> tuple[Any, ...]:
+    # What embeddings read of a word depends on these.
+    vectors = vocab.vectors
+    return (
+        vocab,
         vectors,
         getattr(vectors, "data", None),  # what a user registers as vectors may do without a table
         getattr(vectors, "n_keys", 0),
     )
-    tables, rows = shim.cache.look_up(distinct.orths, version, compute)
-    index = rows[distinct.index]
-    forms = tables[_FORMS].numpy()
-    return Batch(
-        lengths=sentence_lengths(docs, distinct) if by_sentence else lengths,
-        index=to_torch(index, shim.device),
-        prepared=tables,
-        groups=_group(forms[index], lengths, shim.device) if with_groups else {},
-    )
 
 
-def _group(forms: np.ndarray, lengths: Sequence[int], device: torch.device) -> dict[str, Tensor]:
-    docs = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+def _lengths(docs: Sequence[Doc], words: Words, by_sentence: bool) -> Sequence[int]:
+    return sentence_lengths(docs, words) if by_sentence else words.lengths.tolist()
+
+
+def _group(words: Words, forms: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+    docs = np.repeat(np.arange(len(words.lengths), dtype=np.int64), words.lengths)
+    keys = to_torch(occurrence_keys(words, forms), device)
     return {
-        "occurrences": to_torch(group_occurrences(forms, lengths), device),
+        "occurrences": torch.unique(keys, return_inverse=True)[1],
         "global_context": to_torch(docs, device),
     }
 

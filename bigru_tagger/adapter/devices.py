@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -64,6 +66,33 @@ def use_bfloat16(precision: Precision, device: torch.device) -> bool:
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         return bool(torch.cpu._is_avx512_bf16_supported())
     return precision == "bfloat16"
+
+
+@contextmanager
+def recurrent_precision(device: torch.device, *, allow_tf32: bool) -> Iterator[None]:
+    """Keep cuDNN's recurrent layers from rounding to TF32 for the length of the context.
+
+    By default, torch lets them: states then differ from a CPU's by about 1e-3. What is set for the
+    process is the same again afterwards.
+
+    device (device): where the network is; all but CUDA's are left alone.
+    allow_tf32 (bool): leave it to what torch is set to, which is faster for wide layers.
+    """
+    if device.type != "cuda" or allow_tf32:
+        yield
+        return
+    cudnn: Any = torch.backends.cudnn
+    flags, name, exact = (
+        (cudnn.rnn, "fp32_precision", "ieee")
+        if hasattr(cudnn, "rnn")  # from torch 2.9 on, which refuses a mixture of old and new flags
+        else (cudnn, "allow_tf32", False)
+    )
+    before = getattr(flags, name)
+    setattr(flags, name, exact)
+    try:
+        yield
+    finally:
+        setattr(flags, name, before)
 
 
 def to_torch(array: Any, device: torch.device) -> Tensor:

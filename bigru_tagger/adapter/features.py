@@ -34,11 +34,13 @@ class Words:
     vocab (Vocab): the vocab of the Docs.
     orths (ndarray): hash of each distinct word, uint64 (n_words,).
     index (ndarray): each token's row among the distinct words, int64 (n_tokens,).
+    lengths (ndarray): tokens of each Doc, int64 (n_docs,).
     """
 
     vocab: Vocab
     orths: np.ndarray
     index: np.ndarray
+    lengths: np.ndarray
 
     @classmethod
     def from_docs(cls, docs: Sequence[Doc]) -> "Words":
@@ -49,7 +51,8 @@ class Words:
         """
         tokens = np.concatenate([doc.to_array(ORTH).reshape(-1) for doc in docs])
         orths, index = np.unique(tokens.astype(np.uint64), return_inverse=True)
-        return cls(docs[0].vocab, orths, index.reshape(-1).astype(np.int64))
+        lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
+        return cls(docs[0].vocab, orths, index.reshape(-1).astype(np.int64), lengths)
 
     @cached_property
     def strings(self) -> list[str]:
@@ -77,24 +80,27 @@ class Words:
         """The same words with every digit read as 0, so that numbers of a kind are one word."""
         strings = [_DIGIT.sub("0", text) for text in self.strings]
         orths = np.array([self.vocab.strings.add(text) for text in strings], dtype=np.uint64)
-        return Words(self.vocab, orths, self.index)
+        return Words(self.vocab, orths, self.index, self.lengths)
 
     @cached_property
     def sentence_starts(self) -> np.ndarray:
         """Whether a sentence seems to start at each token, bool (n_tokens,).
 
         As spaCy's `Sentencizer` has it: at the first token behind a full stop, or its like in any
-        script, that is no punctuation. And behind an empty line.
+        script, that is no punctuation. And behind an empty line. Each Doc is looked at by itself.
         """
         stops = np.array([text in _FULL_STOPS for text in self.strings], dtype=bool)
         gaps = np.array([text.count("\n") > 1 for text in self.strings], dtype=bool)
         passive = stops | gaps | self.attributes([IS_PUNCT]).reshape(-1).astype(bool)
         ends, passes = (stops | gaps)[self.index], passive[self.index]
-        # A sentence starts at a token if something ended one since the last token like it.
+        # A sentence starts at a token if something ended one since the last token like it, or
+        # since its Doc began.
         n_ends = np.concatenate([[0], ends.cumsum()])
         tokens = np.flatnonzero(~passes)
+        doc_starts = np.repeat(self.lengths.cumsum() - self.lengths, self.lengths)
+        since = np.maximum(np.append(0, n_ends[tokens][:-1]), n_ends[doc_starts[tokens]])
         starts = np.zeros(len(self.index), dtype=bool)
-        starts[tokens] = np.diff(n_ends[tokens], prepend=0) > 0
+        starts[tokens] = n_ends[tokens] > since[: len(tokens)]
         return starts
 
     @property
@@ -108,7 +114,8 @@ class Words:
         words (ndarray): their rows, ascending, int (n_words,).
         RETURNS (Words): these words.
         """
-        return Words(self.vocab, self.orths[words], np.zeros(0, dtype=np.int64))
+        none = np.zeros(0, dtype=np.int64)
+        return Words(self.vocab, self.orths[words], none, none)
 
     def attributes(self, attrs: Sequence[int]) -> np.ndarray:
         """Read lexical attributes, which depend on the word alone.
@@ -146,18 +153,17 @@ def sentence_lengths(docs: Sequence[Doc], words: Words) -> list[int]:
     return lengths
 
 
-def group_occurrences(forms: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
-    """Group the tokens that are the same word in the same Doc.
+def occurrence_keys(words: Words, forms: np.ndarray) -> np.ndarray:
+    """Give tokens a number that those of the same word in the same Doc share.
 
-    forms (ndarray): what makes two tokens the same word, such as the hash of the lower-cased form,
-        int64 (n_tokens,).
-    lengths (Sequence[int]): tokens of each Doc.
-    RETURNS (ndarray): number of each token's group, from 0, int64 (n_tokens,).
+    words (Words): the words of a batch.
+    forms (ndarray): what makes two distinct words the same, such as the hash of the lower-cased
+        form, int64 (n_words,).
+    RETURNS (ndarray): numbers, with gaps, int64 (n_tokens,).
     """
-    _, form = np.unique(forms, return_inverse=True)
-    doc = np.repeat(np.arange(len(lengths)), lengths)
-    groups: np.ndarray = np.unique(doc * len(forms) + form, return_inverse=True)[1]
-    return groups.astype(np.int64)
+    kinds, kind = np.unique(forms, return_inverse=True)
+    docs = np.repeat(np.arange(len(words.lengths)), words.lengths)
+    return cast(np.ndarray, docs * len(kinds) + kind.reshape(-1)[words.index])
 
 
 class Embedding:
@@ -300,13 +306,13 @@ class Characters(WordEmbedding):
 
         words (Words): the words of a batch.
         RETURNS (ndarray): rows of the character table, 0 behind the end, int64
-            (n_words, longest word + 2).
+            (n_words, max_length + 2).
         """
         strings = words.folded.strings if self.fold_digits else words.strings
         texts = [self._shorten(text) for text in strings]
         lengths = np.array([len(text) for text in texts], dtype=np.int64)
         code_points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
-        characters = np.zeros((len(texts), int(lengths.max(initial=0)) + 2), dtype=np.int64)
+        characters = np.zeros((len(texts), self.max_length + 2), dtype=np.int64)
         word = np.repeat(np.arange(len(texts)), lengths)
         position = np.arange(len(word)) - np.repeat(lengths.cumsum() - lengths, lengths)
         characters[:, 0] = 1
@@ -406,16 +412,22 @@ class StaticVectors(WordEmbedding):
         keys = words.attributes([attr])[:, 0]
         if not isinstance(vectors, Vectors) or vectors.mode == Mode.floret:
             return cast(np.ndarray, vectors.get_batch(keys).astype("float32", copy=False))
-        rows = np.asarray(vectors.find(keys=keys.tolist()), dtype=np.int64)
+        rows = _find_rows(vectors, keys)
         if self.fallback and attr == ORTH:
             for form in words.candidates.T[1:]:
                 missing = rows < 0
-                rows[missing] = vectors.find(keys=form[missing].tolist())
+                rows[missing] = _find_rows(vectors, form[missing])
         xp = get_array_module(vectors.data)
         found = xp.asarray(rows >= 0)
         table = xp.zeros((len(rows), vectors.shape[1]), dtype="float32")
         table[found] = vectors.data[xp.asarray(rows[rows >= 0])]
         return cast(np.ndarray, table)
+
+
+def _find_rows(vectors: Vectors, keys: np.ndarray) -> np.ndarray:
+    # The row of each key, -1 for none. `Vectors.find` would take them to the device of the table.
+    key2row = vectors.key2row
+    return np.array([key2row.get(key, -1) for key in keys.tolist()], dtype=np.int64)
 
 
 def check_correction_rows(embedding: str, rows: int) -> int:

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ..network.encoder import NO_DROPOUT, Dropout
 from ..network.network import Batch, Network, NetworkTrace
 from .cache import WordCache
-from .devices import Precision, choose_device, use_bfloat16
+from .devices import Precision, choose_device, recurrent_precision, use_bfloat16
 from .optimizers import TorchStep
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -54,12 +54,14 @@ class ModuleShim(Shim, ABC):
         device: str | None = None,
         mixed_precision: bool = False,
         predict_precision: Precision = "float32",
+        allow_tf32: bool = False,
     ) -> None:
         """Hold nothing yet.
 
         device (Optional[str]): see `choose_device`.
         mixed_precision (bool): train in bfloat16 where that is safe.
         predict_precision (str): see `use_bfloat16`.
+        allow_tf32 (bool): see `recurrent_precision`.
         RAISES (ValueError): if there is no such precision.
         """
         super().__init__(None)
@@ -67,6 +69,7 @@ class ModuleShim(Shim, ABC):
         self.device = choose_device(device)
         self.mixed_precision = mixed_precision
         self.predict_precision: Precision = predict_precision
+        self.allow_tf32 = allow_tf32
         use_bfloat16(predict_precision, self.device)
         self._n_steps = 0
         self._forget_moments()
@@ -112,6 +115,7 @@ class ModuleShim(Shim, ABC):
             "device": self.device_name,
             "mixed_precision": self.mixed_precision,
             "predict_precision": self.predict_precision,
+            "allow_tf32": self.allow_tf32,
         }
 
     @property
@@ -122,8 +126,14 @@ class ModuleShim(Shim, ABC):
     def _predict_autocast(self) -> contextlib.AbstractContextManager[Any]:
         return self._autocast(self.predicts_in_bfloat16)
 
-    def _autocast(self, enabled: bool) -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+    @contextlib.contextmanager
+    def _autocast(self, enabled: bool) -> Iterator[None]:
+        bfloat16 = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+        with bfloat16, self._recurrent_precision():
+            yield
+
+    def _recurrent_precision(self) -> contextlib.AbstractContextManager[None]:
+        return recurrent_precision(self.device, allow_tf32=self.allow_tf32)
 
     def _evaluating(self, module: _Module) -> _Module:
         return module.eval() if module.training else module  # `eval` walks over all modules
@@ -131,7 +141,8 @@ class ModuleShim(Shim, ABC):
     def _backprop(self, output: Tensor) -> Callable[[Tensor], None]:
         def backprop(gradient: Tensor) -> None:
             if output.requires_grad:
-                output.backward(gradient.to(output.dtype))
+                with self._recurrent_precision():
+                    output.backward(gradient.to(output.dtype))
 
         return backprop
 
@@ -265,6 +276,7 @@ class NetworkShim(ModuleShim):
         """
         super().__init__(**settings)
         self.cache = WordCache(_CACHE_BYTES)
+        self.features = WordCache(_CACHE_BYTES)
         if network is not None:
             self.network = network
 
@@ -349,6 +361,7 @@ class NetworkShim(ModuleShim):
         """See `ModuleShim.to_device`."""
         super().to_device(device_type, device_id)
         self.cache.clear()
+        self.features.clear()
 
     def _read(self, data: bytes) -> Network:
         return Network.from_bytes(data)

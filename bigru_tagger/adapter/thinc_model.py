@@ -13,9 +13,9 @@ from thinc.types import Floats2d
 from torch import Tensor
 
 from ..network.crf import CRF
-from ..network.decoding import Transitions
 from ..network.encoder import Dropout
 from ..network.network import Batch, Network, NetworkSpec, NetworkTrace
+from ..network.transitions import Array, Transitions
 from .batches import read_batch, read_prepared
 from .devices import join_arrays, split_array, to_array, to_torch
 from .features import Embedding, UpstreamTok2Vec, WordEmbedding
@@ -23,9 +23,10 @@ from .shim import NetworkShim, no_backprop
 from .transformer_layer import TransformerShim
 
 _INPUT = "input"  # the one embedding of an encoder that reads vectors
-# Tokens that prediction handles at once on a CPU: memory does not grow with the batch, and is
-# used again from run to run.
+# Tokens that prediction handles at once: memory does not grow with the batch, and is used again
+# from run to run. A GPU needs more of them to be busy.
 _TOKENS_AT_ONCE = 16_384
+_GPU_TOKENS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ def docs_model(
             "dropout_rate": 0.0,
             "resize_output": resize_output,
             "trace": partial(_trace, **reading),
+            "predict_runs": partial(_predict_runs, **reading),
         },
         layers=list(upstream.values()),
         shims=[shim],
@@ -184,6 +186,20 @@ def trace(model: Model[list[Doc], list[Floats2d]], docs: list[Doc]) -> NetworkTr
     RAISES (ValueError): if the cell is no GRU.
     """
     return cast(NetworkTrace, model.attrs["trace"](model, docs))
+
+
+def predict_runs(
+    model: Model[list[Doc], list[Floats2d]], docs: list[Doc]
+) -> Iterator[tuple[list[Doc], Array]]:
+    """Predict Docs in runs of a limited number of tokens, so that memory does not grow with them.
+
+    model (Model[list[Doc], list[Floats2d]]): a model of `docs_model`, initialised.
+    docs (list[Doc]): the Docs.
+    YIELDS (tuple[list[Doc], Array]): some Docs, and the output for all their tokens, float32
+        (n_tokens, width): a tensor where it lies on a GPU that has float64, else a NumPy array.
+    """
+    for run, output in model.attrs["predict_runs"](model, docs):
+        yield run, output if output.is_cuda else output.cpu().numpy()
 
 
 def crf_of(model: Model[Any, Any]) -> CRF | None:
@@ -288,15 +304,14 @@ def _tag(
     with_groups: bool,
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
     shim = network_shim(model)
-    settings = {"by_sentence": by_sentence, "with_groups": with_groups}
+    settings: dict[str, Any] = {"by_sentence": by_sentence, "with_groups": with_groups}
     if not is_train:
-        outputs = []
-        for docs in _runs(X, _TOKENS_AT_ONCE if shim.device.type == "cpu" else None):
-            batch = read_prepared(docs, words, shim, **settings)
-            batch.tokens = _predict_upstream(model, docs, upstream)
-            outputs += split_array(
-                to_array(shim.predict(batch), model.ops), [len(doc) for doc in docs]
-            )
+        runs = _predict_runs(model, X, words=words, upstream=upstream, **settings)
+        outputs = [
+            own
+            for docs, output in runs
+            for own in split_array(to_array(output, model.ops), [len(doc) for doc in docs])
+        ]
         return outputs, no_backprop
     lengths = [len(doc) for doc in X]
     inputs, backprops = {}, []
@@ -304,7 +319,7 @@ def _tag(
         vectors, backprop_vectors = layer(X, True)
         inputs[name] = join_arrays(vectors, shim.device, layer.get_dim("nO")).requires_grad_()
         backprops.append((name, backprop_vectors))
-    batch = read_batch(X, words, shim.device, **settings)
+    batch = read_batch(X, words, shim, **settings)
     batch.tokens = inputs
     output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
 
@@ -319,6 +334,23 @@ def _tag(
     return split_array(to_array(output, model.ops), lengths), backprop
 
 
+def _predict_runs(
+    model: Model[list[Doc], list[Floats2d]],
+    docs: list[Doc],
+    *,
+    words: dict[str, WordEmbedding],
+    upstream: list[str],
+    by_sentence: bool,
+    with_groups: bool,
+) -> Iterator[tuple[list[Doc], Tensor]]:
+    shim = network_shim(model)
+    n_tokens = _TOKENS_AT_ONCE if shim.device.type == "cpu" else _GPU_TOKENS_AT_ONCE
+    for run in _runs(docs, n_tokens):
+        batch = read_prepared(run, words, shim, by_sentence=by_sentence, with_groups=with_groups)
+        batch.tokens = _predict_upstream(model, run, upstream)
+        yield run, shim.predict(batch).float()
+
+
 def _trace(
     model: Model[list[Doc], list[Floats2d]],
     docs: list[Doc],
@@ -329,7 +361,7 @@ def _trace(
     with_groups: bool,
 ) -> NetworkTrace:
     shim = network_shim(model)
-    batch = read_batch(docs, words, shim.device, by_sentence=by_sentence, with_groups=with_groups)
+    batch = read_batch(docs, words, shim, by_sentence=by_sentence, with_groups=with_groups)
     batch.tokens = _predict_upstream(model, docs, upstream)
     return shim.trace(batch)
 
@@ -343,12 +375,12 @@ def _predict_upstream(
     }
 
 
-def _runs(docs: list[Doc], n_tokens: int | None) -> Iterator[list[Doc]]:
+def _runs(docs: list[Doc], n_tokens: int) -> Iterator[list[Doc]]:
     # Docs in their order, so many at once that they have no more than these tokens, if they can.
     run: list[Doc] = []
     size = 0
     for doc in docs:
-        if run and n_tokens is not None and size + len(doc) > n_tokens:
+        if run and size + len(doc) > n_tokens:
             yield run
             run, size = [], 0
         run.append(doc)

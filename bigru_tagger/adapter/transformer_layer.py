@@ -68,6 +68,7 @@ class TransformerShim(ModuleShim):
         self.device = shim.device
         self.mixed_precision = shim.mixed_precision
         self.predict_precision = shim.predict_precision
+        self.allow_tf32 = shim.allow_tf32
 
     def predict(self, docs: list[Doc]) -> Tensor:
         """Embed Docs without keeping what backpropagation would need.

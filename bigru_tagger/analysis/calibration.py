@@ -111,11 +111,14 @@ class Calibrator:
                 break
             docs = component.pipe(docs) if hasattr(component, "pipe") else map(component, docs)
         self._docs = list(docs)
-        self._emissions = [
-            scores
-            for batch in _batches(self._docs, nlp.batch_size)
-            for scores in self.pipe.emissions(batch)
-        ]
+        self._logits = np.concatenate(
+            [np.zeros((0, len(pipe.tags)), dtype=np.float32)]
+            + [
+                logits
+                for batch in _batches(self._docs, nlp.batch_size)
+                for logits in self.pipe.emissions(batch)
+            ]
+        )
         copies = zip(self._docs, examples, strict=True)
         self._gold = [self.pipe.gold_tags(Example(doc, eg.reference)) for doc, eg in copies]
 
@@ -128,7 +131,7 @@ class Calibrator:
         before = self.pipe.temperature
         self.pipe.temperature = temperature
         try:
-            found = self.pipe.find_spans(self._docs, self._emissions, with_probabilities=True)
+            found = self.pipe.find_spans(self._docs, self._logits, with_probabilities=True)
         finally:
             self.pipe.temperature = before
         judged = [

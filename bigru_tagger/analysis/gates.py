@@ -139,7 +139,7 @@ def _winning_tags(pipe: SequenceTagger, doc: Doc) -> np.ndarray:
         return cast(np.ndarray, pipe.predict([doc])[0])
     assert isinstance(pipe, SpanTagger)
     columns = np.zeros(len(doc), dtype=np.int64)
-    (found,) = pipe.find_spans([doc], pipe.emissions([doc]), with_probabilities=False)
+    (found,) = pipe.find_spans([doc], pipe.emissions([doc])[0], with_probabilities=False)
     for span in found:
         parts = "U" if span.end - span.start == 1 else f"B{'I' * (span.end - span.start - 2)}L"
         tags = [pipe.tags.index(f"{part}-{span.label}") for part in parts]

@@ -2,7 +2,7 @@
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ from thinc.api import Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
 from ..adapter.devices import split_array
-from ..adapter.thinc_model import crf_loss, crf_of, resize_output
+from ..adapter.thinc_model import crf_loss, crf_of, predict_runs, resize_output
 from ..network.crf import CRF
-from ..network.decoding import Transitions
+from ..network.transitions import Array, Transitions, to_numpy
 from .soft_targets import SoftTargets, join
 
 # The embeddings are left to the architecture: spaCy merges these settings with the user's, so
@@ -174,12 +174,13 @@ class SequenceTagger(TrainablePipe):
         self._check_smoothing()
 
     @abstractmethod
-    def decode(self, docs: list[Doc], emissions: list[np.ndarray]) -> list[Any]:
-        """Turn emissions into what `set_annotations` writes.
+    def decode(self, docs: Sequence[Doc], logits: Array) -> list[Any]:
+        """Turn logits into what `set_annotations` writes.
 
-        docs (List[Doc]): the Docs, which are not modified.
-        emissions (List[ndarray]): what `emissions` gives for them.
-        RETURNS (List[Any]): one value for each Doc.
+        docs (Sequence[Doc]): the Docs, which are not modified.
+        logits (Array): those of all their tokens, one Doc after the other, float
+            (n_tokens, n_tags); an array of NumPy, or a tensor of torch.
+        RETURNS (list[Any]): one value for each Doc.
         """
 
     def predict(self, docs: Iterable[Doc]) -> list[Any]:
@@ -189,7 +190,11 @@ class SequenceTagger(TrainablePipe):
         RETURNS (List[Any]): one value for each Doc.
         """
         docs = list(docs)
-        return self.decode(docs, self.emissions(docs))
+        return [
+            prediction
+            for run, logits in self._predict_logits(docs)
+            for prediction in self.decode(run, logits)
+        ]
 
     def emissions(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """Score the tags of each token.
@@ -197,9 +202,18 @@ class SequenceTagger(TrainablePipe):
         docs (Sequence[Doc]): the Docs, which are not modified.
         RETURNS (List[ndarray]): log scores, not normalised, float32 (n_tokens, n_tags) each.
         """
-        if not any(len(doc) for doc in docs):
-            return [np.zeros((0, len(self.tags)), dtype=np.float32) for _ in docs]
-        return [self.model.ops.to_numpy(scores) for scores in self.model.predict(list(docs))]
+        return [
+            own
+            for run, logits in self._predict_logits(docs)
+            for own in np.split(to_numpy(logits), np.cumsum([len(doc) for doc in run])[:-1])
+        ]
+
+    def _predict_logits(self, docs: Sequence[Doc]) -> Iterator[tuple[list[Doc], Array]]:
+        # Runs of Docs and their logits, (n_tokens, n_tags), on the network's device.
+        if any(len(doc) for doc in docs):
+            yield from predict_runs(self.model, list(docs))
+        else:
+            yield list(docs), np.zeros((0, len(self.tags)), dtype=np.float32)
 
     def update(
         self,

@@ -147,16 +147,20 @@ class BiGRUNer(SpanTagger):
             return biluo(example.reference)
         return [None if tag in (None, "-") else tag for tag in example.get_aligned_ner()]
 
-    def constrain(self, tokens: Tokens, emissions: np.ndarray) -> None:
+    def forbidden(self, tokens: Tokens) -> np.ndarray | None:
         """Keep entities that are there already, and tokens that `doc.set_ents` blocked, outside.
 
         tokens (Tokens): the tokens.
-        emissions (ndarray): their emissions, changed in place, (n_tokens, n_tags).
+        RETURNS (ndarray | None): see `SpanTagger.forbidden`.
         """
-        super().constrain(tokens, emissions)
+        forbidden = super().forbidden(tokens)
         taken = (tokens.ent_iob == _INSIDE) | (tokens.ent_iob == _BEGIN)
-        if taken.any():
-            emissions[taken, 1:] = -np.inf
+        if not taken.any():
+            return forbidden
+        if forbidden is None:
+            forbidden = np.zeros((len(taken), len(self.tags)), dtype=bool)
+        forbidden[taken, 1:] = True
+        return forbidden
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Entity]]) -> None:
         """Write the entities to `doc.ents`, beside those that are there already.

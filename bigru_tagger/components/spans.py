@@ -1,22 +1,19 @@
 """What the components share that find labelled spans: from tags to spans and their probability."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from spacy.attrs import ENT_IOB, IS_SPACE, SENT_START
 from spacy.tokens import Doc
 
 from ..adapter.thinc_model import crf_of
-from ..network.decoding import (
-    Transitions,
-    decode,
-    decode_best,
-    span_probabilities,
-    tag_probabilities,
-)
+from ..network.decoding import decode, decode_best
+from ..network.marginals import span_probabilities, tag_probabilities
+from ..network.transitions import Array, Transitions, array_like, to_numpy
 from .component import SequenceTagger
 
 # Every batch asks for the same, and to make it takes a step for each pair of tags.
@@ -32,8 +29,7 @@ def biluo_tags(labels: Iterable[str]) -> list[str]:
     return ["O", *(f"{part}-{label}" for label in labels for part in "BILU")]
 
 
-@dataclass(frozen=True)
-class Entity:
+class Entity(NamedTuple):
     """A labelled span of a Doc, with its probability.
 
     start (int): first token.
@@ -50,10 +46,10 @@ class Entity:
     def moved(self, tokens: int) -> "Entity":
         """Count from another token on.
 
-        tokens (int): how many further behind the span then is.
+        tokens (int): how many tokens lie before the first of that count.
         RETURNS (Entity): the same span.
         """
-        return Entity(self.start + tokens, self.end + tokens, self.label, self.probability)
+        return self._replace(start=self.start + tokens, end=self.end + tokens)
 
 
 @dataclass(frozen=True)
@@ -150,42 +146,37 @@ class SpanTagger(SequenceTagger):
         """RETURNS (Transitions): those of the BILUO scheme."""
         return _biluo_transitions(tuple(self.tags))
 
-    def decode(self, docs: list[Doc], emissions: list[np.ndarray]) -> list[list[Entity]]:
+    def decode(self, docs: Sequence[Doc], logits: Array) -> list[list[Entity]]:
         """Find the most probable spans.
 
         As with spaCy's entity recogniser, none reaches over a sentence start that its Doc tells. A
         CRF, which has learned the tags of whole Docs, is free to do that.
 
-        docs (List[Doc]): the Docs, which are not modified.
-        emissions (List[ndarray]): their emissions, float (n_tokens, n_tags) each.
-        RETURNS (List[List[Entity]]): the spans of each Doc, in their order, but for those less
+        docs (Sequence[Doc]): the Docs, which are not modified.
+        logits (Array): see `SequenceTagger.decode`.
+        RETURNS (list[list[Entity]]): the spans of each Doc, in their order, but for those less
             probable than the threshold.
         """
-        found = self.find_spans(docs, emissions, self.with_probabilities)
+        found = self.find_spans(docs, logits, self.with_probabilities)
         threshold = self.cfg["threshold"]
+        if threshold <= 0.0:
+            return found
         return [[span for span in spans if span.probability >= threshold] for spans in found]
 
     def find_spans(
-        self, docs: Sequence[Doc], emissions: Sequence[np.ndarray], with_probabilities: bool
+        self, docs: Sequence[Doc], logits: Array, with_probabilities: bool
     ) -> list[list[Entity]]:
         """Find the most probable spans, whatever their probability.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
-        emissions (Sequence[ndarray]): their emissions, float (n_tokens, n_tags) each.
+        logits (Array): see `SequenceTagger.decode`.
         with_probabilities (bool): compute the probabilities of spans; they are 1 otherwise.
-        RETURNS (List[List[Entity]]): the spans of each Doc, in their order.
+        RETURNS (list[list[Entity]]): the spans of each Doc, in their order.
         """
-        scores, lengths = self._scores(docs, emissions)
+        scores, lengths = self._scores(docs, logits)
         tags = decode(scores, lengths, self.transitions)
-        found = self._entities(scores, lengths, tags, with_probabilities)
         sizes = np.array([len(doc) for doc in docs], dtype=np.int64)
-        by_doc: list[list[Entity]] = [[] for _ in docs]
-        begins = sizes.cumsum() - sizes
-        doc_of_token = np.repeat(np.arange(len(docs)), sizes)
-        for entity in found:
-            doc = doc_of_token[entity.start]
-            by_doc[doc].append(entity.moved(-int(begins[doc])))
-        return by_doc
+        return self._entities(scores, lengths, tags, sizes, with_probabilities)
 
     def readings(self, docs: Sequence[Doc], n_best: int) -> list[list[list[Reading]]]:
         """Find several best readings of each sentence.
@@ -201,7 +192,7 @@ class SpanTagger(SequenceTagger):
             raise ValueError(f"{self.name}: 'n_best' has to be positive; got {n_best}")
         found: list[list[list[Reading]]] = []
         for doc, emissions in zip(docs, self.emissions(docs), strict=True):
-            scores, lengths = self._scores([doc], [emissions])
+            scores, lengths = self._scores([doc], emissions)
             found.append([])
             best = decode_best(scores, lengths, self.transitions, n_best)
             for end, tags in zip(lengths.cumsum().tolist(), best, strict=True):
@@ -211,7 +202,7 @@ class SpanTagger(SequenceTagger):
 
     def _reading(self, scores: np.ndarray, begin: int, tags: np.ndarray) -> Reading:
         lengths, whole = np.array([len(tags)]), np.array([[0, len(tags)]])
-        spans = self._entities(scores, lengths, tags, with_probabilities=True)
+        (spans,) = self._entities(scores, lengths, tags, lengths, with_probabilities=True)
         return Reading(
             begin,
             begin + len(tags),
@@ -219,16 +210,20 @@ class SpanTagger(SequenceTagger):
             float(self._probabilities(scores, lengths, whole, tags)[0]) if len(tags) else 1.0,
         )
 
-    def _scores(
-        self, docs: Sequence[Doc], emissions: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        # The constrained emissions of all tokens, and the lengths of the sequences to decode.
+    def _scores(self, docs: Sequence[Doc], logits: Array) -> tuple[Array, np.ndarray]:
+        # The constrained logits of all tokens, and the lengths of the sequences to decode.
         tokens = Tokens.from_docs(docs)
-        scores = np.concatenate([np.zeros((0, len(self.tags))), *emissions])
-        self.constrain(tokens, scores)
+        if self.cfg["recall_bias"]:
+            bias = np.full(len(self.tags), self.cfg["recall_bias"], dtype=np.float32)
+            bias[0] = 0.0
+            logits = logits + array_like(bias, logits)
+        forbidden = self.forbidden(tokens)
+        if forbidden is not None:
+            lowest = array_like(np.where(forbidden, -np.inf, 0.0).astype(np.float32), logits)
+            logits = logits + lowest
         if crf_of(self.model) is None:
-            return scores, tokens.lengths
-        return scores, np.array([len(doc) for doc in docs], dtype=np.int64)
+            return logits, tokens.lengths
+        return logits, np.array([len(doc) for doc in docs], dtype=np.int64)
 
     def tag_probabilities(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """Compute the probability of each tag at each token, among all legal readings.
@@ -236,51 +231,67 @@ class SpanTagger(SequenceTagger):
         docs (Sequence[Doc]): the Docs, which are not modified.
         RETURNS (List[ndarray]): in the order of `tags`, float64 (n_tokens, n_tags) each.
         """
-        scores, lengths = self._scores(docs, self.emissions(docs))
-        probabilities = tag_probabilities(*self._tempered(scores, lengths))
-        return np.split(probabilities, np.cumsum([len(doc) for doc in docs], dtype=np.int64))[:-1]
+        found: list[np.ndarray] = []
+        for run, logits in self._predict_logits(docs):
+            scores, lengths = self._scores(run, logits)
+            probabilities = tag_probabilities(*self._tempered(scores, lengths))
+            found += np.split(probabilities, np.cumsum([len(doc) for doc in run]))[:-1]
+        return found
 
     def _tempered(
-        self, scores: np.ndarray, lengths: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, Transitions]:
+        self, scores: Array, lengths: np.ndarray
+    ) -> tuple[Array, np.ndarray, Transitions]:
         # What probabilities are computed from.
         transitions = self.transitions
         if self.temperature == 1.0:
             return scores, lengths, transitions
         return scores / self.temperature, lengths, transitions.scaled(1.0 / self.temperature)
 
-    def constrain(self, tokens: Tokens, emissions: np.ndarray) -> None:
-        """Shift emissions by `recall_bias`, and rule readings out by minus infinity.
-
-        No span begins or ends in a space.
+    def forbidden(self, tokens: Tokens) -> np.ndarray | None:
+        """Find the tags that tokens cannot have: no span begins or ends in a space.
 
         tokens (Tokens): the tokens.
-        emissions (ndarray): their emissions, changed in place, (n_tokens, n_tags).
+        RETURNS (ndarray | None): bool (n_tokens, n_tags); None where all tokens can have all tags.
         """
-        emissions[:, 1:] += self.cfg["recall_bias"]
-        if tokens.is_space.any():
-            boundary = np.array([tag[0] in "BLU" for tag in self.tags])
-            emissions[np.ix_(tokens.is_space, boundary)] = -np.inf
+        if not tokens.is_space.any():
+            return None
+        boundary = np.array([tag[0] in "BLU" for tag in self.tags])
+        return cast(np.ndarray, tokens.is_space[:, None] & boundary)
 
     def _entities(
-        self, scores: np.ndarray, lengths: np.ndarray, tags: np.ndarray, with_probabilities: bool
-    ) -> list[Entity]:
-        label, part = np.divmod(tags - 1, 4)  # of the tags behind O: which label, which of BILU
-        begin = np.flatnonzero((tags > 0) & ((part == 0) | (part == 3)))
-        end = np.flatnonzero((tags > 0) & (part >= 2)) + 1
-        spans = np.stack([begin, end], 1)
-        probabilities = np.ones(len(spans))
+        self,
+        scores: Array,
+        lengths: np.ndarray,
+        tags: Array,
+        sizes: np.ndarray,
+        with_probabilities: bool,
+    ) -> list[list[Entity]]:
+        # The spans of each Doc, counted from its first token. sizes: tokens of each Doc.
+        winning = to_numpy(tags)
+        label, part = np.divmod(winning - 1, 4)  # of the tags behind O: label, and B, I, L or U
+        begin = np.flatnonzero((winning > 0) & ((part == 0) | (part == 3)))
+        end = np.flatnonzero((winning > 0) & (part >= 2)) + 1
+        probabilities = np.ones(len(begin))
         if with_probabilities:
+            spans = np.stack([begin, end], 1)
             probabilities = self._probabilities(scores, lengths, spans, tags)
-        labels = self.labels
-        return [
-            Entity(start, stop, labels[index], probability)
-            for (start, stop), index, probability in zip(
-                spans.tolist(), label[begin].tolist(), probabilities.tolist(), strict=True
+        ends = sizes.cumsum()
+        offsets = np.repeat(ends - sizes, sizes)[begin]
+        names = self.labels
+        found = [
+            Entity(start, stop, names[index], probability)
+            for start, stop, index, probability in zip(
+                (begin - offsets).tolist(),
+                (end - offsets).tolist(),
+                label[begin].tolist(),
+                probabilities.tolist(),
+                strict=True,
             )
         ]
+        bounds = np.searchsorted(begin, ends).tolist()
+        return [found[i:j] for i, j in itertools.pairwise([0, *bounds])]
 
     def _probabilities(
-        self, scores: np.ndarray, lengths: np.ndarray, spans: np.ndarray, tags: np.ndarray
+        self, scores: Array, lengths: np.ndarray, spans: np.ndarray, tags: Array
     ) -> np.ndarray:
         return span_probabilities(*self._tempered(scores, lengths), spans, tags)

@@ -1,6 +1,6 @@
 """The component `bigru_tagger`: one tag per token, written to `token.tag`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from spacy.attrs import TAG
@@ -11,7 +11,8 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ..network.decoding import Transitions, decode
+from ..network.decoding import decode
+from ..network.transitions import Array, Transitions, to_numpy
 from .component import DEFAULT_MODEL, Gold, Scorer, SequenceTagger
 
 
@@ -100,16 +101,15 @@ class BiGRUTokenTagger(SequenceTagger):
         """See `SequenceTagger.gold_tags`."""
         return [tag or None for tag in example.get_aligned("TAG", as_string=True)]
 
-    def decode(self, docs: list[Doc], emissions: list[np.ndarray]) -> list[np.ndarray]:
+    def decode(self, docs: Sequence[Doc], logits: Array) -> list[np.ndarray]:
         """Find the most probable tag of each token; with a CRF, those of the best sequence.
 
-        docs (List[Doc]): the Docs, which are not modified.
-        emissions (List[ndarray]): their emissions, float (n_tokens, n_tags) each.
-        RETURNS (List[ndarray]): indices into `labels`, int64 (n_tokens,) for each Doc.
+        docs (Sequence[Doc]): the Docs, which are not modified.
+        logits (Array): those of all their tokens, float (n_tokens, n_tags).
+        RETURNS (list[ndarray]): indices into `labels`, int64 (n_tokens,) for each Doc.
         """
         lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
-        scores = np.concatenate([np.zeros((0, len(self.tags))), *emissions])
-        tags = decode(scores, lengths, self.transitions)
+        tags = to_numpy(decode(logits, lengths, self.transitions))
         return np.split(tags, lengths.cumsum())[:-1]
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[np.ndarray]) -> None:

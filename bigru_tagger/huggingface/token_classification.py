@@ -358,7 +358,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
         parts = self.parts
         lengths = [len(doc) for doc in docs]
         rows = emissions.detach().float().cpu().numpy()
-        found = parts.component.decode(docs, np.split(rows, np.cumsum(lengths)[:-1]))
+        found = parts.component.decode(docs, rows)
         labels, sure = parts.codes.found_labels(found, lengths)
         probabilities = scores.detach().double().softmax(1).cpu().numpy()
         told = tell_labels(probabilities, labels, sure)

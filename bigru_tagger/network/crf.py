@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .decoding import Transitions
-from .encoder import Layout
+from .layout import Layout
+from .transitions import Transitions
 
 # Stands for minus infinity where it goes into log-sum-exp, whose gradient has to be a number.
 _NO_PATH = -1e30

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .gru import Recurrence, predict_gru, project_inputs, run_gru
+from .layout import Layout
 
 _FORWARD, _BACKWARD = "forward_layer", "backward_layer"
 _CELLS: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -78,69 +78,6 @@ class LayerTrace:
     update: Tensor
     candidate: Tensor
     states: Tensor
-
-
-class Layout:
-    """Where the tokens of a batch stand: row (sequence) and time step of each, and back.
-
-    The tokens of all sequences lie in one array, one sequence after the other. Nothing is padded
-    on a CPU; on a GPU, rows are padded behind their end, since cuDNN is several times slower with
-    packed sequences than with padded ones.
-    """
-
-    def __init__(self, lengths: Sequence[int] | np.ndarray, device: torch.device) -> None:
-        """Compute the layout.
-
-        lengths (Sequence[int]): tokens of each sequence, zeros allowed.
-        device (torch.device): where the indices are needed.
-        """
-        sizes = np.asarray(lengths, dtype=np.int64)
-        starts = sizes.cumsum() - sizes
-        rows = np.repeat(np.arange(len(sizes)), sizes)
-        steps = np.arange(len(rows)) - np.repeat(starts, sizes)
-        self.lengths = sizes
-        self.n_rows = len(sizes)
-        self.n_steps = int(sizes.max(initial=0))
-        self._sizes = np.repeat(sizes, sizes)
-        self._rows = rows
-        self._steps = steps
-        self._device = device
-        self._packs: dict[bool, tuple[Tensor, Tensor, Tensor]] = {}
-        self.row = torch.from_numpy(rows).to(device)  # (n_tokens,)
-
-    def steps(self, backward: bool) -> np.ndarray:
-        """Give the time step at which a direction reads each token.
-
-        backward (bool): read each sequence from its last token to its first.
-        RETURNS (ndarray): time steps, int64 (n_tokens,).
-        """
-        return self._sizes - 1 - self._steps if backward else self._steps
-
-    def pack(self, backward: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Order the tokens for a PackedSequence: by time step, longest sequence first.
-
-        backward (bool): read each sequence from its last token to its first.
-        RETURNS (Tuple[Tensor, Tensor, Tensor]): the token at each place (n_tokens,), the place
-            of each token (n_tokens,), and the number of sequences at each time step (n_steps,),
-            which stays on the CPU.
-        """
-        if backward not in self._packs:  # every layer asks for the same
-            steps = self.steps(backward)
-            order = np.lexsort((self._rows, -self._sizes, steps))
-            places = np.empty_like(order)
-            places[order] = np.arange(len(order))
-            counts = np.bincount(steps, minlength=self.n_steps)
-            on_device = [torch.from_numpy(array).to(self._device) for array in (order, places)]
-            self._packs[backward] = (*on_device, torch.from_numpy(counts))  # type: ignore[assignment]
-        return self._packs[backward]
-
-    def pad(self, backward: bool) -> Tensor:
-        """Give the place of each token in an array of padded rows.
-
-        backward (bool): read each sequence from its last token to its first.
-        RETURNS (Tensor): places in (n_rows * n_steps), int64 (n_tokens,).
-        """
-        return torch.from_numpy(self._rows * self.n_steps + self.steps(backward)).to(self._device)
 
 
 def locked_dropout(vectors: Tensor, layout: Layout, rate: float) -> Tensor:
@@ -249,7 +186,8 @@ class BiGRUEncoder(nn.Module):
             )
         vectors = locked_dropout(vectors, layout, dropout.input)
         own_gru = self._has_own_gru(vectors.device) or dropout.recurrent > 0.0
-        if shared is not None and not (own_gru and len(self.layers)):
+        on_cpu = vectors.device.type == "cpu"
+        if shared is not None and not (len(self.layers) and (own_gru or not on_cpu)):
             vectors, shared = torch.cat([shared.rows[shared.row], vectors], 1), None
         if not len(vectors):
             return vectors.new_zeros((0, self.width))
@@ -260,10 +198,10 @@ class BiGRUEncoder(nn.Module):
                 states = _predict_gru(directions, vectors, layout, recurrence, shared)
             elif own_gru:
                 states = _run_gru(directions, vectors, layout, dropout.recurrent, shared)
-            elif vectors.is_cuda:
-                states = _run_padded(directions, vectors, layout)
-            else:
+            elif on_cpu:
                 states = _run_packed(directions, vectors, layout)
+            else:
+                states = _run_padded(directions, vectors, layout, shared)
             shared = None
             vectors = locked_dropout(states, layout, dropout.hidden)
         return vectors
@@ -393,16 +331,33 @@ def _run_packed(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) ->
     return torch.cat(states, 1)
 
 
-def _run_padded(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) -> Tensor:
+def _run_padded(
+    layer: dict[str, nn.Module], vectors: Tensor, layout: Layout, shared: SharedInput | None = None
+) -> Tensor:
     states = []
     for name, rnn in layer.items():
-        places = layout.pad(name == _BACKWARD)
-        padded = vectors.new_zeros((layout.n_rows * layout.n_steps, vectors.shape[1]))
-        padded = padded.index_copy(0, places, vectors)
-        time_major = padded.view(layout.n_rows, layout.n_steps, -1).transpose(0, 1)
-        output, _ = rnn(time_major)  # (n_steps, n_rows, units)
-        states.append(output.transpose(0, 1).flatten(0, 1)[places])
+        blocks, tokens, places = layout.pad(name == _BACKWARD)
+        parts: list[Tensor] = []
+        state: Any = None
+        for (n_steps, n_rows), cells in zip(
+            blocks, tokens.split([n_steps * n_rows for n_steps, n_rows in blocks]), strict=True
+        ):
+            columns = vectors.index_select(0, cells)
+            if shared is not None:
+                rows = shared.rows.index_select(0, shared.row.index_select(0, cells))
+                columns = torch.cat([rows, columns], 1)
+            if state is not None:  # rows that have ended take no part; an LSTM has two states
+                state = _first_rows(state, n_rows)
+            output, state = rnn(columns.view(n_steps, n_rows, -1), state)
+            parts.append(output.flatten(0, 1))  # (n_steps * n_rows, units)
+        states.append(torch.cat(parts).index_select(0, places))
     return torch.cat(states, 1)
+
+
+def _first_rows(state: Any, n_rows: int) -> Any:
+    if isinstance(state, tuple):
+        return tuple(_first_rows(part, n_rows) for part in state)
+    return state[:, :n_rows].contiguous()
 
 
 def _initialise(rnn: nn.GRU | nn.LSTM) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from .context import ContextPooling
 from .crf import CRF
 from .embed import EMBEDDINGS, DenseEmbedding, GazetteerEmbedding
-from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerTrace, Layout, SharedInput
+from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerTrace, SharedInput
+from .layout import Layout
 from .storage import pack_tensors, unpack_tensors
 
 # A name in files, which stays wherever this module goes.

@@ -1,0 +1,129 @@
+"""Where the tokens of a batch stand: rows and time steps, packed or padded."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# A block of padded rows has at most so many cells, unless one step of it has more. Of a block with
+# more tokens than cells that may pad anyway, this share of its tokens may pad.
+_BLOCK_CELLS = 1 << 16
+_PADDED_CELLS = 1 << 12
+_PADDED_SHARE = 0.25
+
+
+class Layout:
+    """Where the tokens of a batch stand: row (sequence) and time step of each, and back.
+
+    The tokens of all sequences lie in one array, one sequence after the other. Nothing is padded
+    on a CPU. A GPU gets blocks of padded rows, since cuDNN is several times slower with packed
+    sequences than with padded ones; see `plan_blocks`.
+    """
+
+    def __init__(self, lengths: Sequence[int] | np.ndarray, device: torch.device) -> None:
+        """Compute the layout.
+
+        lengths (Sequence[int]): tokens of each sequence, zeros allowed.
+        device (torch.device): where the indices are needed.
+        """
+        sizes = np.asarray(lengths, dtype=np.int64)
+        starts = sizes.cumsum() - sizes
+        rows = np.repeat(np.arange(len(sizes)), sizes)
+        steps = np.arange(len(rows)) - np.repeat(starts, sizes)
+        self.lengths = sizes
+        self.n_rows = len(sizes)
+        self.n_steps = int(sizes.max(initial=0))
+        self._sizes = np.repeat(sizes, sizes)
+        self._rows = rows
+        self._steps = steps
+        self._device = device
+        self._packs: dict[bool, tuple[Tensor, Tensor, Tensor]] = {}
+        self._pads: dict[bool, tuple[list[tuple[int, int]], Tensor, Tensor]] = {}
+        self.row = torch.from_numpy(rows).to(device)  # (n_tokens,)
+
+    def steps(self, backward: bool) -> np.ndarray:
+        """Give the time step at which a direction reads each token.
+
+        backward (bool): read each sequence from its last token to its first.
+        RETURNS (ndarray): time steps, int64 (n_tokens,).
+        """
+        return self._sizes - 1 - self._steps if backward else self._steps
+
+    def pack(self, backward: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Order the tokens for a PackedSequence: by time step, longest sequence first.
+
+        backward (bool): read each sequence from its last token to its first.
+        RETURNS (Tuple[Tensor, Tensor, Tensor]): the token at each place (n_tokens,), the place
+            of each token (n_tokens,), and the number of sequences at each time step (n_steps,),
+            which stays on the CPU.
+        """
+        if backward not in self._packs:  # every layer asks for the same
+            steps = self.steps(backward)
+            order = np.lexsort((self._rows, -self._sizes, steps))
+            places = np.empty_like(order)
+            places[order] = np.arange(len(order))
+            counts = np.bincount(steps, minlength=self.n_steps)
+            on_device = [torch.from_numpy(array).to(self._device) for array in (order, places)]
+            self._packs[backward] = (*on_device, torch.from_numpy(counts))  # type: ignore[assignment]
+        return self._packs[backward]
+
+    def pad(self, backward: bool) -> tuple[list[tuple[int, int]], Tensor, Tensor]:
+        """Arrange the tokens in blocks of padded rows, longest sequence first.
+
+        backward (bool): read each sequence from its last token to its first.
+        RETURNS (tuple[list[tuple[int, int]], Tensor, Tensor]): the time steps and rows of each
+            block; the token of each cell, one block after the other and in each by time step,
+            int64 (n_cells,), where cells behind a row's end hold its last token; and the cell of
+            each token, int64 (n_tokens,).
+        """
+        if backward not in self._pads:  # every layer asks for the same
+            sizes = self.lengths
+            by_length = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+            blocks = plan_blocks(sizes[by_length])
+            first = (sizes.cumsum() - sizes)[by_length]
+            last = first + sizes[by_length] - 1
+            cells, used, begin = [], [], 0
+            for n_steps, n_rows in blocks:
+                step = np.arange(begin, begin + n_steps)[:, None]
+                begin += n_steps
+                if backward:
+                    cell = np.maximum(last[:n_rows] - step, first[:n_rows])
+                else:
+                    cell = np.minimum(first[:n_rows] + step, last[:n_rows])
+                cells.append(cell.reshape(-1))
+                used.append((step < sizes[by_length[:n_rows]]).reshape(-1))
+            tokens = np.concatenate(cells)
+            taken = np.flatnonzero(np.concatenate(used))
+            places = np.empty_like(self._rows)
+            places[tokens[taken]] = taken
+            on_device = [torch.from_numpy(array).to(self._device) for array in (tokens, places)]
+            self._pads[backward] = (blocks, *on_device)  # type: ignore[assignment]
+        return self._pads[backward]
+
+
+def plan_blocks(lengths: np.ndarray) -> list[tuple[int, int]]:
+    """Divide sequences by time into blocks of rows that are padded to the same number of steps.
+
+    A block holds the rows that are still running at its first step. It ends before it has too many
+    cells, or before too many of them pad. So memory depends on the number of tokens, whatever the
+    lengths.
+
+    lengths (ndarray): tokens of each sequence, positive, descending, int64 (n_sequences,).
+    RETURNS (list[tuple[int, int]]): time steps and rows of each block.
+    """
+    ascending = lengths[::-1]
+    n_steps = int(lengths.max(initial=0))
+    blocks = []
+    begin = 0
+    while begin < n_steps:
+        n_rows = len(lengths) - int(np.searchsorted(ascending, begin, side="right"))
+        steps = np.arange(begin, min(n_steps, begin + max(_BLOCK_CELLS // n_rows, 1)))
+        running = len(lengths) - np.searchsorted(ascending, steps, side="right")
+        used = running.cumsum()
+        padding = np.arange(1, len(steps) + 1) * n_rows - used
+        fits = padding <= np.maximum(_PADDED_CELLS, used * _PADDED_SHARE)
+        end = begin + int(fits.sum())  # as padding only grows; the first step has none
+        blocks.append((end - begin, n_rows))
+        begin = end
+    return blocks

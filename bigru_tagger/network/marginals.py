@@ -1,0 +1,241 @@
+"""Logits to probabilities: the marginals of entities and of tags.
+
+The probability of a tag sequence is its share among all sequences, by their exponentiated scores;
+see `bigru_tagger.network.decoding` for scores. Invalid sequences hold no probability.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from .transitions import (
+    Array,
+    TagSets,
+    TimeSteps,
+    Transitions,
+    array_like,
+    chunks,
+    library_of,
+    to_double,
+    to_numpy,
+)
+
+# Probabilities below this count as this much, so that a sequence whose valid readings are all
+# very unlikely can still be normalised.
+_SMALLEST = 1e-100
+
+# Tokens of a long sequence that are one piece of it: all pieces are worked on side by side.
+_PIECE = 24
+# How often pieces are gone over until each begins as the one before it ends; and how near, in
+# relative terms, that has to be.
+_PASSES = 4
+_SAME = 1e-9
+
+# With fewer tags, one product with a matrix is faster than several sums.
+_MANY_TAGS = 48
+
+
+def span_probabilities(
+    logits: Array,
+    lengths: np.ndarray,
+    transitions: Transitions,
+    spans: np.ndarray,
+    tags: Array,
+) -> np.ndarray:
+    """Compute the probability that all tokens of a span have given tags.
+
+    That is the share of the sequences with these tags among all sequences, by their exponentiated
+    scores: the marginal of the span, by the forward-backward algorithm. In the BILUO scheme, the
+    tags of an entity's tokens are those of this entity and no other, so this is the entity's
+    probability.
+
+    logits (Array): log scores, not necessarily normalised, float (n_tokens, n_tags).
+    lengths (ndarray): tokens of each sequence, zeros allowed, int (n_sequences,).
+    transitions (Transitions): scores of tag pairs.
+    spans (ndarray): first token and token behind the last, as rows of `logits`, each span
+        within one sequence, int (n_spans, 2).
+    tags (Array): tag of each token, as rows of `logits`, int (n_tokens,).
+    RETURNS (ndarray): probabilities, float64 (n_spans,). Rabiner 1989, with his scaling.
+    """
+    lengths = np.asarray(lengths, dtype=np.int64)
+    probabilities = np.zeros(len(spans))
+    for sequences, tokens in chunks(lengths, logits):
+        chosen = (spans[:, 0] >= tokens.start) & (spans[:, 0] < tokens.stop)
+        if chosen.any():
+            messages = _send_messages(logits[tokens], lengths[sequences], transitions)
+            here = spans[chosen] - tokens.start
+            probabilities[chosen] = _span_marginals(messages, transitions, here, tags[tokens])
+    return probabilities
+
+
+def _span_marginals(
+    messages: "_Messages", transitions: Transitions, spans: np.ndarray, tags: Array
+) -> np.ndarray:
+    library = library_of(tags)
+    place = messages.place
+    with np.errstate(divide="ignore"):
+        own = library.log(messages.arriving[place, tags])
+        entering = library.log(messages.entering[place, tags])
+        backward = library.log(messages.backward[place, tags])
+    inner = library.zeros_like(own)
+    inner[1:] = array_like(transitions.between, tags)[tags[:-1], tags[1:]]
+    begin, end = array_like(spans[:, 0], tags), array_like(spans[:, 1] - 1, tags)
+    # Sums over the tokens of a span, as differences of running sums; a transition counts from
+    # the span's second token on.
+    own_sum = own.cumsum(0)
+    forbidden = library.isneginf(inner)
+    inner[forbidden] = 0.0
+    inner_sum = inner.cumsum(0)
+    forbidden_sum = forbidden.cumsum(0)
+    total = own_sum[end] - own_sum[begin] + own[begin] + inner_sum[end] - inner_sum[begin]
+    total += entering[begin] + backward[end]
+    total[forbidden_sum[end] > forbidden_sum[begin]] = -np.inf
+    return to_numpy(library.exp(total).clip(0.0, 1.0))
+
+
+def tag_probabilities(logits: Array, lengths: np.ndarray, transitions: Transitions) -> np.ndarray:
+    """Compute the probability of each tag at each token: the marginals of single tokens.
+
+    As `span_probabilities`, over all sequences of tags by their exponentiated scores.
+
+    logits (Array): log scores, not necessarily normalised, float (n_tokens, n_tags).
+    lengths (ndarray): tokens of each sequence, zeros allowed, int (n_sequences,).
+    transitions (Transitions): scores of tag pairs.
+    RETURNS (ndarray): probabilities, which sum to 1 over each token's tags, float64
+        (n_tokens, n_tags).
+    """
+    lengths = np.asarray(lengths, dtype=np.int64)
+    probabilities = np.zeros(tuple(logits.shape))
+    for sequences, tokens in chunks(lengths, logits):
+        if tokens.start < tokens.stop:
+            messages = _send_messages(logits[tokens], lengths[sequences], transitions)
+            marginals = (messages.forward * messages.backward)[messages.place]
+            marginals /= marginals.sum(1)[:, None]  # which differs from 1 by rounding
+            probabilities[tokens] = to_numpy(marginals)
+    return probabilities
+
+
+class _Messages(NamedTuple):
+    """What the forward-backward algorithm sends along sequences, by place, (n_tokens, n_tags) each.
+
+    place (Array): the place of each token, int64 (n_tokens,).
+    entering (Array): the mass that reaches a tag, before the logit of its token.
+    forward (Array): probability of a tag given all tokens up to its own.
+    arriving (Array): exponentiated logits, in the units that normalised `forward`.
+    backward (Array): the mass of all ways on from a tag, in the units of the tokens behind.
+    """
+
+    place: Array
+    entering: Array
+    forward: Array
+    arriving: Array
+    backward: Array
+
+
+def _send_messages(logits: Array, lengths: np.ndarray, transitions: Transitions) -> _Messages:
+    # Pieces of a long sequence are worked on side by side, first as if nothing were known of what
+    # is around them, then from where their neighbours have ended, until that changes no more. What
+    # is far away hardly matters, so two passes are the rule; if it does, a sequence is one piece.
+    library = library_of(logits)
+    logits = to_double(logits)
+    potentials = library.exp(logits - library.amax(logits, 1)[:, None])
+    potentials[potentials < _SMALLEST] = _SMALLEST
+    n_pieces = -(-lengths // _PIECE)
+    found = _send_in_pieces(potentials, lengths, n_pieces, transitions)
+    if found is None:
+        found = _send_in_pieces(potentials, lengths, np.minimum(n_pieces, 1), transitions)
+    assert found is not None  # a piece that is a sequence has no neighbours
+    return found
+
+
+def _send_in_pieces(
+    potentials: Array, lengths: np.ndarray, n_pieces: np.ndarray, transitions: Transitions
+) -> _Messages | None:
+    # None if the pieces do not agree after some passes.
+    library = library_of(potentials)
+    sequence = np.repeat(np.arange(len(lengths)), n_pieces)
+    number = np.arange(len(sequence)) - np.repeat(n_pieces.cumsum() - n_pieces, n_pieces)
+    sizes, longer = np.divmod(lengths[sequence], n_pieces[sequence])
+    sizes += number < longer
+    steps = TimeSteps(sizes)
+    ends = array_like(steps.place[sizes.cumsum() - 1], potentials)
+    begins = array_like(steps.place[sizes.cumsum() - sizes], potentials)
+    later = np.flatnonzero(number)  # pieces with one before them
+    n_tags = len(transitions.first)
+    between, first, last = (
+        np.exp(table) for table in (transitions.between, transitions.first, transitions.last)
+    )
+    unknown = np.tile(first, (len(sizes), 1))
+    unknown[later] = np.full(n_tags, 1.0 / n_tags) @ between
+    start = array_like(unknown, potentials)
+    later, sooner = array_like(later, potentials), array_like(later - 1, potentials)
+    go_on, go_back = _flows(transitions, array_like(between, potentials))
+    last = array_like(last, potentials)
+
+    potentials = potentials[array_like(steps.order, potentials)]
+    entering = library.empty_like(potentials)
+    forward = library.empty_like(potentials)
+    scale = library.empty_like(potentials[:, 0])
+
+    def go_forward() -> Array:
+        entering[begins] = start
+        for before, here in [(None, steps.slices[0]), *steps]:
+            if before is not None:
+                go_on(forward[before], entering[here])
+            mass = library.multiply(entering[here], potentials[here], out=forward[here])
+            scale[here] = mass.sum(1)
+            mass /= scale[here][:, None]
+        return go_on(forward[ends[sooner]], library.empty_like(forward[ends[sooner]]))
+
+    if not _agree(go_forward, start, later):
+        return None
+    backward = library.empty_like(potentials)
+    arriving = potentials / scale[:, None]
+    end = last / (forward[ends] @ last)[:, None]
+    end[sooner] = 1.0  # as all ways together have a mass of 1
+
+    def go_backward() -> Array:
+        backward[ends] = end
+        for before, here in reversed(list(steps)):
+            go_back(arriving[here] * backward[here], backward[before])
+        mass = arriving[begins[later]] * backward[begins[later]]
+        return go_back(mass, library.empty_like(mass))
+
+    if not _agree(go_backward, end, sooner):
+        return None
+    place = array_like(steps.place, potentials)
+    return _Messages(place, entering, forward, arriving, backward)
+
+
+_Flow: TypeAlias = Callable[[Array, Array], Array]
+
+
+def _flows(transitions: Transitions, between: Array) -> tuple[_Flow, _Flow]:
+    # What carries mass, (n_rows, n_tags), over a transition into a given array: on and back.
+    library = library_of(between)
+    if isinstance(between, np.ndarray) and len(between) > _MANY_TAGS and transitions.only_forbids:
+
+        def by(sets: TagSets) -> _Flow:
+            def carry(mass: Array, out: Array) -> Array:
+                out[:] = sets.reduce(mass, "sum", 0.0)
+                return out
+
+            return carry
+
+        return by(transitions.into), by(transitions.onward)
+    back = array_like(np.ascontiguousarray(to_numpy(between).T), between)
+    return (
+        lambda mass, out: library.matmul(mass, between, out=out),
+        lambda mass, out: library.matmul(mass, back, out=out),
+    )
+
+
+def _agree(go: Callable[[], Array], given: Array, pieces: Array) -> bool:
+    # Go over all pieces until what some of them are given is what their neighbours come to.
+    for _ in range(_PASSES):
+        found = go()
+        if (abs(found - given[pieces]) <= _SAME * abs(given[pieces])).all():
+            return True
+        given[pieces] = found
+    return False

@@ -1,0 +1,249 @@
+"""Transitions between tags, and what all algorithms on tag sequences share.
+
+Logits are arrays of NumPy, or tensors of torch on any device that has float64. Lengths and
+transitions are always NumPy's.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+Array: TypeAlias = Any
+"""An array of NumPy or a tensor of torch."""
+
+# Numbers (tokens times tags) that are worked on at once: memory does not grow with the batch. A
+# GPU takes about as long for few as for many.
+CELLS = 1 << 20
+_GPU_CELLS = 1 << 23
+
+
+def library_of(array: Array) -> Any:
+    """Find the library of an array.
+
+    array (Array): an array.
+    RETURNS (module): NumPy, or torch for tensors.
+    """
+    if isinstance(array, np.ndarray):
+        return np
+    import torch  # noqa: PLC0415 - only where a tensor shows that it is there
+
+    return torch
+
+
+def array_like(values: np.ndarray, array: Array) -> Array:
+    """Bring values to the library and device of an array.
+
+    values (ndarray): the values.
+    array (Array): an array.
+    RETURNS (Array): the values, of their own type.
+    """
+    if isinstance(array, np.ndarray):
+        return values
+    return library_of(array).from_numpy(np.ascontiguousarray(values)).to(array.device)
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """Bring an array to NumPy.
+
+    array (Array): an array.
+    RETURNS (ndarray): its values.
+    """
+    return array if isinstance(array, np.ndarray) else cast(np.ndarray, array.cpu().numpy())
+
+
+def to_double(array: Array) -> Array:
+    """Convert an array to double precision.
+
+    array (Array): an array.
+    RETURNS (Array): float64, of the same library.
+    """
+    return array.astype(np.float64) if isinstance(array, np.ndarray) else array.double()
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """Scores of going from tag to tag, in log space; minus infinity forbids.
+
+    between (ndarray): score of tag j right after tag i, float64 (n_tags, n_tags).
+    first (ndarray): score of a sequence's first tag, float64 (n_tags,).
+    last (ndarray): score of a sequence's last tag, float64 (n_tags,).
+    """
+
+    between: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+    @classmethod
+    def free(cls, n_tags: int) -> "Transitions":
+        """Allow all tag sequences, for tags that do not depend on one another.
+
+        n_tags (int): number of tags.
+        RETURNS (Transitions): zeros.
+        """
+        return cls(np.zeros((n_tags, n_tags)), np.zeros(n_tags), np.zeros(n_tags))
+
+    def scaled(self, factor: float) -> "Transitions":
+        """Multiply all scores.
+
+        factor (float): above zero, so that what is forbidden stays so.
+        RETURNS (Transitions): the products.
+        """
+        return Transitions(self.between * factor, self.first * factor, self.last * factor)
+
+    @classmethod
+    def biluo(cls, tags: Sequence[str]) -> "Transitions":
+        """Allow the valid sequences of the BILUO scheme (IOBES with other letters), and no more.
+
+        tags (Sequence[str]): O, and for each label B-label, I-label, L-label and U-label.
+        RETURNS (Transitions): zero where valid, minus infinity elsewhere.
+        """
+        labels: dict[str, int] = {}
+        label = np.array([labels.setdefault(tag[1:], len(labels)) for tag in tags])
+        opens = np.array([tag[0] in "BI" for tag in tags])  # the entity goes on
+        continues = np.array([tag[0] in "IL" for tag in tags])
+        same = label[:, None] == label
+        valid = np.where(opens[:, None], continues & same, ~continues)
+        tables = (valid, ~continues, ~opens)
+        return cls(*(np.where(allowed, 0.0, -np.inf) for allowed in tables))
+
+    @cached_property
+    def only_forbids(self) -> bool:
+        """Whether all scores are zero or minus infinity."""
+        tables = (self.between, self.first, self.last)
+        return not any((table[np.isfinite(table)] != 0.0).any() for table in tables)
+
+    @cached_property
+    def into(self) -> "TagSets":
+        """For transitions that only forbid: the tags that each tag may follow."""
+        return TagSets(np.isfinite(self.between).T)
+
+    @cached_property
+    def onward(self) -> "TagSets":
+        """For transitions that only forbid: the tags that may follow each tag."""
+        return TagSets(np.isfinite(self.between))
+
+    @cached_property
+    def replaceable(self) -> tuple[np.ndarray, "TagSets", "TagSets"]:
+        """Which tags may stand in for others next to a token that stands by itself, see `_cut`.
+
+        Whether each tag stands by itself, bool (n_tags,); and for each tag, those that may replace
+        it before such a token, and those that may replace it behind one.
+        """
+        valid, first, last = (np.isfinite(table) for table in (self.between, self.first, self.last))
+        alone = first & last & (first == valid).all(1) & (last == valid.T).all(1)
+        before = np.concatenate([valid, first[None]])  # what each tag may follow, (from, to)
+        behind = np.concatenate([valid.T, last[None]])  # what may follow each tag, (to, from)
+        return alone, TagSets(_covering(before, last)), TagSets(_covering(behind, first))
+
+
+def _covering(table: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    # For each column of a table the allowed columns that hold at least what it holds, bool
+    # (n_columns, n_columns). There are few distinct columns.
+    columns, kind = np.unique(table, axis=1, return_inverse=True)
+    covers = np.array([~(column[:, None] & ~columns).any(0) for column in columns.T])
+    kind = kind.reshape(-1)
+    return cast(np.ndarray, covers[np.ix_(kind, kind)] & allowed)
+
+
+class TagSets:
+    """A set of tags for each tag, where many tags share theirs.
+
+    What is summed over a set is summed once. In the BILUO scheme, all sets together have as many
+    members as there are tags.
+
+    kind (ndarray): the place of each tag's set in what is reduced, int64 (n_tags,).
+    groups (list[ndarray]): the members of the sets of each size, int64 (n_sets, size); sets without
+        members come last.
+    """
+
+    def __init__(self, table: np.ndarray) -> None:
+        """Find the distinct sets.
+
+        table (ndarray): the members of each tag's set, bool (n_tags, n_members).
+        """
+        sets, kind = np.unique(table, axis=0, return_inverse=True)
+        sizes = sets.sum(1)
+        sizes = np.where(sizes, sizes, sizes.max() + 1)
+        order = np.argsort(sizes, kind="stable")
+        self.kind = np.argsort(order)[kind.reshape(-1)]
+        self.has_empty = not sets.any(1).all()
+        self.groups = [
+            np.nonzero(sets[sizes == size])[1].reshape(-1, size)
+            for size in np.unique(sizes[sets.any(1)])
+        ]
+
+    def reduce(self, values: Array, how: str, empty: float) -> Array:
+        """Sum values over the sets, or take their maximum.
+
+        values (Array): (n_rows, n_tags).
+        how (str): "sum" or "amax".
+        empty (float): the result for a set without members.
+        RETURNS (Array): for each tag, (n_rows, n_tags).
+        """
+        library = library_of(values)
+        found = [
+            getattr(library, how)(
+                values[:, array_like(members.reshape(-1), values)].reshape(-1, *members.shape), 2
+            )
+            for members in self.groups
+        ]
+        if self.has_empty:
+            found.append(library.fullarray_like(values[:, :1], empty))
+        return library.concatenate(found, 1)[:, array_like(self.kind, values)]
+
+
+class TimeSteps:
+    """The tokens of a batch by time step, so that each step handles all its sequences at once.
+
+    Sequences are ordered by length, longest first; at each step, those still running come first.
+    So a step's tokens follow, one by one, the first of the tokens of the step before.
+
+    order (ndarray): the token at each place of this order, int64 (n_tokens,).
+    place (ndarray): the place of each token, int64 (n_tokens,).
+    slices (list[slice]): the places of each step.
+    """
+
+    def __init__(self, lengths: np.ndarray) -> None:
+        """Order the tokens.
+
+        lengths (ndarray): tokens of each sequence, zeros allowed, int64 (n_sequences,).
+        """
+        by_length = np.argsort(-lengths, kind="stable")
+        ascending = lengths[by_length][::-1]
+        steps = np.arange(int(lengths.max(initial=0)))
+        counts = len(lengths) - np.searchsorted(ascending, steps, side="right")
+        begins = counts.cumsum() - counts
+        row = np.arange(int(counts.sum())) - np.repeat(begins, counts)
+        first = (lengths.cumsum() - lengths)[by_length]
+        self.order = first[row] + np.repeat(steps, counts)
+        self.place = np.empty_like(self.order)
+        self.place[self.order] = np.arange(len(self.order))
+        bounds = zip(begins.tolist(), counts.tolist(), strict=True)
+        self.slices = [slice(begin, begin + count) for begin, count in bounds]
+
+    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+        """Give the places of each step but the first, and before them those that they follow."""
+        for before, here in itertools.pairwise(self.slices):
+            yield slice(before.start, before.start + here.stop - here.start), here
+
+
+def chunks(lengths: np.ndarray, logits: Array) -> Iterator[tuple[slice, slice]]:
+    """Divide a batch into runs of sequences, so that memory does not grow with the batch.
+
+    lengths (ndarray): tokens of each sequence, int64 (n_sequences,).
+    logits (Array): (n_tokens, n_tags).
+    YIELDS (tuple[slice, slice]): the sequences of a run, at least one, and their tokens.
+    """
+    cells = CELLS if isinstance(logits, np.ndarray) else _GPU_CELLS
+    n_tokens = max(cells // logits.shape[1], 1)
+    bounds = np.append(0, lengths.cumsum())
+    begin = 0
+    while begin < len(lengths):
+        end = int(np.searchsorted(bounds, bounds[begin] + n_tokens, side="right")) - 1
+        end = max(end, begin + 1)
+        yield slice(begin, end), slice(int(bounds[begin]), int(bounds[end]))
+        begin = end

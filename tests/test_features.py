@@ -38,6 +38,13 @@ def read(embedding, words):
     return dict(zip(words.strings, rows.tolist(), strict=True))
 
 
+def read_characters(embedding, words):
+    """Read the characters of the words, without the zeros behind them."""
+    rows = read(embedding, words)
+    assert all(len(row) == embedding.max_length + 2 for row in rows.values())
+    return {word: row[: row.index(2) + 1] for word, row in rows.items()}
+
+
 def make_attributes(*attrs, fold_digits=False):
     rows = [9] * len(attrs)
     return HashedAttributes(attrs, rows, 4, unknown_rate=0.1, fold_digits=fold_digits)
@@ -69,7 +76,9 @@ def test_each_distinct_word_is_looked_up_once():
             return VOCAB.strings[orth]
 
     known = make_words(["the", "cat", "the"], [], ["cat", "The"])
-    words = Words(SimpleNamespace(strings=CountingStrings()), known.orths, known.index)
+    words = Words(
+        SimpleNamespace(strings=CountingStrings()), known.orths, known.index, known.lengths
+    )
     for _ in range(2):
         make_characters().read(words)
     assert looked_up == {"the": 1, "cat": 1, "The": 1}
@@ -173,18 +182,19 @@ def test_lexical_attributes_are_accepted(attr):
 
 
 def test_characters_stand_between_marks_with_zeros_behind():
-    rows = read(make_characters(), make_words(["ab", "é", "\n\n\n"], ["Ж😀"]))
-    assert rows == {
-        "ab": [1, 97 + 3, 98 + 3, 2, 0],
-        "é": [1, 233 + 3, 2, 0, 0],
+    words = make_words(["ab", "é", "\n\n\n"], ["Ж😀"])
+    assert make_characters().read(words).shape == (4, 22)
+    assert read_characters(make_characters(), words) == {
+        "ab": [1, 97 + 3, 98 + 3, 2],
+        "é": [1, 233 + 3, 2],
         "\n\n\n": [1, 10 + 3, 10 + 3, 10 + 3, 2],
         # 1046 has a row of its own, 128512 = 62 * 2048 + 1536 shares one
-        "Ж😀": [1, 1046 + 3, 1536 + 3, 2, 0],
+        "Ж😀": [1, 1046 + 3, 1536 + 3, 2],
     }
 
 
 def test_code_points_beyond_the_table_share_its_rows():
-    assert read(make_characters(rows=100), make_words(["caé"])) == {
+    assert read_characters(make_characters(rows=100), make_words(["caé"])) == {
         "caé": [1, 99 + 3, 97 + 3, 33 + 3, 2]
     }
 
@@ -193,7 +203,7 @@ def test_code_points_beyond_the_table_share_its_rows():
     ("max_length", "kept"), [(2, "ah"), (3, "agh"), (5, "abfgh"), (7, "abcefgh"), (8, "abcdefgh")]
 )
 def test_of_a_long_word_the_first_and_the_last_half_are_read(max_length, kept):
-    rows = read(make_characters(max_length=max_length), make_words(["abcdefgh"]))
+    rows = read_characters(make_characters(max_length=max_length), make_words(["abcdefgh"]))
     assert rows == {"abcdefgh": [1, *(ord(character) + 3 for character in kept), 2]}
 
 

@@ -138,18 +138,22 @@ def sentence_lengths(docs: Sequence[Doc], words: Words) -> list[int]:
     docs (Sequence[Doc]): Docs; the sentences of one without sentence starts are guessed, see
         `Words.sentence_starts`.
     words (Words): their words.
-    RETURNS (List[int]): tokens of the sentences of all Docs, in order.
+    RETURNS (list[int]): tokens of the sentences of all Docs, in order; none for Docs without
+        tokens.
     """
-    lengths: list[int] = []
-    end = 0
-    for doc in docs:
-        begin, end = end, end + len(doc)
-        if doc.has_annotation("SENT_START"):
-            starts = doc.to_array(SENT_START).reshape(-1).view(np.int64) == 1
-        else:
-            starts = words.sentence_starts[begin:end]
-        bounds = [0, *(np.flatnonzero(starts[1:]) + 1).tolist(), len(doc)]
-        lengths += np.diff(bounds).tolist()
+    if not len(words.index):
+        return []
+    given = np.concatenate([doc.to_array(SENT_START).reshape(-1) for doc in docs]).view(np.int64)
+    begins = (words.lengths.cumsum() - words.lengths)[words.lengths > 0]
+    # As `Doc.has_annotation` has it: the first token always starts a sentence.
+    later = given != 0
+    later[begins] = False
+    known = np.repeat(np.logical_or.reduceat(later, begins), words.lengths[words.lengths > 0])
+    starts = given == 1
+    if not known.all():
+        starts = np.where(known, starts, words.sentence_starts)
+    starts[begins] = True
+    lengths: list[int] = np.diff(np.append(np.flatnonzero(starts), len(starts))).tolist()
     return lengths
 
 

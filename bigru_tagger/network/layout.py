@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# A block of padded rows has at most so many cells, unless one step of it has more. Of a block with
-# more tokens than cells that may pad anyway, this share of its tokens may pad.
+# A block of padded rows has at most so many cells, unless one step of it has more, and so many
+# steps, as cuDNN refuses very long rows. It may pad so many cells, or as many as this share of its
+# tokens.
 _BLOCK_CELLS = 1 << 16
+_BLOCK_STEPS = 1 << 10
 _PADDED_CELLS = 1 << 12
 _PADDED_SHARE = 0.25
 
@@ -74,31 +76,30 @@ class Layout:
         backward (bool): read each sequence from its last token to its first.
         RETURNS (tuple[list[tuple[int, int]], Tensor, Tensor]): the time steps and rows of each
             block; the token of each cell, one block after the other and in each by time step,
-            int64 (n_cells,), where cells behind a row's end hold its last token; and the cell of
-            each token, int64 (n_tokens,).
+            int64 (n_cells,), where cells behind a row's end hold the first of all tokens; and the
+            cell of each token, int64 (n_tokens,).
         """
         if backward not in self._pads:  # every layer asks for the same
             sizes = self.lengths
             by_length = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+            rank = np.zeros_like(sizes)
+            rank[by_length] = np.arange(len(by_length))
             blocks = plan_blocks(sizes[by_length])
-            first = (sizes.cumsum() - sizes)[by_length]
-            last = first + sizes[by_length] - 1
-            cells, used, begin = [], [], 0
-            for n_steps, n_rows in blocks:
-                step = np.arange(begin, begin + n_steps)[:, None]
-                begin += n_steps
-                if backward:
-                    cell = np.maximum(last[:n_rows] - step, first[:n_rows])
-                else:
-                    cell = np.minimum(first[:n_rows] + step, last[:n_rows])
-                cells.append(cell.reshape(-1))
-                used.append((step < sizes[by_length[:n_rows]]).reshape(-1))
-            tokens = np.concatenate(cells)
-            taken = np.flatnonzero(np.concatenate(used))
-            places = np.empty_like(self._rows)
-            places[tokens[taken]] = taken
-            on_device = [torch.from_numpy(array).to(self._device) for array in (tokens, places)]
-            self._pads[backward] = (blocks, *on_device)  # type: ignore[assignment]
+            widths = np.repeat(*np.array(blocks)[:, ::-1].T)  # of each time step
+            begins = widths.cumsum() - widths
+            n_cells = int(widths.sum())
+            # Few numbers go to the device: what has one for each token is computed there.
+            tables = (rank, begins, sizes, sizes.cumsum() - sizes)
+            ranks, step_begins, lengths, firsts = (
+                torch.from_numpy(table).to(self._device) for table in tables
+            )
+            tokens = torch.arange(len(self.row), device=self._device)
+            steps = tokens - firsts[self.row]
+            if backward:
+                steps = lengths[self.row] - 1 - steps
+            places = step_begins[steps] + ranks[self.row]
+            cells = tokens.new_zeros(n_cells).index_copy_(0, places, tokens)
+            self._pads[backward] = (blocks, cells, places)
         return self._pads[backward]
 
 
@@ -118,7 +119,8 @@ def plan_blocks(lengths: np.ndarray) -> list[tuple[int, int]]:
     begin = 0
     while begin < n_steps:
         n_rows = len(lengths) - int(np.searchsorted(ascending, begin, side="right"))
-        steps = np.arange(begin, min(n_steps, begin + max(_BLOCK_CELLS // n_rows, 1)))
+        longest = min(max(_BLOCK_CELLS // n_rows, 1), _BLOCK_STEPS)
+        steps = np.arange(begin, min(n_steps, begin + longest))
         running = len(lengths) - np.searchsorted(ascending, steps, side="right")
         used = running.cumsum()
         padding = np.arange(1, len(steps) + 1) * n_rows - used

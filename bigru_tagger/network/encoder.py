@@ -408,6 +408,8 @@ def _run_padded(layer: dict[str, nn.Module], vectors: Tensor, layout: Layout) ->
 def _initialise(rnn: nn.GRU | nn.LSTM) -> None:
     # One orthogonal matrix per gate keeps the norm of the state over long sequences
     # (Saxe et al. 2014, arXiv 1312.6120).
+    if rnn.weight_hh_l0.is_meta:
+        return  # the parameters of a file take their place
     for name, parameter in rnn.named_parameters():
         if name.startswith("weight_hh"):
             for gate in parameter.data.split(rnn.hidden_size):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .storage import pack_tensors, unpack_tensors
+from .storage import check_tensors, on_meta, pack_tensors, unpack_tensors
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -296,7 +296,19 @@ class WordTransformer(nn.Module):
             text = tensors.pop(_TOKENIZER).numpy().tobytes().decode("utf-8")
             encoder = dict(spec.encoder)
             config = type(AutoConfig.for_model(encoder["model_type"])).from_dict(encoder)
-            transformer = cls(AutoModel.from_config(config), Tokenizer.from_str(text), spec)
+            tokenizer = Tokenizer.from_str(text)
+            if getattr(config, "num_hidden_layers", 0) > len(tensors):
+                raise ValueError(f"the file holds {len(tensors)} tensors, not those of all layers")
+
+            def build() -> WordTransformer:
+                return cls(AutoModel.from_config(config).float(), tokenizer, spec)
+
+            # First without memory: buffers that no file stores need the second.
+            with on_meta():
+                expected = build().state_dict()
+            check_tensors(tensors, expected)
+            with torch.random.fork_rng(devices=[]):
+                transformer = build()
             transformer.load_state_dict(tensors)
         except Exception as error:  # tokenizers raises nothing more special
             raise ValueError(f"cannot read the stored transformer: {error}") from error

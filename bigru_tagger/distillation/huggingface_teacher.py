@@ -49,8 +49,12 @@ class HuggingFaceTeacher:
         try:
             # Byte-level tokenizers need the setting for words, others do not know it.
             with quiet_unless_terminal():
-                self._tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True)
-                model = AutoModelForTokenClassification.from_pretrained(name)
+                self._tokenizer = AutoTokenizer.from_pretrained(
+                    name, add_prefix_space=True, trust_remote_code=False
+                )
+                model = AutoModelForTokenClassification.from_pretrained(
+                    name, trust_remote_code=False
+                )
         except (OSError, ValueError, ImportError) as error:
             raise TeacherError(
                 f"{name}: neither a pipeline of spaCy's (a folder with config.cfg, such as "

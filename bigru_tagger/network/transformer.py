@@ -300,8 +300,10 @@ class WordTransformer(nn.Module):
             if getattr(config, "num_hidden_layers", 0) > len(tensors):
                 raise ValueError(f"the file holds {len(tensors)} tensors, not those of all layers")
 
+            make = AutoModel.from_config
+
             def build() -> WordTransformer:
-                return cls(AutoModel.from_config(config).float(), tokenizer, spec)
+                return cls(make(config, trust_remote_code=False).float(), tokenizer, spec)
 
             # First without memory: buffers that no file stores need the second.
             with on_meta():

@@ -1,14 +1,12 @@
-import importlib
-import importlib.util
 import multiprocessing
 import os
 
+import numpy as np
 import pytest
 import torch
 from samples import TINY, build
 
-import bigru_tagger.adapter.devices
-from bigru_tagger.adapter.devices import choose_device, use_bfloat16
+from bigru_tagger.adapter.devices import choose_device, to_torch, use_bfloat16
 
 
 def test_choose_device():
@@ -47,31 +45,52 @@ def test_another_precision_is_an_error():
         use_bfloat16("float16", torch.device("cpu"))
 
 
+def _threads(run=False):
+    """Threads of torch in this process, after a component of ours ran there, or before."""
+    if run:
+        to_torch(np.zeros(1), torch.device("cpu"))
+    return torch.get_num_threads()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_has_one_torch_thread():
+def test_a_forked_child_has_one_torch_thread_once_a_component_runs_there():
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
+        assert _threads(run=True) == 2
         with multiprocessing.get_context("fork").Pool(1) as pool:
-            assert pool.apply(torch.get_num_threads) == 1
+            assert [pool.apply(_threads, (run,)) for run in (False, True, False)] == [2, 1, 1]
+            # A choice that the child makes afterwards stands.
+            pool.apply(torch.set_num_threads, (2,))
+            assert pool.apply(_threads, (True,)) == 2
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize(("told", "expected"), [(None, 1), ("2", 2)])
-def test_a_worker_that_is_started_afresh_has_the_threads_it_is_told(told, expected, monkeypatch):
+def _set_threads(threads, shim):
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("env", "chosen", "expected"), [({}, None, 1), ({"OMP_NUM_THREADS": "2"}, None, 2), ({}, 2, 2)]
+)
+def test_a_worker_that_gets_a_component_has_one_torch_thread_unless_told(
+    env, chosen, expected, monkeypatch
+):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if told is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", told)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    shim = build("bigru_ner").get_pipe("bigru_ner").model.shims[0]
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1, importlib.import_module, ("bigru_tagger.adapter.devices",)) as pool:
-        assert pool.apply(torch.get_num_threads) == expected
+    with context.Pool(1, _set_threads, (chosen, shim)) as pool:
+        assert pool.apply(_threads, (True,)) == expected
 
 
-def test_the_module_imports_where_there_is_no_fork(monkeypatch):
-    monkeypatch.delattr(os, "register_at_fork", raising=False)  # as on Windows
-    path = bigru_tagger.adapter.devices.__file__
-    spec = importlib.util.spec_from_file_location("bigru_tagger.devices_without_fork", path)
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+def test_other_workers_have_the_threads_that_they_choose(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, _set_threads, (2, None)) as pool:
+        assert pool.apply(_threads, (True,)) == 2

@@ -382,7 +382,7 @@ def test_a_student_of_unlabelled_texts_finds_what_its_teacher_finds(
             doc = nlp(Doc(nlp.vocab, words=text.split()))
             assert [(e.start, e.end, e.label_) for e in doc.ents] == ents
     # With other settings of the loss, the teacher is not asked again.
-    monkeypatch.setattr("bigru_tagger.cli.distill.load_teacher", None)
+    monkeypatch.setattr("bigru_tagger.distillation.teachers.load_teacher", None)
     run(*base, "--weight", 0.3, "--", *settings, "--training.max_steps", 1)
     config = util.load_config(output / "config.cfg", interpolate=False)
     assert config["corpora"]["train"]["weight"] == 0.3

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from bigru_tagger.network.encoder import Dropout
 from bigru_tagger.network.network import Batch, Network, NetworkSpec
+from bigru_tagger.network.storage import pack_tensors
 
 EMBED = {
     "attributes": {"kind": "hash", "rows": [11, 7], "width": 3, "unknown_rate": 0.0},
@@ -264,6 +266,63 @@ def test_a_damaged_header_gives_a_network_or_a_value_error(place, byte):
     data[place % header_end] = byte
     with contextlib.suppress(ValueError):
         assert isinstance(Network.from_bytes(bytes(data)), Network)
+
+
+def claiming(network, **changes):
+    """Save a network, and claim another spec in the file, whose bytes say nothing of it."""
+    spec = json.loads(json.dumps(dataclasses.asdict(network.spec)))
+    for path, value in changes.items():
+        *keys, last = path.split("__")
+        functools.reduce(dict.__getitem__, keys, spec)[last] = value
+    return pack_tensors(network.state_dict(), METADATA, spec)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden": [100_000, 3]}, r"float32 \[300000, 15\] for 'encoder.layers"),
+        ({"hidden": [4] * 1_000_000}, "demands 1000000 layers, the file holds"),
+        ({"embed__attributes__rows": [10**11, 5]}, r"float32 \[100000000005, 3\] for 'embed.attr"),
+        ({"embed__characters__filters": 10**9}, r"for 'embed.characters.convolution.weight'"),
+        ({"n_tags": 10**7, "crf": True}, "missing: crf.between, crf.first, crf.last"),
+        ({"n_tags": 10**7}, r"float32 \[10000000, 6\] for 'linear.weight'"),
+        ({"n_tags": 10**12, "crf": True}, "overflowed"),
+        ({"occurrences": 10**8}, "missing: context"),
+        ({"hidden": []}, "superfluous: encoder"),
+    ],
+    ids=str,
+)
+def test_a_spec_that_the_file_does_not_bear_out_takes_no_memory(changes, message):
+    data = claiming(make_network(), **changes)
+    # The largest of these networks would take 100 TB.
+    with pytest.raises(ValueError, match=rf"no saved bigru_tagger network: .*{message}") as error:
+        Network.from_bytes(data)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_of_another_type_are_refused():
+    network = make_network()
+    spec = dataclasses.asdict(network.spec)
+    data = pack_tensors(network.double().state_dict(), METADATA, spec)
+    with pytest.raises(ValueError, match=r"demands float32 .*, the file holds float64"):
+        Network.from_bytes(data)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_loaded_network_has_all_its_numbers_and_draws_none(cell):
+    network = make_network(cell=cell, crf=True, occurrences=2).eval()
+    data, before = network.to_bytes(), torch.get_rng_state()
+    loaded = Network.from_bytes(data)
+    assert torch.equal(torch.get_rng_state(), before)
+    # Buffers that no file stores, too.
+    for name, value in [*network.named_parameters(), *network.named_buffers()]:
+        get = loaded.get_parameter if value.requires_grad else loaded.get_buffer
+        assert torch.equal(get(name), value), name
+    batch = make_batch([4, 3])
+    batch.groups = {"occurrences": torch.tensor([0, 1, 0, 2, 3, 3, 4])}
+    assert torch.equal(loaded.eval()(batch), network(batch))
+    loaded.train()(batch).sum().backward()
+    assert all(p.grad is not None for p in loaded.encoder.parameters())
 
 
 @settings(max_examples=50, deadline=None)

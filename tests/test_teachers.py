@@ -456,6 +456,21 @@ def test_teachers_are_told_apart_by_what_is_there(folder, ruler, ner, tmp_path):
     np.testing.assert_allclose(rows, np.mean(singles, axis=0), atol=1e-6)
 
 
+def test_a_teacher_brings_no_code_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *prompt: pytest.fail(f"asked: {prompt}"))
+    ran = tmp_path / "ran"
+    code = {"AutoConfig": "own.M", "AutoModelForTokenClassification": "own.M"}
+    (tmp_path / "own.py").write_text(f"open({str(ran)!r}, 'w')", encoding="utf8")
+    config = {"model_type": "own", "architectures": ["M"], "auto_map": code}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf8")
+    tokenizer = {"auto_map": {"AutoTokenizer": ["own.M", "own.M"]}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokenizer), encoding="utf8")
+    with pytest.raises(TeacherError, match="brings code of its own, which is never run") as error:
+        load_teacher(str(tmp_path), load)
+    assert "\n" not in str(error.value)
+    assert not ran.exists()
+
+
 def test_no_such_teacher(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(TeacherError, match=r"neither a pipeline .* nor a token-classification"):

@@ -1,12 +1,41 @@
 """What was computed once per word or per text, kept from batch to batch."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+_Value = TypeVar("_Value")
+
+
+class cached_property(Generic[_Value]):  # noqa: N801 - as Python's own
+    """A property that is computed once per object, without a lock.
+
+    `functools.cached_property` holds a lock of the class while it computes, before Python 3.12:
+    threads wait for each other, and a process that is forked meanwhile waits for ever.
+    """
+
+    def __init__(self, compute: Callable[[Any], _Value]) -> None:
+        """Note how to compute it.
+
+        compute (Callable): from the object to the value.
+        """
+        self.compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> _Value:
+        """Compute the value, which stands before this property in the object from now on.
+
+        instance (Any): the object.
+        owner (type): its class.
+        RETURNS (Any): the value.
+        """
+        value = instance.__dict__[self.compute.__name__] = self.compute(instance)
+        return value
 
 
 class WordCache:
@@ -14,7 +43,9 @@ class WordCache:
 
     When a batch would not fit in any more, all rows go: the frequent words are back at once, and
     nothing has to be known about how often each was asked for. Tables that were handed out are
-    never written to where their rows are in use, so threads may share a cache.
+    never written to where their rows are in use, so threads may share a cache. So may processes
+    that are forked from this one: each has a lock of its own, since nobody there releases one that
+    another thread held at the fork.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -23,7 +54,7 @@ class WordCache:
         max_bytes (int): size that the tables may grow to.
         """
         self.max_bytes = max_bytes
-        self._lock = Lock()
+        self._locks: dict[int, Lock] = {}
         self._version: tuple[Any, ...] = ()
         self.clear()
 
@@ -60,7 +91,7 @@ class WordCache:
         RETURNS (Tuple[Mapping[str, Tensor], ndarray]): tables of (n_rows, ...), and each word's row
             in them, int64 (n_words,).
         """
-        with self._lock:
+        with self._locks.setdefault(os.getpid(), Lock()):
             if not _same(version, self._version):
                 self.clear()
                 self._version = version
@@ -121,7 +152,7 @@ class TextCache:
         max_bytes (int): size that all that is kept may have; 0 to keep nothing.
         """
         self.max_bytes = max_bytes
-        self._lock = Lock()
+        self._locks: dict[int, Lock] = {}
         self._version: tuple[Any, ...] = ()
         self.clear()
 
@@ -150,7 +181,7 @@ class TextCache:
         compute (Callable): from positions in `keys` to a tensor for each.
         RETURNS (List[Tensor]): a tensor for each key; those that were kept are on the CPU.
         """
-        with self._lock:
+        with self._locks.setdefault(os.getpid(), Lock()):  # see `WordCache`
             if not _same(version, self._version):
                 self.clear()
                 self._version = version

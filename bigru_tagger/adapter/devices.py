@@ -1,9 +1,9 @@
 """Devices and precision; arrays of thinc to tensors and back; threads of worker processes."""
 
-import multiprocessing
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.context import get_spawning_popen
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -14,13 +14,38 @@ from torch import Tensor
 
 Precision = Literal["float32", "bfloat16", "auto"]
 
-# A process forked from one that has run torch on several threads hangs at its first parallel
-# region, and as many workers as cores are after no more than one thread each anyway.
-if hasattr(os, "register_at_fork"):  # Windows cannot fork
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-# Workers that are started afresh, as on macOS and Windows, would otherwise take all cores each.
-if multiprocessing.parent_process() is not None and "OMP_NUM_THREADS" not in os.environ:
-    torch.set_num_threads(1)
+# The process whose threads torch has; a fork has the number, but not the threads.
+_process = os.getpid()
+
+
+def use_one_thread_if_forked() -> None:
+    """Run torch on one thread from now on, if this process was forked since the last call.
+
+    A process forked from one that has run torch on several threads hangs at its first parallel
+    region. Called where our components begin to run, not at the fork: other programs' children are
+    left alone.
+    """
+    global _process  # noqa: PLW0603 - a fact of the process
+    if _process != os.getpid():
+        _process = os.getpid()
+        torch.set_num_threads(1)
+
+
+def is_pickled_for_worker() -> bool:
+    """Whether this process is starting another one, which gets what is pickled now.
+
+    RETURNS (bool): True within `Process.start` by spawn or forkserver, as of `nlp.pipe(n_process)`.
+    """
+    return get_spawning_popen() is not None
+
+
+def use_one_thread_in_worker() -> None:
+    """Run torch on one thread from now on, unless the environment names a number of threads.
+
+    Workers that are started afresh, as on macOS and Windows, would otherwise take all cores each.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -102,6 +127,7 @@ def to_torch(array: Any, device: torch.device) -> Tensor:
     device (torch.device): where the tensor is needed.
     RETURNS (Tensor): the tensor.
     """
+    use_one_thread_if_forked()
     if isinstance(array, Tensor):
         return array.to(device)
     tensor: Tensor = xp2torch(array, device=device)

@@ -4,7 +4,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +15,8 @@ from spacy.vectors import Mode, Vectors
 from spacy.vocab import Vocab
 from thinc.api import Model, get_array_module
 from thinc.types import Floats2d
+
+from .cache import cached_property
 
 _FULL_STOPS = frozenset(Sentencizer.default_punct_chars)
 _DIGIT = re.compile(r"\d")

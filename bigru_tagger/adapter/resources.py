@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from datasets import load_dataset  # type: ignore[import-untyped]
-from datasets.exceptions import DatasetGenerationError  # type: ignore[import-untyped]
 from spacy.lookups import load_lookups
 from spacy.strings import get_string_id
 from spacy.vocab import Vocab
@@ -130,6 +128,9 @@ def _read_array(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _read_words(path: Path) -> list[str]:
+    from datasets import load_dataset  # type: ignore[import-untyped]  # noqa: PLC0415 - takes seconds
+    from datasets.exceptions import DatasetGenerationError  # type: ignore[import-untyped]  # noqa: PLC0415
+
     try:
         columns = load_dataset("parquet", data_files=str(path), split="train")
     except (DatasetGenerationError, ValueError) as error:

@@ -18,7 +18,15 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ..network.encoder import NO_DROPOUT, Dropout
 from ..network.network import Batch, Network, NetworkTrace
 from .cache import WordCache
-from .devices import Precision, choose_device, recurrent_precision, use_bfloat16
+from .devices import (
+    Precision,
+    choose_device,
+    is_pickled_for_worker,
+    recurrent_precision,
+    use_bfloat16,
+    use_one_thread_if_forked,
+    use_one_thread_in_worker,
+)
 from .optimizers import TorchStep
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -80,6 +88,7 @@ class ModuleShim(Shim, ABC):
 
         RAISES (ValueError): before initialisation.
         """
+        use_one_thread_if_forked()
         if self._model is None:
             raise ValueError(
                 "the network has no parameters yet: call nlp.initialize(), or load a trained "
@@ -255,13 +264,21 @@ class ModuleShim(Shim, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what copies and pickles can do without: caches and the optimizer's state."""
-        return {"settings": self._settings(), "module": self._model}
+        return {**self._origin(), "module": self._model}
+
+    def _origin(self) -> dict[str, Any]:
+        return {"settings": self._settings(), "for_worker": is_pickled_for_worker()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Give a copy an identity of its own, or it would share its averages with the original."""
-        self.__init__(**state["settings"])  # type: ignore[misc]
+        self._begin(state)
         if state["module"] is not None:
             self.module = state["module"]
+
+    def _begin(self, state: dict[str, Any]) -> None:
+        if state["for_worker"]:
+            use_one_thread_in_worker()
+        self.__init__(**state["settings"])  # type: ignore[misc]
 
 
 class NetworkShim(ModuleShim):

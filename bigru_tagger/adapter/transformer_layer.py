@@ -145,11 +145,11 @@ class TransformerShim(ModuleShim):
 
     def __getstate__(self) -> dict[str, Any]:
         """See `ModuleShim`; a model of `transformers` that has run cannot be pickled itself."""
-        return {"settings": self._settings(), "data": self.to_bytes()}
+        return {**self._origin(), "data": self.to_bytes()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """See `ModuleShim`."""
-        self.__init__(**state["settings"])  # type: ignore[misc]
+        self._begin(state)
         self.from_bytes(state["data"])
 
     def _read(self, data: bytes) -> WordTransformer:

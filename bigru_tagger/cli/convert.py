@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from ..data.convert import convert, counts_table
 from .app import app, errors_told
 
 
@@ -28,6 +27,8 @@ def convert_command(
     ] = None,
 ) -> None:
     """Write any corpus as .spacy files, and print a table of what is in it."""
+    from ..data.convert import convert, counts_table
+
     with errors_told((OSError, ValueError, TypeError)):
         counts = convert(source, output_dir, splits=split, sentences_per_doc=n_sents, scheme=scheme)
     typer.echo(counts_table(counts))

@@ -5,26 +5,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
-import spacy
 import typer
-from spacy.cli._util import parse_config_overrides
-from spacy.cli.train import train
-from spacy.util import load_config
 from typer.core import TyperCommand
 
-from ..distillation.outputs import (
-    check_student,
-    read_row,
-    store_outputs,
-    student_config,
-    training_corpus,
-)
-from ..distillation.teachers import load_teacher, teacher_names
-from ..distillation.texts import read_texts
-from ..evaluation.loading import load_pipeline
-from ..evaluation.renaming import parse_names
 from ..files import beside
-from ..replication.runs import fingerprint
 from .app import app, errors_told
 
 
@@ -90,6 +74,24 @@ def distill_command(
     gpu_id: Annotated[int, typer.Option(help="GPU of teacher and student; -1: none.")] = -1,
 ) -> None:
     """Train a small pipeline on what a large one says. Behind --: overrides for `spacy train`."""
+    import spacy
+    from spacy.cli._util import parse_config_overrides
+    from spacy.cli.train import train
+    from spacy.util import load_config
+
+    from ..distillation.outputs import (
+        check_student,
+        read_row,
+        store_outputs,
+        student_config,
+        training_corpus,
+    )
+    from ..distillation.teachers import load_teacher, teacher_names
+    from ..distillation.texts import read_texts
+    from ..evaluation.loading import load_pipeline
+    from ..evaluation.renaming import parse_names
+    from ..replication.runs import fingerprint
+
     with errors_told():
         overrides = parse_config_overrides(list(ctx.obj))
         names = parse_names(rename or ())

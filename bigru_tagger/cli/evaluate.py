@@ -9,29 +9,11 @@ from typing import Annotated
 
 import typer
 
-from ..analysis.confidences import confidence_attributes
-from ..analysis.layers import analyse_layers
-from ..analysis.system_comparison import compare_systems
-from ..evaluation.predictions import write_predictions
-from ..evaluation.renaming import parse_names
-from ..evaluation.run import replacing
-from ..evaluation.systems import (
-    GoldData,
-    document_lengths,
-    evaluate_systems,
-    open_system,
-    pipeline_of,
-    read_examples,
-)
-from ..reports.comparison_text import render_comparison
-from ..reports.files import check_report_paths, write_reports
-from ..reports.provenance import describe_evaluation
-from ..reports.text import label_hint, render
 from .app import app, errors_told
 
 
 @app.command("evaluate")
-def evaluate_command(
+def evaluate_command(  # noqa: PLR0915 - its imports count
     model: Annotated[
         str,
         typer.Argument(
@@ -94,6 +76,25 @@ def evaluate_command(
     gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
 ) -> None:
     """Score a spaCy pipeline, or a file of predictions, on gold data with seqeval."""
+    from ..analysis.confidences import confidence_attributes
+    from ..analysis.layers import analyse_layers
+    from ..analysis.system_comparison import compare_systems
+    from ..evaluation.predictions import write_predictions
+    from ..evaluation.renaming import parse_names
+    from ..evaluation.run import replacing
+    from ..evaluation.systems import (
+        GoldData,
+        document_lengths,
+        evaluate_systems,
+        open_system,
+        pipeline_of,
+        read_examples,
+    )
+    from ..reports.comparison_text import render_comparison
+    from ..reports.files import check_report_paths, write_reports
+    from ..reports.provenance import describe_evaluation
+    from ..reports.text import label_hint, render
+
     with errors_told():
         paths = report or []
         check_report_paths(paths)

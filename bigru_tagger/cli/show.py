@@ -4,10 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from spacy.tokens import Span
 
-from ..analysis.gates import gates_table, plot_gates, read_gates
-from ..evaluation.loading import load_pipeline
 from ..plots import can_plot
 from .app import app, errors_told
 
@@ -18,6 +15,10 @@ def tag_command(
     sentences: Annotated[list[str], typer.Argument(help="What to tag.")],
 ) -> None:
     """Print the entities of sentences, each with its probability if the pipeline tells it."""
+    from spacy.tokens import Span
+
+    from ..evaluation.loading import load_pipeline
+
     with errors_told():
         nlp = load_pipeline(model)
     for doc in nlp.pipe(sentences):
@@ -44,6 +45,9 @@ def gates_command(
     units: Annotated[int, typer.Option(help="Single units in the figure.", min=0)] = 8,
 ) -> None:
     """Show what the update and reset gates (z and r) of the GRU do at each token."""
+    from ..analysis.gates import gates_table, plot_gates, read_gates
+    from ..evaluation.loading import load_pipeline
+
     with errors_told():
         if output is not None and output.suffix not in {".svg", ".png"}:
             raise ValueError(f"--output: {output} has to end in .svg or .png")

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from ..evaluation.loading import load_pipeline
 from ..files import folder_beside
 from .app import app, errors_told
 
@@ -20,7 +19,8 @@ def to_transformers_command(
     ] = None,
 ) -> None:
     """Convert a component of a pipeline to Hugging Face's format, with a model card."""
-    from ..huggingface import exchange  # noqa: PLC0415 - transformers takes seconds to import
+    from ..evaluation.loading import load_pipeline
+    from ..huggingface import exchange
 
     with errors_told():
         nlp = load_pipeline(model)
@@ -38,7 +38,7 @@ def from_transformers_command(
     output_dir: Annotated[Path, typer.Argument(help="The pipeline to write.", file_okay=False)],
 ) -> None:
     """Convert a model in Hugging Face's format back to a spaCy pipeline."""
-    from ..huggingface import exchange  # noqa: PLC0415 - transformers takes seconds to import
+    from ..huggingface import exchange
 
     with errors_told():
         nlp = exchange.load_transformers(model)

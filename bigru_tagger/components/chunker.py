@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -10,67 +9,9 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..evaluation.scoring import same_words
-from .component import DEFAULT_MODEL, Gold, Scorer
+from .component import Gold
+from .factories import Scorer
 from .spans import Entity, SpanTagger
-
-
-@Language.factory(
-    "bigru_chunker",
-    assigns=["doc.spans"],
-    default_config={
-        "model": DEFAULT_MODEL,
-        "spans_key": "chunks",
-        "threshold": 0.0,
-        "recall_bias": 0.0,
-        "label_smoothing": 0.0,
-        "scorer": {
-            "@scorers": "bigru_tagger.seqeval_scorer.v1",
-            "target": "spans",
-            "spans_key": "chunks",
-        },
-    },
-    default_score_weights={
-        "spans_chunks_f": 1.0,
-        "spans_chunks_p": 0.0,
-        "spans_chunks_r": 0.0,
-        "spans_chunks_per_type": None,
-    },
-)
-def make_bigru_chunker(
-    nlp: Language,
-    name: str,
-    model: Model[list[Doc], list[Floats2d]],
-    *,
-    spans_key: str,
-    threshold: float,
-    recall_bias: float,
-    label_smoothing: float,
-    scorer: Scorer | None,
-) -> "BiGRUChunker":
-    """Construct the component.
-
-    nlp (Language): the pipeline.
-    name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
-    spans_key (str): the key of `doc.spans` to read the gold spans from and write to.
-    threshold (float): probability below which a span is dropped.
-    recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,
-        less surely.
-    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
-        parts, while training.
-    scorer (Optional[Callable]): the scoring method.
-    RETURNS (BiGRUChunker): the component.
-    """
-    return BiGRUChunker(
-        nlp.vocab,
-        model,
-        name,
-        spans_key=spans_key,
-        threshold=threshold,
-        recall_bias=recall_bias,
-        label_smoothing=label_smoothing,
-        scorer=scorer,
-    )
 
 
 class BiGRUChunker(SpanTagger):

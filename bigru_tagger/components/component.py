@@ -19,18 +19,9 @@ from ..adapter.devices import split_array
 from ..adapter.thinc_model import crf_loss, crf_of, predict_runs, resize_output
 from ..network.crf import CRF
 from ..network.transitions import Array, Transitions, to_numpy
+from .factories import Scorer
 from .soft_targets import SoftTargets, join
 
-# The embeddings are left to the architecture: spaCy merges these settings with the user's, so
-# blocks named here would come back whenever a config leaves one of them out.
-DEFAULT_MODEL = {
-    "@architectures": "bigru_tagger.BiGRUTagger.v1",
-    "embed": None,
-    "hidden": 128,
-    "word_dropout": 0.05,
-}
-
-Scorer = Callable[..., dict[str, Any]]
 Gold = list[str | None]
 
 

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import numpy as np
 from spacy.attrs import ENT_IOB, ENT_TYPE, IS_SPACE
-from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -13,66 +12,12 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..evaluation.scoring import same_words
-from .component import DEFAULT_MODEL, Gold, Scorer
+from .component import Gold
+from .factories import Scorer
 from .soft_targets import SoftTargets
 from .spans import Entity, SpanTagger, Tokens
 
 _MISSING, _INSIDE, _BEGIN = 0, 1, 3  # values of ENT_IOB; 2 is outside
-
-
-@Language.factory(
-    "bigru_ner",
-    assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
-    default_config={
-        "model": DEFAULT_MODEL,
-        "confidence": "confidence",
-        "threshold": 0.0,
-        "recall_bias": 0.0,
-        "label_smoothing": 0.0,
-        "scorer": {
-            "@scorers": "bigru_tagger.seqeval_scorer.v1",
-            "target": "ents",
-            "spans_key": "chunks",
-        },
-    },
-    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
-)
-def make_bigru_ner(
-    nlp: Language,
-    name: str,
-    model: Model[list[Doc], list[Floats2d]],
-    *,
-    confidence: str | None,
-    threshold: float,
-    recall_bias: float,
-    label_smoothing: float,
-    scorer: Scorer | None,
-) -> "BiGRUNer":
-    """Construct the component.
-
-    nlp (Language): the pipeline.
-    name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
-    confidence (Optional[str]): name of the extension attribute that tells an entity's
-        probability, `span._.confidence`; None for none.
-    threshold (float): probability below which an entity is dropped.
-    recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,
-        less surely.
-    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
-        parts, while training.
-    scorer (Optional[Callable]): the scoring method.
-    RETURNS (BiGRUNer): the component.
-    """
-    return BiGRUNer(
-        nlp.vocab,
-        model,
-        name,
-        confidence=confidence,
-        threshold=threshold,
-        recall_bias=recall_bias,
-        label_smoothing=label_smoothing,
-        scorer=scorer,
-    )
 
 
 class BiGRUNer(SpanTagger):

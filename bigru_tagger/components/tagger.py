@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from spacy.attrs import TAG
-from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -13,48 +12,8 @@ from thinc.types import Floats2d
 
 from ..network.decoding import decode
 from ..network.transitions import Array, Transitions, to_numpy
-from .component import DEFAULT_MODEL, Gold, Scorer, SequenceTagger
-
-
-@Language.factory(
-    "bigru_tagger",
-    assigns=["token.tag"],
-    default_config={
-        "model": DEFAULT_MODEL,
-        "overwrite": True,
-        "label_smoothing": 0.0,
-        "scorer": {"@scorers": "spacy.tagger_scorer.v1"},
-    },
-    default_score_weights={"tag_acc": 1.0},
-)
-def make_bigru_tagger(
-    nlp: Language,
-    name: str,
-    model: Model[list[Doc], list[Floats2d]],
-    *,
-    overwrite: bool,
-    label_smoothing: float,
-    scorer: Scorer | None,
-) -> "BiGRUTokenTagger":
-    """Construct the component.
-
-    nlp (Language): the pipeline.
-    name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
-    overwrite (bool): replace tags that are there already.
-    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
-        parts, while training.
-    scorer (Optional[Callable]): the scoring method.
-    RETURNS (BiGRUTokenTagger): the component.
-    """
-    return BiGRUTokenTagger(
-        nlp.vocab,
-        model,
-        name,
-        overwrite=overwrite,
-        label_smoothing=label_smoothing,
-        scorer=scorer,
-    )
+from .component import Gold, SequenceTagger
+from .factories import Scorer
 
 
 class BiGRUTokenTagger(SequenceTagger):

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..components.soft_targets import TeacherError
 from ..data.sentences import sentence_starts
-from ..network.transformer_loading import quiet_unless_terminal
+from ..network.transformer_loading import quiet_unless_terminal, reason_of
 
 WINDOWS_AT_ONCE = 32
 _NO_LIMIT = 1_000_000  # transformers' way to say so is a very large number
@@ -49,14 +49,18 @@ class HuggingFaceTeacher:
         try:
             # Byte-level tokenizers need the setting for words, others do not know it.
             with quiet_unless_terminal():
-                self._tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True)
-                model = AutoModelForTokenClassification.from_pretrained(name)
+                self._tokenizer = AutoTokenizer.from_pretrained(
+                    name, add_prefix_space=True, trust_remote_code=False
+                )
+                model = AutoModelForTokenClassification.from_pretrained(
+                    name, trust_remote_code=False
+                )
         except (OSError, ValueError, ImportError) as error:
             raise TeacherError(
                 f"{name}: neither a pipeline of spaCy's (a folder with config.cfg, such as "
                 "output/model-best, or an installed package) nor a token-classification model of "
                 "Hugging Face's that can be loaded (a folder with config.json, weights and "
-                f"tokenizer, or a name on the hub). transformers says: {error}"
+                f"tokenizer, or a name on the hub). The reason: {reason_of(error)}"
             ) from error
         if not self._tokenizer.is_fast:
             raise TeacherError(

@@ -13,8 +13,6 @@ from enum import Enum
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from seqeval.metrics.sequence_labeling import get_entities
-from seqeval.scheme import IOB2, Entities
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
@@ -398,8 +396,13 @@ def type_of(span: Span) -> str:
 
 def _read_entities(tags: Sequence[list[str]], mode: Mode) -> set[tuple[str, int, int, int]]:
     """Read (type, sequence, start, end) with seqeval."""
+    # seqeval imports scikit-learn, and so SciPy and pandas: more than the rest of a pipeline.
     if mode == "strict":
+        from seqeval.scheme import IOB2, Entities  # noqa: PLC0415 - see above
+
         sequences = Entities(tags, scheme=IOB2).entities
         return {(e.tag, e.sent_id, e.start, e.end) for found in sequences for e in found}
+    from seqeval.metrics.sequence_labeling import get_entities  # noqa: PLC0415 - see above
+
     # In default mode seqeval strings the sequences together, so offsets alone tell them apart.
     return {(label, 0, start, end) for label, start, end in get_entities(list(tags))}

@@ -126,5 +126,6 @@ def load_transformers(source: str) -> Language:
     RETURNS (Language): see `to_spacy`.
     RAISES (ValueError): if it holds no such model, or is damaged. (OSError): if it is not there.
     """
-    model = BiGRUForTokenClassification.from_pretrained(source)
-    return to_spacy(model, WordTokenizer.from_pretrained(source))
+    model = BiGRUForTokenClassification.from_pretrained(source, trust_remote_code=False)
+    tokenizer = WordTokenizer.from_pretrained(source, trust_remote_code=False)
+    return to_spacy(model, tokenizer)

@@ -39,20 +39,22 @@ class HashEmbedding(nn.Module):
         """
         super().__init__()
         self.table = nn.Embedding(sum(rows), width)
-        unknown = torch.zeros(len(rows), width)
         if correction:
             nn.init.zeros_(self.table.weight)
+            unknown = torch.zeros(len(rows), width, device="cpu")
             self.register_buffer("unknown", unknown, persistent=False)
         else:
             # The sum of four rows has the variance of one row of an ordinary table of this scale.
             nn.init.normal_(self.table.weight, std=0.5 / width**0.5)
-            self.unknown = nn.Parameter(unknown)
+            self.unknown = nn.Parameter(torch.zeros(len(rows), width))
         self.unknown_rate = unknown_rate
         self.width = len(rows) * width
         self.register_buffer("seen", torch.zeros(1 << _FILTER_BITS, dtype=torch.bool))
-        constants = torch.Generator().manual_seed(0)
-        multipliers = torch.randint(1 << 62, (len(rows), 4), generator=constants) | 1
-        sizes = torch.tensor(rows).unsqueeze(1)
+        # What no file stores has its numbers also where all else is on the meta device.
+        constants = torch.Generator("cpu").manual_seed(0)
+        shape = (len(rows), 4)
+        multipliers = torch.randint(1 << 62, shape, generator=constants, device="cpu") | 1
+        sizes = torch.tensor(rows, device="cpu").unsqueeze(1)
         self.register_buffer("multipliers", multipliers, persistent=False)
         self.register_buffer("sizes", sizes, persistent=False)
         self.register_buffer("offsets", sizes.cumsum(0) - sizes, persistent=False)

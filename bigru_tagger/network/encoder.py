@@ -363,6 +363,8 @@ def _first_rows(state: Any, n_rows: int) -> Any:
 def _initialise(rnn: nn.GRU | nn.LSTM) -> None:
     # One orthogonal matrix per gate keeps the norm of the state over long sequences
     # (Saxe et al. 2014, arXiv 1312.6120).
+    if rnn.weight_hh_l0.is_meta:
+        return  # the parameters of a file take their place
     for name, parameter in rnn.named_parameters():
         if name.startswith("weight_hh"):
             for gate in parameter.data.split(rnn.hidden_size):

@@ -16,7 +16,7 @@ from .crf import CRF
 from .embed import EMBEDDINGS, DenseEmbedding, GazetteerEmbedding
 from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerTrace, SharedInput
 from .layout import Layout
-from .storage import pack_tensors, unpack_tensors
+from .storage import check_tensors, on_meta, pack_tensors, unpack_tensors
 
 # A name in files, which stays wherever this module goes.
 _SPEC = "bigru_tagger.network"
@@ -303,9 +303,19 @@ class Network(nn.Module):
         RAISES (ValueError): if the data is no such file.
         """
         try:
-            tensors, spec = unpack_tensors(data, _SPEC)
-            network = cls(NetworkSpec(**spec))
-            network.load_state_dict(tensors)
+            tensors, settings = unpack_tensors(data, _SPEC)
+            spec = NetworkSpec(**settings)
+            # Each layer has tensors of its own, and even the modules of a million take memory.
+            if len(spec.hidden) > len(tensors):
+                raise ValueError(
+                    f"its spec demands {len(spec.hidden)} layers, the file holds {len(tensors)} "
+                    "tensors"
+                )
+            # Without memory or random numbers, which the parameters of the file make needless.
+            with on_meta():
+                network = cls(spec)
+            check_tensors(tensors, network.state_dict())
+            network.load_state_dict(tensors, assign=True)
         except _BAD_SPEC as error:
             raise ValueError(f"this is no saved bigru_tagger network: {error}") from error
         return network

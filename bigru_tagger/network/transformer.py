@@ -1,19 +1,20 @@
 """A transformer that puts out word vectors, in plain PyTorch: windows, layers, pooling. No spaCy.
 
-`transformers` is imported where a stored transformer is read, not before: that takes seconds.
+`transformers` and `tokenizers` are imported where a stored transformer is read, not before.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from tokenizers.pre_tokenizers import Whitespace
 from torch import Tensor, nn
 
-from .storage import pack_tensors, unpack_tensors
+from .storage import check_tensors, on_meta, pack_tensors, unpack_tensors
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 Pooling = Literal["first", "last", "mean"]
 
@@ -123,7 +124,7 @@ class LayerMix(nn.Module):
 class WordTransformer(nn.Module):
     """A transformer and its tokenizer: words in, one vector per word out."""
 
-    def __init__(self, encoder: nn.Module, tokenizer: Tokenizer, spec: TransformerSpec) -> None:
+    def __init__(self, encoder: nn.Module, tokenizer: "Tokenizer", spec: TransformerSpec) -> None:
         """Hold a transformer.
 
         encoder (Module): a model of `transformers`, without a head.
@@ -138,7 +139,8 @@ class WordTransformer(nn.Module):
         self.width = spec.width
         self.trainable = True
         # Sub-words over bytes tell a word's beginning by the space before it.
-        by_bytes = b"ByteLevel" in (tokenizer.pre_tokenizer or Whitespace()).__getstate__()
+        before = tokenizer.pre_tokenizer
+        by_bytes = before is not None and b"ByteLevel" in before.__getstate__()
         self._before_word = " " if by_bytes else ""
 
     def freeze(self) -> None:
@@ -285,6 +287,7 @@ class WordTransformer(nn.Module):
         RAISES (ValueError): if the data is nothing of the kind, or the installed `transformers`
             has no such model.
         """
+        from tokenizers import Tokenizer  # noqa: PLC0415 - few pipelines have a transformer
         from transformers import AutoConfig, AutoModel  # noqa: PLC0415 - takes seconds
 
         try:
@@ -293,7 +296,21 @@ class WordTransformer(nn.Module):
             text = tensors.pop(_TOKENIZER).numpy().tobytes().decode("utf-8")
             encoder = dict(spec.encoder)
             config = type(AutoConfig.for_model(encoder["model_type"])).from_dict(encoder)
-            transformer = cls(AutoModel.from_config(config), Tokenizer.from_str(text), spec)
+            tokenizer = Tokenizer.from_str(text)
+            if getattr(config, "num_hidden_layers", 0) > len(tensors):
+                raise ValueError(f"the file holds {len(tensors)} tensors, not those of all layers")
+
+            make = AutoModel.from_config
+
+            def build() -> WordTransformer:
+                return cls(make(config, trust_remote_code=False).float(), tokenizer, spec)
+
+            # First without memory: buffers that no file stores need the second.
+            with on_meta():
+                expected = build().state_dict()
+            check_tensors(tensors, expected)
+            with torch.random.fork_rng(devices=[]):
+                transformer = build()
             transformer.load_state_dict(tensors)
         except Exception as error:  # tokenizers raises nothing more special
             raise ValueError(f"cannot read the stored transformer: {error}") from error

@@ -188,9 +188,8 @@ class PretrainedTransformer:
         try:
             yield
         except Exception as error:  # tokenizers raises nothing more special
-            reason = " ".join(str(error).split()).rstrip(".")
             raise ValueError(
-                f"cannot load the {what} of {self.name!r}: {reason}. {self._advice()}"
+                f"cannot load the {what} of {self.name!r}: {reason_of(error)}. {self._advice()}"
             ) from error
 
     def _advice(self) -> str:
@@ -218,6 +217,20 @@ def _maximum(encoder: Any, tokenizer: Any) -> int | None:
             positions -= 0 if module.padding_idx is None else module.padding_idx + 1
     limits = [positions, tokenizer.model_max_length]
     return min((limit for limit in limits if 0 < limit < _NO_MAXIMUM), default=None)
+
+
+def reason_of(error: Exception) -> str:
+    """Describe why `transformers` could not load something.
+
+    error (Exception): what it raised.
+    RETURNS (str): one line, without a full stop at its end.
+    """
+    if "trust_remote_code" in str(error):
+        return (
+            "it brings code of its own, which is never run: take a model of a kind that "
+            "transformers has itself"
+        )
+    return " ".join(str(error).split()).rstrip(".")
 
 
 @contextmanager

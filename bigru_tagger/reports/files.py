@@ -12,22 +12,18 @@ from .page import render_page
 from .sections import make_report
 
 ENDINGS = (".html", ".md")
+_NO_PLOTS = 'left out, since matplotlib is not installed: pip install "bigru-tagger[plots]"'
 
 
 def check_report_paths(paths: Sequence[Path]) -> None:
     """Tell before any work whether reports can be written.
 
     paths (Sequence[Path]): where they are to go.
-    RAISES (ValueError): a name has another ending, or there is no matplotlib for a page's plots.
+    RAISES (ValueError): a name has another ending.
     """
     for path in paths:
         if path.suffix not in ENDINGS:
             raise ValueError(f"--report: {path} has to end in {' or '.join(ENDINGS)}")
-        if path.suffix == ".html" and not can_plot():
-            raise ValueError(
-                f'--report {path} needs matplotlib for its plots: pip install "bigru-tagger[plots]"'
-                ", or ask for a file that ends in .md, which has none"
-            )
 
 
 def write_reports(
@@ -37,7 +33,7 @@ def write_reports(
     about: Mapping[str, str],
     comparison: SystemComparison | None = None,
 ) -> None:
-    """Write up an evaluation.
+    """Write up an evaluation; a page has no plots where there is no matplotlib, and says so.
 
     paths (Sequence[Path]): the files, each replaced only when all is written.
     evaluation, analyses, about, comparison: see `sections.make_report`.
@@ -47,6 +43,10 @@ def write_reports(
     check_report_paths(paths)
     for path in paths:
         page = path.suffix == ".html"
-        report = make_report(evaluation, analyses, about, plots=page, comparison=comparison)
+        plots = page and can_plot()
+        notes = {"plots": _NO_PLOTS} if page and not plots else {}
+        report = make_report(
+            evaluation, analyses, {**about, **notes}, plots=plots, comparison=comparison
+        )
         with replacing(path) as file:
             file.write(render_page(report) if page else render_markdown(report))

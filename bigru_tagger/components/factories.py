@@ -1,0 +1,186 @@
+"""The registered factories of the components.
+
+spaCy imports this module in every process that makes a pipeline, also one that holds no component
+of ours. So it imports nothing that `import spacy` does not: the factories import their classes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc
+from thinc.api import Model
+from thinc.types import Floats2d
+
+Scorer = Callable[..., dict[str, Any]]
+
+# The embeddings are left to the architecture: spaCy merges these settings with the user's, so
+# blocks named here would come back whenever a config leaves one of them out.
+DEFAULT_MODEL = {
+    "@architectures": "bigru_tagger.BiGRUTagger.v1",
+    "embed": None,
+    "hidden": 128,
+    "word_dropout": 0.05,
+}
+
+
+@Language.factory(
+    "bigru_ner",
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
+    default_config={
+        "model": DEFAULT_MODEL,
+        "confidence": "confidence",
+        "threshold": 0.0,
+        "recall_bias": 0.0,
+        "label_smoothing": 0.0,
+        "scorer": {
+            "@scorers": "bigru_tagger.seqeval_scorer.v1",
+            "target": "ents",
+            "spans_key": "chunks",
+        },
+    },
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+)
+def make_bigru_ner(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], list[Floats2d]],
+    *,
+    confidence: str | None,
+    threshold: float,
+    recall_bias: float,
+    label_smoothing: float,
+    scorer: Scorer | None,
+) -> TrainablePipe:
+    """Construct the component.
+
+    nlp (Language): the pipeline.
+    name (str): name of the component.
+    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    confidence (Optional[str]): name of the extension attribute that tells an entity's
+        probability, `span._.confidence`; None for none.
+    threshold (float): probability below which an entity is dropped.
+    recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,
+        less surely.
+    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
+        parts, while training.
+    scorer (Optional[Callable]): the scoring method.
+    RETURNS (BiGRUNer): the component.
+    """
+    from .ner import BiGRUNer  # noqa: PLC0415 - and torch with it
+
+    return BiGRUNer(
+        nlp.vocab,
+        model,
+        name,
+        confidence=confidence,
+        threshold=threshold,
+        recall_bias=recall_bias,
+        label_smoothing=label_smoothing,
+        scorer=scorer,
+    )
+
+
+@Language.factory(
+    "bigru_tagger",
+    assigns=["token.tag"],
+    default_config={
+        "model": DEFAULT_MODEL,
+        "overwrite": True,
+        "label_smoothing": 0.0,
+        "scorer": {"@scorers": "spacy.tagger_scorer.v1"},
+    },
+    default_score_weights={"tag_acc": 1.0},
+)
+def make_bigru_tagger(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], list[Floats2d]],
+    *,
+    overwrite: bool,
+    label_smoothing: float,
+    scorer: Scorer | None,
+) -> TrainablePipe:
+    """Construct the component.
+
+    nlp (Language): the pipeline.
+    name (str): name of the component.
+    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    overwrite (bool): replace tags that are there already.
+    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
+        parts, while training.
+    scorer (Optional[Callable]): the scoring method.
+    RETURNS (BiGRUTokenTagger): the component.
+    """
+    from .tagger import BiGRUTokenTagger  # noqa: PLC0415 - and torch with it
+
+    return BiGRUTokenTagger(
+        nlp.vocab,
+        model,
+        name,
+        overwrite=overwrite,
+        label_smoothing=label_smoothing,
+        scorer=scorer,
+    )
+
+
+@Language.factory(
+    "bigru_chunker",
+    assigns=["doc.spans"],
+    default_config={
+        "model": DEFAULT_MODEL,
+        "spans_key": "chunks",
+        "threshold": 0.0,
+        "recall_bias": 0.0,
+        "label_smoothing": 0.0,
+        "scorer": {
+            "@scorers": "bigru_tagger.seqeval_scorer.v1",
+            "target": "spans",
+            "spans_key": "chunks",
+        },
+    },
+    default_score_weights={
+        "spans_chunks_f": 1.0,
+        "spans_chunks_p": 0.0,
+        "spans_chunks_r": 0.0,
+        "spans_chunks_per_type": None,
+    },
+)
+def make_bigru_chunker(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], list[Floats2d]],
+    *,
+    spans_key: str,
+    threshold: float,
+    recall_bias: float,
+    label_smoothing: float,
+    scorer: Scorer | None,
+) -> TrainablePipe:
+    """Construct the component.
+
+    nlp (Language): the pipeline.
+    name (str): name of the component.
+    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    spans_key (str): the key of `doc.spans` to read the gold spans from and write to.
+    threshold (float): probability below which a span is dropped.
+    recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,
+        less surely.
+    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
+        parts, while training.
+    scorer (Optional[Callable]): the scoring method.
+    RETURNS (BiGRUChunker): the component.
+    """
+    from .chunker import BiGRUChunker  # noqa: PLC0415 - and torch with it
+
+    return BiGRUChunker(
+        nlp.vocab,
+        model,
+        name,
+        spans_key=spans_key,
+        threshold=threshold,
+        recall_bias=recall_bias,
+        label_smoothing=label_smoothing,
+        scorer=scorer,
+    )

@@ -162,6 +162,34 @@ def test_texts_in_batches_are_tagged_as_one_by_one(trained_ner):
     assert list(map(groups, found)) == [expected[number] for number in full]
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    texts=st.lists(
+        st.one_of(
+            ANY_TEXT,
+            # What a guess at sentence starts could carry over from one text to the next.
+            st.tuples(
+                st.sampled_from(["", '"', ")", "…", "。", " ", "« "]),
+                st.sampled_from(TEXTS),
+                st.sampled_from(["", ".", '."', "!)", "。", "\n", " -"]),
+            ).map("".join),
+        ),
+        min_size=2,
+        max_size=5,
+    ),
+    batch_size=st.integers(2, 5),
+)
+@example(texts=["It rained.", '"Ada Lovelace left," Bob met Eve.', ") Bob met Eve."], batch_size=3)
+def test_a_text_is_tagged_alike_in_any_batch(untrained, texts, batch_size):
+    _, tag = untrained
+    for order in (texts, texts[::-1]):
+        for text, found in zip(order, tag(order, batch_size=batch_size), strict=True):
+            alone = tag(text)
+            assert groups(found) == groups(alone)
+            scores = [group["score"] for group in alone]
+            assert [group["score"] for group in found] == pytest.approx(scores, abs=1e-5)
+
+
 def test_words_can_be_given(trained_ner):
     nlp, tag = trained_ner
     words = ["Ada", "Lovelace", "isn't", "in", "New York", "City"]

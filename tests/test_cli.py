@@ -1,12 +1,15 @@
 """The command `bigru-tagger`, through its runner."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import spacy
+from samples import TINY, build, read_examples, train
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin, Span
+from spacy.tokens import Doc, DocBin, Span, SpanGroup
 from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
@@ -14,8 +17,8 @@ from bigru_tagger.cli import app
 SAMPLE = "bigru_tagger/sample"
 
 
-def run(*arguments: object, fails: bool = False) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+def run(*arguments: object, fails: bool = False, stdin: str | bytes | None = None) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
     assert result.exit_code == (1 if fails else 0), result.output
     return result.output
 
@@ -156,6 +159,130 @@ def test_tag_prints_entities(ruler: Path) -> None:
         ["Nothing", "here", "."],
         ["no", "entities"],
     ]
+
+
+def find_names(doc: Doc) -> Doc:
+    """Tag capitals; all of them are entities, with a probability, and spans under a key."""
+    names = [token for token in doc if token.is_title]
+    for token in doc:
+        token.tag_ = "NNP" if token.is_title else "XX"
+    doc.set_ents([Span(doc, token.i, token.i + 1, "NAME") for token in names], default="outside")
+    for i, ent in enumerate(doc.ents):
+        ent._.sure = None if i else 0.987
+    spans = [Span(doc, token.i, token.i + 1, "CAP") for token in names]
+    doc.spans["found"] = SpanGroup(doc, spans=spans, attrs={"scores": [0.25] * len(spans)})
+    return doc
+
+
+class Finder:
+    """`cli_test_finder` as a component whose setting names the attribute of the probability."""
+
+    confidence = "sure"
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Find names."""
+        return find_names(doc)
+
+
+Language.factory(
+    "cli_test_finders",
+    assigns=["doc.ents", "token.tag", "doc.spans"],
+    func=lambda nlp, name: Finder(),
+)
+
+
+@pytest.fixture
+def finder(tmp_path: Path) -> Iterator[Path]:
+    Span.set_extension("sure", default=None)
+    nlp = spacy.blank("en")
+    nlp.add_pipe("cli_test_finders")
+    nlp.to_disk(tmp_path / "finder")
+    yield tmp_path / "finder"
+    Span.remove_extension("sure")
+
+
+def test_tag_prints_entities_spans_and_tags_with_their_probabilities(finder: Path) -> None:
+    assert run("tag", finder, "Ada  met Eve", "rain").splitlines() == [
+        "Ada  met Eve",
+        "  NAME    98.7%  Ada",
+        "  NAME     Eve",
+        "  found:",
+        "    CAP     25.0%  Ada",
+        "    CAP     25.0%  Eve",
+        "  tags: Ada/NNP met/XX Eve/NNP",
+        "rain",
+        "  no entities",
+        "  no found",
+        "  tags: rain/XX",
+    ]
+
+
+def test_tag_prints_docs_that_spacy_reads(finder: Path) -> None:
+    (line,) = run("tag", finder, "Ada met Eve", "--json").splitlines()
+    found = json.loads(line)
+    assert found["ents"] == [
+        {"start": 0, "end": 3, "label": "NAME", "score": 0.987},
+        {"start": 8, "end": 11, "label": "NAME"},
+    ]
+    assert [span["score"] for span in found["spans"]["found"]] == [0.25, 0.25]
+    doc = Doc(spacy.blank("en").vocab).from_json(found)
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [("Ada", "NAME"), ("Eve", "NAME")]
+    assert [token.tag_ for token in doc] == ["NNP", "XX", "NNP"]
+
+
+def test_tag_reads_a_text_a_line_from_files_and_standard_input(ruler: Path, tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_bytes("\ufeffVienna\r\n \n# Kenya\u2028!".encode())
+    expected = ["Vienna", "  LOC      Vienna", "# Kenya\u2028!", "  LOC      Kenya"]
+    assert run("tag", ruler, "--input", path).split("\n") == [*expected, ""]
+    assert run("tag", ruler, stdin=path.read_bytes()).split("\n") == [*expected, ""]
+    twice = run("tag", ruler, "-i", path, "-i", "-", "--batch-size", 1, stdin=path.read_bytes())
+    assert twice.split("\n") == [*expected, *expected, ""]
+    assert run("tag", ruler, stdin="") == ""
+
+
+def test_tag_says_what_cannot_be_read(ruler: Path, tmp_path: Path) -> None:
+    latin, missing = tmp_path / "latin.txt", tmp_path / "missing.txt"
+    latin.write_bytes(b"Vienna\nZ\xfcrich\n")
+    assert f"{latin}:2: 'utf-8' codec" in run("tag", ruler, "-i", latin, fails=True)
+    assert "standard input:1: 'utf-8' codec" in run("tag", ruler, stdin=b"\xff", fails=True)
+    assert str(missing) in run("tag", ruler, "-i", missing, fails=True)
+    assert "not both" in run("tag", ruler, "Vienna", "-i", latin, fails=True)
+
+
+def test_tag_with_our_components(tmp_path: Path) -> None:
+    nlp = build("bigru_ner", "bigru_tagger", "bigru_chunker", model=TINY)
+    nlp.remove_pipe("bigru_ner")
+    nlp.add_pipe("bigru_ner", config={"model": TINY, "confidence": "probability"})
+    nlp.initialize(lambda: read_examples(nlp.vocab))
+    train(nlp)
+    nlp.to_disk(tmp_path)
+    lines = [
+        line.split()
+        for line in run(
+            "tag", tmp_path, "Ships leave New York City daily .", "Nothing happened yesterday ."
+        ).splitlines()
+    ]
+    number = re.compile(r"\d+\.\d%")
+    assert [[word for word in line if not number.fullmatch(word)] for line in lines] == [
+        ["Ships", "leave", "New", "York", "City", "daily", "."],
+        ["LOC", "New", "York", "City"],
+        ["chunks:"],
+        ["NP", "Ships"],
+        ["VP", "leave"],
+        ["NP", "New", "York", "City"],
+        ["ADVP", "daily"],
+        ["tags:", "Ships/NNS", "leave/VBP", "New/NNP", "York/NNP", "City/NNP", "daily/RB", "./."],
+        ["Nothing", "happened", "yesterday", "."],
+        ["no", "entities"],
+        ["chunks:"],
+        ["NP", "Nothing"],
+        ["VP", "happened"],
+        ["NP", "yesterday"],
+        ["tags:", "Nothing/NN", "happened/VBD", "yesterday/NN", "./."],
+    ]
+    found = [line for line in lines if line[0] in ("LOC", "NP", "VP", "ADVP")]
+    assert all(number.fullmatch(line[1]) for line in found)
 
 
 def test_tag_names_a_model_that_is_not_there() -> None:

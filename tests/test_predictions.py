@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from conlleval import conlleval
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
 from bigru_tagger.data.sentences import CorpusError
+from bigru_tagger.evaluation.columns import escape
 from bigru_tagger.evaluation.predictions import (
     align_predictions,
     read_predictions,
@@ -163,6 +164,158 @@ def test_what_is_written_can_be_read(
     again = align_predictions(read_predictions(path), references)
     assert [eg.reference for eg in again] == references
     assert tag_examples(again) == tag_examples(examples)
+
+
+ANY_WORD = st.one_of(
+    st.sampled_from(
+        ["#", "-X-", "-DOCSTART-", "\ufeff", "\ufeffLinz", "\0", "\u200b", "␣1␣a", "O"]
+    ),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5),
+)
+ANY_LABEL = st.one_of(
+    st.sampled_from(
+        ["#", "_", "-", "B-PER", "O", "a b", "a␣b", "a\u00a0b", "\\u00a0", "\ufeff", "\0"]
+    ),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4),
+)
+
+
+def labels_differ(examples):
+    # "a␣b" in a file is read as "a b", unless only "a␣b" is a label of the gold data.
+    gold = {ent.label_ for eg in examples for ent in eg.reference.ents}
+    found = {ent.label_ for eg in examples for ent in eg.predicted.ents}
+    return not gold & {escape(label) for label in found - gold}
+
+
+@st.composite
+def annotated_docs(draw, words):
+    """A document of given words, with any entities."""
+    doc = Doc(VOCAB, words=words, spaces=draw(st.none() | st.just([False] * len(words))))
+    ends = sorted(draw(st.sets(st.integers(0, len(words)), max_size=6)))
+    kept = [pair for pair in pairwise(ends) if draw(st.booleans())]
+    spans = [Span(doc, start, end, draw(ANY_LABEL)) for start, end in kept]
+    doc.set_ents(spans, default="outside")
+    return doc
+
+
+@st.composite
+def any_examples(draw):
+    """Gold documents of any words, and predictions on the same tokens."""
+    texts = draw(st.lists(st.lists(ANY_WORD, min_size=1, max_size=6), min_size=1, max_size=3))
+    examples = [Example(draw(annotated_docs(text)), draw(annotated_docs(text))) for text in texts]
+    assume(labels_differ(examples))
+    return examples
+
+
+@settings(max_examples=200, deadline=None)
+@given(any_examples())
+def test_any_words_and_labels_that_are_written_can_be_read(tmp_path_factory, examples):
+    path = tmp_path_factory.mktemp("predictions") / "predictions.txt"
+    write_predictions(path, examples)
+    assert {len(line.split()) for line in path.read_text("utf-8").split("\n")} == {0, 3}
+    again = align_predictions(read_predictions(path), [eg.reference for eg in examples])
+    assert entities(again) == entities(examples)
+    result = conlleval(path.read_text(encoding="utf-8").split("\n"))
+    counts = count_tagged(tag_examples(examples)).values()
+    assert result.gold.total() == sum(count.gold for count in counts)
+    assert result.predicted.total() == sum(count.predicted for count in counts)
+    assert result.correct.total() == sum(count.correct for count in counts)
+
+
+@st.composite
+def examples_of_other_tokens(draw):
+    """Gold documents, and predictions on tokens of their own."""
+    examples = []
+    for text in draw(st.lists(st.text("aB.#é漢", min_size=1, max_size=10), min_size=1, max_size=3)):
+        docs = []
+        for _ in range(2):
+            cuts = sorted({0, len(text), *draw(st.sets(st.integers(0, len(text))))})
+            words = [text[start:end] for start, end in pairwise(cuts)]
+            for place in draw(st.lists(st.integers(0, len(words)), max_size=2)):
+                space = draw(st.sampled_from(["\n", " ", "\u00a0\n"]))
+                if draw(st.booleans()):
+                    words.insert(place, space)
+                elif place < len(words):
+                    words[place] = words[place][:1] + space + words[place][1:]
+            docs.append(draw(annotated_docs(words)))
+        examples.append(Example(*docs))
+    assume(labels_differ(examples))
+    return examples
+
+
+@settings(max_examples=200, deadline=None)
+@given(examples_of_other_tokens())
+def test_entities_on_other_tokens_can_be_read(tmp_path_factory, examples):
+    path = tmp_path_factory.mktemp("predictions") / "predictions.txt"
+    write_predictions(path, examples)
+    again = align_predictions(read_predictions(path), [eg.reference for eg in examples])
+    for own, read in zip(tag_examples(examples), tag_examples(again), strict=True):
+        assert read.gold == own.gold
+        # Those of white space alone come last.
+        assert sorted(zip(read.words, read.predicted, strict=True)) == sorted(
+            zip(own.words, own.predicted, strict=True)
+        )
+    assert len(again) <= len(examples)
+
+
+def test_entities_that_do_not_align(tmp_path):
+    gold = [gold_doc("to New-York", (1, 2, "LOC")), gold_doc("by Jet-Blue now")]
+    predicted = [
+        Doc(VOCAB, words=["to", "New", "-", "York"], ents=["O", "O", "O", "B-a b"]),
+        Doc(VOCAB, words=["by", "Jet", "-Blue\u00a0now"], ents=["B-PER", "B-ORG", "B-ORG"]),
+    ]
+    examples = [Example(*docs) for docs in zip(predicted, gold, strict=True)]
+    path = tmp_path / "p.txt"
+    write_predictions(path, examples)
+    assert path.read_text("utf-8").split("\n") == [
+        "to O O",
+        "New-York B-LOC O",
+        "␣4␣York O B-a␣b",
+        "",
+        "by O B-PER",
+        "Jet-Blue O O",
+        "now O O",
+        "␣11␣Jet O B-ORG",
+        "␣8␣-Blue\\u00a0now O B-ORG",
+        "",
+        "",
+    ]
+    # Whatever documents the gold data are read in.
+    single = [gold_doc("to"), gold_doc("New-York"), gold_doc("by Jet-Blue"), gold_doc("now")]
+    first, second, third = align_predictions(read_predictions(path), single)
+    assert [token.text for token in first.predicted] == ["to"]
+    assert [token.text for token in second.predicted] == ["New-", "York"]
+    assert [token.text for token in third.predicted] == ["by", "Jet", "-Blue\u00a0now"]
+    assert entities([first, second, third]) == [
+        [],
+        [(1, 2, "a b")],
+        [(0, 1, "PER"), (1, 2, "ORG"), (2, 3, "ORG")],
+    ]
+    assert third.reference.text == "by Jet-Blue now "
+
+
+def test_an_entity_that_the_gold_data_do_not_have(tmp_path):
+    lines = ["to O O", "New-York O O", "␣4␣Pork O B-LOC", ""]
+    predictions = read_predictions(write(tmp_path / "p.txt", "\n".join(lines)))
+    with pytest.raises(
+        CorpusError, match=r"p\.txt:2: behind this line is the entity 'Pork', which"
+    ):
+        align_predictions(predictions, [gold_doc("to New-York")])
+
+
+@pytest.mark.parametrize(
+    ("content", "tokens"),
+    [
+        ("# O\n", ["#"]),
+        ("# O O\n# # O\n", ["#", "#"]),
+        ("# of two words\n#a x O\nb x O\n", ["#a", "b"]),
+        ("# three O\na O\n# 3\n#b O\n", ["a", "#b"]),
+        ("\ufeffa O\n\n\ufeffb O\n\ufeff\n\ufeff# no tag\n", ["a", "b"]),
+    ],
+)
+def test_lines_that_begin_like_comments(tmp_path, content, tokens):
+    predictions = read_predictions(write(tmp_path / "p.txt", content))
+    assert [token.text for token in predictions.tokens] == tokens
 
 
 N_TOKENS = 10

@@ -1,3 +1,4 @@
+import itertools
 import json
 import pickle
 import warnings
@@ -20,6 +21,7 @@ from bigru_tagger.evaluation.scoring import (
     count_entities,
     make_seqeval_scorer,
     micro_counts,
+    place_predictions,
     tag_examples,
 )
 
@@ -267,6 +269,70 @@ def test_white_space_entities_do_not_overwrite_each_other():
     predicted = make_doc(["a", "\n", "\n", "b"], [(1, 2, "X"), (2, 3, "X")])
     (doc,) = tag_examples([Example(predicted, reference)])
     assert micro_counts(count_entities([doc.gold], [doc.predicted])) == Counts(0, 2, 0)
+
+
+@st.composite
+def tokenizations(draw):
+    """One text in two tokenizations, which may differ in white space, with entities on both."""
+    text = draw(st.text(alphabet="aB.é漢", max_size=14))
+    docs = []
+    for _ in range(2):
+        cuts = draw(st.sets(st.integers(1, max(len(text) - 1, 1))))
+        bounds = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
+        words = [text[start:end] for start, end in itertools.pairwise(bounds) if start < end]
+        for place in draw(st.lists(st.integers(0, len(words)), max_size=3)):
+            words.insert(place, draw(st.sampled_from(["\n", " ", "\u00a0", "\n\n"])))
+        spaces = draw(st.lists(st.booleans(), min_size=len(words), max_size=len(words)))
+        doc = Doc(VOCAB, words=words, spaces=spaces)
+        ends = sorted(draw(st.sets(st.integers(0, len(words)), max_size=8)))
+        spans = [
+            Span(doc, start, end, label=draw(st.sampled_from(["PER", "LOC"])))
+            for start, end in itertools.pairwise(ends)
+            if draw(st.booleans())
+        ]
+        missing = [doc[i : i + 1] for i in draw(st.sets(st.integers(0, max(len(words) - 1, 0))))]
+        inside = {token.i for span in spans for token in span}
+        missing = [span for span in missing if len(span) and span.start not in inside]
+        doc.set_ents(spans, missing=missing, default=draw(st.sampled_from(["outside", "missing"])))
+        docs.append(doc)
+    return Example(*docs)
+
+
+@settings(max_examples=500, deadline=None)
+@given(tokenizations())
+def test_predictions_are_placed_where_spacy_aligns_them(eg):
+    expected, taken = [], set()
+    for span in eg.predicted.ents:
+        touched = set(eg.alignment.x2y[span.start : span.end].tolist())
+        if any(eg.reference[i].ent_iob == 0 for i in touched):
+            continue
+        (place,) = eg.get_aligned_spans_x2y([span], allow_overlap=True) or [None]
+        if place is not None and not taken & set(range(place.start, place.end)):
+            taken |= set(range(place.start, place.end))
+            expected.append((place.start, place.end, True, span))
+        elif touched:
+            expected.append((min(touched), max(touched) + 1, False, span))
+        else:
+            expected.append((len(eg.reference), len(eg.reference), False, span))
+    assert place_predictions(eg) == expected
+
+
+def test_a_document_is_aligned_once_whatever_its_entities():
+    n_read = 0
+
+    class Counted(Example):
+        @property
+        def alignment(self):
+            nonlocal n_read
+            n_read += 1
+            return super().alignment
+
+    words = ["ab", "-", "cd"] * 50
+    reference = make_doc(words, [(i, i + 3, "X") for i in range(0, 150, 3)])
+    predicted = make_doc(["ab-cd"] * 50, [(i, i + 1, "X") for i in range(50)])
+    (doc,) = tag_examples([Counted(predicted, reference)])
+    assert doc.predicted == doc.gold == ["B-X", "I-X", "I-X"] * 50
+    assert n_read == 1
 
 
 def test_texts_that_differ_are_an_error():

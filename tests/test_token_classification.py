@@ -36,7 +36,20 @@ from bigru_tagger.huggingface.word_tokenizer import WordTokenizer
 WORDS = st.sampled_from(
     ["Ada", "Lovelace", "New", "York", "of", "Bob", ".", "!", " ", "\n\n", "😀", "don't", "São"]
 )
-ANY_TEXT = st.one_of(st.text(max_size=30), st.lists(WORDS, max_size=12).map(" ".join))
+# Without blanks between them, and of scripts that have none.
+PIECES = st.sampled_from(
+    [
+        *("Ada", "Bob", "York", "'s", "(", ")", '"', "“", "”", "«", "-", "/", ".", ",", "。", "…"),
+        *("東京", "กรุงเทพ", "القاهرة", "Αθήνα", "e\u0301"),
+        *(" ", "\n", "\u00a0", "\u200d", "\ufeff", "\0"),
+    ]
+)
+ANY_TEXT = st.one_of(
+    st.text(max_size=30),
+    st.lists(WORDS, max_size=12).map(" ".join),
+    st.lists(PIECES, max_size=12).map("".join),
+)
+STRATEGIES = ("simple", "first", "average", "max")
 
 
 def entities(doc):
@@ -93,11 +106,29 @@ def test_a_pipeline_finds_the_entities_of_the_component(trained_ner, text):
 
 
 @settings(max_examples=60, deadline=None)
-@given(text=ANY_TEXT)
-@example(text="Ada Lovelace New York Bob Eve")
-def test_so_it_does_where_entities_touch(untrained, text):
+@given(text=ANY_TEXT, strategy=st.sampled_from(STRATEGIES))
+@example(text="Ada Lovelace New York Bob Eve", strategy="simple")
+@example(text="(Ada)Bob-York.", strategy="average")
+def test_so_it_does_where_entities_touch(untrained, text, strategy):
     nlp, tag = untrained
-    assert groups(tag(text)) == entities(nlp(text))
+    assert groups(tag(text, aggregation_strategy=strategy)) == entities(nlp(text))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_tokens_without_a_blank_between_them_are_words(untrained, strategy):
+    nlp, tag = untrained
+    text = "\"(Ada) Lovelace-York's,\" Bob. (New York) São; don't!"
+    doc = nlp(text)
+    glued = [ent for ent in doc.ents if ent.start and not doc[ent.start - 1].whitespace_]
+    assert glued
+    assert groups(tag(text, aggregation_strategy=strategy)) == entities(doc)
+    words = [token.text for token in doc]
+    found = tag(words, is_split_into_words=True, delimiter="", aggregation_strategy=strategy)
+    found = found[0] if found and isinstance(found[0], list) else found
+    assert groups(found) == [
+        (sum(map(len, words[: ent.start])), sum(map(len, words[: ent.end])), ent.label_)
+        for ent in nlp(Doc(nlp.vocab, words=words)).ents
+    ]
 
 
 def test_the_examples_have_entities_that_touch(untrained):
@@ -129,6 +160,34 @@ def test_texts_in_batches_are_tagged_as_one_by_one(trained_ner):
     left.tokenizer = WordTokenizer(padding_side="left")
     found = left([texts[number] for number in full], batch_size=8)
     assert list(map(groups, found)) == [expected[number] for number in full]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    texts=st.lists(
+        st.one_of(
+            ANY_TEXT,
+            # What a guess at sentence starts could carry over from one text to the next.
+            st.tuples(
+                st.sampled_from(["", '"', ")", "…", "。", " ", "« "]),
+                st.sampled_from(TEXTS),
+                st.sampled_from(["", ".", '."', "!)", "。", "\n", " -"]),
+            ).map("".join),
+        ),
+        min_size=2,
+        max_size=5,
+    ),
+    batch_size=st.integers(2, 5),
+)
+@example(texts=["It rained.", '"Ada Lovelace left," Bob met Eve.', ") Bob met Eve."], batch_size=3)
+def test_a_text_is_tagged_alike_in_any_batch(untrained, texts, batch_size):
+    _, tag = untrained
+    for order in (texts, texts[::-1]):
+        for text, found in zip(order, tag(order, batch_size=batch_size), strict=True):
+            alone = tag(text)
+            assert groups(found) == groups(alone)
+            scores = [group["score"] for group in alone]
+            assert [group["score"] for group in found] == pytest.approx(scores, abs=1e-5)
 
 
 def test_words_can_be_given(trained_ner):

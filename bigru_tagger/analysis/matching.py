@@ -228,7 +228,7 @@ def match_example(
         Mention(span.start, span.end, type_of(span), _text(span))
         for span in spans_of(reference, spans_key)
     ]
-    probabilities = _probabilities(eg.predicted, spans_key, tuple(confidence))
+    probabilities = span_probabilities(eg.predicted, spans_key, tuple(confidence))
     predicted = [
         Mention(
             start,
@@ -250,6 +250,34 @@ def match_example(
         unknown,
         match_mentions(gold, predicted),
     )
+
+
+def span_probabilities(
+    doc: Doc, spans_key: SpansKey, attributes: Sequence[str]
+) -> dict[tuple[int, int, str], float]:
+    """Read the probabilities of entities or spans.
+
+    doc (Doc): the predicted document.
+    spans_key (SpansKey): where they are.
+    attributes (Sequence[str]): names of the attributes that may hold the probability of an entity;
+        that of a span is in `doc.spans[spans_key].attrs["scores"]`.
+    RETURNS (dict[tuple[int, int, str], float]): by first token, the one behind the last, and label:
+        those that have a probability.
+    """
+    if spans_key is None:
+        told = [(span, _told(span, attributes)) for span in doc.ents]
+    elif not isinstance(spans_key, TokenTags) and spans_key in doc.spans:
+        group = doc.spans[spans_key]
+        scores = group.attrs.get("scores", ())
+        # Of a group that somebody changed, nobody knows which score is whose.
+        told = list(zip(group, scores, strict=True)) if len(scores) == len(group) else []
+    else:
+        told = []
+    return {
+        (span.start, span.end, span.label_): float(value)
+        for span, value in told
+        if value is not None
+    }
 
 
 def count_kinds(docs: Iterable[MatchedDoc]) -> Counter[Kind]:
@@ -282,25 +310,6 @@ def _preference(gold: Mention, predicted: Mention) -> tuple[bool, bool, int, int
     shared = min(gold.end, predicted.end) - max(gold.start, predicted.start)
     other_boundaries = not _same_boundaries(gold, predicted)
     return other_boundaries, gold.label != predicted.label, -shared, predicted.start
-
-
-def _probabilities(
-    doc: Doc, spans_key: SpansKey, attributes: Sequence[str]
-) -> dict[tuple[int, int, str], float]:
-    if spans_key is None:
-        told = [(span, _told(span, attributes)) for span in doc.ents]
-    elif not isinstance(spans_key, TokenTags) and spans_key in doc.spans:
-        group = doc.spans[spans_key]
-        scores = group.attrs.get("scores", ())
-        # Of a group that somebody changed, nobody knows which score is whose.
-        told = list(zip(group, scores, strict=True)) if len(scores) == len(group) else []
-    else:
-        told = []
-    return {
-        (span.start, span.end, span.label_): float(value)
-        for span, value in told
-        if value is not None
-    }
 
 
 def _told(span: Span, attributes: Sequence[str]) -> float | None:

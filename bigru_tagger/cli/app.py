@@ -43,6 +43,8 @@ def errors_told(kinds: tuple[type[Exception], ...] = (OSError, ValueError)) -> I
     """
     try:
         yield
+    except BrokenPipeError:  # as of `| head`; typer ends quietly
+        raise
     except kinds as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error

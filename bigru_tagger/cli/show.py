@@ -1,34 +1,147 @@
-"""A sentence's entities, and what the gates do with it."""
+"""What a pipeline finds in texts, and what the gates do with a sentence."""
 
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from ..plots import can_plot
 from .app import app, errors_told
 
+if TYPE_CHECKING:
+    from spacy.tokens import Doc, Span
+
+_STANDARD_INPUT = "-"
+
 
 @app.command("tag")
 def tag_command(
     model: Annotated[str, typer.Argument(help="A pipeline: a folder or a package's name.")],
-    sentences: Annotated[list[str], typer.Argument(help="What to tag.")],
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to tag. Without texts and --input: standard input, one a line."),
+    ] = None,
+    *,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            help="A file with one text a line, in UTF-8; - is standard input. Repeatable.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print a line of JSON per text: Doc.to_json() with scores."),
+    ] = False,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Texts per batch; else the pipeline's.", min=1)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="torch device of the components that have a `device`.")
+    ] = None,
+    gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
 ) -> None:
-    """Print the entities of sentences, each with its probability if the pipeline tells it."""
-    from spacy.tokens import Span
+    """Print the entities, spans and tags that a pipeline finds in texts.
 
-    from ..evaluation.loading import load_pipeline
+    Entities and spans have their probability where the pipeline gives one.
+    """
+    from spacy.util import minibatch
 
-    with errors_told():
-        nlp = load_pipeline(model)
-    for doc in nlp.pipe(sentences):
-        typer.echo(doc.text)
-        for entity in doc.ents:
-            known = Span.has_extension("confidence") and entity._.confidence is not None
-            confidence = f"{entity._.confidence:6.1%}" if known else ""
-            typer.echo(f"  {entity.label_:<6} {confidence}  {entity.text}")
-        if not doc.ents:
-            typer.echo("  no entities")
+    from ..analysis.confidences import confidence_attributes
+    from ..evaluation.loading import load_pipeline, setters_of
+
+    with errors_told((OSError, ValueError)):
+        if texts and inputs:
+            raise ValueError("give texts or --input, not both")
+        nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
+        attributes = confidence_attributes(nlp)
+        finds_entities = bool(setters_of(nlp, "doc.ents"))
+        sources = inputs or [_STANDARD_INPUT]
+        if not texts and _STANDARD_INPUT in sources and sys.stdin.isatty():
+            typer.echo("Type one text a line.", err=True)
+            batch_size = batch_size or 1
+        stream = iter(texts) if texts else _read_texts(sources)
+        size = batch_size or nlp.batch_size
+        for batch in minibatch(stream, size):  # type: ignore[no-untyped-call]
+            with nlp.memory_zone():
+                for doc in nlp.pipe(batch):
+                    if as_json:
+                        typer.echo(json.dumps(_to_json(doc, attributes), ensure_ascii=False))
+                    else:
+                        typer.echo("\n".join(_describe(doc, attributes, finds_entities)))
+
+
+def _read_texts(paths: Iterable[str]) -> Iterator[str]:
+    """Read files with a text a line. YIELDS: the texts, without blank lines.
+
+    RAISES (ValueError): a line is not in UTF-8. (OSError): a file cannot be read.
+    """
+    for path in paths:
+        if path == _STANDARD_INPUT:
+            yield from _read_lines("standard input", sys.stdin.buffer)
+        else:
+            with Path(path).open("rb") as file:
+                yield from _read_lines(path, file)
+
+
+def _read_lines(name: str, file: BinaryIO) -> Iterator[str]:
+    for number, line in enumerate(file, start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeError as error:
+            raise ValueError(f"{name}:{number}: {error}: texts have to be in UTF-8") from error
+        if text:
+            yield text
+
+
+def _describe(doc: "Doc", attributes: Sequence[str], finds_entities: bool) -> Iterator[str]:
+    """Describe a Doc for people. YIELDS: its text, and an indented line for each thing found."""
+    from ..analysis.matching import span_probabilities
+
+    yield doc.text
+    yield from _describe_spans(doc.ents, span_probabilities(doc, None, attributes))
+    if not doc.ents and (finds_entities or doc.has_annotation("ENT_IOB")):
+        yield "  no entities"
+    for key, group in doc.spans.items():
+        yield f"  {key}:" if len(group) else f"  no {key}"
+        yield from _describe_spans(group, span_probabilities(doc, key, attributes), indent="    ")
+    if doc.has_annotation("TAG"):
+        tagged = (f"{token.text}/{token.tag_}" for token in doc if not token.is_space)
+        yield f"  tags: {' '.join(tagged)}"
+
+
+def _describe_spans(
+    spans: "Iterable[Span]",
+    probabilities: Mapping[tuple[int, int, str], float],
+    indent: str = "  ",
+) -> Iterator[str]:
+    for span in spans:
+        known = probabilities.get(_key(span))
+        confidence = "" if known is None else f"{known:6.1%}"
+        yield f"{indent}{span.label_:<6} {confidence}  {span.text}"
+
+
+def _to_json(doc: "Doc", attributes: Sequence[str]) -> dict[str, Any]:
+    """Give what `Doc.to_json` gives, with a "score" for entities and spans that have one."""
+    from ..analysis.matching import span_probabilities
+
+    content: dict[str, Any] = doc.to_json()
+    rows = [(None, doc.ents, content.get("ents", []))]
+    rows += [(key, group, content["spans"][key]) for key, group in doc.spans.items()]
+    for key, spans, entries in rows:
+        probabilities = span_probabilities(doc, key, attributes)
+        for span, entry in zip(spans, entries, strict=True):
+            if _key(span) in probabilities:
+                entry["score"] = probabilities[_key(span)]
+    return content
+
+
+def _key(span: "Span") -> tuple[int, int, str]:
+    return span.start, span.end, span.label_
 
 
 @app.command("gates")

@@ -73,8 +73,10 @@ class BiGRUChunker(SpanTagger):
             )
         tags: Gold = ["O"] * len(example.predicted)
         if not same_words(example):
+            # Read once: at each access, spaCy looks through all tokens of both Docs for changes.
+            alignment = example.alignment.y2x
             for span in spans:
-                for token in example.alignment.y2x[span.start : span.end]:
+                for token in alignment[span.start : span.end]:
                     tags[token] = None  # stays so where the predicted Doc has no such span
             spans = example.get_aligned_spans_y2x(spans)
         for span in spans:

@@ -174,21 +174,23 @@ def place_predictions(eg: Example, *, spans_key: SpansKey = None) -> list[Placed
     RAISES (ValueError): see `tag_example`.
     """
     missing = unknown_tokens(eg.reference, spans_key)
-    same_tokens = same_words(eg)
+    # Read once: at each access, spaCy looks through all tokens of both Docs for changes.
+    alignment = None if same_words(eg) else eg.alignment.x2y
     taken = np.zeros(len(eg.reference), dtype=bool)
     found = []
     for span in spans_of(eg.predicted, spans_key):
-        touched = np.arange(span.start, span.end)
-        aligned = [span]
-        if not same_tokens:
-            touched = eg.alignment.x2y[span.start : span.end]
-            aligned = eg.get_aligned_spans_x2y([span])
+        if alignment is None:
+            touched = np.arange(span.start, span.end)
+            aligned: Span | None = span
+        else:
+            touched = alignment[span.start : span.end]
+            aligned = _aligned(eg.reference, span, touched)
         if missing[touched].any():
             continue
         # The texts of two entities can only both match one token where they are white space.
-        if aligned and not taken[aligned[0].start : aligned[0].end].any():
-            found.append(PlacedSpan(aligned[0].start, aligned[0].end, True, span))
-            taken[aligned[0].start : aligned[0].end] = True
+        if aligned is not None and not taken[aligned.start : aligned.end].any():
+            found.append(PlacedSpan(aligned.start, aligned.end, True, span))
+            taken[aligned.start : aligned.end] = True
         elif len(touched):
             found.append(PlacedSpan(int(touched.min()), int(touched.max()) + 1, False, span))
         else:
@@ -379,6 +381,24 @@ def spans_of(doc: Doc, spans_key: SpansKey) -> list[Span]:
                 "cannot hold. Score them with spacy.spancat_scorer.v1."
             )
     return spans
+
+
+def _aligned(doc: Doc, span: Span, touched: np.ndarray) -> Span | None:
+    """Find the tokens that have exactly a span's text, as `Example.get_aligned_spans_x2y` does.
+
+    doc (Doc): the Doc to find them in.
+    span (Span): a span of a Doc with the same text and other tokens.
+    touched (ndarray): the tokens that share characters with the span, int (n_touched,).
+    RETURNS (Span | None): the tokens, or `None` where they have more text than the span.
+    """
+    if not len(touched):
+        return None
+    found = doc[int(touched[0]) : int(touched[-1]) + 1]
+    return found if _letters(found) == _letters(span) else None
+
+
+def _letters(span: Span) -> str:
+    return span.text.lower().strip().replace(" ", "")
 
 
 def _write(tags: list[str], start: int, end: int, label: str) -> None:

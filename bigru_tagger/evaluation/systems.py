@@ -11,7 +11,6 @@ from spacy.training import Example
 
 from ..data.conll import FILE_ENDINGS
 from ..data.corpus import SentenceReader, open_corpus
-from ..data.schemes import OUTSIDE
 from ..data.sentences import CorpusError, group_sentences
 from .loading import load_pipeline, read_gold, told_labels
 from .predictions import Predictions, align_predictions, read_predictions
@@ -142,11 +141,7 @@ def evaluate_systems(
 def _check_names(systems: Mapping[str, System], gold: GoldData) -> None:
     told: set[str] = set()
     for system in systems.values():
-        own = (
-            told_labels(system)
-            if isinstance(system, Language)
-            else {token.tag[2:] for token in system.tokens if token.tag != OUTSIDE}
-        )
+        own = told_labels(system) if isinstance(system, Language) else system.labels
         if own is None:
             return  # it may have any
         told |= own

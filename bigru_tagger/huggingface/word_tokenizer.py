@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,13 @@ class WordTokenizer(PreTrainedTokenizerBase):
     def is_fast(self) -> bool:
         """RETURNS (bool): True: it tells offsets and words, as those of `tokenizers` do."""
         return True
+
+    @property
+    def _tokenizer(self) -> SimpleNamespace:
+        # The token classification pipeline looks here for the prefix of word pieces. Without one,
+        # its strategies "first", "average" and "max" take each token with no blank before it for
+        # a piece. With one, only tokens that differ in length from their text are pieces: none.
+        return SimpleNamespace(model=SimpleNamespace(continuing_subword_prefix="##"))
 
     @property
     def vocab_size(self) -> int:

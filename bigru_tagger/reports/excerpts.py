@@ -1,7 +1,8 @@
 """Errors in their sentences."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from ..analysis.matching import Kind, Match, MatchedDoc, Mention
 from .blocks import ErrorGroup, Excerpt, Piece
@@ -14,18 +15,19 @@ def group_errors(docs: Iterable[MatchedDoc], *, alone: bool = False) -> list[Err
     """Sort all errors by what is wrong, and by their types.
 
     docs (Iterable[MatchedDoc]): the documents.
-    alone (bool): see `make_excerpt`.
+    alone (bool): do not show what else is found, say of tags, which all tokens have.
     RETURNS (list[ErrorGroup]): the largest group first; within each, the predictions that the
         pipeline is surest of come first, since those are the likeliest to be errors of the gold
         data, and errors without a probability last, in the order of the data.
     """
     found: dict[tuple[Kind, str | None, str | None], list[Excerpt]] = {}
     for doc in docs:
+        places = MatchPlaces(doc.matches)
         for match in doc.matches:
             if match.kind != "correct":
                 types = (_label(match.gold), _label(match.predicted))
                 found.setdefault((match.kind, *types), []).append(
-                    make_excerpt(doc, match, alone=alone)
+                    make_excerpt(doc, match, None if alone else places)
                 )
     for excerpts in found.values():
         excerpts.sort(key=lambda own: -1.0 if own.probability is None else -own.probability)
@@ -34,17 +36,40 @@ def group_errors(docs: Iterable[MatchedDoc], *, alone: bool = False) -> list[Err
     return sorted(groups, key=lambda group: -len(group.excerpts))
 
 
-def make_excerpt(doc: MatchedDoc, match: Match, *, alone: bool = False) -> Excerpt:
+class MatchPlaces:
+    """The matches of a document by their places, so that no excerpt looks through all of them."""
+
+    def __init__(self, matches: Sequence[Match]) -> None:
+        """Index matches.
+
+        matches (Sequence[Match]): the matches, from left to right.
+        """
+        self._matches = matches
+        self._starts = [match.start for match in matches]
+        self._furthest = list(accumulate((match.end for match in matches), max))
+
+    def between(self, begin: int, end: int) -> Sequence[Match]:
+        """Find the matches in a part of the document.
+
+        begin, end (int): its first token, and the one behind its last.
+        RETURNS (Sequence[Match]): all that have a token in it, from left to right; there may be
+            others among them.
+        """
+        first = bisect_right(self._furthest, begin)
+        return self._matches[first : bisect_left(self._starts, end)]
+
+
+def make_excerpt(doc: MatchedDoc, match: Match, others: MatchPlaces | None) -> Excerpt:
     """Show an error in its sentence, with what else either side finds there.
 
     doc (MatchedDoc): the document.
     match (Match): the error, one of the document's.
-    alone (bool): do not show what else is found, say of tags, which all tokens have.
+    others (MatchPlaces | None): all of its matches; `None` to show the error alone.
     RETURNS (Excerpt): the sentence, or CONTEXT tokens around the error.
     """
     begin, end = _sentence(doc, match)
     begin, end = max(begin, match.start - CONTEXT), min(end, match.end + CONTEXT)
-    shown = [match] if alone else doc.matches
+    shown = [match] if others is None else others.between(begin, end)
     gold, predicted = (
         _pieces(doc, begin, end, [getattr(other, side) for other in shown], own)
         for side, own in (("gold", match.gold), ("predicted", match.predicted))
@@ -63,8 +88,13 @@ def _label(mention: Mention | None) -> str | None:
 def _sentence(doc: MatchedDoc, match: Match) -> tuple[int, int]:
     # From the sentence start before both sides to the one behind them.
     before = bisect_right(doc.starts, match.start) - 1
-    behind = [start for start in doc.starts if start >= match.end and start > match.start]
-    return doc.starts[before], behind[0] if behind else len(doc.words)
+    behind = bisect_left(doc.starts, max(match.end, match.start + 1))
+    return doc.starts[before], doc.starts[behind] if behind < len(doc.starts) else len(doc.words)
+
+
+def _is_start(doc: MatchedDoc, token: int) -> bool:
+    place = bisect_left(doc.starts, token)
+    return place < len(doc.starts) and doc.starts[place] == token
 
 
 def _pieces(
@@ -86,14 +116,14 @@ def _pieces(
         tokens = range(max(begin, mention.start), min(end, mention.end))
         if not any(token in shown for token in tokens):
             shown |= dict.fromkeys(tokens, mention)
-    pieces = [Piece(_CUT)] if begin not in doc.starts else []
+    pieces = [Piece(_CUT)] if not _is_start(doc, begin) else []
     token = begin
     while token < end:
         own, first = shown.get(token), token
         while token < end and shown.get(token) is own:
             token += 1
         pieces += _piece(doc, first, token, own, own is not None and own is focus)
-    if end < len(doc.words) and end not in doc.starts:
+    if end < len(doc.words) and not _is_start(doc, end):
         pieces.append(Piece(_CUT))
     if focus is not None and focus.start == focus.end:  # of tokens that the reference does not have
         pieces.append(Piece(focus.text, focus.label, True))

@@ -1,6 +1,7 @@
 """The component `bigru_chunker`: labelled spans such as chunks, written to `doc.spans`."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
@@ -10,8 +11,14 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..evaluation.scoring import same_words
-from .component import DEFAULT_MODEL, Gold, Scorer
+from .component import DEFAULT_MODEL, Scorer
+from .gold import Gold, span_tags
 from .spans import Entity, SpanTagger
+
+
+def _score_weights(spans_key: str) -> dict[str, float | None]:
+    prefix = f"spans_{spans_key}"
+    return {f"{prefix}_f": 1.0, f"{prefix}_p": 0.0, f"{prefix}_r": 0.0, f"{prefix}_per_type": None}
 
 
 @Language.factory(
@@ -29,12 +36,7 @@ from .spans import Entity, SpanTagger
             "spans_key": "chunks",
         },
     },
-    default_score_weights={
-        "spans_chunks_f": 1.0,
-        "spans_chunks_p": 0.0,
-        "spans_chunks_r": 0.0,
-        "spans_chunks_per_type": None,
-    },
+    default_score_weights=_score_weights("chunks"),
 )
 def make_bigru_chunker(
     nlp: Language,
@@ -52,7 +54,8 @@ def make_bigru_chunker(
     nlp (Language): the pipeline.
     name (str): name of the component.
     model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
-    spans_key (str): the key of `doc.spans` to read the gold spans from and write to.
+    spans_key (str): the key of `doc.spans` to read the gold spans from and write to. The scorer
+        and the default score weights follow it.
     threshold (float): probability below which a span is dropped.
     recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,
         less surely.
@@ -61,6 +64,12 @@ def make_bigru_chunker(
     scorer (Optional[Callable]): the scoring method.
     RETURNS (BiGRUChunker): the component.
     """
+    # spaCy takes the default score weights from the factory's meta, right after this call.
+    meta = nlp.get_factory_meta("bigru_chunker")
+    weights = _score_weights(spans_key)
+    nlp.set_factory_meta(
+        "bigru_chunker", replace(meta, scores=list(weights), default_score_weights=weights)
+    )
     return BiGRUChunker(
         nlp.vocab,
         model,
@@ -137,10 +146,8 @@ class BiGRUChunker(SpanTagger):
                     tags[token] = None  # stays so where the predicted Doc has no such span
             spans = example.get_aligned_spans_y2x(spans)
         for span in spans:
-            inner = [f"I-{span.label_}"] * (len(span) - 2)
-            whole = [f"B-{span.label_}", *inner, f"L-{span.label_}"]
-            tags[span.start : span.end] = whole if len(span) > 1 else [f"U-{span.label_}"]
-        return tags
+            tags[span.start : span.end] = span_tags(span.label_, len(span))
+        return self.findable(tags, example)
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Entity]]) -> None:
         """Write the spans to `doc.spans`, their probabilities to the group's `attrs["scores"]`.

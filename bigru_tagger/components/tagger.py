@@ -12,7 +12,8 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..network.decoding import Transitions, decode
-from .component import DEFAULT_MODEL, Gold, Scorer, SequenceTagger
+from .component import DEFAULT_MODEL, Scorer, SequenceTagger
+from .gold import Gold
 
 
 @Language.factory(

@@ -113,12 +113,13 @@ def build(*factories, model=TINY, seed=0, **config):
     return nlp
 
 
-def train(nlp, steps=40, **kwargs):
-    """Train on `SENTENCES`; the losses of the last step."""
+def train(nlp, steps=40, examples=None, **kwargs):
+    """Train on `SENTENCES`, or on other examples; the losses of the last step."""
     optimizer = kwargs.pop("sgd", None) or Adam(0.01, L2=0.0, use_averages=False)
     losses = {}
     for _ in range(steps):
-        losses = nlp.update(read_examples(nlp.vocab), sgd=optimizer, drop=0.0, **kwargs)
+        batch = read_examples(nlp.vocab) if examples is None else examples
+        losses = nlp.update(batch, sgd=optimizer, drop=0.0, **kwargs)
     return losses
 
 

@@ -1,8 +1,17 @@
+from io import StringIO
+
 import numpy as np
 import pytest
-from samples import TEXTS, annotate, build, read_examples, train
-from spacy.tokens import Doc, Span
+import spacy
+from samples import NARROW, TEXTS, annotate, build, read_examples, train
+from spacy.cli.init_config import fill_config
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train as train_pipeline
+from thinc.api import Config
+
+from bigru_tagger.evaluation.scoring import make_seqeval_scorer
 
 WORDS = ["Ada", "Lovelace", "saw", "New", "York", "."]
 CHUNKS = [(0, 2, "NP"), (2, 3, "VP"), (3, 5, "NP")]
@@ -100,30 +109,90 @@ def test_no_span_begins_or_ends_in_a_space(monkeypatch, pipe):
     assert all(not doc[start].is_space and not doc[end - 1].is_space for start, end, _ in found)
 
 
-def test_another_key(tmp_path):
-    config = {
-        "spans_key": "phrases",
-        "scorer": {
-            "@scorers": "bigru_tagger.seqeval_scorer.v1",
-            "target": "spans",
-            "spans_key": "phrases",
-        },
-    }
-    examples = []
-    nlp = build("bigru_tagger")  # only for its vocab
-    for example in read_examples(nlp.vocab):
+SCORE_NAMES = ("f", "p", "r", "per_type")
+
+
+def rekeyed(vocab, key):
+    """Examples with their chunks under another key, and none under "chunks"."""
+    examples = read_examples(vocab)
+    for example in examples:
         reference = example.reference
-        reference.spans["phrases"] = [
+        reference.spans[key] = [
             Span(reference, start, end, label=label) for start, end, label in chunks(reference)
         ]
-        examples.append(example)
-    pipe = nlp.add_pipe("bigru_chunker", config=config)
-    pipe.initialize(lambda: examples, nlp=nlp)
+        del reference.spans["chunks"]
+    return examples
+
+
+def test_the_scorer_follows_the_key():
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("bigru_chunker", config={"spans_key": "phrases", "model": NARROW})
+    examples = rekeyed(nlp.vocab, "phrases")
+    nlp.initialize(lambda: examples)
     assert pipe.labels == ("ADVP", "NP", "PP", "VP")
-    doc = pipe(Doc(nlp.vocab, words=WORDS))
-    assert list(doc.spans) == ["phrases"]
-    scores = pipe.score(examples)
-    assert "spans_phrases_f" in scores
+    train(nlp, examples=examples)
+    assert list(nlp(Doc(nlp.vocab, words=WORDS)).spans) == ["phrases"]
+    scores = nlp.evaluate(examples)
+    # Its own numbers, and nobody else's.
+    assert {name: scores[f"spans_phrases_{name}"] for name in "prf"} == {"p": 1, "r": 1, "f": 1}
+    assert set(scores["spans_phrases_per_type"]) == {"ADVP", "NP", "PP", "VP"}
+    assert not any(name.startswith("spans_chunks") for name in scores)
+
+
+def test_a_key_of_the_scorer_does_not_keep_it_from_the_component():
+    scorer = make_seqeval_scorer("spans", "chunks")
+    doc = Doc(spacy.blank("en").vocab, words=WORDS)
+    doc.spans["np"] = [Span(doc, 0, 2, label="NP")]
+    assert scorer([Example(doc, doc)], spans_key="np")["spans_np_f"] == 1.0
+    assert scorer([Example(doc, doc)]) == {f"spans_chunks_{name}": None for name in SCORE_NAMES}
+    assert "ents_f" in make_seqeval_scorer("ents")([Example(doc, doc)], spans_key="np")
+
+
+def weights_of(*keys):
+    f = 1.0 if len(keys) == 1 else round(1.0 / len(keys), 2)
+    return {
+        f"spans_{key}_{name}": {"f": f, "p": 0.0, "r": 0.0, "per_type": None}[name]
+        for key in keys
+        for name in SCORE_NAMES
+    }
+
+
+@pytest.mark.parametrize("keys", [("np",), ("chunks",), ("np", "chunks"), ("chunks", "np", "vp")])
+def test_default_score_weights_follow_the_keys(keys, tmp_path):
+    nlp = spacy.blank("en")
+    for key in keys:
+        nlp.add_pipe("bigru_chunker", name=f"to_{key}", config={"spans_key": key, "model": NARROW})
+    assert nlp.config["training"]["score_weights"] == weights_of(*keys)
+    assert [nlp.get_pipe_meta(f"to_{key}").scores for key in keys] == [
+        [f"spans_{key}_{name}" for name in SCORE_NAMES] for key in keys
+    ]
+    # As `spacy init fill-config` does: a config that names the components alone.
+    bare = Config({name: nlp.config[name] for name in ("nlp", "components")})
+    bare.to_disk(tmp_path / "bare.cfg")
+    _, filled = fill_config(tmp_path / "filled.cfg", tmp_path / "bare.cfg", silent=True)
+    assert filled["training"]["score_weights"] == weights_of(*keys)
+    # A pipeline made later does not change one that is there, nor what its config said.
+    spacy.blank("en").add_pipe("bigru_chunker", config={"spans_key": "other"})
+    assert nlp.config["training"]["score_weights"] == weights_of(*keys)
+    spacy.blank("de").add_pipe("bigru_chunker")
+    assert nlp.config["training"]["score_weights"] == weights_of(*keys)
+
+
+def test_training_with_another_key_selects_by_its_own_score(tmp_path):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("bigru_chunker", config={"spans_key": "np", "model": NARROW})
+    docs = [example.reference for example in rekeyed(nlp.vocab, "np")]
+    DocBin(docs=docs).to_disk(tmp_path / "data.spacy")
+    config = nlp.config.copy()
+    config["paths"] = {"train": str(tmp_path / "data.spacy"), "dev": str(tmp_path / "data.spacy")}
+    config["training"] |= {"max_steps": 60, "eval_frequency": 10, "patience": 0}
+    config["training"]["optimizer"] = {"@optimizers": "Adam.v1", "learn_rate": 0.01}
+    config["training"]["logger"] = {"@loggers": "spacy.ConsoleLogger.v1"}
+    train_pipeline(init_nlp(config), tmp_path, stdout=StringIO(), stderr=StringIO())
+    best = spacy.load(tmp_path / "model-best")
+    assert best.meta["performance"]["spans_np_f"] == 1.0
+    found = best(Doc(best.vocab, words=TEXTS[0].split()))
+    assert chunks(found, "np") == chunks(docs[0], "np")
 
 
 def test_spans_below_the_threshold_are_dropped_with_their_scores(monkeypatch, pipe):

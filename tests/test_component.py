@@ -13,6 +13,7 @@ from readings import all_readings
 from samples import CRF, NARROW, TEXTS, TINY, annotate, build, parameters, read_examples, train
 from spacy.tokens import Doc
 from spacy.training import Example
+from spacy.vectors import Vectors
 from thinc.api import SGD, Adam
 
 from bigru_tagger.adapter.thinc_model import crf_of
@@ -371,8 +372,7 @@ def test_a_label_added_to_a_trained_crf_leaves_the_old_scores(task, trained_crf)
     np.testing.assert_array_equal(after.between[:n_old, :n_old], before.between)
     np.testing.assert_array_equal(after.first[:n_old], before.first)
     np.testing.assert_array_equal(after.last[:n_old], before.last)
-    for table in (after.between[n_old:], after.between[:, n_old:], after.first[n_old:]):
-        assert np.isin(table, [0.0, -np.inf]).all()
+    assert np.isin(after.first[n_old:], [before.first[0], -np.inf]).all()
     for old, new in zip(scores, pipe.emissions(docs), strict=True):
         np.testing.assert_allclose(new[:, :n_old], old, atol=1e-6)
     words = ["Ships", "sink"]
@@ -487,7 +487,9 @@ def test_label_added_to_a_trained_pipe_leaves_the_old_scores(task, trained):
     for old, new in zip(before, pipe.emissions(docs), strict=True):
         np.testing.assert_allclose(new[:, :n_old], old, atol=1e-6)
         assert new.shape[1] == len(pipe.tags)
-        assert not new[:, n_old:].any()
+        np.testing.assert_allclose(
+            new[:, n_old:] + 20.0, np.repeat(old[:, :1], len(pipe.tags) - n_old, 1), atol=1e-5
+        )
     # It can be learned, also by an optimizer that has stepped the narrower network, ...
     optimizer = Adam(0.01)
     nlp.update(read_examples(nlp.vocab), sgd=optimizer)
@@ -503,6 +505,96 @@ def test_label_added_to_a_trained_pipe_leaves_the_old_scores(task, trained):
     # ... and its average takes part.
     with nlp.use_params(optimizer.averages):
         assert pipe.emissions([doc])[0].shape == (2, len(pipe.tags))
+
+
+@DECODERS
+def test_added_labels_change_no_prediction(task, model, tmp_path):
+    nlp = build(task.factory, model=model)
+    train(nlp, steps=8)  # not enough to be sure of anything
+    words = [*" ".join(TEXTS).split(), "unseen", "12", "\n"]
+    rng = np.random.default_rng(0)
+    texts = [rng.choice(words, size=n).tolist() for n in range(1, 31)]
+
+    def predict(nlp):
+        docs = [tagged(nlp, text) for text in texts]
+        return [task.read(doc) for doc in docs], [x for doc in docs for x in confidences(doc)]
+
+    found, probabilities = predict(nlp)
+    assert any(found)
+    for label in ("A", "B", "C"):
+        pipe_of(nlp).add_label(label)
+    nlp.to_disk(tmp_path)
+    for again in (nlp, spacy.load(tmp_path)):
+        assert predict(again) == (found, pytest.approx(probabilities, abs=1e-6))
+    # The new labels can be learned by the one that was loaded.
+    gold = [one_label(Doc(again.vocab, words=["Ships", "sink"]), label) for label in ("A", "C")]
+    for doc in gold:
+        examples = [Example(Doc(again.vocab, words=["Ships", "sink"]), doc)]
+        optimizer = Adam(0.01)
+        for _ in range(40):
+            again.update([*read_examples(again.vocab), *examples], sgd=optimizer)
+        assert task.read(tagged(again, ["Ships", "sink"])) == task.read(doc)
+
+
+# --- numbers that are not finite
+
+
+@DECODERS
+def test_a_loss_that_is_not_finite_names_component_batch_and_learn_rate(task, model):
+    nlp = build(task.factory, model=model)
+    optimizer = nlp.resume_training(sgd=Adam(0.25))
+    train(nlp, steps=2, sgd=optimizer)
+    before = parameters(pipe_of(nlp))
+    with torch.no_grad():
+        pipe_of(nlp).model.shims[0].network.linear.bias[1] = float("nan")
+    message = (
+        rf"{task.factory}: the loss is nan after an update at learn rate 0\.25, on the batch of 4 "
+        r"texts that begins with 'Ada Lovelace .*lower \[training\.optimizer\.learn_rate\]"
+    )
+    for learn in (nlp.update, nlp.rehearse):
+        with pytest.raises(ValueError, match=message):
+            learn(read_examples(nlp.vocab), sgd=optimizer)
+    after = parameters(pipe_of(nlp))  # the weights that were finite have not been stepped
+    assert all(torch.equal(after[name], before[name]) for name in before if name != "linear.bias")
+
+
+@DECODERS
+@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=str)
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(task, model, value, tmp_path):
+    nlp = build(task.factory, model=model)
+    data = nlp.to_bytes()
+    network = pipe_of(nlp).model.shims[0].network
+    with torch.no_grad():
+        network.embed["words"].table.weight[3, 2] = value  # of a word that no batch has to hold
+    message = rf"{task.factory}: weights that are NaN or infinite are not {{}}: embed\.words\.table"
+    for save in (lambda: nlp.to_disk(tmp_path), nlp.to_bytes):
+        with pytest.raises(ValueError, match=message.format("saved")):
+            save()
+    assert not list(tmp_path.rglob("model"))
+    stored = network.to_bytes()
+    assert nlp.from_bytes(data)
+    pipe_of(nlp).model.shims[0].to_bytes = lambda: stored
+    folder = tmp_path / "component"
+    pipe_of(nlp).to_disk(folder)
+    with pytest.raises(ValueError, match=message.format("loaded")):
+        pipe_of(build(task.factory, model=model)).from_disk(folder)
+
+
+def test_vectors_that_are_not_finite_are_an_error_that_names_the_word(task):
+    vectors = np.ones((70_000, 2), dtype="float32")
+    vectors[69_999, 1] = np.nan
+    keys = [f"w{row}" for row in range(len(vectors))]
+    model = {**NARROW, "embed": {"vectors": {"@misc": "bigru_tagger.VectorsEmbed.v1"}}}
+
+    def initialise(model):
+        nlp = spacy.blank("en")
+        nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=vectors, keys=keys)
+        nlp.add_pipe(task.factory, config={"model": model})
+        nlp.initialize(lambda: read_examples(nlp.vocab))
+
+    with pytest.raises(ValueError, match=rf"{task.factory}: the vector in row 69999 .*'w69999'"):
+        initialise(model)
+    initialise(TINY)  # which does not read them
 
 
 def test_label_data_recreates_the_labels(task, trained):

@@ -278,16 +278,29 @@ def test_transitions_are_learned_scores_where_they_are_legal():
         assert np.isneginf(found[~allowed]).all()
 
 
-def test_new_tags_score_zero_and_the_others_as_before():
-    crf = make_crf(0, 3)
-    before = [table.detach().clone() for table in crf.parameters()]
-    crf.resize(5)
-    between, first, last = crf.parameters()
-    assert torch.equal(between[:3, :3], before[0])
-    assert not between[3:].any()
-    assert not between[:, 3:].any()
-    assert torch.equal(first, torch.cat([before[1], torch.zeros(2)]))
-    assert torch.equal(last, torch.cat([before[2], torch.zeros(2)]))
+def test_new_tags_have_the_transitions_of_the_first():
+    crf = CRF(2)
+    with torch.no_grad():
+        crf.between.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        crf.first.copy_(torch.tensor([5.0, 6.0]))
+        crf.last.copy_(torch.tensor([7.0, 8.0]))
+    crf.resize(4)
+    assert crf.between.tolist() == [[1, 2, 1, 1], [3, 4, 3, 3], [1, 2, 1, 1], [1, 2, 1, 1]]
+    assert crf.first.tolist() == [5, 6, 5, 5]
+    assert crf.last.tolist() == [7, 8, 7, 7]
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths=LENGTHS, seed=SEEDS, scale=st.sampled_from([0.1, 1.0, 10.0]))
+def test_no_emissions_let_a_new_label_into_the_best_sequence(lengths, seed, scale):
+    crf = make_crf(seed, 5, scale)
+    emissions = scale * make_emissions(seed, sum(lengths), 5)
+    before = decode(emissions, np.array(lengths), crf.transitions(BILUO))
+    crf.resize(13)
+    wider = np.concatenate([emissions, np.repeat(emissions[:, :1] - 0.01, 8, axis=1)], axis=1)
+    labels = [f"{part}-{label}" for label in "XYZ" for part in "BILU"]
+    after = decode(wider, np.array(lengths), crf.transitions(Transitions.biluo(["O", *labels])))
+    np.testing.assert_array_equal(after, before)
 
 
 def test_the_module_imports_no_spacy():

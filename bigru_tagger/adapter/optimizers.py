@@ -1,6 +1,13 @@
-"""Optimizers: SGD with momentum, which thinc has not; and a thinc optimizer's step, by torch."""
+"""Optimizers: SGD with momentum, which thinc has not; and a thinc optimizer's step, by torch.
 
+`spacy train` calls `optimizer.step_schedules()` after each update; a loop of `nlp.update` has to do
+the same. `LearnRateWatch` warns where it does not.
+"""
+
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -128,3 +135,77 @@ class TorchStep:
                         for parameter in group["params"]:
                             if parameter.grad is not None:
                                 parameter.mul_(shrink)
+
+
+class _CountedSchedule:
+    """A schedule that counts how often it was stepped."""
+
+    def __init__(self, values: Iterator[float]) -> None:
+        self.values = values
+        self.n_steps = 0
+        self.has_warned = False
+
+    def __iter__(self) -> "_CountedSchedule":
+        return self
+
+    def __next__(self) -> float:
+        self.n_steps += 1
+        return next(self.values)
+
+    def goes_on_from(self, rate: float) -> bool:
+        """Look one value ahead.
+
+        rate (float): the current value.
+        RETURNS (bool): whether there is a next value, and it is another one.
+        """
+        upcoming = list(islice(self.values, 1))
+        self.values = chain(upcoming, self.values)
+        return any(value != rate for value in upcoming)
+
+
+class LearnRateWatch:
+    """Warns where a network is updated at a learn rate of zero, or at one that should change.
+
+    rate (Optional[float]): the learn rate of the last update.
+    """
+
+    def __init__(self) -> None:
+        self.rate: float | None = None
+        self._optimizer: Optimizer | None = None
+        self._n_steps = 0
+        self._n_updates = 0
+
+    def see(self, optimizer: Any, rate: float) -> None:
+        """Take note of an update.
+
+        optimizer (Optimizer): thinc's, or the stand-in that `nlp.rehearse` passes, which has no
+            schedules to step.
+        rate (float): the learn rate.
+        """
+        self.rate = rate
+        if not isinstance(optimizer, Optimizer):
+            return
+        schedules: dict[str, Any] = optimizer.schedules
+        schedule = schedules.get("learn_rate")
+        if schedule is not None and not isinstance(schedule, _CountedSchedule):
+            schedule = schedules["learn_rate"] = _CountedSchedule(iter(schedule))
+        if schedule is None or schedule.has_warned:
+            return
+        if optimizer is not self._optimizer or schedule.n_steps != self._n_steps:
+            self._optimizer, self._n_steps, self._n_updates = optimizer, schedule.n_steps, 0
+        self._n_updates += 1
+        # One update more than there is between two steps of any loop that steps at all, or so many
+        # that no loop sums gradients up over them.
+        patience = 2 if rate == 0.0 else 20
+        if self._n_updates >= patience and schedule.goes_on_from(rate):
+            schedule.has_warned = True
+            warnings.warn(
+                f"The learn rate has been {rate:g} for {self._n_updates} updates"
+                f"{', which changed nothing' if rate == 0.0 else ''}. It comes from a schedule, "
+                "[training.optimizer.learn_rate] of the config, and stays where it is until "
+                "optimizer.step_schedules() is called, as `spacy train` does after each update. "
+                "Do the same, or choose a fixed rate: "
+                "nlp.resume_training(sgd=thinc.api.Adam(0.001))",
+                UserWarning,
+                stacklevel=2,
+            )

@@ -5,6 +5,7 @@ them by pickle, and steps them one by one; this one does none of that.
 """
 
 import contextlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
@@ -27,7 +28,7 @@ from .devices import (
     use_one_thread_if_forked,
     use_one_thread_in_worker,
 )
-from .optimizers import TorchStep
+from .optimizers import LearnRateWatch, TorchStep
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -80,6 +81,7 @@ class ModuleShim(Shim, ABC):
         self.allow_tf32 = allow_tf32
         use_bfloat16(predict_precision, self.device)
         self._n_steps = 0
+        self.rate_watch = LearnRateWatch()
         self._forget_moments()
 
     @property
@@ -167,6 +169,7 @@ class ModuleShim(Shim, ABC):
         if not parameters:
             return
         step = TorchStep.read(optimizer)
+        self.rate_watch.see(optimizer, step.learn_rate)
         # `nlp.rehearse` passes a stand-in for the optimizer; its step shares the moments.
         changed = isinstance(optimizer, Optimizer) and optimizer is not self._optimizer_of
         if self._optimizer is None or changed:
@@ -240,12 +243,29 @@ class ModuleShim(Shim, ABC):
             if self.is_initialised:
                 self._model.to(self.device)
 
+    def not_finite(self) -> list[str]:
+        """Find parameters and buffers that hold NaN or infinity.
+
+        RETURNS (List[str]): their names.
+        """
+        if not self.is_initialised:
+            return []
+        named = itertools.chain(self.module.named_parameters(), self.module.named_buffers())
+        return [name for name, tensor in named if not bool(torch.isfinite(tensor).all())]
+
     def to_bytes(self) -> bytes:
         """Serialise the module.
 
         RETURNS (bytes): a safetensors file; empty before initialisation.
+        RAISES (ValueError): if a weight is NaN or infinite.
         """
-        return self._model.to_bytes() if self.is_initialised else b""
+        if not self.is_initialised:
+            return b""
+        broken = self.not_finite()
+        if broken:
+            raise ValueError(f"weights that are NaN or infinite are not saved: {broken}")
+        data: bytes = self._model.to_bytes()
+        return data
 
     def from_bytes(self, data: bytes) -> "ModuleShim":
         """Replace the module by a stored one.

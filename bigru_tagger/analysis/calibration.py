@@ -11,7 +11,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..components.component import Gold
+from ..components.gold import Gold
 from ..components.spans import SpanTagger
 from ..evaluation.run import bare_copy
 

@@ -1,7 +1,7 @@
 """Texts that are annotated or predicted in different ways, which are often errors of annotation."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .matching import Kind, MatchedDoc, Mention
@@ -52,15 +52,15 @@ def find_surface_forms(docs: Sequence[MatchedDoc]) -> list[SurfaceForm]:
                 if mention is not None and mention.aligned:
                     words = tuple(doc.words[mention.start : mention.end])
                     forms.setdefault(words, SurfaceForm(mention.text))
-    by_first: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    lengths: dict[str, set[int]] = defaultdict(set)  # of the texts that begin with a word
     for words in forms:
-        by_first[words[0]].append(words)
+        lengths[words[0]].add(len(words))
     for doc in docs:
         sides = [
             (_by_token(match.gold for match in doc.matches), "gold"),
             (_by_token(match.predicted for match in doc.matches), "predicted"),
         ]
-        for start, words in _occurrences(doc, by_first):
+        for start, words in _occurrences(doc, forms, lengths):
             for by_token, side in sides:
                 label = _label_at(by_token, start, start + len(words))
                 if label is not None:
@@ -109,13 +109,12 @@ def _by_token(mentions: Iterable[Mention | None]) -> dict[int, Mention]:
 
 
 def _occurrences(
-    doc: MatchedDoc, by_first: dict[str, list[tuple[str, ...]]]
+    doc: MatchedDoc, forms: Mapping[tuple[str, ...], SurfaceForm], lengths: Mapping[str, set[int]]
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     for start, word in enumerate(doc.words):
-        for words in by_first.get(word, ()):
-            tokens = range(start, start + len(words))
-            same = tuple(doc.words[start : tokens.stop]) == words
-            if same and not any(token in doc.unknown for token in tokens):
+        for length in lengths.get(word, ()):
+            words = tuple(doc.words[start : start + length])
+            if words in forms and doc.unknown.isdisjoint(range(start, start + length)):
                 yield start, words
 
 

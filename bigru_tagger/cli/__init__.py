@@ -1,6 +1,13 @@
 """The command `bigru-tagger`: a module a topic, each of which adds its commands to `app`."""
 
-from . import convert, distill, evaluate, show, transformers  # noqa: F401 - they add their commands
+from . import (  # noqa: F401 - they add their commands
+    check,
+    convert,
+    distill,
+    evaluate,
+    show,
+    transformers,
+)
 from .app import app
 
 __all__ = ["app", "main"]

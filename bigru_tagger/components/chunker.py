@@ -9,8 +9,8 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..evaluation.scoring import same_words
-from .component import Gold
 from .factories import Scorer
+from .gold import Gold, span_tags
 from .spans import Entity, SpanTagger
 
 
@@ -80,10 +80,8 @@ class BiGRUChunker(SpanTagger):
                     tags[token] = None  # stays so where the predicted Doc has no such span
             spans = example.get_aligned_spans_y2x(spans)
         for span in spans:
-            inner = [f"I-{span.label_}"] * (len(span) - 2)
-            whole = [f"B-{span.label_}", *inner, f"L-{span.label_}"]
-            tags[span.start : span.end] = whole if len(span) > 1 else [f"U-{span.label_}"]
-        return tags
+            tags[span.start : span.end] = span_tags(span.label_, len(span))
+        return self.findable(tags, example)
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Entity]]) -> None:
         """Write the spans to `doc.spans`, their probabilities to the group's `attrs["scores"]`.

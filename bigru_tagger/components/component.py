@@ -20,9 +20,9 @@ from ..adapter.thinc_model import crf_loss, crf_of, predict_runs, resize_output
 from ..network.crf import CRF
 from ..network.transitions import Array, Transitions, to_numpy
 from .factories import Scorer
-from .soft_targets import SoftTargets, join
-
-Gold = list[str | None]
+from .finite import check_loss, check_vectors, check_weights
+from .gold import Gold
+from .soft_targets import SoftTargets, cross_entropy, join
 
 
 class SequenceTagger(TrainablePipe):
@@ -59,6 +59,7 @@ class SequenceTagger(TrainablePipe):
         self.scorer = scorer
         self.cfg: dict[str, Any] = {"labels": [], "label_smoothing": label_smoothing, **cfg}
         self._rehearsal_model: Model[list[Doc], list[Floats2d]] | None = None
+        self._reported: set[str] = set()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -111,7 +112,7 @@ class SequenceTagger(TrainablePipe):
         return None
 
     def add_label(self, label: str) -> int:
-        """Add a label; a trained model keeps what it knows and scores the new one zero.
+        """Add a label; a trained model predicts what it predicted before, see `Network.resize`.
 
         label (str): the label.
         RETURNS (int): 0 if it is there already, otherwise 1.
@@ -142,8 +143,8 @@ class SequenceTagger(TrainablePipe):
         nlp (Optional[Language]): the pipeline.
         labels (Optional[List[str]]): the labels; None to find them in the sample. Give them where
             the sample may lack some, as when streaming.
-        RAISES (ValueError): if there are no labels, or the sample has no tokens, or if label
-            smoothing is asked for with a CRF.
+        RAISES (ValueError): if there are no labels or no tokens, if label smoothing is asked for
+            with a CRF, or if vectors hold NaN or infinity.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         if labels is None:
@@ -163,6 +164,8 @@ class SequenceTagger(TrainablePipe):
         n_tags = len(self.tags)
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
         self._check_smoothing()
+        check_vectors(self.name, self.model, self.vocab)
+        check_weights(self.name, self.model, "trained")
 
     @abstractmethod
     def decode(self, docs: Sequence[Doc], logits: Array) -> list[Any]:
@@ -256,12 +259,20 @@ class SequenceTagger(TrainablePipe):
         RETURNS (Tuple[float, List[Floats2d]]): the mean over the batch's annotated tokens, and
             its gradient with respect to the emissions.
         RAISES (ValueError): if an example has a label that the component does not know, or, with
-            a CRF, an illegal sequence of tags, or a teacher's outputs.
+            a CRF, an illegal sequence of tags, or a teacher's outputs; or if the loss is NaN or
+            infinite.
         """
         examples = list(examples)
         crf = crf_of(self.model)
         if crf is not None:
             return self._crf_loss(crf, examples, scores)[:2]
+        loss, gradient = self._token_loss(examples, scores)
+        loss = check_loss(self.name, self.model, loss, examples)
+        return loss, split_array(gradient, [len(part) for part in scores])
+
+    def _token_loss(
+        self, examples: list[Example], scores: list[Floats2d]
+    ) -> tuple[float, Floats2d]:
         gold = self._gold_columns(examples)
         xp = self.model.ops.xp
         known = np.flatnonzero(gold >= 0)
@@ -274,23 +285,22 @@ class SequenceTagger(TrainablePipe):
         soft_targets = [self.soft_targets(example) for example in examples]
         if all(part is None for part in soft_targets):
             weight = (gold >= 0) / max(len(known), 1)
-            loss, gradient = self._cross_entropy(emissions, targets, xp.asarray(weight))
-            return loss, split_array(gradient, lengths)
+            return cross_entropy(emissions, targets, xp.asarray(weight))
         column = {tag: index for index, tag in enumerate(self.tags)}
         lesson = join(soft_targets, lengths, column)
         share = lesson.share(gold >= 0)
         n_learned = max(int(((gold >= 0) | lesson.known).sum()), 1)
-        loss, gradient = self._cross_entropy(
+        loss, gradient = cross_entropy(
             emissions, targets, xp.asarray((gold >= 0) * (1.0 - share) / n_learned)
         )
         scale = xp.asarray(lesson.temperature)
-        soft_loss, soft_gradient = self._cross_entropy(
+        soft_loss, soft_gradient = cross_entropy(
             emissions / scale[:, None],
             xp.asarray(lesson.distributions),
             xp.asarray(share / n_learned) * scale**2,
         )
         gradient += soft_gradient / scale[:, None]
-        return loss + soft_loss, split_array(gradient, lengths)
+        return loss + soft_loss, gradient
 
     def _crf_loss(
         self, crf: CRF, examples: list[Example], scores: list[Floats2d]
@@ -309,14 +319,15 @@ class SequenceTagger(TrainablePipe):
         losses, gradient, backprop_transitions = crf_loss(
             crf, scores, gold, self.legal_transitions, self.model.ops
         )
-        for example, loss in zip(examples, losses, strict=True):
-            if np.isinf(loss):
+        for example, loss, part in zip(examples, losses, scores, strict=True):
+            if np.isinf(loss) and self.model.ops.xp.isfinite(part).all():
                 raise ValueError(
                     f"{self.name}: the tags of the training text {example.reference.text[:60]!r} "
                     f"are no legal sequence: {self.gold_tags(example)}. Correct its annotation, or "
                     "leave it out"
                 )
-        return float(losses.sum()), gradient, backprop_transitions
+        total = check_loss(self.name, self.model, float(losses.sum()), examples)
+        return total, gradient, backprop_transitions
 
     def _check_smoothing(self) -> None:
         if self.cfg["label_smoothing"] and crf_of(self.model) is not None:
@@ -347,18 +358,6 @@ class SequenceTagger(TrainablePipe):
             )
         return column[tag]
 
-    def _cross_entropy(
-        self, emissions: Floats2d, targets: Floats2d, weight: Any
-    ) -> tuple[float, Floats2d]:
-        # The weighted sum over tokens, and its gradient with respect to the emissions. targets:
-        # distributions, (n_tokens, n_tags); weight: of each token, (n_tokens,).
-        xp = self.model.ops.xp
-        shifted = emissions - xp.max(emissions, axis=1, keepdims=True)
-        log_probabilities = shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
-        weight = weight[:, None]
-        loss = -float((log_probabilities * targets * weight).sum())
-        return loss, ((xp.exp(log_probabilities) - targets) * weight).astype("float32")
-
     def rehearse(
         self,
         examples: Iterable[Example],
@@ -378,7 +377,8 @@ class SequenceTagger(TrainablePipe):
         sgd (Optional[Optimizer]): the optimizer.
         losses (Optional[Dict[str, float]]): the losses, updated by the component's name.
         RETURNS (Dict[str, float]): the losses.
-        RAISES (ValueError): if the model listens to a shared encoder.
+        RAISES (ValueError): if the model listens to a shared encoder, or if the loss is NaN or
+            infinite.
         """
         losses = {} if losses is None else losses
         examples = list(examples)
@@ -398,12 +398,33 @@ class SequenceTagger(TrainablePipe):
         set_dropout_rate(self.model, drop)
         scores, backprop = self.model.begin_update(docs)
         weight = xp.full(len(targets), 1.0 / len(targets))
-        loss, gradient = self._cross_entropy(xp.concatenate(scores), targets, weight)
+        loss, gradient = cross_entropy(xp.concatenate(scores), targets, weight)
+        check_loss(self.name, self.model, loss, examples)
         backprop(split_array(gradient, [len(doc) for doc in docs]))
         if sgd:  # spaCy's training loop passes False to step later
             self.finish_update(sgd)
         losses[self.name] = losses.get(self.name, 0.0) + loss
         return losses
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Save the component.
+
+        exclude (Iterable[str]): names of fields to leave out.
+        RETURNS (bytes): what `from_bytes` reads.
+        RAISES (ValueError): if a weight is NaN or infinite.
+        """
+        check_weights(self.name, self.model, "saved")
+        return bytes(super().to_bytes(exclude=tuple(exclude)))
+
+    def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
+        """Save the component.
+
+        path (Path): a folder, which is made if need be.
+        exclude (Iterable[str]): names of fields to leave out.
+        RAISES (ValueError): if a weight is NaN or infinite.
+        """
+        check_weights(self.name, self.model, "saved")
+        super().to_disk(path, exclude=tuple(exclude))
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "SequenceTagger":
         """Load the component.
@@ -411,6 +432,7 @@ class SequenceTagger(TrainablePipe):
         bytes_data (bytes): what `to_bytes` returned.
         exclude (Iterable[str]): names of fields to leave out.
         RETURNS (SequenceTagger): self.
+        RAISES (ValueError): if a weight is NaN or infinite.
         """
         super().from_bytes(bytes_data, exclude=tuple(exclude))
         return self._restore_labels()
@@ -421,6 +443,7 @@ class SequenceTagger(TrainablePipe):
         path (Path): a folder that `to_disk` wrote.
         exclude (Iterable[str]): names of fields to leave out.
         RETURNS (SequenceTagger): self.
+        RAISES (ValueError): if a weight is NaN or infinite.
         """
         super().from_disk(path, exclude=tuple(exclude))
         return self._restore_labels()
@@ -428,4 +451,5 @@ class SequenceTagger(TrainablePipe):
     def _restore_labels(self) -> "SequenceTagger":
         for label in self.labels:
             self.vocab.strings.add(label)
+        check_weights(self.name, self.model, "loaded")
         return self

@@ -5,6 +5,7 @@ of ours. So it imports nothing that `import spacy` does not: the factories impor
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from spacy.language import Language
@@ -125,6 +126,11 @@ def make_bigru_tagger(
     )
 
 
+def _score_weights(spans_key: str) -> dict[str, float | None]:
+    prefix = f"spans_{spans_key}"
+    return {f"{prefix}_f": 1.0, f"{prefix}_p": 0.0, f"{prefix}_r": 0.0, f"{prefix}_per_type": None}
+
+
 @Language.factory(
     "bigru_chunker",
     assigns=["doc.spans"],
@@ -140,12 +146,7 @@ def make_bigru_tagger(
             "spans_key": "chunks",
         },
     },
-    default_score_weights={
-        "spans_chunks_f": 1.0,
-        "spans_chunks_p": 0.0,
-        "spans_chunks_r": 0.0,
-        "spans_chunks_per_type": None,
-    },
+    default_score_weights=_score_weights("chunks"),
 )
 def make_bigru_chunker(
     nlp: Language,
@@ -163,7 +164,8 @@ def make_bigru_chunker(
     nlp (Language): the pipeline.
     name (str): name of the component.
     model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
-    spans_key (str): the key of `doc.spans` to read the gold spans from and write to.
+    spans_key (str): the key of `doc.spans` to read the gold spans from and write to. The scorer
+        and the default score weights follow it.
     threshold (float): probability below which a span is dropped.
     recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,
         less surely.
@@ -174,6 +176,12 @@ def make_bigru_chunker(
     """
     from .chunker import BiGRUChunker  # noqa: PLC0415 - and torch with it
 
+    # spaCy takes the default score weights from the factory's meta, right after this call.
+    meta = nlp.get_factory_meta("bigru_chunker")
+    weights = _score_weights(spans_key)
+    nlp.set_factory_meta(
+        "bigru_chunker", replace(meta, scores=list(weights), default_score_weights=weights)
+    )
     return BiGRUChunker(
         nlp.vocab,
         model,

@@ -12,8 +12,8 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..evaluation.scoring import same_words
-from .component import Gold
 from .factories import Scorer
+from .gold import Gold
 from .soft_targets import SoftTargets
 from .spans import Entity, SpanTagger, Tokens
 
@@ -90,8 +90,9 @@ class BiGRUNer(SpanTagger):
     def gold_tags(self, example: Example) -> Gold:
         """See `SequenceTagger.gold_tags`."""
         if same_words(example):
-            return biluo(example.reference)
-        return [None if tag in (None, "-") else tag for tag in example.get_aligned_ner()]
+            return self.findable(biluo(example.reference), example)
+        aligned = example.get_aligned_ner()
+        return self.findable([None if tag in (None, "-") else tag for tag in aligned], example)
 
     def forbidden(self, tokens: Tokens) -> np.ndarray | None:
         """Keep entities that are there already, and tokens that `doc.set_ents` blocked, outside.

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from spacy.tokens import Doc
+from thinc.api import get_array_module
+from thinc.types import Floats2d
 
 KEY = "bigru_tagger.soft_targets"
 """The key of `doc.user_data` under which an example's reference holds its `SoftTargets`."""
@@ -161,6 +163,22 @@ def join(
     settings = [(1.0, 0.0) if part is None else (part.temperature, part.weight) for part in targets]
     temperature, weight = np.repeat(np.array(settings, np.float32), lengths, axis=0).T
     return Lesson(np.concatenate(distributions), temperature, weight)
+
+
+def cross_entropy(emissions: Floats2d, targets: Floats2d, weight: Any) -> tuple[float, Floats2d]:
+    """Compute the weighted sum of the cross-entropy over tokens.
+
+    emissions (Floats2d): log scores, not normalised, (n_tokens, n_tags).
+    targets (Floats2d): distributions, (n_tokens, n_tags).
+    weight (Floats1d): of each token, (n_tokens,).
+    RETURNS (Tuple[float, Floats2d]): the sum, and its gradient with respect to the emissions.
+    """
+    xp = get_array_module(emissions)
+    shifted = emissions - xp.max(emissions, axis=1, keepdims=True)
+    log_probabilities = shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
+    weight = weight[:, None]
+    loss = -float((log_probabilities * targets * weight).sum())
+    return loss, ((xp.exp(log_probabilities) - targets) * weight).astype("float32")
 
 
 def check_settings(temperature: float, weight: float) -> None:

@@ -1,6 +1,7 @@
 """What the components share that find labelled spans: from tags to spans and their probability."""
 
 import itertools
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,12 +10,14 @@ from typing import NamedTuple, cast
 import numpy as np
 from spacy.attrs import ENT_IOB, IS_SPACE, SENT_START
 from spacy.tokens import Doc
+from spacy.training import Example
 
 from ..adapter.thinc_model import crf_of
 from ..network.decoding import decode, decode_best
 from ..network.marginals import span_probabilities, tag_probabilities
 from ..network.transitions import Array, Transitions, array_like, to_numpy
 from .component import SequenceTagger
+from .gold import Gold, correct_gold
 
 # Every batch asks for the same, and to make it takes a step for each pair of tags.
 _biluo_transitions = lru_cache(maxsize=16)(Transitions.biluo)
@@ -145,6 +148,28 @@ class SpanTagger(SequenceTagger):
     def legal_transitions(self) -> Transitions:
         """RETURNS (Transitions): those of the BILUO scheme."""
         return _biluo_transitions(tuple(self.tags))
+
+    def findable(self, tags: Gold, example: Example) -> Gold:
+        """Correct gold spans that decoding can never find, see `correct_gold`.
+
+        The first span of each kind is reported by a warning.
+
+        tags (List[Optional[str]]): a BILUO tag for each token of the predicted Doc.
+        example (Example): the example.
+        RETURNS (List[Optional[str]]): the tags to learn.
+        """
+        doc = example.predicted
+        tags, corrections = correct_gold(tags, doc, cut_at_sentences=crf_of(self.model) is None)
+        for correction in corrections:
+            if correction.problem not in self._reported:
+                self._reported.add(correction.problem)
+                warnings.warn(
+                    f"{self.name}: {correction.describe(doc)} Further cases are not reported: "
+                    "`bigru-tagger check` lists all of them",
+                    UserWarning,
+                    stacklevel=2,
+                )
+        return tags
 
     def decode(self, docs: Sequence[Doc], logits: Array) -> list[list[Entity]]:
         """Find the most probable spans.

@@ -12,8 +12,9 @@ from thinc.types import Floats2d
 
 from ..network.decoding import decode
 from ..network.transitions import Array, Transitions, to_numpy
-from .component import Gold, SequenceTagger
+from .component import SequenceTagger
 from .factories import Scorer
+from .gold import Gold
 
 
 class BiGRUTokenTagger(SequenceTagger):

@@ -286,33 +286,40 @@ class SeqevalScorer:
 
     def __init__(self, target: Literal["ents", "spans"], spans_key: str) -> None:
         self.spans_key = spans_key if target == "spans" else None
-        self.attr = "ents" if self.spans_key is None else f"spans_{spans_key}"
         self._warned: set[frozenset[str]] = set()
 
     def __call__(
-        self, examples: Iterable[Example], *, labels: Iterable[str] | None = None, **kwargs: Any
+        self,
+        examples: Iterable[Example],
+        *,
+        labels: Iterable[str] | None = None,
+        spans_key: str | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """Score predictions.
 
         examples (Iterable[Example]): predictions beside their references.
         labels (Iterable[str] | None): what the component can predict; spaCy passes this.
-        **kwargs: the rest of what spaCy passes (the component's `cfg`); the settings that the
-            scorer was made with stand.
+        spans_key (str | None): where the component writes spans, which spaCy passes, too; a scorer
+            of spans follows it. None for the key that the scorer was made with.
+        **kwargs: the rest of what spaCy passes (the component's `cfg`), which changes nothing.
         RETURNS (dict[str, Any]): the scores, JSON-serialisable.
         RAISES (ValueError): see `tag_example`.
         """
-        docs = tag_examples(examples, spans_key=self.spans_key)
+        key = self.spans_key if self.spans_key is None else spans_key or self.spans_key
+        attr = "ents" if key is None else f"spans_{key}"
+        docs = tag_examples(examples, spans_key=key)
         if not docs:
-            return {f"{self.attr}_{name}": None for name in ("p", "r", "f", "per_type")}
+            return {f"{attr}_{name}": None for name in ("p", "r", "f", "per_type")}
         per_type = count_tagged(docs)
         if labels is not None:
             self._warn_of_unknown(per_type, frozenset(labels))
         total = micro_counts(per_type)
         return {
-            f"{self.attr}_p": total.precision,
-            f"{self.attr}_r": total.recall,
-            f"{self.attr}_f": total.f1,
-            f"{self.attr}_per_type": {
+            f"{attr}_p": total.precision,
+            f"{attr}_r": total.recall,
+            f"{attr}_f": total.f1,
+            f"{attr}_per_type": {
                 label: {"p": counts.precision, "r": counts.recall, "f": counts.f1}
                 for label, counts in per_type.items()
             },
@@ -347,7 +354,8 @@ def make_seqeval_scorer(
     which seqeval's default and strict modes agree.
 
     target (Literal["ents", "spans"]): score `doc.ents` or `doc.spans[spans_key]`.
-    spans_key (str): where the spans are; without meaning for `"ents"`.
+    spans_key (str): where the spans are, unless the component has a key of its own; without
+        meaning for `"ents"`.
     RETURNS (SeqevalScorer): `scorer(examples, **kwargs)`, for a component's `scorer` setting.
     """
     return SeqevalScorer(target, spans_key)

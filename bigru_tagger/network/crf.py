@@ -129,14 +129,16 @@ class CRF(nn.Module):
         return totals.new_zeros(len(lengths)).index_copy(0, rows, totals)
 
     def resize(self, n_tags: int) -> None:
-        """Make room for more tags, whose transitions score zero.
+        """Make room for more tags, which get the transitions of the first tag.
 
         n_tags (int): the new number of tags, the old ones first.
         """
-        n_new = n_tags - len(self.first)
+        n_old = len(self.first)
+        source = torch.arange(n_tags, device=self.first.device)
+        source[n_old:] = 0
         for name, table in list(self.named_parameters()):
-            padded = nn.functional.pad(table.detach(), [0, n_new] * table.dim())
-            setattr(self, name, nn.Parameter(padded))
+            resized = table.detach()[source]
+            setattr(self, name, nn.Parameter(resized[:, source] if table.dim() > 1 else resized))
 
     def _tables(
         self, legal: Transitions, device: torch.device | None = None

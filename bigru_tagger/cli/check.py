@@ -1,0 +1,90 @@
+"""What to know of a corpus before training on it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import spacy
+import typer
+from tqdm import tqdm
+
+from ..analysis.corpus_check import check_corpus
+from ..data.corpus import Reader, corpus_splits, open_corpus
+from ..data.sentences import CorpusError
+from ..evaluation.run import replacing
+from ..reports.corpus_check_text import render_check
+from .app import app, errors_told
+
+
+@app.command("check")
+def check_command(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            help="A dataset of the hub, a folder, or files: columns, JSON, parquet, .spacy. "
+            "Several are the splits of one corpus, the first of them for training."
+        ),
+    ],
+    *,
+    split: Annotated[
+        list[str] | None, typer.Option(help="A split to check; repeatable. Else all.")
+    ] = None,
+    lang: Annotated[
+        str, typer.Option(help="Language of the tokenizer, for texts that are not tokenized.")
+    ] = "xx",
+    n_sents: Annotated[
+        int | None, typer.Option(help="Sentences per Doc; 0 for whole documents.", min=0)
+    ] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="Tag scheme (IOB1, IOB2, IOBES, BILOU); else recognised.")
+    ] = None,
+    rare: Annotated[
+        int, typer.Option(help="Report labels with fewer occurrences in training.", min=0)
+    ] = 50,
+    cases: Annotated[int, typer.Option(help="Cases to print of each finding.", min=0)] = 5,
+    json_path: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write all numbers and cases to this file.", dir_okay=False),
+    ] = None,
+) -> None:
+    """Check annotated data: counts, rare labels, duplicates, annotation that cannot be learned.
+
+    The status is 1 where there is an error, that is where training would fail or learn what is
+    wrong; warnings and notes leave it at 0.
+    """
+    options = {"sentences_per_doc": n_sents, "scheme": scheme}
+    given = {name: value for name, value in options.items() if value is not None}
+    with errors_told((OSError, ValueError, ImportError, TypeError)):
+        nlp = spacy.blank(lang)
+        readers = _open_splits(data, split or (), given)
+        examples = {
+            name: tqdm(reader(nlp), desc=name, unit=" docs", disable=None, leave=False)
+            for name, reader in readers.items()
+        }
+        check = check_corpus(examples, rare=rare)
+        if json_path is not None:
+            with replacing(json_path) as file:
+                file.write(json.dumps(check.to_json(), indent=2, ensure_ascii=False) + "\n")
+    typer.echo(render_check(check, n_cases=cases))
+    if check.level("error"):
+        raise typer.Exit(1)
+
+
+def _open_splits(
+    data: Sequence[str], wanted: Sequence[str], options: Mapping[str, Any]
+) -> dict[str, Reader]:
+    readers: dict[str, Reader] = {}
+    for source in data:
+        splits = corpus_splits(source, **options)
+        missing = sorted(set(wanted) - set(splits))
+        if missing:
+            there_are = f"there are {', '.join(splits)}" if splits else "it has no splits"
+            raise CorpusError(f"{source}: no split {', '.join(missing)}: {there_are}")
+        for split in wanted or splits:
+            name = split if len(data) == 1 else f"{source} [{split}]"
+            readers[name] = open_corpus(source, split=split, **options)
+        if not splits:
+            stem = Path(source).stem
+            readers[source if stem in readers else stem] = open_corpus(source, **options)
+    return readers

@@ -1,0 +1,100 @@
+"""Gold spans that decoding can never find: corrected before they are learned."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from spacy.attrs import IS_SPACE, SENT_START
+from spacy.tokens import Doc
+
+Gold = list[str | None]
+"""A tag for each token, None where there is none to learn."""
+
+
+class Correction(NamedTuple):
+    """A gold span that decoding can never find.
+
+    start (int): its first token.
+    end (int): token behind its last.
+    label (str): its label.
+    problem (str): "space" or "sentence".
+    """
+
+    start: int
+    end: int
+    label: str
+    problem: str
+
+    def describe(self, doc: Doc) -> str:
+        """Describe the span and its correction.
+
+        doc (Doc): the Doc of the span.
+        RETURNS (str): two sentences.
+        """
+        span = doc[self.start : self.end]
+        where = f"the span {span.text!r} ({self.label}) in the training text {doc.text[:60]!r}"
+        if self.problem == "space":
+            return (
+                f"{where} begins or ends in white space, where no predicted span does. It is "
+                "learned without the white space."
+            )
+        return (
+            f"{where} crosses a sentence start of the Doc, which no predicted span does. Its "
+            "tokens are not learned from."
+        )
+
+
+def correct_gold(tags: Gold, doc: Doc, *, cut_at_sentences: bool) -> tuple[Gold, list[Correction]]:
+    """Make spans of gold tags such as decoding can find.
+
+    Decoding finds no span that begins or ends in white space: such a span loses it. Nor does it
+    find a span that crosses a sentence start which the Doc has: the tags of its tokens become
+    unknown.
+
+    tags (List[Optional[str]]): BILUO tags.
+    doc (Doc): the tokens, as decoding will see them.
+    cut_at_sentences (bool): whether decoding goes sentence by sentence.
+    RETURNS (Tuple[List[Optional[str]], List[Correction]]): the tags, and what was corrected.
+    """
+    is_space, starts = doc.to_array([IS_SPACE, SENT_START]).reshape(len(doc), 2).T == 1
+    if not cut_at_sentences:
+        starts = np.zeros_like(starts)
+    if not is_space.any() and not starts[1:].any():
+        return tags, []
+    corrected, corrections = list(tags), []
+    for start, end, label in _spans(tags):
+        inner = start + np.flatnonzero(~is_space[start:end])
+        first, stop = (int(inner[0]), int(inner[-1]) + 1) if len(inner) else (end, end)
+        if (first, stop) != (start, end):
+            corrected[start:end] = ["O"] * (end - start)
+            corrected[first:stop] = span_tags(label, stop - first)
+            corrections.append(Correction(start, end, label, "space"))
+        if starts[first + 1 : stop].any():
+            corrected[first:stop] = [None] * (stop - first)
+            corrections.append(Correction(start, end, label, "sentence"))
+    return corrected, corrections
+
+
+def span_tags(label: str, length: int) -> Gold:
+    """Write one span as BILUO tags.
+
+    label (str): its label.
+    length (int): its tokens.
+    RETURNS (List[Optional[str]]): as many tags.
+    """
+    if length < 2:
+        return [f"U-{label}"] * length
+    return [f"B-{label}", *[f"I-{label}"] * (length - 2), f"L-{label}"]
+
+
+def _spans(tags: Gold) -> Iterator[tuple[int, int, str]]:
+    # Whole ones only: where tokens are misaligned, parts of spans are unknown.
+    start = None
+    for i, tag in enumerate(tags):
+        part = None if tag is None else tag[0]
+        if part in ("B", "U"):
+            start = i
+        if tag is not None and start is not None and part in ("L", "U"):
+            yield start, i + 1, tag[2:]
+        if part not in ("B", "I"):
+            start = None

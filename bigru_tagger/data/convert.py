@@ -25,7 +25,7 @@ class SplitCounts:
     """What one `.spacy` file holds.
 
     documents (int): Docs.
-    sentences (int): Sentences.
+    sentences (int): Sentences, of Docs that have them.
     tokens (int): Tokens.
     entities (Counter[str]): Entities by label.
     chunks (Counter[str]): Chunks by label.
@@ -40,10 +40,11 @@ class SplitCounts:
     def add(self, doc: Doc) -> None:
         """Count one Doc.
 
-        doc (Doc): A gold Doc with sentence starts.
+        doc (Doc): A gold Doc.
         """
         self.documents += 1
-        self.sentences += sum(1 for _ in doc.sents)
+        if doc.has_annotation("SENT_START"):
+            self.sentences += sum(1 for _ in doc.sents)
         self.tokens += len(doc)
         self.entities.update(ent.label_ for ent in doc.ents)
         for group in doc.spans.values():
@@ -82,7 +83,7 @@ def convert(
     counts = {}
     for split in splits or available or [""]:
         name = split or _output_name(source)
-        corpus = open_corpus(source, split=split or "train", **options)
+        corpus = open_corpus(source, split=split or None, **options)
         if isinstance(corpus, Corpus):
             raise CorpusError(f"{source}: already in spaCy's format: use it as it is")
         docs = (example.reference for example in corpus(spacy.blank("xx")))

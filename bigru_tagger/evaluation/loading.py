@@ -36,13 +36,13 @@ def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) ->
 
 
 def read_gold(
-    nlp: Language, data: str, *, split: str, n_sents: int | None, spans_key: str
+    nlp: Language, data: str, *, split: str | None, n_sents: int | None, spans_key: str
 ) -> Iterable[Example]:
     """Read gold data in Docs such as a pipeline was trained on.
 
     nlp (Language): the pipeline.
     data (str): what `bigru_tagger.data.corpus.open_corpus` takes.
-    split (str): the split.
+    split (str | None): the split; `None` as for `open_corpus`.
     n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for as in training.
     spans_key (str): where to put chunks, in `doc.spans`.
     RETURNS (Iterable[Example]): the examples.

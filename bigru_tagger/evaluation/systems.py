@@ -26,7 +26,7 @@ class GoldData:
     """Gold data, by the words in which a command is asked for them.
 
     data (str): what `bigru_tagger.data.corpus.open_corpus` takes.
-    split (str): the split.
+    split (str | None): the split; `None` as for `open_corpus`.
     n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for as in training.
     spans_key (str): where chunks are, in `doc.spans`.
     rename (Mapping[str, str]): other names of labels, of the gold data and of systems, "" for what
@@ -34,7 +34,7 @@ class GoldData:
     """
 
     data: str
-    split: str = "test"
+    split: str | None = None
     n_sents: int | None = None
     spans_key: str = "chunks"
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -172,7 +172,7 @@ def document_lengths(gold: GoldData) -> list[int] | None:
     RAISES (CorpusError): the data cannot be read.
     """
     corpus = open_corpus(gold.data, split=gold.split)
-    if not isinstance(corpus, SentenceReader):
+    if not isinstance(corpus, SentenceReader) or corpus.holds_texts:
         return None
     documents = group_sentences(corpus.sentences(), 0)
     lengths = [sum(len(sentence.words) for sentence in document) for document in documents]

@@ -5,13 +5,14 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..analysis.confidences import confidence_attributes
 from ..analysis.layers import analyse_layers
 from ..analysis.system_comparison import compare_systems
+from ..data.corpus import default_split
 from ..evaluation.predictions import write_predictions
 from ..evaluation.renaming import parse_names
 from ..evaluation.run import replacing
@@ -28,9 +29,11 @@ from ..reports.files import check_report_paths, write_reports
 from ..reports.provenance import describe_evaluation
 from ..reports.text import label_hint, render
 from .app import app, errors_told
+from .reading import with_reader_options
 
 
 @app.command("evaluate")
+@with_reader_options
 def evaluate_command(
     model: Annotated[
         str,
@@ -46,7 +49,9 @@ def evaluate_command(
         ),
     ],
     *,
-    split: Annotated[str, typer.Option(help="The split of a dataset.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="The split of a dataset or folder; else test.")
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="Another pipeline or file of predictions, to compare to.")
     ] = None,
@@ -73,7 +78,9 @@ def evaluate_command(
         str | None,
         typer.Option(help="The training data: tells how new entities fare, in the report."),
     ] = None,
-    train_split: Annotated[str, typer.Option(help="The split of the training data.")] = "train",
+    train_split: Annotated[
+        str | None, typer.Option(help="The split of the training data; else train.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Documents per batch; else the pipeline's.", min=1)
     ] = None,
@@ -92,6 +99,7 @@ def evaluate_command(
         str | None, typer.Option(help="torch device of the components that have a `device`.")
     ] = None,
     gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
+    reader: dict[str, Any],
 ) -> None:
     """Score a spaCy pipeline, or a file of predictions, on gold data with seqeval."""
     with errors_told():
@@ -99,7 +107,8 @@ def evaluate_command(
         check_report_paths(paths)
         if train is not None and not paths and json_path is None:
             raise ValueError("--train tells more in a --report or in --json: ask for one of them.")
-        gold = GoldData(data, split, n_sents, spans_key, parse_names(rename or ()))
+        split = split or default_split(data)
+        gold = GoldData(data, split, n_sents, spans_key, parse_names(rename or ()), reader)
         systems = {
             name: open_system(name, gpu_id=gpu_id, device=device)
             for name in (model, against)
@@ -107,6 +116,7 @@ def evaluate_command(
         }
         training = None
         if train is not None:
+            train_split = train_split or (default_split(train) and "train")
             shown = replace(gold, data=train, split=train_split)
             training = list(read_examples(systems[model], shown))
         evaluations = evaluate_systems(systems, gold, batch_size=batch_size)
@@ -118,7 +128,9 @@ def evaluate_command(
                 typer.echo(f"\nNote: {hint}.", err=True)
         comparison = None
         analysed = bool(paths) or json_path is not None
-        lengths = document_lengths(gold) if analysed or against is not None else None
+        lengths = (
+            document_lengths(gold, systems[model]) if analysed or against is not None else None
+        )
         if against is not None:
             comparison = compare_systems(evaluation, evaluations[against], document_lengths=lengths)
             typer.echo(f"\n{render_comparison(comparison)}")
@@ -147,6 +159,6 @@ def evaluate_command(
                 spans_key=spans_key if evaluation.entities is None else None,
             )
         if paths:
-            source = None if train is None else (train, train_split)
+            source = None if train is None else (train, train_split or "")
             about = describe_evaluation(nlp, evaluation, command=command, train=source)
             write_reports(paths, evaluation, analyses, about, comparison)

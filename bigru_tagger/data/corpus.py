@@ -14,6 +14,7 @@ from spacy.language import Language
 from spacy.training import Corpus, Example
 from spacy.util import registry
 
+from .columns import COLUMN_FIELDS
 from .conll import FILE_ENDINGS
 from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
 from .offsets import Alignment
@@ -22,7 +23,17 @@ from .sentences import CorpusError
 from .splits import base_split, check_split, choose_files, files_by_split, named_splits, split_names
 from .textfiles import content_suffix, read_lines
 
-__all__ = ["AnyCorpus", "ConllCorpus", "HFCorpus", "SentenceReader", "corpus_splits", "open_corpus"]
+__all__ = [
+    "AnyCorpus",
+    "ConllCorpus",
+    "HFCorpus",
+    "SentenceReader",
+    "corpus_splits",
+    "default_split",
+    "group_where_marked",
+    "open_corpus",
+    "settings_for",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +41,12 @@ Reader: TypeAlias = Callable[[Language], Iterable[Example]]
 _ReaderClass: TypeAlias = type[Corpus | HFCorpus | ConllCorpus]
 
 SPACY_ENDING = ".spacy"
+READING_SETTINGS = (
+    *("columns", "separator", "encoding", "scheme", "tag_names", "alignment"),
+    *(f"{field}_column" for field in COLUMN_FIELDS),
+)
+"""The settings that say how to read a kind of data, wherever they are."""
+
 _DEFAULT_SPLIT = "test"
 # How Docs are made of sentences: Docs of .spacy files are made already.
 _DOC_SETTINGS = frozenset(("given_sentences", "sentences_per_doc", "spans_key"))
@@ -91,6 +108,32 @@ def default_split(source: str) -> str | None:
     path = Path(source)
     single = path.is_file() or (has_magic(source) and not path.exists())
     return None if single else _DEFAULT_SPLIT
+
+
+def settings_for(source: str, block: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the settings of a config's reader that the reader of other data has, too.
+
+    source (str): The other data, as for `open_corpus`.
+    block (Mapping[str, Any]): The block of a reader.
+    RETURNS (dict[str, Any]): Those that say how to read, such as `columns` and `scheme`; not where
+        the config's own data are, nor how Docs are made.
+    """
+    known = signature(_choose_reader(Path(source))).parameters
+    return {
+        name: block[name]
+        for name in READING_SETTINGS
+        if name in known and block.get(name) is not None
+    }
+
+
+def group_where_marked(reader: SentenceReader) -> None:
+    """Read single sentences where whole documents are asked for, but the source does not mark them.
+
+    reader (SentenceReader): The reader, which is changed.
+    """
+    if reader.sentences_per_doc == 0 and not reader.marks_documents:
+        logger.warning("%s marks no documents: a Doc is one sentence", reader.source)
+        reader.sentences_per_doc = 1
 
 
 def corpus_splits(source: str, **options: Any) -> list[str]:
@@ -197,8 +240,8 @@ class AnyCorpus:
     instead (str | None): Another source that is read in place of `path`: `${paths.train}`, which is
         null unless the user gives it. A single file there is read whatever its name is, and the
         split chooses from a source that has several.
-    sentences_per_doc (int): Sentences a Doc; 0 for whole documents, or for single sentences, with a
-        warning, where the source does not mark documents.
+    sentences_per_doc (int): Sentences a Doc; 0 for whole documents. Where `instead` does not mark
+        documents, 0 is single sentences, with a warning.
     """
 
     path: str
@@ -255,11 +298,8 @@ class AnyCorpus:
             )
         options = self._options(_choose_reader(Path(source)))
         reader = open_corpus(source, split=split, **options)
-        if not isinstance(reader, SentenceReader) or self.sentences_per_doc:
-            return reader
-        if not reader.marks_documents:
-            logger.warning("%s marks no documents: a Doc is one sentence", reader.source)
-            reader.sentences_per_doc = 1
+        if self.instead is not None and isinstance(reader, SentenceReader):
+            group_where_marked(reader)
         return reader
 
     def _options(self, reader: _ReaderClass) -> dict[str, Any]:

@@ -30,25 +30,8 @@ BARE_LABEL = "ENTITY"
 """The label of tags that have none: `B`, `I`, `E`, `S` ..."""
 
 CHUNK_LABELS = frozenset(
-    # fmt: off
-    (
-        "ADJP",
-        "ADVP",
-        "CONJP",
-        "INTJ",
-        "LST",
-        "NP",
-        "PP",
-        "PRT",
-        "SBAR",
-        "UCP",
-        "VP",
-        "NC",
-        "PC",
-        "VC",
-    )
-    # fmt: on
-)
+    ("ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP")
+) | {"NC", "PC", "VC"}
 """Labels of chunks: CoNLL-2000's, and those of CoNLL-2003's German files."""
 
 _ALIASES = {

@@ -41,7 +41,7 @@ def test_given_columns_separator_and_encoding(tmp_path, nlp):
     [example] = ConllCorpus(file, encoding="latin-1", **options)(nlp)
     assert [token.text for token in example.reference] == ["El Niño", "llegó"]
     assert example.get_aligned_ner() == ["O", "U-V"]
-    with pytest.raises(CorpusError, match=r"x, behind line 0: 'utf-8' .*: give its encoding"):
+    with pytest.raises(CorpusError, match=r"x:1: 'utf-8' .*: give its encoding"):
         list(ConllCorpus(file, **options)(nlp))
     with pytest.raises(CorpusError, match="unknown encoding: latin-0"):
         list(ConllCorpus(file, encoding="latin-0", **options)(nlp))
@@ -54,7 +54,7 @@ def test_strange_spaces_belong_to_tokens(tmp_path, nlp):
 
 
 def test_hash_is_a_token_where_its_line_has_the_columns(tmp_path, nlp):
-    file = write(tmp_path / "x.conll", "# id = 3\n# O\n1 B-N\n# and more\nwin O\n")
+    file = write(tmp_path / "x.conll", "# id = 3\n# O\n1 B-N\nwin O\n\n# and more\n")
     [example] = ConllCorpus(file)(nlp)
     assert [token.text for token in example.reference] == ["#", "1", "win"]
 
@@ -64,8 +64,11 @@ def test_hash_is_a_token_where_its_line_has_the_columns(tmp_path, nlp):
     [
         ("a O\n\nb\n", {}, ":3: 1 columns instead of 2 \\(tokens, ner\\)"),
         ("a O\n\nb O O\n", {}, ":3: 3 columns instead of 2"),
-        ("a O O\n", {}, ':1: 3 columns: say what they hold, as in columns = \\["tokens"'),
-        ("a O\n# a comment\nb X-Y\n", {}, ":3: tag 'X-Y' at position 1: legal are 'O'"),
+        ("a x y\n", {}, ':1: 3 columns .*: say what they hold, as in columns = \\["tokens"'),
+        ("a O O\n", {}, ':1: columns 2, 3 have tags: say which .* columns = \\["tokens"'),
+        ("# a comment\na O\nb X-Y\n", {}, ":3: tag 'X-Y' at position 1: legal are 'O'"),
+        ("a O\n# a comment\nb O\n", {}, ":2: '# a comment' starts with '#' within a sentence"),
+        ("#a\na O\nb O\n", {}, ":1: '#a' is a token without its columns"),
         ("a O\nb S-X\n", {"scheme": "IOB2"}, ":2: tag 'S-X' at position 1"),
         ("a\tO\n\tO\n", {"separator": "\t"}, ":2: an empty token"),
         ("", {}, ": no sentence has tokens"),

@@ -218,7 +218,7 @@ def test_parquet_folder_with_splits(tmp_path, nlp):
     assert summary(list(HFCorpus(str(folder), split="test", streaming=True)(nlp))) == [LEFT]
     assert summary(list(HFCorpus(str(folder), split="train[:1]")(nlp))) == [ADA]
     assert corpus_splits(str(folder)) == ["train", "test"]
-    with pytest.raises(CorpusError, match=r"dev.*\['train', 'test'\]"):
+    with pytest.raises(CorpusError, match=r"dev.*there are .*train-00000"):
         list(HFCorpus(str(folder), split="dev")(nlp))
 
 
@@ -236,7 +236,7 @@ def test_csv_text_is_split(tmp_path, nlp):
 
 
 def test_stream_tells_the_scheme_from_its_first_rows(tmp_path, nlp, monkeypatch):
-    monkeypatch.setattr("bigru_tagger.data.corpus.BATCH_SIZE", 2)
+    monkeypatch.setattr("bigru_tagger.data.readers.BATCH_SIZE", 2)
     rows = [{"tokens": ["a"], "tags": [tag]} for tag in ("B-X", "O", "S-X")]
     file = write_rows(tmp_path / "a.jsonl", *rows)
     assert HFCorpus("json", data_files=file).schemes.ner == "IOBES"
@@ -278,7 +278,7 @@ def test_numbers_get_names(tmp_path, nlp):
         ({"tags": [["O", "O"]]}, {}, "1 tokens but 2 tags"),
         ({"tags": [["X-PER"]]}, {}, "tag 'X-PER' at position 0: legal are 'O'"),
         ({"tags": [["X-PER"]]}, {"scheme": "IOB2"}, "tag 'X-PER' at position 0: legal are 'O'"),
-        ({"tags": [["O"]], "pos": [["N", "N"]]}, {}, "1 tokens but 2 tags"),
+        ({"tags": [["O"]], "pos": [["N", "N"]]}, {"pos_column": "pos"}, "'pos' has 2 tags for 1"),
         ({"tags": [[-1]]}, {"tag_names": {"tags": ["O"]}}, "holds -1, .* numbered 0 to 0"),
         ({"tags": [[["O"]]]}, {"tag_names": {"tags": ["O"]}}, r"holds \['O'\], but"),
         ({"tags": [[["O"]]]}, {}, r"holds \['O'\], no text: give a column"),
@@ -365,8 +365,8 @@ def test_negative_numbers(setting):
 
 
 def test_unknown_scheme():
-    with pytest.raises(ValueError, match="unknown tag scheme 'BMES'"):
-        ConllCorpus("x", scheme="BMES")
+    with pytest.raises(ValueError, match="unknown tag scheme 'BMEX'"):
+        ConllCorpus("x", scheme="BMEX")
 
 
 tokens = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs"]), min_size=1, max_size=6)
@@ -413,7 +413,7 @@ def test_folder_of_files_named_after_splits(tmp_path):
     assert open_corpus(folder) == ConllCorpus(str(tmp_path / "classic" / "eng.testb"))
     assert open_corpus(folder, split="dev").path.endswith("eng.testa")
     with pytest.raises(
-        CorpusError, match="no file of the split 'x': there are train, testa, testb"
+        CorpusError, match=r"no file of the split 'x': there are eng.testa, eng.testb, eng.train"
     ):
         open_corpus(folder, split="x")
 
@@ -434,7 +434,9 @@ def test_folder_of_spacy_files(saved, nlp, tmp_path):
     assert summary(list(open_corpus(folder, split="validation")(nlp))) == [ADA]
     assert summary(list(open_corpus(folder, split="train")(nlp))) == [RAIN, LEFT]
     assert corpus_splits(folder) == ["train", "dev"]
-    with pytest.raises(CorpusError, match="no file of the split 'test': there are train, dev"):
+    with pytest.raises(
+        CorpusError, match=r"no file of the split 'test': there are dev.spacy, train"
+    ):
         open_corpus(folder)
 
 
@@ -453,7 +455,7 @@ def test_missing_file_is_not_taken_for_a_hub_id(tmp_path, name):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("some/id", "read by HFCorpus, which has no setting color, shape: it has chunk_column"),
+        ("some/id", "read by HFCorpus, which has no setting color, shape: it has alignment"),
         ("some/*.conll", "read by ConllCorpus, which has no setting color, shape: it has col"),
     ],
 )

@@ -270,7 +270,7 @@ def test_only_the_training_corpus_of_the_config_changes():
         "given_sentences": True,
         "limit": 0,
     }
-    assert config["corpora"].pop("train")["@readers"] == "bigru_tagger.HFCorpus.v1"
+    assert config["corpora"].pop("train")["@readers"] == "bigru_tagger.Corpus.v1"
     assert changed == config
     check_student(config)
 

@@ -305,7 +305,7 @@ def test_command(command, tmp_path, data):
     content = json.loads(numbers.read_text())
     assert content["entities"]["default"]["micro"]["f1"] == 0.5
     assert content["documents"] == 2
-    assert content["split"] == "test"
+    assert content["split"] == ""  # a file has none
     assert content["command"]
     lines = predictions.read_text().splitlines()
     assert lines[:2] == ["Ada B-PER B-PER", "Lovelace I-PER I-PER"]

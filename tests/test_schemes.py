@@ -3,9 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigru_tagger.data.schemes import (
+    BARE_LABEL,
     SCHEMES,
     TagError,
     check_scheme,
+    column_labels,
     detect_scheme,
     entity_spans,
     to_iob2,
@@ -139,7 +141,7 @@ def test_labels_hold_hyphens():
     assert entity_spans(tags) == [("part-of", 0, 2), ("part", 2, 3)]
 
 
-@pytest.mark.parametrize("tag", ["X-PER", "B", "B-", "", "PER", "o", "0", "b-PER", "-PER", 3, None])
+@pytest.mark.parametrize("tag", ["X-PER", "B-", "", "PER", "0", "-PER", "PER-", "-", 3, None])
 @pytest.mark.parametrize(
     "read", [lambda t: detect_scheme([["O"], t]), lambda t: to_iob2(t, "IOB2")]
 )
@@ -159,6 +161,91 @@ def test_tag_of_another_scheme():
 
 def test_scheme_names():
     assert check_scheme("bilou") == "BILUO"
+    assert check_scheme("BMES") == check_scheme("bmewo") == check_scheme("BIOES") == "IOBES"
     assert [check_scheme(scheme.lower()) for scheme in SCHEMES] == list(SCHEMES)
-    with pytest.raises(ValueError, match="unknown tag scheme 'BMES': use one of IOB1, IOB2"):
-        to_iob2([], "BMES")
+    with pytest.raises(ValueError, match="unknown tag scheme 'IOB': use one of IOB1, IOB2"):
+        to_iob2([], "IOB")
+
+
+# One notation after another: "Ann Lee, Bob" as two that touch, then one after a gap.
+NOTATIONS = {
+    "BMES": ["B-PER", "E-PER", "S-PER", "O", "S-LOC"],
+    "BMEWO": ["B-PER", "E-PER", "W-PER", "O", "W-LOC"],
+    "lower case": ["b-PER", "i-PER", "b-PER", "o", "b-LOC"],
+    "joined by _": ["B_PER", "I_PER", "B_PER", "O", "B_LOC"],
+    "suffixes": ["PER-B", "PER-I", "PER-B", "O", "LOC-B"],
+    "suffixes joined by _": ["PER_B", "PER_E", "PER_S", "O", "LOC_S"],
+}
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_each_notation_is_read(notation):
+    tags = NOTATIONS[notation]
+    assert to_iob2(tags, detect_scheme([tags])) == TWO_THEN_ONE["IOB2"]
+    assert column_labels(set(tags)) == {"PER", "LOC"}
+
+
+def test_middles_are_inside():
+    tags = ["B-X", "M-X", "M-X", "E-X", "M-X"]
+    assert detect_scheme([tags]) == "IOBES"
+    assert to_iob2(tags, "BMES") == ["B-X", "I-X", "I-X", "I-X", "B-X"]
+    with pytest.raises(TagError, match="'M-X' at position 1"):
+        to_iob2(tags, "IOB2")
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        (["B", "I", "O", "B", "B"], ["B", "I", "O", "B", "B"]),
+        (["B", "E", "S", "O", "S"], ["B", "I", "B", "O", "B"]),
+        (["I", "I", "O"], ["B", "I", "O"]),
+    ],
+)
+def test_prefixes_alone_are_one_label(tags, expected):
+    iob2 = to_iob2(tags, detect_scheme([tags]))
+    assert iob2 == [tag if tag == "O" else f"{tag}-{BARE_LABEL}" for tag in expected]
+
+
+@pytest.mark.parametrize(
+    "tags", [["B-PER", "I"], ["B", "B-PER"], ["PER-B", "PER-I", "B-LOC"], ["O", "PER-B", "I"]]
+)
+def test_a_mixture_of_notations_is_an_error(tags):
+    with pytest.raises(TagError, match=repr(next(t for t in reversed(tags) if t != "O"))):
+        detect_scheme([tags])
+    assert column_labels(set(tags)) is None
+
+
+def test_a_letter_at_the_end_of_a_label_is_no_suffix():
+    tags = ["O", "vitamin-B", "type-I"]
+    with pytest.raises(TagError, match=r'position 1: .* no prefixes here, give scheme = "io"'):
+        detect_scheme([tags])
+    assert to_iob2(tags, "IO") == ["O", "B-vitamin-B", "B-type-I"]
+
+
+def test_labels_without_prefixes():
+    tags = ["PER", "PER", "LOC", "O", "LOC", "I-LOC", "part-of", "e-mail"]
+    with pytest.raises(TagError, match=r"'PER' at position 0: .*, give scheme = .io."):
+        detect_scheme([tags])
+    assert to_iob2(tags, "io") == [
+        *("B-PER", "I-PER", "B-LOC", "O", "B-LOC", "I-LOC", "B-part-of", "B-e-mail")
+    ]
+    for tag in ("S-LOC", "", "-", None):
+        with pytest.raises(TagError, match="position 1"):
+            to_iob2(["O", tag], "io")
+
+
+@given(iob2=iob2_sequences(), notation=st.sampled_from(["{}_{}", "{}-{}"]), lower=st.booleans())
+def test_any_notation_round_trips(iob2, notation, lower):
+    def write(tag):
+        if tag == "O":
+            return "o" if lower else "O"
+        return notation.format(tag[0].lower() if lower else tag[0], tag[2:])
+
+    for scheme in ("IOB2", "IOBES"):
+        assert to_iob2([write(tag) for tag in encode(iob2, scheme)], scheme) == iob2
+
+
+@given(iob2=iob2_sequences())
+def test_bmes_round_trips(iob2):
+    bmes = [tag.replace("I-", "M-", 1) if tag[0] == "I" else tag for tag in encode(iob2, "IOBES")]
+    assert to_iob2(bmes, "BMES") == iob2

@@ -1,14 +1,16 @@
 """Corpora as .spacy files; the configs of this package."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .app import app, errors_told
+from .reading import with_reader_options
 
 
 @app.command("convert")
+@with_reader_options
 def convert_command(
     source: Annotated[
         str,
@@ -22,15 +24,18 @@ def convert_command(
     n_sents: Annotated[
         int, typer.Option(help="Sentences per Doc; 0 for whole documents.", min=0)
     ] = 1,
-    scheme: Annotated[
-        str | None, typer.Option(help="Tag scheme (IOB1, IOB2, IOBES, BILOU); else recognised.")
-    ] = None,
+    lang: Annotated[
+        str, typer.Option(help="The language whose tokenizer cuts texts with character offsets.")
+    ] = "xx",
+    reader: dict[str, Any],
 ) -> None:
     """Write any corpus as .spacy files, and print a table of what is in it."""
     from ..data.convert import convert, counts_table
 
     with errors_told((OSError, ValueError, TypeError)):
-        counts = convert(source, output_dir, splits=split, sentences_per_doc=n_sents, scheme=scheme)
+        counts = convert(
+            source, output_dir, splits=split, lang=lang, sentences_per_doc=n_sents, **reader
+        )
     typer.echo(counts_table(counts))
     typer.echo(f"Written to {output_dir}")
 

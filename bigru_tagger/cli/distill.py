@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from ..files import beside
 from .app import app, errors_told
+from .reading import with_reader_options
 
 
 class _WithOverrides(TyperCommand):
@@ -22,6 +23,7 @@ class _WithOverrides(TyperCommand):
 
 
 @app.command("distill", cls=_WithOverrides)
+@with_reader_options
 def distill_command(
     ctx: typer.Context,
     teacher: Annotated[
@@ -47,7 +49,9 @@ def distill_command(
     output: Annotated[
         Path, typer.Option(help="Where outputs, config and pipeline go.", file_okay=False)
     ],
-    split: Annotated[str, typer.Option(help="The split of datasets.")] = "train",
+    split: Annotated[
+        str | None, typer.Option(help="The split of datasets and folders; else train.")
+    ] = None,
     temperature: Annotated[
         float, typer.Option(help="How much teacher and student are softened; 1: not at all.")
     ] = 2.0,
@@ -72,6 +76,7 @@ def distill_command(
         str | None, typer.Option(help="torch device of the teacher, where it has a `device`.")
     ] = None,
     gpu_id: Annotated[int, typer.Option(help="GPU of teacher and student; -1: none.")] = -1,
+    reader: dict[str, Any],
 ) -> None:
     """Train a small pipeline on what a large one says. Behind --: overrides for `spacy train`."""
     import spacy
@@ -79,6 +84,7 @@ def distill_command(
     from spacy.cli.train import train
     from spacy.util import load_config
 
+    from ..data.corpus import default_split, settings_for
     from ..distillation.outputs import (
         check_student,
         read_row,
@@ -98,8 +104,9 @@ def distill_command(
         # Whatever the student's config lacks should be known before the teacher is asked.
         student = load_config(student_config_path, overrides=overrides, interpolate=True)
         check_student(student)
+        corpus = training_corpus(student)
         if n_sents is None:
-            n_sents = training_corpus(student).get("sentences_per_doc", 1)
+            n_sents = corpus.get("sentences_per_doc", 1)
         outputs = output / "teacher"
         config = student_config(
             load_config(student_config_path, interpolate=False),
@@ -120,7 +127,13 @@ def distill_command(
             lambda: (
                 read_row(doc, gold=gold)
                 for text in texts
-                for doc in read_texts(text, nlp, split=split, sentences_per_doc=n_sents)
+                for doc in read_texts(
+                    text,
+                    nlp,
+                    split=split or (default_split(text) and "train"),
+                    sentences_per_doc=n_sents,
+                    options={**settings_for(text, corpus), **reader},
+                )
             ),
             settings={
                 "teacher": [fingerprint(name) for name in teacher_names(teacher)],

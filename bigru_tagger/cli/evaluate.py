@@ -5,14 +5,16 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .app import app, errors_told
+from .reading import with_reader_options
 
 
 @app.command("evaluate")
+@with_reader_options
 def evaluate_command(  # noqa: PLR0915 - its imports count
     model: Annotated[
         str,
@@ -28,7 +30,9 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         ),
     ],
     *,
-    split: Annotated[str, typer.Option(help="The split of a dataset.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="The split of a dataset or folder; else test.")
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="Another pipeline or file of predictions, to compare to.")
     ] = None,
@@ -55,7 +59,9 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         str | None,
         typer.Option(help="The training data: tells how new entities fare, in the report."),
     ] = None,
-    train_split: Annotated[str, typer.Option(help="The split of the training data.")] = "train",
+    train_split: Annotated[
+        str | None, typer.Option(help="The split of the training data; else train.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Documents per batch; else the pipeline's.", min=1)
     ] = None,
@@ -74,11 +80,13 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         str | None, typer.Option(help="torch device of the components that have a `device`.")
     ] = None,
     gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
+    reader: dict[str, Any],
 ) -> None:
     """Score a spaCy pipeline, or a file of predictions, on gold data with seqeval."""
     from ..analysis.confidences import confidence_attributes
     from ..analysis.layers import analyse_layers
     from ..analysis.system_comparison import compare_systems
+    from ..data.corpus import default_split
     from ..evaluation.predictions import write_predictions
     from ..evaluation.renaming import parse_names
     from ..evaluation.run import replacing
@@ -100,7 +108,8 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         check_report_paths(paths)
         if train is not None and not paths and json_path is None:
             raise ValueError("--train tells more in a --report or in --json: ask for one of them.")
-        gold = GoldData(data, split, n_sents, spans_key, parse_names(rename or ()))
+        split = split or default_split(data)
+        gold = GoldData(data, split, n_sents, spans_key, parse_names(rename or ()), reader)
         systems = {
             name: open_system(name, gpu_id=gpu_id, device=device)
             for name in (model, against)
@@ -108,6 +117,7 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         }
         training = None
         if train is not None:
+            train_split = train_split or (default_split(train) and "train")
             shown = replace(gold, data=train, split=train_split)
             training = list(read_examples(systems[model], shown))
         evaluations = evaluate_systems(systems, gold, batch_size=batch_size)
@@ -119,7 +129,9 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
                 typer.echo(f"\nNote: {hint}.", err=True)
         comparison = None
         analysed = bool(paths) or json_path is not None
-        lengths = document_lengths(gold) if analysed or against is not None else None
+        lengths = (
+            document_lengths(gold, systems[model]) if analysed or against is not None else None
+        )
         if against is not None:
             comparison = compare_systems(evaluation, evaluations[against], document_lengths=lengths)
             typer.echo(f"\n{render_comparison(comparison)}")
@@ -148,6 +160,6 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
                 spans_key=spans_key if evaluation.entities is None else None,
             )
         if paths:
-            source = None if train is None else (train, train_split)
+            source = None if train is None else (train, train_split or "")
             about = describe_evaluation(nlp, evaluation, command=command, train=source)
             write_reports(paths, evaluation, analyses, about, comparison)

@@ -4,21 +4,54 @@ import re
 from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
+from typing import NamedTuple
 
+from .layouts import find_layout, has_misc_tags, is_index, is_no_token, misc_tag
+from .schemes import is_tag
 from .sentences import CorpusError, Sentence
+from .textfiles import content_suffix, read_lines
 
 SPLIT_ENDINGS = frozenset((".dev", ".test", ".testa", ".testb", ".train"))
 """Endings that say which split a file is, as in CoNLL-2003's eng.train."""
 
-FILE_ENDINGS = SPLIT_ENDINGS | {".bio", ".bioes", ".conll", ".iob", ".iob2", ".tsv", ".txt"}
+FILE_ENDINGS = SPLIT_ENDINGS | {
+    *(".bio", ".bioes", ".bmes", ".conll", ".conllu", ".iob", ".iob2", ".tsv", ".txt")
+}
 """By these endings a column file is known in a folder."""
 
 DOCUMENT_START = "-DOCSTART-"
-COLUMN_NAMES = ("tokens", "ner", "pos", "chunk", "_")
-_COLUMNS_BY_NUMBER = {2: ("tokens", "ner"), 4: ("tokens", "pos", "chunk", "ner")}
+# The comments of CoNLL-U and CoNLL-2012 that start or end a document.
+_DOCUMENT_COMMENT = re.compile(r"#\s*(newdoc|begin document|end document)\b")
 # Not str.split(): tokens may hold no-break and other spaces.
 _BLANKS = " \t"
 _BLANK_RUN = re.compile(r"[ \t]+")
+
+
+class Layout(NamedTuple):
+    """How the lines of a column file are to be read.
+
+    columns (tuple[str, ...]): What each column holds, of `layouts.COLUMN_NAMES`.
+    separator (str | None): What stands between columns; None for blanks and tabs.
+    indexed (bool): Whether the first column, which is skipped, numbers the tokens.
+    misc (bool): Whether entities stand among other features, as in CoNLL-U's last column.
+    """
+
+    columns: tuple[str, ...]
+    separator: str | None = None
+    indexed: bool = False
+    misc: bool = False
+
+    def has_tags(self, fields: Sequence[str]) -> bool:
+        """Whether a line has as many columns, and tags where its file has them.
+
+        fields (Sequence[str]): The line's columns.
+        RETURNS (bool): True for the line of a token.
+        """
+        return len(fields) == len(self.columns) and all(
+            is_tag(misc_tag(field) if self.misc and name == "ner" else field)
+            for name, field in zip(self.columns, fields, strict=True)
+            if name in ("ner", "chunk")
+        )
 
 
 def find_files(path: str | Path) -> list[Path]:
@@ -32,7 +65,7 @@ def find_files(path: str | Path) -> list[Path]:
     if folder.is_file():
         return [folder]
     if folder.is_dir():
-        found = [file for file in folder.iterdir() if file.suffix in FILE_ENDINGS]
+        found = [file for file in folder.iterdir() if content_suffix(file) in FILE_ENDINGS]
         wanted = f"no file that ends in {', '.join(sorted(FILE_ENDINGS))}: give a pattern (dir/*)"
     else:
         found = [Path(name) for name in glob(str(path))] if has_magic(str(path)) else []
@@ -43,102 +76,159 @@ def find_files(path: str | Path) -> list[Path]:
     return files
 
 
-def check_columns(columns: Sequence[str]) -> None:
-    """Check the names of columns.
-
-    columns (Sequence[str]): One name a column.
-    RAISES (CorpusError): A name not in `COLUMN_NAMES`, or twice; no tokens; nothing but tokens.
-    """
-    named = [column for column in columns if column != "_"]
-    if (
-        not set(named) <= set(COLUMN_NAMES)
-        or len(set(named)) < len(named)
-        or "tokens" not in named
-        or len(named) < 2
-    ):
-        raise CorpusError(
-            f"columns {list(columns)}: name each column of the file once, as tokens, ner, pos or "
-            "chunk, or _ to skip it; tokens and one other must be there"
-        )
-
-
-def read_files(
-    files: Sequence[Path],
+def find_columns_of_file(
+    file: Path,
     *,
     columns: Sequence[str] | None,
     separator: str | None,
     encoding: str,
+    labels_alone: bool = False,
     needs_annotation: bool = True,
-) -> Iterator[Sentence]:
-    """Read the sentences of column files. A document ends at `-DOCSTART-` and with its file.
+) -> Layout:
+    """Find out how the columns of a file are separated, and what they hold.
 
-    files (Sequence[Path]): The files.
-    columns (Sequence[str] | None): What each column holds, of `COLUMN_NAMES`; None to tell it from
-        their number: two are tokens and entity tags, four are those of CoNLL-2003.
-    separator (str | None): What stands between columns; None for blanks and tabs.
-    encoding (str): The files' encoding. A byte-order mark is dropped.
+    file (Path): The file.
+    columns (Sequence[str] | None): What each column holds; None to find it out, see `find_layout`.
+    separator (str | None): What stands between columns; None for tabs where each line has as many
+        of them, else for blanks and tabs.
+    encoding (str): The file's encoding.
+    labels_alone (bool): Whether tags may be labels without prefixes.
     needs_annotation (bool): Whether one column, the tokens, is too little.
-    YIELDS (Sentence): One at a time.
-    RAISES (CorpusError): A line with too few or too many columns; columns that cannot be told; a
-        file that cannot be read.
+    RETURNS (Layout): The layout.
+    RAISES (CorpusError): It is not certain what a column holds; a file that cannot be read.
     """
-    for file in files:
-        names = columns or _tell_columns(file, separator, encoding, needs_annotation)
-        documents = 0
-        rows: list[list[str]] = []
-        numbers: list[int] = []
-        for number, text in _read_lines(file, encoding):
-            boundary = text.startswith(DOCUMENT_START)
-            if not boundary and text.strip(_BLANKS):
-                fields = split_columns(text, separator)
-                if len(fields) == len(names):
-                    rows.append(fields)
-                    numbers.append(number)
-                elif not text.startswith("#"):
-                    raise CorpusError(
-                        f"{file}:{number}: {len(fields)} columns instead of {len(names)} "
-                        f"({', '.join(names)}): mend the line, or give columns and separator"
-                    )
-                continue
-            if rows:
-                yield _sentence(file, names, rows, numbers, documents)
-                rows, numbers = [], []
-            documents += boundary
-        if rows:
-            yield _sentence(file, names, rows, numbers, documents)
+    lines: list[list[str]] = [[]]
+    numbers: list[int] = []
+    hashed: list[str] = []
+    for number, text in read_lines(file, encoding):
+        if not text.strip(_BLANKS) or text.startswith(DOCUMENT_START):
+            if lines[-1]:
+                lines.append([])
+        elif text.startswith("#"):
+            # It may be a comment: the others decide, if there are any.
+            hashed.append(text)
+        else:
+            lines[-1].append(text)
+            numbers.append(number)
+    flat = [text for sentence in lines for text in sentence]
+    if not flat:
+        flat = [text for text in hashed if is_tag(split_columns(text, separator)[-1])]
+        lines = [flat]
+    if separator is None and _separated_by_tabs(flat):
+        separator = "\t"
+    sentences = [[split_columns(text, separator) for text in sentence] for sentence in lines]
+    width = len(columns) if columns else len(split_columns(flat[0], separator)) if flat else 0
+    # Lines of another width are reported when they are read.
+    kept = [[row for row in rows if len(row) == width] for rows in sentences]
+    kept = [rows for rows in kept if rows]
+    if not kept:
+        return Layout(tuple(columns or ("tokens", "ner")), separator)
+    indexed = width > 1 and is_index([row[0] for rows in kept for row in rows])
+    if indexed:
+        kept = [[row for row in rows if not is_no_token(row[0])] for rows in kept]
+        kept = [rows for rows in kept if rows]
+    if columns is None:
+        columns = find_layout(
+            file,
+            kept,
+            numbers[0] if numbers else 1,
+            labels_alone=labels_alone,
+            needs_annotation=needs_annotation,
+        )
+    misc = "ner" in columns and has_misc_tags(
+        row[list(columns).index("ner")] for rows in kept for row in rows
+    )
+    return Layout(tuple(columns), separator, indexed and columns[0] == "_", misc)
 
 
-def _sentence(
-    file: Path, names: Sequence[str], rows: list[list[str]], lines: list[int], document: int
-) -> Sentence:
-    by_name = dict(zip(names, zip(*rows, strict=True), strict=True))
-    return Sentence(
-        source=str(file),
-        words=by_name["tokens"],
-        ner=by_name.get("ner"),
-        pos=by_name.get("pos"),
-        chunks=by_name.get("chunk"),
-        document=(file, document),
-        lines=lines,
+def _separated_by_tabs(lines: Sequence[str]) -> bool:
+    """Whether single tabs stand between all columns, so that a token may contain blanks."""
+    return (
+        len({line.count("\t") for line in lines}) == 1
+        and "\t" in lines[0]
+        and all(field == field.strip(_BLANKS) != "" for line in lines for field in line.split("\t"))
     )
 
 
-def _tell_columns(
-    file: Path, separator: str | None, encoding: str, needs_annotation: bool
-) -> Sequence[str]:
-    for number, text in _read_lines(file, encoding):
-        # A line that starts with "#" may be a comment: the next one tells for certain.
-        if text.strip(_BLANKS) and not text.startswith((DOCUMENT_START, "#")):
-            fields = split_columns(text, separator)
-            if len(fields) == 1 and not needs_annotation:
-                return ("tokens",)
-            if len(fields) not in _COLUMNS_BY_NUMBER:
-                raise CorpusError(
-                    f"{file}:{number}: {len(fields)} columns: say what they hold, as in "
-                    'columns = ["tokens", "pos", "ner"], with "_" for one to skip'
-                )
-            return _COLUMNS_BY_NUMBER[len(fields)]
-    return _COLUMNS_BY_NUMBER[2]
+def read_file(
+    file: Path, layout: Layout, encoding: str, *, labels_alone: bool
+) -> Iterator[Sentence]:
+    """Read the sentences of a column file. Documents end at `-DOCSTART-`, `# newdoc` and the like.
+
+    A line that starts with "#" and has not the columns of a token is a comment in front of a
+    sentence, and an error within one.
+
+    file (Path): The file.
+    layout (Layout): How to read its lines.
+    encoding (str): Its encoding.
+    labels_alone (bool): Whether tags may be labels without prefixes.
+    YIELDS (Sentence): One at a time.
+    RAISES (CorpusError): A line with too few or too many columns; a file that cannot be read.
+    """
+    names = layout.columns
+    documents = 0
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    for number, text in read_lines(file, encoding):
+        boundary = text.startswith(DOCUMENT_START) or bool(_DOCUMENT_COMMENT.match(text))
+        if boundary and text.startswith("#"):
+            boundary = not layout.has_tags(split_columns(text, layout.separator))
+        if not boundary and text.strip(_BLANKS):
+            fields = split_columns(text, layout.separator)
+            fits = len(fields) == len(names)
+            if text.startswith("#") and not (fits and (labels_alone or layout.has_tags(fields))):
+                _check_comment(file, number, text, names, inside=bool(rows))
+            elif not fits:
+                raise CorpusError(_wrong_number(file, number, len(fields), names))
+            elif not (layout.indexed and is_no_token(fields[0])):
+                rows.append(fields)
+                numbers.append(number)
+            continue
+        if rows:
+            yield _sentence(file, layout, rows, numbers, documents)
+            rows, numbers = [], []
+        documents += boundary
+    if rows:
+        yield _sentence(file, layout, rows, numbers, documents)
+
+
+def _wrong_number(file: Path, number: int, n_fields: int, names: Sequence[str]) -> str:
+    return (
+        f"{file}:{number}: {n_fields} columns instead of {len(names)} ({', '.join(names)}): fix "
+        "the line, or give columns and separator"
+    )
+
+
+def _check_comment(
+    file: Path, number: int, text: str, names: Sequence[str], *, inside: bool
+) -> None:
+    if inside:
+        raise CorpusError(
+            f"{file}:{number}: {text.strip()!r} starts with '#' within a sentence, but has not the "
+            f"columns of a token ({', '.join(names)}): fix the line, or move the comment in front "
+            "of the sentence"
+        )
+    if len(names) > 1 and len(text.split()) == 1:
+        raise CorpusError(
+            f"{file}:{number}: {text.strip()!r} is a token without its columns "
+            f"({', '.join(names)}) or a comment: fix the token, or write the comment as '# text'"
+        )
+
+
+def _sentence(
+    file: Path, layout: Layout, rows: list[list[str]], lines: list[int], document: int
+) -> Sentence:
+    by_name = dict(zip(layout.columns, zip(*rows, strict=True), strict=True))
+    ner = by_name.get("ner")
+    return Sentence(
+        source=str(file),
+        words=by_name["tokens"],
+        ner=[misc_tag(value) for value in ner] if ner and layout.misc else ner,
+        pos=by_name.get("pos"),
+        chunks=by_name.get("chunk"),
+        document=(file, document, *by_name.get("document", ())[:1]),
+        lines=lines,
+    )
 
 
 def split_columns(text: str, separator: str | None = None) -> list[str]:
@@ -149,17 +239,3 @@ def split_columns(text: str, separator: str | None = None) -> list[str]:
     RETURNS (list[str]): Its columns; without a separator, of an empty line [""].
     """
     return text.split(separator) if separator else _BLANK_RUN.split(text.strip(_BLANKS))
-
-
-def _read_lines(file: Path, encoding: str) -> Iterator[tuple[int, str]]:
-    """Read a file's lines with their numbers, from 1, without line ends."""
-    number = 0
-    try:
-        with file.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding) as lines:
-            for number, line in enumerate(lines, start=1):
-                yield number, line.rstrip("\n")
-    except (LookupError, UnicodeError) as err:
-        # Reading ahead in blocks, Python knows the place only roughly.
-        raise CorpusError(f"{file}, behind line {number}: {err}: give its encoding") from err
-    except OSError as err:
-        raise CorpusError(f"{file}: {err.strerror}") from err

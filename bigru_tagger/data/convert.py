@@ -25,7 +25,7 @@ class SplitCounts:
     """What one `.spacy` file holds.
 
     documents (int): Docs.
-    sentences (int): Sentences.
+    sentences (int): Sentences, of Docs that have them.
     tokens (int): Tokens.
     entities (Counter[str]): Entities by label.
     chunks (Counter[str]): Chunks by label.
@@ -40,10 +40,11 @@ class SplitCounts:
     def add(self, doc: Doc) -> None:
         """Count one Doc.
 
-        doc (Doc): A gold Doc with sentence starts.
+        doc (Doc): A gold Doc.
         """
         self.documents += 1
-        self.sentences += sum(1 for _ in doc.sents)
+        if doc.has_annotation("SENT_START"):
+            self.sentences += sum(1 for _ in doc.sents)
         self.tokens += len(doc)
         self.entities.update(ent.label_ for ent in doc.ents)
         for group in doc.spans.values():
@@ -56,6 +57,7 @@ def convert(
     *,
     splits: Sequence[str] | None = None,
     progress: bool = True,
+    lang: str = "xx",
     **options: Any,
 ) -> dict[str, SplitCounts]:
     """Write each split of a corpus as a `.spacy` file named after it.
@@ -67,6 +69,7 @@ def convert(
     output_dir (str | Path): The folder to write to, made if need be.
     splits (Sequence[str] | None): The splits to write; None for all that there are.
     progress (bool): Show progress on a terminal.
+    lang (str): The language whose tokenizer cuts texts that come with character offsets.
     options (Any): Settings of the reader, as for `open_corpus`.
     RETURNS (dict[str, SplitCounts]): What was written, by the files' names without ending.
     RAISES (CorpusError): The source cannot be read, lacks one of `splits`, or is in spaCy's format
@@ -82,10 +85,10 @@ def convert(
     counts = {}
     for split in splits or available or [""]:
         name = split or _output_name(source)
-        corpus = open_corpus(source, split=split or "train", **options)
+        corpus = open_corpus(source, split=split or None, **options)
         if isinstance(corpus, Corpus):
             raise CorpusError(f"{source}: already in spaCy's format: use it as it is")
-        docs = (example.reference for example in corpus(spacy.blank("xx")))
+        docs = (example.reference for example in corpus(spacy.blank(lang)))
         counts[name] = _write(
             tqdm(docs, desc=name, unit=" docs", disable=None if progress else True),
             output_dir / f"{name}{SPACY_ENDING}",

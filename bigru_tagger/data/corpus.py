@@ -1,12 +1,12 @@
-"""Corpus readers for `[corpora]` blocks: datasets, column files, and whatever a path may name."""
+"""The reader that fits whatever a path names."""
 
-from abc import ABC, abstractmethod
+import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, MISSING, dataclass, fields
 from functools import cached_property
 from glob import has_magic
 from inspect import signature
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,276 +14,126 @@ from spacy.language import Language
 from spacy.training import Corpus, Example
 from spacy.util import registry
 
-from .columns import BATCH_SIZE, Columns, find_columns, read_rows
-from .conll import FILE_ENDINGS, check_columns, find_files, read_files
-from .hub import AnyDataset, DataFiles, DatasetSource, list_splits, load_split
-from .schemes import check_scheme
-from .sentences import CorpusError, Sentence, TagSchemes, detect_layer, make_examples
+from .columns import COLUMN_FIELDS
+from .conll import FILE_ENDINGS
+from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
+from .offsets import Alignment
+from .readers import ConllCorpus, HFCorpus, SentenceReader, column_files
+from .sentences import CorpusError
+from .splits import base_split, check_split, choose_files, files_by_split, named_splits, split_names
+from .textfiles import content_suffix, read_lines
 
+__all__ = [
+    "AnyCorpus",
+    "ConllCorpus",
+    "HFCorpus",
+    "SentenceReader",
+    "corpus_splits",
+    "default_split",
+    "group_where_marked",
+    "open_corpus",
+    "settings_for",
+]
 
-@dataclass
-class SentenceReader(ABC):
-    """What all readers of annotated sentences share: from sentences to Examples.
-
-    scheme (str | None): The scheme of the tags; None to tell it from the tags themselves.
-    sentences_per_doc (int): Sentences a Doc, never across the end of a document; 0 for whole
-        documents.
-    given_sentences (bool): Where a Doc has several sentences, let the pipeline know where they
-        start, as it knows the tokens. False where a component of the pipeline finds that out.
-    spans_key (str): Where in `doc.spans` the chunks go.
-    limit (int): At most so many Docs; 0 for all.
-
-    `needs_annotation` is no setting of a config: set to False, it lets tokens alone do.
-    """
-
-    _: KW_ONLY
-    scheme: str | None = None
-    sentences_per_doc: int = 1
-    given_sentences: bool = True
-    spans_key: str = "chunks"
-    limit: int = 0
-    needs_annotation: bool = field(default=True, init=False)
-
-    def __post_init__(self) -> None:
-        if self.scheme is not None:
-            self.scheme = check_scheme(self.scheme)
-        for setting in ("sentences_per_doc", "limit"):
-            if getattr(self, setting) < 0:
-                raise ValueError(f"{setting} must be 0 or more, not {getattr(self, setting)}")
-
-    @property
-    @abstractmethod
-    def source(self) -> str:
-        """RETURNS (str): The corpus by name, for messages."""
-
-    @abstractmethod
-    def sentences(self) -> Iterator[Sentence]:
-        """Read the sentences as the source has them, from the first each time.
-
-        YIELDS (Sentence): The sentences.
-        RAISES (CorpusError): The corpus cannot be read.
-        """
-
-    def scheme_evidence(self) -> Iterator[Sentence]:
-        """Read the sentences whose tags tell the scheme.
-
-        YIELDS (Sentence): All, unless reading all is dear.
-        """
-        return self.sentences()
-
-    @cached_property
-    def schemes(self) -> TagSchemes:
-        """RETURNS (TagSchemes): The schemes of the tags, found once."""
-        if self.scheme is not None:
-            return TagSchemes(self.scheme, self.scheme)
-        return TagSchemes(
-            ner=detect_layer(self.scheme_evidence(), "ner"),
-            chunks=detect_layer(self.scheme_evidence(), "chunks"),
-        )
-
-    def __call__(self, nlp: Language) -> Iterator[Example]:
-        """Read the corpus, from its beginning each time.
-
-        nlp (Language): Whose vocabulary the Docs get.
-        YIELDS (Example): A bare Doc with the gold tokens (and sentences), and the gold Doc.
-        RAISES (CorpusError): The corpus cannot be read, or holds no tokens.
-        """
-        empty = True
-        for example in make_examples(
-            self.sentences(),
-            nlp.vocab,
-            schemes=self.schemes,
-            sentences_per_doc=self.sentences_per_doc,
-            given_sentences=self.given_sentences,
-            spans_key=self.spans_key,
-            limit=self.limit,
-        ):
-            empty = False
-            yield example
-        if empty:
-            raise CorpusError(f"{self.source}: no sentence has tokens: is it the right split?")
-
-
-@registry.readers("bigru_tagger.HFCorpus.v1")
-@dataclass
-class HFCorpus(SentenceReader):
-    """Read a split of a dataset, through Hugging Face `datasets`.
-
-    path (str): A hub id; a folder of parquet, JSON or arrow files; a folder that `save_to_disk`
-        wrote; a builder's name (json, parquet, csv, conll) with `data_files`; or
-        `bigru_tagger/sample`, the sample corpus in this package. The classic id `conll2003` is
-        read from the hub's parquet copy.
-    name (str | None): The configuration of a dataset that has several.
-    split (str): The split, or a slice of one ("train[:10%]"). A saved single Dataset has none and
-        is read whole.
-    revision (str | None): The hub revision.
-    data_files (DataFiles | None): The files.
-    load_options (dict[str, Any] | None): Further arguments of `datasets.load_dataset`, such as
-        a builder's settings (`column_names` of conll, `field` of json).
-    streaming (bool): Read while iterating, without a copy on disk.
-    tokens_column (str | None): The column of tokens. For this and the next four: None looks
-        for the usual names, "" switches the column off.
-    ner_column (str | None): The column of entity tags.
-    pos_column (str | None): The column of part-of-speech tags.
-    chunk_column (str | None): The column of chunk tags.
-    document_column (str | None): The column that says which document a sentence is from.
-    tag_names (dict[str, list[str]] | None): By column, the names of tags that the dataset holds
-        as plain numbers.
-    """
-
-    path: str
-    _: KW_ONLY
-    name: str | None = None
-    split: str = "train"
-    revision: str | None = None
-    data_files: DataFiles | None = None
-    load_options: dict[str, Any] | None = None
-    streaming: bool = False
-    tokens_column: str | None = None
-    ner_column: str | None = None
-    pos_column: str | None = None
-    chunk_column: str | None = None
-    document_column: str | None = None
-    tag_names: dict[str, list[str]] | None = None
-
-    @property
-    def source(self) -> str:
-        """RETURNS (str): Dataset and split, for messages."""
-        return f"{self.location.label} [{self.split}]"
-
-    @property
-    def location(self) -> DatasetSource:
-        """RETURNS (DatasetSource): What to load."""
-        return DatasetSource(
-            self.path, self.name, self.revision, self.data_files, self.load_options
-        )
-
-    @cached_property
-    def dataset(self) -> AnyDataset:
-        """RETURNS (AnyDataset): The rows, loaded once."""
-        return load_split(self.location, self.split, streaming=self.streaming)
-
-    @cached_property
-    def columns(self) -> Columns:
-        """RETURNS (Columns): The columns, found once."""
-        columns = find_columns(
-            self.dataset,
-            self.source,
-            {name: getattr(self, f"{name}_column") for name in Columns._fields},
-            needs_annotation=self.needs_annotation,
-        )
-        if self.sentences_per_doc == 0 and columns.document is None:
-            raise CorpusError(
-                f"{self.source}: sentences_per_doc = 0 asks for whole documents, but no column "
-                "says where they end: give document_column, or sentences_per_doc = 1"
-            )
-        return columns
-
-    def sentences(self) -> Iterator[Sentence]:
-        """Read the rows, from the first each time.
-
-        YIELDS (Sentence): One a row.
-        RAISES (CorpusError): The split cannot be loaded, or a row cannot be read.
-        """
-        return read_rows(self.dataset, self.source, self.columns, self.tag_names or {})
-
-    def scheme_evidence(self) -> Iterator[Sentence]:
-        """Read all rows, or of a stream the first batch.
-
-        YIELDS (Sentence): One a row.
-        """
-        return islice(self.sentences(), BATCH_SIZE if self.streaming else None)
-
-
-@registry.readers("bigru_tagger.ConllCorpus.v1")
-@dataclass
-class ConllCorpus(SentenceReader):
-    """Read column files: one token a line with its tags, a blank line behind each sentence.
-
-    `-DOCSTART-` lines end documents, and so does the end of a file. A line that starts with `#`
-    is a comment where it has not as many columns as the others.
-
-    path (str | Path): A file, a folder of column files, or a glob pattern.
-    split (str | None): In a folder, read the file that is named after this split, such as
-        "train.conll" or "eng.testa" (which is CoNLL-2003's validation split); None reads all files.
-    columns (list[str] | None): What each column holds: tokens, ner, pos, chunk, or _ for nothing
-        of these. None tells two columns (tokens, ner) and the four of CoNLL-2003.
-    separator (str | None): What stands between columns; None for blanks and tabs.
-    encoding (str): The files' encoding.
-    """
-
-    path: str | Path
-    _: KW_ONLY
-    split: str | None = None
-    columns: list[str] | None = None
-    separator: str | None = None
-    encoding: str = "utf-8"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.columns is not None:
-            check_columns(self.columns)
-
-    @property
-    def source(self) -> str:
-        """RETURNS (str): The path, for messages."""
-        return str(self.path) if self.split is None else f"{self.path} [{self.split}]"
-
-    def sentences(self) -> Iterator[Sentence]:
-        """Read the files' sentences, from the first each time.
-
-        YIELDS (Sentence): One at a time.
-        RAISES (CorpusError): There is no such file, or it cannot be read.
-        """
-        path = Path(self.path)
-        if self.split is not None and path.is_dir():
-            path = _file_of_split(path, ConllCorpus, self.split)
-        return read_files(
-            find_files(path),
-            columns=self.columns,
-            separator=self.separator,
-            encoding=self.encoding,
-            needs_annotation=self.needs_annotation,
-        )
-
+logger = logging.getLogger(__name__)
 
 Reader: TypeAlias = Callable[[Language], Iterable[Example]]
 _ReaderClass: TypeAlias = type[Corpus | HFCorpus | ConllCorpus]
 
 SPACY_ENDING = ".spacy"
-_BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-# What a split is called in file names: "dev.conll", "eng.testa".
-_FILE_SPLITS = {
-    "train": ("train",),
-    "validation": ("validation", "valid", "val", "dev", "testa"),
-    "test": ("test", "testb"),
-}
+READING_SETTINGS = (
+    *("columns", "separator", "encoding", "scheme", "tag_names", "alignment"),
+    *(f"{field}_column" for field in COLUMN_FIELDS),
+)
+"""The settings that say how to read a kind of data, wherever they are."""
+
+_DEFAULT_SPLIT = "test"
+# How Docs are made of sentences: Docs of .spacy files are made already.
+_DOC_SETTINGS = frozenset(("given_sentences", "sentences_per_doc", "spans_key"))
 
 
-def open_corpus(source: str, *, split: str = "test", **options: Any) -> Reader:
+def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Reader:
     """Open whatever a user names, with the reader that fits.
 
     A `.spacy` file, or a folder of them, goes to spaCy's Corpus; a `.json`, `.jsonl`, `.parquet`
     or `.csv` file to HFCorpus with that builder; any other file, a folder of column files, or a
-    glob pattern to ConllCorpus; everything else to HFCorpus. In a folder the file named after the
-    split is taken, or all of them where no file is named after any split.
+    glob pattern to ConllCorpus; everything else to HFCorpus. In a folder the files named after the
+    split are taken, or all of them where no file is named after any split.
 
     source (str): A path, or what HFCorpus takes as one.
-    split (str): The split, of a source that has several.
+    split (str | None): The split. None is "test" of a source that has several, and all of one that
+        is a single file.
     options (Any): Settings of that reader.
     RETURNS (Callable[[Language], Iterable[Example]]): The reader.
-    RAISES (CorpusError): No such file, or no file of that split. (TypeError): A setting that the
-        reader does not have.
+    RAISES (CorpusError): No such file, no file of that split, or a file that is named after another
+        split. (TypeError): A setting that the reader does not have.
     """
     path = Path(source)
     reader = _choose_reader(path)
     _check_options(source, reader, options)
+    if path.is_file() and split is not None:
+        check_split(source, split)
     if reader is HFCorpus:
+        wanted = split or _DEFAULT_SPLIT
         if path.is_file():
-            options["data_files"] = {split: source}
-            source = _BUILDERS[path.suffix]
-        return HFCorpus(source, split=split, **options)
-    return reader(str(_choose_file(path, reader, split)), **options)
+            options["data_files"] = {base_split(wanted): source}
+            source = _builder(path)
+        return HFCorpus(source, split=wanted, **options)
+    if split is not None and base_split(split) != split:
+        raise CorpusError(
+            f"{source}: slices such as {split!r} are for datasets: {reader.__name__} takes limit"
+        )
+    files = _files(path, reader) if path.is_dir() else []
+    if not files_by_split(path, files):
+        return reader(source, **options)
+    chosen = choose_files(path, files, split or _DEFAULT_SPLIT)
+    if len(chosen) == 1:
+        return reader(str(chosen[0]), **options)
+    if reader is ConllCorpus:
+        return ConllCorpus(source, split=split or _DEFAULT_SPLIT, **options)
+    if set(chosen) != set(_files(chosen[0].parent, reader)):
+        raise CorpusError(
+            f"{source}: {len(chosen)} files of the split {split!r} lie beside those of others: put "
+            "each split into a folder of its own"
+        )
+    return Corpus(chosen[0].parent, **options)
+
+
+def default_split(source: str) -> str | None:
+    """Choose the split that is read where the user asks for none.
+
+    source (str): As for `open_corpus`.
+    RETURNS (str | None): "test" of a source that may have several; None of files.
+    """
+    path = Path(source)
+    single = path.is_file() or (has_magic(source) and not path.exists())
+    return None if single else _DEFAULT_SPLIT
+
+
+def settings_for(source: str, block: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the settings of a config's reader that the reader of other data has, too.
+
+    source (str): The other data, as for `open_corpus`.
+    block (Mapping[str, Any]): The block of a reader.
+    RETURNS (dict[str, Any]): Those that say how to read, such as `columns` and `scheme`; not where
+        the config's own data are, nor how Docs are made.
+    """
+    known = signature(_choose_reader(Path(source))).parameters
+    return {
+        name: block[name]
+        for name in READING_SETTINGS
+        if name in known and block.get(name) is not None
+    }
+
+
+def group_where_marked(reader: SentenceReader) -> None:
+    """Read single sentences where whole documents are asked for, but the source does not mark them.
+
+    reader (SentenceReader): The reader, which is changed.
+    """
+    if reader.sentences_per_doc == 0 and not reader.marks_documents:
+        logger.warning("%s marks no documents: a Doc is one sentence", reader.source)
+        reader.sentences_per_doc = 1
 
 
 def corpus_splits(source: str, **options: Any) -> list[str]:
@@ -301,26 +151,69 @@ def corpus_splits(source: str, **options: Any) -> list[str]:
     if reader is HFCorpus and not path.is_file():
         chosen = {key: options[key] for key in DatasetSource._fields if key in options}
         return list_splits(DatasetSource(source, **chosen))
-    return list(_files_by_split(path, reader)) if path.is_dir() else []
+    return split_names(path, _files(path, reader)) if path.is_dir() else []
+
+
+def _files(folder: Path, reader: _ReaderClass) -> list[Path]:
+    """List the files of a folder that a reader can read, at any depth."""
+    if reader is ConllCorpus:
+        return column_files(folder)
+    endings = {SPACY_ENDING} if reader is Corpus else {*SUFFIX_BUILDERS}
+    return sorted(file for file in folder.rglob("*") if content_suffix(file) in endings)
 
 
 def _choose_reader(path: Path) -> _ReaderClass:
     if path.is_dir():
-        endings = {file.suffix for file in path.rglob("*")}
-        if SPACY_ENDING in endings:
-            return Corpus
-        # A folder of parquet files may well hold a LICENSE.txt.
-        column_files = endings & FILE_ENDINGS and not endings & {*_BUILDERS, ".arrow"}
-        return ConllCorpus if column_files else HFCorpus
-    if has_magic(str(path)):
+        return HFCorpus if DatasetSource(str(path)).saved else _choose_for_folder(path)
+    if has_magic(str(path)) and not path.exists():
         return ConllCorpus
+    ending = content_suffix(path)
     if path.is_file():
-        if path.suffix == SPACY_ENDING:
+        if ending == SPACY_ENDING:
             return Corpus
-        return HFCorpus if path.suffix in _BUILDERS else ConllCorpus
-    if path.suffix in {SPACY_ENDING, *_BUILDERS, *FILE_ENDINGS}:
+        if ending == ".zip":
+            raise CorpusError(f"{path}: an archive: unpack it, and give what is in it")
+        return HFCorpus if _builder(path) else ConllCorpus
+    if ending in {SPACY_ENDING, *SUFFIX_BUILDERS, *FILE_ENDINGS}:
         raise CorpusError(f"{path}: no such file")
     return HFCorpus
+
+
+def _choose_for_folder(folder: Path) -> _ReaderClass:
+    readers: tuple[_ReaderClass, ...] = (Corpus, ConllCorpus, HFCorpus)
+    files = {reader: found for reader in readers if (found := _files(folder, reader))}
+    if Corpus in files:
+        return Corpus
+    named = [reader for reader, found in files.items() if files_by_split(folder, found)]
+    if len(named) > 1:
+        names = ", ".join(files[reader][0].name for reader in named)
+        raise CorpusError(
+            f"{folder}: files of several kinds are named after splits ({names}): give one of them, "
+            "or a folder of one kind"
+        )
+    # A folder of parquet files may well hold a LICENSE.txt, one of column files a labels.json.
+    fallback: _ReaderClass = ConllCorpus if list(files) == [ConllCorpus] else HFCorpus
+    return named[0] if named else fallback
+
+
+def _builder(file: Path) -> str:
+    """Find the builder that reads a file, "" where it is no file of rows."""
+    ending = content_suffix(file)
+    if ending in SUFFIX_BUILDERS or ending in FILE_ENDINGS - {".txt"}:
+        return SUFFIX_BUILDERS.get(ending, "")
+    with file.open("rb") as start:
+        if start.read(4) == b"PAR1":
+            return "parquet"
+    first = next((text for _, text in read_lines(file, "latin-1") if text.strip()), "")
+    return "json" if first.startswith("{") and _is_json(first) else ""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]) -> None:
@@ -333,31 +226,90 @@ def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]
         )
 
 
-def _files_by_split(folder: Path, reader: _ReaderClass) -> dict[str, Path]:
-    """Find the files, or for spaCy's Corpus also folders, that are named after splits."""
-    endings = {SPACY_ENDING, ""} if reader is Corpus else FILE_ENDINGS
-    files = sorted(file for file in folder.iterdir() if file.suffix in endings)
-    names = [name for aliases in _FILE_SPLITS.values() for name in aliases]
-    return {
-        name: file
-        for name in names
-        for file in files
-        if name in (file.stem, file.suffix.removeprefix("."))
-    }
+@registry.readers("bigru_tagger.Corpus.v1")
+@dataclass
+class AnyCorpus:
+    """Read whatever a path names, with the reader that fits: see `open_corpus`.
 
+    Settings other than these three are those of HFCorpus, ConllCorpus and spaCy's Corpus. A setting
+    that the chosen reader lacks is an error, but for those that make Docs of sentences, which have
+    no effect where a source holds Docs already.
 
-def _choose_file(path: Path, reader: _ReaderClass, split: str) -> Path:
-    if not path.is_dir() or not _files_by_split(path, reader):
-        return path
-    return _file_of_split(path, reader, split)
+    path (str): The source.
+    split (str | None): The split; None as for `open_corpus`.
+    instead (str | None): Another source that is read in place of `path`: `${paths.train}`, which is
+        null unless the user gives it. A single file there is read whatever its name is, and the
+        split chooses from a source that has several.
+    sentences_per_doc (int): Sentences a Doc; 0 for whole documents. Where `instead` does not mark
+        documents, 0 is single sentences, with a warning.
+    """
 
+    path: str
+    _: KW_ONLY
+    split: str | None = None
+    instead: str | None = None
+    scheme: str | None = None
+    sentences_per_doc: int = 1
+    given_sentences: bool = True
+    spans_key: str = "chunks"
+    limit: int = 0
+    name: str | None = None
+    revision: str | None = None
+    data_files: DataFiles | None = None
+    load_options: dict[str, Any] | None = None
+    streaming: bool = False
+    tokens_column: str | None = None
+    ner_column: str | None = None
+    pos_column: str | None = None
+    chunk_column: str | None = None
+    document_column: str | None = None
+    text_column: str | None = None
+    entities_column: str | None = None
+    tag_names: dict[str, list[str]] | None = None
+    alignment: Alignment = "strict"
+    columns: list[str] | None = None
+    separator: str | None = None
+    encoding: str = "utf-8"
+    gold_preproc: bool = False
+    max_length: int = 0
+    augmenter: Callable[..., Any] | None = None
 
-def _file_of_split(folder: Path, reader: _ReaderClass, split: str) -> Path:
-    by_split = _files_by_split(folder, reader)
-    aliases = next((names for names in _FILE_SPLITS.values() if split in names), ())
-    for name in (split, *aliases):
-        if name in by_split:
-            return by_split[name]
-    raise CorpusError(
-        f"{folder}: no file of the split {split!r}: there are {', '.join(by_split) or 'none'}"
-    )
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        """Read the corpus, from its beginning each time.
+
+        nlp (Language): Whose vocabulary the Docs get, and whose tokenizer cuts texts.
+        YIELDS (Example): A bare Doc with the gold tokens (and sentences), and the gold Doc.
+        RAISES (CorpusError): See the reader.
+        """
+        yield from self.reader(nlp)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """RETURNS (Callable[[Language], Iterable[Example]]): The reader that fits the source."""
+        source = self.instead or self.path
+        split = self.split
+        if self.instead is not None:
+            split = DatasetSource(source).saved_split or (None if Path(source).is_file() else split)
+        elif split is not None and Path(source).is_file() and not named_splits(Path(source).name):
+            logger.warning(
+                "%s has no splits: all of it is read as %r. With --paths.train and --paths.dev "
+                "each has its own source",
+                *(source, split),
+            )
+        options = self._options(_choose_reader(Path(source)))
+        reader = open_corpus(source, split=split, **options)
+        if self.instead is not None and isinstance(reader, SentenceReader):
+            group_where_marked(reader)
+        return reader
+
+    def _options(self, reader: _ReaderClass) -> dict[str, Any]:
+        """Collect the settings that are not the default, if of Docs, those that the reader has."""
+        known = signature(reader).parameters
+        return {
+            setting.name: value
+            for setting in fields(self)
+            if setting.name not in ("path", "split", "instead")
+            and setting.default is not MISSING
+            and (value := getattr(self, setting.name)) != setting.default
+            and (setting.name in known or setting.name not in _DOC_SETTINGS)
+        }

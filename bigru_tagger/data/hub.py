@@ -1,24 +1,28 @@
 """Load one split with `datasets`, and say plainly what is wrong where that fails."""
 
+import json
 import logging
 import sys
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from glob import glob, has_magic
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from threading import Thread
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-import datasets  # type: ignore[import-untyped]
-from datasets import Dataset, DatasetDict, IterableDataset
-from datasets.exceptions import (  # type: ignore[import-untyped]
-    DatasetNotFoundError,
-    DatasetsError,
-)
-
+from .conll import FILE_ENDINGS
+from .json_rows import JsonRows
 from .sentences import CorpusError
+from .splits import base_split, canonical_split, choose_files, files_by_split
+from .textfiles import content_suffix, read_lines
+
+if TYPE_CHECKING:
+    from .columns import AnyRows
 
 logger = logging.getLogger(__name__)
 
-AnyDataset: TypeAlias = Dataset | IterableDataset
 DataFiles: TypeAlias = str | list[str] | dict[str, str | list[str]]
 
 SAMPLE = "bigru_tagger/sample"
@@ -33,9 +37,16 @@ _SCRIPTS = {
     "wnut_17": "leondz/wnut_17",
     "leondz/wnut_17": "leondz/wnut_17",
 }
-# What datasets and huggingface_hub raise for bad names, bad files and a bad network.
-# StopIteration escapes from it where a file is empty.
-_LOAD_ERRORS = (OSError, RuntimeError, StopIteration, ValueError, DatasetsError)
+SUFFIX_BUILDERS = {
+    ".arrow": "arrow",
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".parquet": "parquet",
+}
+"""By the ending of a file, the builder of `datasets` that reads it."""
+
+_HUB_SECONDS = 4.0
 
 
 class DatasetSource(NamedTuple):
@@ -74,47 +85,160 @@ class DatasetSource(NamedTuple):
         """
         if self.path == SAMPLE:
             return self._replace(path=str(Path(__file__).parent.parent / "sample"))
-        if self.path in FILE_BUILDERS and not self.data_files and not Path(self.path).exists():
-            raise CorpusError(f"the builder {self.path!r} needs data_files")
-        if self.path in _SCRIPTS and self.revision is None and not Path(self.path).exists():
+        if Path(self.path).exists():
+            return self
+        if self.path in FILE_BUILDERS:
+            if not self.data_files:
+                raise CorpusError(f"the builder {self.path!r} needs data_files")
+            return self
+        ending = content_suffix(Path(self.path))
+        if self.path.count("/") > 1 or ending in {*SUFFIX_BUILDERS, *FILE_ENDINGS}:
+            raise CorpusError(f"{self.path}: no such file or folder")
+        if self.path in _SCRIPTS and self.revision is None:
             # The hub's main revision is a script, which datasets 4 no longer runs.
             path = _SCRIPTS[self.path]
             logger.info("%s: reading %s at %s", self.path, path, _PARQUET_REVISION)
             return self._replace(path=path, revision=_PARQUET_REVISION)
         return self
 
+    @property
+    def saved_split(self) -> str | None:
+        """RETURNS (str | None): The split that a saved single Dataset is of, if it is known."""
+        state = Path(self.path, "state.json")
+        return json.loads(state.read_text(encoding="utf-8"))["_split"] if state.is_file() else None
 
-def load_split(source: DatasetSource, split: str, *, streaming: bool) -> AnyDataset:
+    @property
+    def on_hub(self) -> bool:
+        """RETURNS (bool): Whether the path can only be a hub id."""
+        return self.path not in FILE_BUILDERS and not Path(self.path).exists()
+
+    def files(self, split: str) -> list[Path] | None:
+        """List the local files of one split, where the split can be told from their names.
+
+        split (str): The split, or a slice of one.
+        RETURNS (list[Path] | None): The files; None where `datasets` has to find them.
+        RAISES (CorpusError): See `choose_files`.
+        """
+        if self.name or self.load_options:
+            return None
+        if self.path == "json" and self.data_files:
+            return _local_files(self.data_files, base_split(split))
+        folder = Path(self.path)
+        files = [] if self.data_files or self.saved else _data_files(folder)
+        return choose_files(folder, files, split) if files_by_split(folder, files) else None
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """List the data files of a folder that says no more of them, all with the same builder."""
+    files = [
+        file
+        for file in folder.rglob("*")
+        if content_suffix(file) in SUFFIX_BUILDERS and not file.name.startswith((".", "dataset_"))
+    ]
+    card = folder / "README.md"
+    described = card.is_file() and card.read_text(encoding="utf-8", errors="replace")[:3] == "---"
+    builders = {SUFFIX_BUILDERS[content_suffix(file)] for file in files}
+    return [] if described or len(builders) != 1 else files
+
+
+def _local_files(data_files: DataFiles, split: str) -> list[Path] | None:
+    """List the files of one split, None where it has none, or where one is no local file."""
+    by_split = data_files if isinstance(data_files, dict) else {"train": data_files}
+    names = by_split.get(split, [])
+    found: list[Path] = []
+    for name in [names] if isinstance(names, str) else names:
+        own = glob(str(name), recursive=True) if has_magic(str(name)) else [str(name)]
+        found += [Path(path) for path in sorted(own)]
+    known = all(
+        file.is_file() and content_suffix(file) in (".json", ".jsonl", ".txt") for file in found
+    )
+    return found if found and known else None
+
+
+def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRows":
     """Load one split.
 
     A folder written by `save_to_disk` is memory-mapped, whether streaming is asked for or not; one
-    that holds a single Dataset has no splits and is read whole.
+    that holds a single Dataset is read whole, if it is this split or has none. JSON files are read
+    as they are, row by row.
 
     source (DatasetSource): Where the data are.
     split (str): The split, or a slice of one ("train[:10%]").
     streaming (bool): Read while iterating, without a copy on disk.
-    RETURNS (AnyDataset): The rows.
+    RETURNS (AnyRows): The rows.
     RAISES (CorpusError): The source cannot be reached or read, or lacks the split.
     """
     source = source.resolve()
-    with _explained(source), _quiet_unless_terminal():
+    files = source.files(split)
+    if files and SUFFIX_BUILDERS.get(content_suffix(files[0]), "json") == "json":
+        rows = _slice_rows(JsonRows(files), split)
+        next(iter(rows), None)  # what cannot be read at all is known at once
+        return rows
+    import datasets  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import
+
+    with explained(source, files), _quiet_unless_terminal(), _hub_or_cache(source):
         if source.saved:
-            loaded = datasets.load_from_disk(source.path)
-            if not isinstance(loaded, DatasetDict):
-                return loaded
-            if split not in loaded:
-                raise ValueError(f"unknown split {split!r}: there are {', '.join(loaded)}")
-            return loaded[split]
-        dataset: AnyDataset = datasets.load_dataset(
-            source.path,
+            return _load_saved(source.path, split)
+        path, data_files = source.path, source.data_files
+        if files:
+            path = SUFFIX_BUILDERS[content_suffix(files[0])]
+            data_files = {base_split(split): [str(file) for file in files]}
+        dataset: AnyRows = datasets.load_dataset(
+            path,
             source.name,
             split=split,
             revision=source.revision,
-            data_files=source.data_files,
+            data_files=data_files,
             streaming=streaming,
             **(source.load_options or {}),
         )
         return dataset
+
+
+def _load_saved(folder: str, split: str) -> "AnyRows":
+    import datasets  # noqa: PLC0415 - slow to import
+
+    loaded = datasets.load_from_disk(folder)
+    if isinstance(loaded, datasets.DatasetDict):
+        name = base_split(split)
+        alike = [own for own in loaded if canonical_split(own) == canonical_split(split)]
+        if name not in loaded and len(alike) != 1:
+            raise CorpusError(f"{folder}: unknown split {split!r}: there are {', '.join(loaded)}")
+        loaded = loaded[name if name in loaded else alike[0]]
+    else:
+        own = str(loaded.split or "")
+        if own and canonical_split(own) != canonical_split(split):
+            raise CorpusError(
+                f"{folder}: saved as the split {own!r}, but {split!r} is asked for: give the split "
+                "that it is"
+            )
+        if own == split:  # a slice was taken before it was saved
+            return loaded
+    start, stop = _slice_of(split, len(loaded))
+    return loaded if (start, stop) == (0, len(loaded)) else loaded.select(range(start, stop))
+
+
+def _slice_rows(rows: JsonRows, split: str) -> JsonRows:
+    if "[" not in split:
+        return rows
+    start, stop = _slice_of(split, sum(1 for _ in rows))
+    return JsonRows(rows.files, start, stop)
+
+
+def _slice_of(split: str, n_rows: int) -> tuple[int, int]:
+    """Find the first row of a slice ("train[:10%]") and the row behind its last."""
+    if "[" not in split:
+        return 0, n_rows
+    import datasets  # noqa: PLC0415 - slow to import
+
+    name = base_split(split)
+    try:
+        parts = datasets.ReadInstruction.from_spec(split).to_absolute({name: n_rows})
+    except (AssertionError, ValueError) as err:
+        raise CorpusError(f"split {split!r}: {err}: write it as in 'train[:10%]'") from err
+    if len(parts) > 1:
+        raise CorpusError(f"split {split!r}: this source has one slice at a time")
+    return parts[0].from_ or 0, n_rows if parts[0].to is None else parts[0].to
 
 
 def list_splits(source: DatasetSource) -> list[str]:
@@ -125,10 +249,17 @@ def list_splits(source: DatasetSource) -> list[str]:
     RAISES (CorpusError): The source cannot be reached or read.
     """
     source = source.resolve()
-    with _explained(source), _quiet_unless_terminal():
+    if not source.saved and not source.data_files and not source.name and not source.load_options:
+        folder = Path(source.path)
+        by_split = files_by_split(folder, _data_files(folder)) if folder.is_dir() else {}
+        if by_split:
+            return list(by_split)
+    import datasets  # noqa: PLC0415 - slow to import
+
+    with explained(source), _quiet_unless_terminal(), _hub_or_cache(source):
         if source.saved:
             loaded = datasets.load_from_disk(source.path)
-            return list(loaded) if isinstance(loaded, DatasetDict) else []
+            return list(loaded) if isinstance(loaded, datasets.DatasetDict) else []
         return list(
             datasets.get_dataset_split_names(
                 source.path,
@@ -141,14 +272,57 @@ def list_splits(source: DatasetSource) -> list[str]:
 
 
 @contextmanager
-def _explained(source: DatasetSource) -> Iterator[None]:
+def explained(source: DatasetSource, files: Sequence[Path] | None = None) -> Iterator[None]:
+    """Turn what `datasets` and `huggingface_hub` raise into an error with advice.
+
+    source (DatasetSource): What is loaded or read.
+    files (Sequence[Path] | None): Its files, where they are known.
+    RAISES (CorpusError): In place of any error for bad names, files and networks.
+    """
+    from datasets.exceptions import DatasetsError  # type: ignore[import-untyped]  # noqa: PLC0415
+
     try:
         yield
-    except _LOAD_ERRORS as err:
-        raise CorpusError(f"cannot load {source.label}: {_explain(source, err)}") from err
+    except CorpusError:
+        raise
+    except (
+        *(OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile),
+        # StopIteration escapes from `datasets` where a file is empty.
+        *(StopIteration, DatasetsError),
+    ) as err:
+        bad = _damaged_file(source, files)
+        label = f"{source.label}: {bad}" if bad else source.label
+        raise CorpusError(f"cannot load {label}: {_explain(source, err)}") from err
+
+
+def _damaged_file(source: DatasetSource, files: Sequence[Path] | None) -> Path | None:
+    """Find the file of several in which `datasets` failed, without saying in which."""
+    folder = Path(source.path)
+    if files is None and folder.is_dir():
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return next((file for file in files or () if _is_damaged(file)), None)
+
+
+def _is_damaged(file: Path) -> bool:
+    try:
+        if file.suffix == ".parquet":
+            from pyarrow.parquet import read_metadata  # type: ignore[import-untyped]  # noqa: PLC0415
+
+            read_metadata(file)
+        elif file.suffix == ".zip":
+            with zipfile.ZipFile(file) as archive:
+                return archive.testzip() is not None
+        elif content_suffix(file) in (".csv", ".json", ".jsonl"):
+            for _ in read_lines(file):
+                pass
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return True
+    return False
 
 
 def _explain(source: DatasetSource, err: Exception) -> str:
+    from datasets.exceptions import DatasetNotFoundError  # noqa: PLC0415 - slow to import
+
     if isinstance(err, RuntimeError) and "script" in str(err):
         return (
             f'{err}. Give revision = "{_PARQUET_REVISION}", where the hub keeps a converted copy '
@@ -164,12 +338,55 @@ def _explain(source: DatasetSource, err: Exception) -> str:
     if isinstance(err, StopIteration):
         return "a data file is empty"
     # datasets' own message is "An error occurred while generating the dataset".
-    return f"{err}: {err.__cause__}" if err.__cause__ else str(err)
+    message = f"{err}: {err.__cause__}" if err.__cause__ else str(err)
+    return " ".join(message.split())
+
+
+@contextmanager
+def _hub_or_cache(source: DatasetSource) -> Iterator[None]:
+    """Keep to what is on this disk, for as long as the context lasts, if the hub cannot be reached.
+
+    `huggingface_hub` tries again and again otherwise, for 24 seconds and more.
+    """
+    from huggingface_hub import constants  # noqa: PLC0415 - slow to import
+
+    if not source.on_hub or constants.HF_HUB_OFFLINE or _hub_answers(constants.ENDPOINT):
+        yield
+        return
+    import datasets  # noqa: PLC0415 - slow to import
+
+    logger.warning("%s cannot be reached: trying the cache on this disk", constants.ENDPOINT)
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _hub_answers(address: str) -> bool:
+    answers: list[Any] = []
+
+    def ask() -> None:
+        from huggingface_hub import get_session  # noqa: PLC0415 - slow to import
+
+        try:
+            answers.append(get_session().head(address, timeout=_HUB_SECONDS))
+        except Exception as err:
+            logger.info("%s: %s", address, err)
+
+    # A thread, since no timeout ends the search for the address of a name.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_HUB_SECONDS)
+    return bool(answers)
 
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
     """Keep the progress bars of `datasets` off."""
+    import datasets  # noqa: PLC0415 - slow to import
+
     if datasets.are_progress_bars_disabled():
         yield
         return

@@ -4,29 +4,54 @@
 |---|---|
 | IOB1   | `I-X I-X I-X`, `I-X`, `I-X B-X`: `B-` only right behind its own type |
 | IOB2   | `B-X I-X I-X`, `B-X`, `B-X B-X` |
-| IOBES  | `B-X I-X E-X`, `S-X`, `S-X S-X` |
+| IOBES  | `B-X I-X E-X`, `S-X`, `S-X S-X` (BMES and BMEWO write `M-` for `I-`, and `S-` or `W-`) |
 | BILUO  | `B-X I-X L-X`, `U-X`, `U-X U-X` (also written BILOU) |
-| IO     | `I-X I-X I-X`, `I-X`; entities that touch are one |
+| IO     | `I-X I-X I-X`, `I-X`, or labels alone (`X X X`, `X`); entities that touch are one |
+
+Prefixes may be in lower case (`b-X`, `o`), joined by `_` (`B_X`), or stand behind the label
+(`X-B`). `B`, `I` and the other prefixes without a label are tags of the one label `BARE_LABEL`.
 
 Everything else in the package speaks IOB2 only.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 SCHEMES = ("IOB1", "IOB2", "IOBES", "BILUO", "IO")
-"""What `detect_scheme` returns and `to_iob2` takes, besides the alias BILOU."""
+"""What `detect_scheme` returns and `to_iob2` takes, besides the aliases."""
 
 OUTSIDE = "O"
-_STARTS = frozenset("BSU")
-_ENDS = frozenset("ESLU")
+LABELS_ALONE = "IO"
+"""The scheme in which a label may stand without a prefix."""
+
+BARE_LABEL = "ENTITY"
+"""The label of tags that have none: `B`, `I`, `E`, `S` ..."""
+
+CHUNK_LABELS = frozenset(
+    ("ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP")
+) | {"NC", "PC", "VC"}
+"""Labels of chunks: CoNLL-2000's, and those of CoNLL-2003's German files."""
+
+_ALIASES = {
+    "BILOU": "BILUO",
+    "BIO": "IOB2",
+    "BIO2": "IOB2",
+    **dict.fromkeys(("BIOES", "BMEO", "BMES", "BMESO", "BMEWO"), "IOBES"),
+}
+_STARTS = frozenset("BSUW")
+_ENDS = frozenset("ESLUW")
+_ALL_PREFIXES = "BIESLUMW"
 _PREFIXES = {
     "IOB1": frozenset("IB"),
     "IOB2": frozenset("IB"),
-    "IOBES": frozenset("BIESLU"),
-    "BILUO": frozenset("BIESLU"),
+    "IOBES": frozenset(_ALL_PREFIXES),
+    "BILUO": frozenset(_ALL_PREFIXES),
     "IO": frozenset("IB"),
 }
+_PREFIXED = re.compile(rf"([{_ALL_PREFIXES}])[-_](.+)", re.IGNORECASE | re.DOTALL)
+_SUFFIXED = re.compile(rf"(.+)[-_]([{_ALL_PREFIXES}])", re.DOTALL)
 
 
 class TagError(ValueError):
@@ -34,30 +59,55 @@ class TagError(ValueError):
 
     tag (object): The tag.
     position (int): Its place in the sentence, from 0.
-    prefixes (Iterable[str]): The prefixes that would have been legal.
+    scheme (str | None): The scheme that was asked for.
     """
 
-    def __init__(self, tag: object, position: int, prefixes: Iterable[str]) -> None:
-        legal = ", ".join(f"'{prefix}-LABEL'" for prefix in sorted(prefixes))
-        super().__init__(f"tag {tag!r} at position {position}: legal are 'O', {legal}")
+    def __init__(self, tag: object, position: int, scheme: str | None = None) -> None:
+        prefixes = "BIESLU" if scheme is None else sorted(_PREFIXES[scheme] - {"M", "W"})
+        valid = ", ".join(f"'{prefix}-LABEL'" for prefix in sorted(prefixes))
+        parts = _split(tag)
+        unprefixed = isinstance(tag, str) and (parts is None or parts.notation == "suffix")
+        advice = '. If labels have no prefixes here, give scheme = "io"' if unprefixed else ""
+        super().__init__(f"tag {tag!r} at position {position}: legal are 'O', {valid}{advice}")
         self.position = position
 
 
+class _Tag(NamedTuple):
+    """A tag in parts. notation: how it is written: "", "prefix", "suffix" or "bare"."""
+
+    prefix: str
+    label: str
+    notation: str
+
+
 @lru_cache(maxsize=65536)
-def _split(tag: object) -> tuple[str, str] | None:
-    """Split a tag into prefix and label, at the first hyphen: labels may hold hyphens.
+def _split(tag: object) -> _Tag | None:
+    """Split a tag into prefix and label, at the first hyphen: labels may contain hyphens.
 
     tag (object): What the data hold, which need not be a string.
-    RETURNS (tuple[str, str] | None): ("O", "") outside entities, None for a tag in no scheme.
+    RETURNS (_Tag | None): ("O", "", "") outside entities, None for a tag in no scheme.
     """
-    if tag == OUTSIDE:
-        return (OUTSIDE, "")
     if not isinstance(tag, str):
         return None
-    prefix, _, label = tag.partition("-")
-    if prefix not in _PREFIXES["IOBES"] or not label:
-        return None
-    return prefix, label
+    if tag in (OUTSIDE, "o"):
+        return _Tag(OUTSIDE, "", "")
+    if len(tag) == 1 and tag in _ALL_PREFIXES:
+        return _Tag(tag, BARE_LABEL, "bare")
+    if match := _PREFIXED.fullmatch(tag):
+        return _Tag(match[1].upper(), match[2], "prefix")
+    if match := _SUFFIXED.fullmatch(tag):
+        return _Tag(match[2], match[1], "suffix")
+    return None
+
+
+@lru_cache(maxsize=65536)
+def _split_io(tag: object) -> _Tag | None:
+    """Split a tag of IO, in which a label may stand without a prefix."""
+    if not isinstance(tag, str) or tag in (OUTSIDE, "o"):
+        return _split(tag)
+    if tag in ("B", "I") or (tag[1:2] == "-" and tag[0] in _ALL_PREFIXES):
+        return _split(tag)
+    return _Tag("I", tag, "label") if tag.strip("-_") else None
 
 
 def is_tag(text: str) -> bool:
@@ -69,25 +119,49 @@ def is_tag(text: str) -> bool:
     return _split(text) is not None
 
 
+def column_labels(values: Collection[str]) -> set[str] | None:
+    """Find the labels of a column, if it is a column of tags.
+
+    values (Collection[str]): What stands in the column, each value once or more often.
+    RETURNS (set[str] | None): The labels, none where all is outside of entities; None where a value
+        is no tag, or where tags are written in several ways.
+    """
+    tags = [_split(value) for value in values]
+    if not tags or None in tags:
+        return None
+    found = [tag for tag in tags if tag is not None and tag.label]
+    if len({tag.notation for tag in found}) > 1:
+        return None
+    if found and found[0].notation == "suffix" and not _suffixes_are_certain(found):
+        return None
+    return {tag.label for tag in found}
+
+
+def _suffixes_are_certain(tags: Iterable[_Tag]) -> bool:
+    """Whether a label occurs with two prefixes: `X-B X-I`, but not `vitamin-B`."""
+    pairs = {(tag.prefix, tag.label) for tag in tags}
+    return len(pairs) > len({label for _, label in pairs})
+
+
 def check_scheme(scheme: str) -> str:
     """Normalise the name of a scheme.
 
-    scheme (str): One of `SCHEMES`, or BILOU; case does not matter.
+    scheme (str): One of `SCHEMES`, or another name of one, such as BMES; case does not matter.
     RETURNS (str): One of `SCHEMES`.
     RAISES (ValueError): For any other name.
     """
-    name = scheme.upper()
-    if name == "BILOU":
-        return "BILUO"
+    name = _ALIASES.get(scheme.upper(), scheme.upper())
     if name not in SCHEMES:
-        raise ValueError(f"unknown tag scheme {scheme!r}: use one of {', '.join(SCHEMES)}")
+        raise ValueError(
+            f"unknown tag scheme {scheme!r}: use one of {', '.join((*SCHEMES, *_ALIASES))}"
+        )
     return name
 
 
 def detect_scheme(sequences: Iterable[Sequence[str]]) -> str:
     """Tell the scheme from the evidence of all sequences.
 
-    1. Any `L-` or `U-`: BILUO. Otherwise any `E-` or `S-`: IOBES.
+    1. Any `L-` or `U-`: BILUO. Otherwise any `E-`, `S-`, `M-` or `W-`: IOBES.
     2. No `B-` at all: IO if there is an `I-`, which converts as IOB1 does.
     3. More entities start with `I-` than with a `B-` that does not stand right behind a tag of its
        own type: IOB1.
@@ -98,25 +172,33 @@ def detect_scheme(sequences: Iterable[Sequence[str]]) -> str:
 
     sequences (Iterable[Sequence[str]]): The tags, one sequence a sentence.
     RETURNS (str): One of `SCHEMES`.
-    RAISES (TagError): A tag in no scheme.
+    RAISES (TagError): A tag in no scheme, or written in another way than those before it, as `B`
+        among `B-X`; suffixes that may belong to labels.
     """
     prefixes: set[str] = set()
+    notation = ""
+    suffixed: dict[_Tag, tuple[object, int]] = {}
     inside_starts = ordinary_begins = 0
     for tags in sequences:
         previous = ""
         for position, tag in enumerate(tags):
             parts = _split(tag)
-            if parts is None:
-                raise TagError(tag, position, _PREFIXES["IOBES"])
-            prefix, label = parts
+            if parts is None or parts.notation not in ("", notation or parts.notation):
+                raise TagError(tag, position)
+            prefix, label, _ = parts
+            notation = notation or parts.notation
+            if parts.notation == "suffix":
+                suffixed.setdefault(parts, (tag, position))
             prefixes.add(prefix)
             if label and label != previous:
                 inside_starts += prefix == "I"
                 ordinary_begins += prefix == "B"
             previous = label
+    if suffixed and not _suffixes_are_certain(suffixed):
+        raise TagError(*next(iter(suffixed.values())))
     if prefixes & {"L", "U"}:
         return "BILUO"
-    if prefixes & {"E", "S"}:
+    if prefixes & {"E", "S", "M", "W"}:
         return "IOBES"
     if "B" not in prefixes:
         return "IO" if "I" in prefixes else "IOB2"
@@ -130,18 +212,20 @@ def to_iob2(tags: Sequence[str], scheme: str) -> list[str]:
     with no entity of its type before it starts one. The result is always legal IOB2.
 
     tags (Sequence[str]): The tags of one sentence.
-    scheme (str): One of `SCHEMES`, or BILOU. IOBES and BILUO take each other's letters.
+    scheme (str): What `check_scheme` takes. IOBES and BILUO take each other's letters.
     RETURNS (list[str]): As many tags, in IOB2.
     RAISES (TagError): A tag that the scheme does not have. (ValueError): An unknown scheme.
     """
-    legal = _PREFIXES[check_scheme(scheme)]
+    scheme = check_scheme(scheme)
+    valid = _PREFIXES[scheme]
+    split = _split_io if scheme == LABELS_ALONE else _split
     iob2 = []
     open_label = ""  # the type of the entity that the token before leaves open
     for position, tag in enumerate(tags):
-        parts = _split(tag)
-        if parts is None or not (parts[1] == "" or parts[0] in legal):
-            raise TagError(tag, position, legal)
-        prefix, label = parts
+        parts = split(tag)
+        if parts is None or (parts.label and parts.prefix not in valid):
+            raise TagError(tag, position, scheme)
+        prefix, label, _ = parts
         if not label:
             iob2.append(OUTSIDE)
         elif prefix in _STARTS or label != open_label:

@@ -53,7 +53,11 @@ class Sentence(NamedTuple):
 
 
 class TagSchemes(NamedTuple):
-    """The schemes that a source's entity tags and its chunk tags are written in."""
+    """The schemes of a source's tags.
+
+    ner (str): Of its entities, one of `SCHEMES`.
+    chunks (str): Of its chunks; "" leaves them out.
+    """
 
     ner: str
     chunks: str
@@ -62,8 +66,7 @@ class TagSchemes(NamedTuple):
 def detect_layer(sentences: Iterable[Sentence], layer: Literal["ner", "chunks"]) -> str:
     """Tell the scheme of one layer of tags.
 
-    sentences (Iterable[Sentence]): All that is known of the source, which has the layer in all
-        sentences or in none.
+    sentences (Iterable[Sentence]): All that is known of the source.
     layer (Literal["ner", "chunks"]): The field of `Sentence`.
     RETURNS (str): One of `SCHEMES`.
     RAISES (CorpusError): A tag in no scheme.
@@ -74,9 +77,8 @@ def detect_layer(sentences: Iterable[Sentence], layer: Literal["ner", "chunks"])
         nonlocal reached
         for reached in sentences:
             tags: Sequence[str] | None = getattr(reached, layer)
-            if tags is None:
-                return
-            yield tags
+            if tags is not None:
+                yield tags
 
     try:
         return detect_scheme(sequences())
@@ -111,7 +113,7 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     it reads the Doc again, instead of tokenizing its text anew.
 
     vocab (Vocab): The vocabulary.
-    group (Sequence[Sentence]): Sentences that share their annotation layers.
+    group (Sequence[Sentence]): The sentences.
     schemes (TagSchemes): The schemes of their tags.
     spans_key (str): Where in `doc.spans` the chunks go.
     RETURNS (Doc): With `ent_iob`, `tag`, chunks and sentence starts, as far as there are any.
@@ -121,6 +123,7 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     ents: list[str] = []
     tags: list[str] = []
     chunks: list[tuple[str, int, int]] = []
+    has_tags = any(sentence.pos is not None for sentence in group)
     for sentence in group:
         offset = len(words)
         words += sentence.words
@@ -129,7 +132,9 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
         if sentence.pos is not None:
             _check_length(sentence, sentence.pos)
             tags += sentence.pos
-        if sentence.chunks is not None:
+        elif has_tags:
+            tags += [""] * len(sentence.words)
+        if sentence.chunks is not None and schemes.chunks:
             spans = entity_spans(sentence_iob2(sentence, sentence.chunks, schemes.chunks))
             chunks += [(label, start + offset, end + offset) for label, start, end in spans]
     if "" in words:
@@ -137,7 +142,7 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     # An empty list counts as annotation, None does not: without an entity column ents stay missing.
     starts = _sentence_starts(group)
     doc = Doc(vocab, words=words, sent_starts=starts, tags=tags or None, ents=ents or None)
-    if group[0].chunks is not None:
+    if schemes.chunks and any(sentence.chunks is not None for sentence in group):
         doc.spans[spans_key] = [Span(doc, start, end, label) for label, start, end in chunks]
     return doc
 

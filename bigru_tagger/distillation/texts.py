@@ -1,8 +1,9 @@
 """Texts for a teacher: whatever the corpus readers read, with or without annotation, and prose."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -16,21 +17,27 @@ _LINES_TO_TELL = 100
 
 
 def read_texts(
-    source: str, nlp: Language, *, split: str, sentences_per_doc: int = 1
+    source: str,
+    nlp: Language,
+    *,
+    split: str | None,
+    sentences_per_doc: int = 1,
+    options: Mapping[str, Any] | None = None,
 ) -> Iterator[Doc]:
     """Read texts, from their beginning each time.
 
     source (str): what `open_corpus` takes, where annotation may be missing; or a `.txt` file of
         prose, one text a line.
     nlp (Language): whose vocabulary the Docs get; prose is cut by its tokenizer.
-    split (str): the split, of a source that has several.
+    split (str | None): the split, of a source that has several; `None` as for `open_corpus`.
     sentences_per_doc (int): sentences a Doc, where the source is one of sentences; 0 for whole
         documents.
+    options (Mapping[str, Any] | None): settings of the reader.
     YIELDS (Doc): texts that have tokens, with the annotation that there is.
     RAISES (CorpusError): the source cannot be read, or holds no text.
     """
     empty = True
-    for doc in _read(source, nlp, split, sentences_per_doc):
+    for doc in _read(source, nlp, split, sentences_per_doc, options or {}):
         if len(doc):
             empty = False
             yield doc
@@ -38,11 +45,20 @@ def read_texts(
         raise CorpusError(f"{source}: no text in it: is it the right file and split?")
 
 
-def _read(source: str, nlp: Language, split: str, sentences_per_doc: int) -> Iterable[Doc]:
+def _read(
+    source: str,
+    nlp: Language,
+    split: str | None,
+    sentences_per_doc: int,
+    options: Mapping[str, Any],
+) -> Iterable[Doc]:
     path = Path(source)
     if path.is_file() and path.suffix == ".txt" and _is_prose(path):
         return map(nlp.make_doc, filter(None, _lines(path)))
-    corpus = open_corpus(source, split=split)
+    try:
+        corpus = open_corpus(source, split=split, **options)
+    except TypeError as error:  # a setting that the reader does not have
+        raise CorpusError(str(error)) from error
     if isinstance(corpus, SentenceReader):
         corpus.needs_annotation = False
         corpus.sentences_per_doc = sentences_per_doc

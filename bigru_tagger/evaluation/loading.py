@@ -8,7 +8,13 @@ from spacy.language import Language
 from spacy.training import Example
 from thinc.api import require_gpu
 
-from ..data.corpus import SentenceReader, open_corpus
+from ..data.corpus import (
+    Reader,
+    SentenceReader,
+    group_where_marked,
+    open_corpus,
+    settings_for,
+)
 
 
 def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) -> Language:
@@ -36,32 +42,78 @@ def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) ->
 
 
 def read_gold(
-    nlp: Language, data: str, *, split: str, n_sents: int | None, spans_key: str
+    nlp: Language,
+    data: str,
+    *,
+    split: str | None,
+    n_sents: int | None,
+    spans_key: str,
+    options: Mapping[str, Any] | None = None,
 ) -> Iterable[Example]:
     """Read gold data in Docs such as a pipeline was trained on.
 
     nlp (Language): the pipeline.
-    data (str): what `bigru_tagger.data.corpus.open_corpus` takes.
-    split (str): the split.
-    n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for as in training.
-    spans_key (str): where to put chunks, in `doc.spans`.
+    data, split, n_sents, spans_key, options: see `open_gold`.
     RETURNS (Iterable[Example]): the examples.
     RAISES (ValueError): the data cannot be read so.
     """
-    options = {} if n_sents is None else {"sentences_per_doc": n_sents}
+    reader = open_gold(
+        nlp, data, split=split, n_sents=n_sents, spans_key=spans_key, options=options
+    )
+    return reader(nlp)
+
+
+def open_gold(
+    nlp: Language,
+    data: str,
+    *,
+    split: str | None,
+    n_sents: int | None,
+    spans_key: str,
+    options: Mapping[str, Any] | None = None,
+) -> Reader:
+    """Open gold data with the settings of the corpus that a pipeline was evaluated on in training.
+
+    nlp (Language): the pipeline.
+    data (str): what `bigru_tagger.data.corpus.open_corpus` takes.
+    split (str | None): the split; `None` as for `open_corpus`.
+    n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for as in training.
+    spans_key (str): where to put chunks, in `doc.spans`.
+    options (Mapping[str, Any] | None): settings of the reader, in place of those of the pipeline's
+        config.
+    RETURNS (Reader): the reader.
+    RAISES (ValueError): the data cannot be read so.
+    """
+    dev = dev_corpus(nlp)
+    settings = {**settings_for(data, dev), **(options or {})}
+    if n_sents is not None:
+        settings["sentences_per_doc"] = n_sents
     try:
-        corpus = open_corpus(data, split=split, **options)
-    except TypeError as error:  # a .spacy file has its documents already
-        raise ValueError(f"--n-sents: {error}") from error
+        corpus = open_corpus(data, split=split, **settings)
+    except TypeError as error:  # a .spacy file has its documents already, and so has no --n-sents
+        raise ValueError(str(error).replace("sentences_per_doc", "--n-sents", 1)) from error
     # A reader makes the spans; those of a .spacy file are where they are.
     if isinstance(corpus, SentenceReader):
         corpus.spans_key = spans_key
         # A pipeline that learned to use the context of a Doc should find as much of it here.
-        dev = nlp.config.interpolate().get("corpora", {}).get("dev") or {}
         corpus.given_sentences = dev.get("given_sentences", True)
         if n_sents is None:
             corpus.sentences_per_doc = dev.get("sentences_per_doc", 1)
-    return corpus(nlp)
+            group_where_marked(corpus)
+    return corpus
+
+
+def dev_corpus(nlp: Language) -> Mapping[str, Any]:
+    """Find the corpus that a pipeline was evaluated on in training.
+
+    nlp (Language): the pipeline.
+    RETURNS (Mapping[str, Any]): its block of the config, which `training.dev_corpus` names; empty
+        where there is none.
+    """
+    block: Any = nlp.config.interpolate()
+    for name in block.get("training", {}).get("dev_corpus", "corpora.dev").split("."):
+        block = block.get(name) if isinstance(block, Mapping) else None
+    return block if isinstance(block, Mapping) else {}
 
 
 def told_labels(nlp: Language) -> set[str] | None:

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import spacy
 from spacy.language import Language
 from spacy.training import Example
 
 from ..data.conll import FILE_ENDINGS
-from ..data.corpus import SentenceReader, open_corpus
+from ..data.corpus import SentenceReader
 from ..data.sentences import CorpusError, group_sentences
-from .loading import load_pipeline, read_gold, told_labels
+from .loading import load_pipeline, open_gold, read_gold, told_labels
 from .predictions import Predictions, align_predictions, read_predictions
 from .renaming import rename_labels
 from .run import Evaluation, evaluate, score_predictions
@@ -25,18 +25,20 @@ class GoldData:
     """Gold data, by the words in which a command is asked for them.
 
     data (str): what `bigru_tagger.data.corpus.open_corpus` takes.
-    split (str): the split.
+    split (str | None): the split; `None` as for `open_corpus`.
     n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for as in training.
     spans_key (str): where chunks are, in `doc.spans`.
     rename (Mapping[str, str]): other names of labels, of the gold data and of systems, "" for what
         is to count as no entity.
+    options (Mapping[str, Any]): settings of the reader, in place of those of a pipeline's config.
     """
 
     data: str
-    split: str = "test"
+    split: str | None = None
     n_sents: int | None = None
     spans_key: str = "chunks"
     rename: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_system(name: str, *, gpu_id: int = -1, device: str | None = None) -> System:
@@ -84,6 +86,7 @@ def _read_as_they_are(system: System, gold: GoldData) -> Iterable[Example]:
         split=gold.split,
         n_sents=gold.n_sents,
         spans_key=gold.spans_key,
+        options=gold.options,
     )
 
 
@@ -109,7 +112,7 @@ def evaluate_system(
             batch_size=batch_size,
             model=name,
             data=gold.data,
-            split=gold.split,
+            split=gold.split or "",
         )
     return score_predictions(
         align_predictions(system, (eg.reference for eg in examples), spans_key=gold.spans_key),
@@ -117,7 +120,7 @@ def evaluate_system(
         rename=gold.rename,
         model=name,
         data=gold.data,
-        split=gold.split,
+        split=gold.split or "",
     )
 
 
@@ -158,16 +161,24 @@ def _check_names(systems: Mapping[str, System], gold: GoldData) -> None:
         )
 
 
-def document_lengths(gold: GoldData) -> list[int] | None:
+def document_lengths(gold: GoldData, system: System) -> list[int] | None:
     """Ask gold data for their documents, which Docs need not be.
 
     gold (GoldData): the data.
+    system (System): the system for which they are read.
     RETURNS (list[int] | None): the number of tokens of each document; `None` where the data do not
         tell documents, or are Docs already.
     RAISES (CorpusError): the data cannot be read.
     """
-    corpus = open_corpus(gold.data, split=gold.split)
-    if not isinstance(corpus, SentenceReader):
+    corpus = open_gold(
+        pipeline_of(system) or spacy.blank("xx"),
+        gold.data,
+        split=gold.split,
+        n_sents=None,
+        spans_key=gold.spans_key,
+        options=gold.options,
+    )
+    if not isinstance(corpus, SentenceReader) or corpus.holds_texts:
         return None
     documents = group_sentences(corpus.sentences(), 0)
     lengths = [sum(len(sentence.words) for sentence in document) for document in documents]

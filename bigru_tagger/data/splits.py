@@ -1,0 +1,144 @@
+"""Splits of a corpus by the names of files: "dev.conll", "NER-de-test.tsv", "eng.testb"."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .sentences import CorpusError
+
+_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "devel", "development", "testa"),
+    "test": ("test", "testing", "testb", "eval", "evaluation"),
+}
+_CANONICAL = {word: split for split, words in _WORDS.items() for word in words}
+# "NERTest17" is three words; so "latest", "contest" and "detrain" name no split.
+_NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+# Behind the split: "train-00000-of-00002-0123456789abcdef", "train_1".
+_PART_NUMBER = re.compile(r"(?<=[a-z])[-_. ]?\d+(-of-\d+)?(-[0-9a-f]{16})?(?=\.|$)", re.IGNORECASE)
+
+
+def base_split(split: str) -> str:
+    """Take the slice off a split.
+
+    split (str): A split, or slices of one: "train[:10%]", "train[:5]+train[9:]".
+    RETURNS (str): The split, "train"; the text as it is where it adds several splits.
+    """
+    names = {part.partition("[")[0].strip() for part in split.split("+")}
+    return names.pop() if len(names) == 1 else split
+
+
+def canonical_split(split: str) -> str:
+    """Give the names of one split the same name.
+
+    split (str): A split or slices of one: "dev", "testa", "train[:10%]".
+    RETURNS (str): "train", "validation" or "test"; any other name in lower case.
+    """
+    name = base_split(split).lower()
+    return _CANONICAL.get(name, name)
+
+
+def split_words(name: str) -> list[str]:
+    """Find the words in a file's or folder's name that name splits.
+
+    name (str): The name: "NER-de-Test.tsv".
+    RETURNS (list[str]): The words in lower case: "test".
+    """
+    words = (word.lower() for word in _NAME_PARTS.findall(name))
+    return [word for word in words if word in _CANONICAL]
+
+
+def named_splits(name: str) -> set[str]:
+    """Find the splits that a file's or folder's name contains.
+
+    name (str): The name: "eng.testa".
+    RETURNS (set[str]): Of "train", "validation" and "test".
+    """
+    return {_CANONICAL[word] for word in split_words(name)}
+
+
+def check_split(name: str, split: str) -> None:
+    """Compare the split that is asked for to the one that a single source is.
+
+    name (str): The name of the file or folder.
+    split (str): The split that is asked for.
+    RAISES (CorpusError): The name contains another split, and not this one.
+    """
+    named = named_splits(Path(name).name)
+    if named and canonical_split(split) not in named:
+        raise CorpusError(
+            f"{name}: its name says {' and '.join(sorted(named))}, but the split {split!r} is "
+            "asked for: give the split that it is, or rename it"
+        )
+
+
+def files_by_split(folder: Path, files: Iterable[Path]) -> dict[str, list[Path]]:
+    """Group the files of a folder by the splits in their names.
+
+    A file of which the name contains no split belongs to the split of the nearest folder that is
+    named after one. Of several levels of folders that have a split, the one nearest to `folder`
+    counts. A file that is named after several splits belongs to none.
+
+    folder (Path): The folder.
+    files (Iterable[Path]): Files in it, at any depth.
+    RETURNS (dict[str, list[Path]]): The files by "train", "validation" and "test", in this order.
+    """
+    found: dict[str, dict[int, list[Path]]] = {split: {} for split in _WORDS}
+    for file in sorted(files):
+        parts = file.relative_to(folder).parts
+        named = next((names for part in reversed(parts) if (names := named_splits(part))), set())
+        if len(named) == 1:
+            found[named.pop()].setdefault(len(parts), []).append(file)
+    return {split: levels[min(levels)] for split, levels in found.items() if levels}
+
+
+def split_names(folder: Path, files: Iterable[Path]) -> list[str]:
+    """List the splits of a folder in the words of its files.
+
+    folder (Path): The folder.
+    files (Iterable[Path]): Files in it, at any depth.
+    RETURNS (list[str]): Such as "train", "testa" and "testb".
+    """
+    words: dict[str, None] = {}
+    for chosen in files_by_split(folder, files).values():
+        for file in chosen:
+            parts = reversed(file.relative_to(folder).parts)
+            words[next(found[0] for part in parts if (found := split_words(part)))] = None
+    return list(words)
+
+
+def choose_files(folder: Path, files: Sequence[Path], split: str) -> list[Path]:
+    """Choose the files of one split.
+
+    folder (Path): The folder.
+    files (Sequence[Path]): Files in it, at any depth.
+    split (str): The split: "train", or another word that a file has in its name.
+    RETURNS (list[Path]): The files.
+    RAISES (CorpusError): No file of this split, or several that may be different corpora.
+    """
+    exact = [file for file in files if _has_word(file, base_split(split))]
+    chosen = exact
+    if canonical_split(split) in _WORDS:
+        chosen = files_by_split(folder, files).get(canonical_split(split), [])
+        # There may be a "dev.conll" beside a "valid.conll".
+        chosen = [file for file in chosen if file in exact] or chosen
+    if not chosen:
+        names = ", ".join(str(file.relative_to(folder)) for file in files) or "none"
+        raise CorpusError(f"{folder}: no file of the split {split!r}: there are {names}")
+    if len({_series(file, folder) for file in chosen}) > 1:
+        names = ", ".join(str(file.relative_to(folder)) for file in chosen)
+        raise CorpusError(
+            f"{folder}: several files may be the split {split!r}: {names}: give one as the path"
+        )
+    return chosen
+
+
+def _has_word(file: Path, word: str) -> bool:
+    return bool(re.search(rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])", file.name, re.IGNORECASE))
+
+
+def _series(file: Path, folder: Path) -> tuple[Path, str]:
+    """Name what the parts of one split share: "train-00000-of-00002", "train_1", "train/any"."""
+    if not named_splits(file.name) and file.parent != folder:
+        return file.parent, ""
+    return file.parent, _PART_NUMBER.sub("", file.name)

@@ -1,0 +1,65 @@
+"""Lines of text files, compressed or not, with errors that name the file and the line."""
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from .sentences import CorpusError
+
+_OPENERS: dict[str, Callable[..., Any]] = {
+    ".bz2": bz2.open,
+    ".gz": gzip.open,
+    ".xz": lzma.open,
+}
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+def content_suffix(path: Path) -> str:
+    """Find the ending that names the format.
+
+    path (Path): A file's name: "train.jsonl.gz".
+    RETURNS (str): The ending without that of the compression, in lower case: ".jsonl".
+    """
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if suffix in _OPENERS else suffix
+
+
+def read_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    r"""Read the lines of a file.
+
+    file (Path): The file, which may be compressed (.gz, .bz2, .xz).
+    encoding (str): Its encoding.
+    YIELDS (tuple[int, str]): The line's number, from 1, and its text without line end ("\n",
+        "\r\n") and without a byte-order mark, which also stands where files were joined.
+    RAISES (CorpusError): The file cannot be read, is damaged, or has another encoding.
+    """
+    number = 0
+    try:
+        with _OPENERS.get(file.suffix.lower(), open)(file, "rb") as binary:
+            # Decoded line by line: reading ahead in blocks, the place of a bad byte is unknown.
+            lines = (
+                (line.decode("utf-8") for line in binary)
+                if codecs.lookup(encoding).name == "utf-8"
+                else io.TextIOWrapper(binary, encoding, newline="\n")
+            )
+            for text in lines:
+                number += 1
+                yield number, text.rstrip("\n").removesuffix("\r").lstrip(_BYTE_ORDER_MARK)
+    except UnicodeError as err:
+        raise CorpusError(
+            f"{file}:{number + 1}: {err}: give its encoding, or convert the file to UTF-8"
+        ) from err
+    except LookupError as err:
+        raise CorpusError(f"{file}: {err}: give another name of its encoding") from err
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as err:
+        raise CorpusError(
+            f"{file}: damaged or not complete behind line {number}: {err}: get the file again"
+        ) from err
+    except OSError as err:
+        raise CorpusError(f"{file}: {err.strerror or err}") from err

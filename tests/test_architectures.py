@@ -323,6 +323,21 @@ def test_a_pipeline_saved_before_there_were_clusters(lookups, tmp_path, monkeypa
     train(again, steps=1)
 
 
+def test_a_network_without_clusters_in_place_of_one_with_them(lookups, tmp_path, monkeypatch):
+    with monkeypatch.context() as without:
+        without.setattr(resources.registry, "lookups", {})
+        old, _ = initialised(default_pipeline())
+        old.to_disk(tmp_path)
+    nlp, _ = initialised(default_pipeline())
+    train(nlp, steps=1)  # reads what clusters need of the words
+    nlp.from_disk(tmp_path)
+    for pipeline in (nlp, old):
+        spacy.util.fix_random_seed(1)
+        train(pipeline, steps=1)
+    for output, expected in zip(scores(nlp), scores(old), strict=True):
+        np.testing.assert_allclose(output, expected, atol=1e-5)
+
+
 # --- documents and sentences
 
 

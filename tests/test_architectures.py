@@ -13,7 +13,7 @@ from spacy.util import registry
 from spacy.vectors import Vectors
 from thinc.api import SGD, Adam, Model
 
-from bigru_tagger.adapter import batches
+from bigru_tagger.adapter import architectures, batches, resources, tables
 from bigru_tagger.adapter.architectures import (
     BiGRUEncoder,
     BiGRUTagger,
@@ -194,7 +194,8 @@ def test_number_of_tags_in_the_config_has_to_fit():
 
 
 @pytest.mark.parametrize(
-    ("model", "expected"), [(TINY, ["words"]), (NARROW, ["words", "characters", "vectors"])]
+    ("model", "expected"),
+    [(TINY, ["words"]), (NARROW, ["words", "characters", "clusters", "vectors"])],
 )
 def test_embeddings_are_those_of_the_config_and_no_others(model, expected):
     pipe = build("bigru_tagger", model=model).get_pipe("bigru_tagger")
@@ -212,6 +213,129 @@ def test_prediction_cannot_be_backpropagated():
     output, backprop = model(docs(), is_train=False)
     with pytest.raises(ValueError, match="begin_update instead"):
         backprop(output)
+
+
+# --- the default embeddings
+
+
+@pytest.fixture
+def lookups(monkeypatch):
+    """The tables of `spacy-lookups-data`: a small one for English, none for other languages."""
+    tables = {"en": {"lexeme_cluster": "clusters"}}
+    reads = []
+
+    def read(path):
+        reads.append(path)
+        return {"Ada": 0b0111, "Bob": 0b0011, "Oslo": 0b1010, "London": 0b0010, ".": 0b1}
+
+    monkeypatch.setattr(resources.registry, "lookups", tables)
+    monkeypatch.setattr(resources, "load_language_data", read)
+    resources._read_package.cache_clear()
+    yield reads
+    resources._read_package.cache_clear()
+
+
+def default_pipeline(lang="en", seed=0):
+    spacy.util.fix_random_seed(seed)
+    nlp = spacy.blank(lang)
+    nlp.add_pipe("bigru_ner", config={"model": {**NARROW, "embed": None}})
+    return nlp
+
+
+def initialised(nlp):
+    nlp.initialize(lambda: read_examples(nlp.vocab))
+    return nlp, network_shim(nlp.get_pipe("bigru_ner").model).network
+
+
+def scores(nlp):
+    return [pred.tolist() for pred in nlp.get_pipe("bigru_ner").model.predict(docs(nlp.vocab))]
+
+
+def test_clusters_are_read_at_initialisation_once(lookups):
+    nlp = default_pipeline()
+    assert lookups == []
+    _, network = initialised(nlp)
+    initialised(default_pipeline())
+    assert lookups == ["clusters"]
+    assert list(network.embed) == ["words", "characters", "clusters", "vectors"]
+    # Prefixes of 4 bits: all five paths differ; and one row each for words without a cluster.
+    assert network.spec.embed["clusters"] == {
+        "kind": "clusters",
+        "n_words": 5,
+        "n_clusters": 5,
+        "n_prefixes": 4,
+        "n_rows": 24,
+        "width": 16,
+    }
+
+
+def test_no_clusters_for_the_language(lookups):
+    nlp, network = initialised(default_pipeline("de"))
+    assert list(network.embed) == ["words", "characters", "vectors"]
+    assert len(scores(nlp)) == len(TEXTS)
+
+
+def test_no_package_of_clusters(lookups, monkeypatch):
+    monkeypatch.setattr(resources.registry, "lookups", {})
+    _, network = initialised(default_pipeline())
+    assert list(network.embed) == ["words", "characters", "vectors"]
+
+
+def test_a_damaged_table_of_clusters_is_an_error(lookups, monkeypatch):
+    monkeypatch.setattr(resources, "load_language_data", lambda path: {"Ada": "0111"})
+    with pytest.raises(resources.ResourceError, match=r"'lexeme_cluster'.*other things"):
+        initialised(default_pipeline())
+
+
+def test_clusters_that_a_config_names_have_to_be_there(lookups):
+    model = BiGRUTagger({"clusters": ClusterEmbed("lexeme_cluster", [4], 3)}, 5, nO=4)
+    with pytest.raises(resources.ResourceError, match=r"no such table .* for 'de'"):
+        model.initialize(X=docs(spacy.blank("de").vocab))
+
+
+def test_a_trained_pipeline_needs_no_lookups(lookups, monkeypatch, tmp_path):
+    nlp, _ = initialised(default_pipeline())
+    train(nlp, steps=3)
+    nlp.to_disk(tmp_path)
+    monkeypatch.setattr(resources.registry, "lookups", {})
+    resources._read_package.cache_clear()
+    again = spacy.load(tmp_path)
+    assert scores(again) == scores(nlp)
+    assert lookups == ["clusters"]
+
+
+def test_a_pipeline_saved_before_there_were_clusters(lookups, tmp_path, monkeypatch):
+    without = {
+        name: embedding
+        for name, embedding in architectures.standard_embed().items()
+        if name != "clusters"
+    }
+    with monkeypatch.context() as old:
+        old.setattr(architectures, "standard_embed", lambda: without)
+        nlp, network = initialised(default_pipeline())
+        train(nlp, steps=3)
+        nlp.to_disk(tmp_path)
+    assert list(network.embed) == ["words", "characters", "vectors"]
+    again = spacy.load(tmp_path)
+    assert scores(again) == scores(nlp)
+    monkeypatch.setattr(tables.WordClusters, "read", lambda *_: pytest.fail("not in the network"))
+    assert scores(again) == scores(nlp)
+    train(again, steps=1)
+
+
+def test_a_network_without_clusters_in_place_of_one_with_them(lookups, tmp_path, monkeypatch):
+    with monkeypatch.context() as without:
+        without.setattr(resources.registry, "lookups", {})
+        old, _ = initialised(default_pipeline())
+        old.to_disk(tmp_path)
+    nlp, _ = initialised(default_pipeline())
+    train(nlp, steps=1)  # reads what clusters need of the words
+    nlp.from_disk(tmp_path)
+    for pipeline in (nlp, old):
+        spacy.util.fix_random_seed(1)
+        train(pipeline, steps=1)
+    for output, expected in zip(scores(nlp), scores(old), strict=True):
+        np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
 # --- documents and sentences

@@ -13,6 +13,7 @@ from spacy.strings import get_string_id
 from spacy.vocab import Vocab
 
 from bigru_tagger.adapter.resources import (
+    MissingResourceError,
     ResourceError,
     fold,
     phrase_hashes,
@@ -326,7 +327,9 @@ def test_clusters_of_spacys_package():
 
 @pytest.mark.parametrize(("source", "lang"), [("no_such_table", "en"), ("lexeme_cluster", "xx")])
 def test_clusters_that_are_not_there(source, lang):
-    with pytest.raises(ResourceError, match=rf"no file '{source}'.*for '{lang}'.*spacy-lookups"):
+    with pytest.raises(
+        MissingResourceError, match=rf"no file '{source}'.*for '{lang}'.*spacy-lookups"
+    ):
         read_clusters(source, spacy.blank(lang).vocab)
 
 

@@ -221,8 +221,9 @@ def TransformerEmbed(  # noqa: N802
 def standard_embed() -> dict[str, Embedding]:
     """Build the embeddings of an architecture whose `embed` is null.
 
-    RETURNS (Dict[str, Embedding]): words by hashed attributes, their characters, and the vectors
-        of the vocab, if it has any.
+    RETURNS (Dict[str, Embedding]): words by hashed attributes, their characters, the clusters of
+        `spacy-lookups-data` for the languages that it has them for (English, German and Spanish),
+        and the vectors of the vocab, if it has any.
     """
     return {
         "words": HashEmbed(
@@ -234,6 +235,9 @@ def standard_embed() -> dict[str, Embedding]:
         ),
         "characters": CharCNNEmbed(
             width=32, filters=64, window=3, rows=2048, max_length=40, fold_digits=True
+        ),
+        "clusters": WordClusters(
+            "lexeme_cluster", prefixes=[4, 6, 10, 20], width=16, required=False
         ),
         "vectors": VectorsEmbed(fallback=True, correction_rows=0),
     }
@@ -266,7 +270,8 @@ def BiGRUTagger(  # noqa: N802
 
     embed (Optional[Dict[str, Embedding]]): embeddings by name; their vectors are concatenated. A
         null in place of a block leaves it out.
-        None for hashed attributes, characters and the vocab's vectors, see `standard_embed`.
+        None for hashed attributes, characters, word clusters and the vocab's vectors, see
+        `standard_embed`.
     hidden (Union[int, List[int]]): units per direction: one width, or one for each layer.
     depth (Optional[int]): number of layers; None for one, or as many as there are widths. 0 puts
         the linear layer right on the embeddings, say on a shared encoder's listener.

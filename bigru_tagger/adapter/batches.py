@@ -1,6 +1,6 @@
 """Docs to the network's input: for training as they are, for prediction by way of the cache."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ def read_batch(
     with_groups (bool): find the tokens of the same Doc, and of the same word in it.
     RETURNS (Batch): the network's input; the other embeddings' part is still empty.
     """
+    words = _present(words, shim)
     distinct = Words.from_docs(docs)
     read: dict[str, tuple[Tensor, ...]] = dict.fromkeys(words, ())
     if words and len(distinct.orths):
@@ -82,6 +83,7 @@ def read_prepared(
     with_groups (bool): see `read_batch`.
     RETURNS (Batch): the network's input; the other embeddings' part is still empty.
     """
+    words = _present(words, shim)
     if not words or not any(map(len, docs)):
         return read_batch(docs, words, shim, by_sentence=by_sentence, with_groups=with_groups)
     distinct = Words.from_docs(docs)
@@ -108,6 +110,13 @@ def read_prepared(
         prepared=tables,
         groups=_group(distinct, forms, shim.device) if with_groups else {},
     )
+
+
+def _present(words: Mapping[str, WordEmbedding], shim: NetworkShim) -> dict[str, WordEmbedding]:
+    # A config with `embed = null` does not fix the embeddings: which ones the network has depends
+    # on its language, and on the version that trained it.
+    embed = shim.network.embed
+    return {name: embedding for name, embedding in words.items() if name in embed}
 
 
 def _version(vocab: Vocab) -> tuple[Any, ...]:

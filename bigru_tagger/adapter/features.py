@@ -179,12 +179,12 @@ class WordEmbedding(Embedding, ABC):
     """An embedding of what depends on the word alone: computed once per distinct word."""
 
     @abstractmethod
-    def network_spec(self, vocab: Vocab) -> dict[str, Any]:
+    def network_spec(self, vocab: Vocab) -> dict[str, Any] | None:
         """Describe the network's half, the module that embeds what `read` returns.
 
         vocab (Vocab): the vocab, for widths that depend on it.
-        RETURNS (dict): `kind`, a key of `bigru_tagger.network.embed.EMBEDDINGS`, and the keyword
-            arguments of that class; plain JSON.
+        RETURNS (Optional[dict]): `kind`, a key of `bigru_tagger.network.embed.EMBEDDINGS`, and the
+            keyword arguments of that class; plain JSON. None leaves the embedding out.
         """
 
     def tensors(self, vocab: Vocab) -> dict[str, np.ndarray]:

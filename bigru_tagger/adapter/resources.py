@@ -5,12 +5,13 @@ import importlib.util
 import unicodedata
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from spacy.lookups import load_lookups
 from spacy.strings import get_string_id
+from spacy.util import load_language_data, registry
 from spacy.vocab import Vocab
 from tqdm import tqdm
 
@@ -20,6 +21,10 @@ _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 class ResourceError(ValueError):
     """A file or package of vectors, clusters or phrases that cannot be used."""
+
+
+class MissingResourceError(ResourceError):
+    """A file or package that does not exist."""
 
 
 class VectorTable(NamedTuple):
@@ -212,26 +217,37 @@ def read_clusters(source: str, vocab: Vocab) -> ClusterTable:
         `brown-cluster` writes them.
     vocab (Vocab): the vocab, which says the language.
     RETURNS (ClusterTable): the clusters.
-    RAISES (ResourceError): if there are none of that name, or the file is not of that form.
+    RAISES (MissingResourceError): if there are none of that name.
+    RAISES (ResourceError): if the file or table is not of that form.
     """
     if Path(source).is_file():
         return _read_paths(Path(source))
     if source in vocab.lookups:
-        table = vocab.lookups.get_table(source)
-    else:
-        try:
-            table = load_lookups(vocab.lang, [source]).get_table(source)
-        except (KeyError, ValueError) as error:
-            raise ResourceError(
-                f"no word clusters: there is no file {source!r}, and no such table in spaCy's "
-                f"lookups for {vocab.lang!r}. Give the path of a file of clusters, install the "
-                "tables by `pip install spacy-lookups-data`, or leave the embedding out"
-            ) from error
+        return _read_table(vocab.lookups.get_table(source), source, vocab.lang)
+    return _read_package(source, vocab.lang)
+
+
+@lru_cache(maxsize=1)  # for pipelines of several components; the table takes 16 bytes per word
+def _read_package(source: str, lang: str) -> ClusterTable:
+    tables = registry.lookups.get(lang) if lang in registry.lookups else {}
+    try:
+        # `load_lookups` makes a spaCy table of all entries, at six times the cost.
+        table: Any = load_language_data(tables[source])
+    except (KeyError, ValueError) as error:
+        raise MissingResourceError(
+            f"no word clusters: there is no file {source!r}, and no such table in spaCy's "
+            f"lookups for {lang!r}. Give the path of a file of clusters, install the "
+            "tables by `pip install spacy-lookups-data`, or leave the embedding out"
+        ) from error
+    return _read_table(table, source, lang)
+
+
+def _read_table(table: Mapping[int | str, Any], source: str, lang: str) -> ClusterTable:
     # Four of five words of spaCy's own tables have the number 0, which says that they have none.
-    clusters = {word: path for word, path in table.items() if path != 0}
+    clusters = {get_string_id(word): path for word, path in table.items() if path != 0}
     if not clusters or not all(isinstance(path, int) for path in clusters.values()):
         raise ResourceError(
-            f"no word clusters: the table {source!r} of spaCy's lookups for {vocab.lang!r} "
+            f"no word clusters: the table {source!r} of spaCy's lookups for {lang!r} "
             + ("holds other things than numbers of clusters" if clusters else "holds none")
         )
     return _cluster_table(clusters)

@@ -332,6 +332,7 @@ class NetworkShim(ModuleShim):
     def _hold(self, module: nn.Module) -> None:
         super()._hold(module)
         self._embedding_tensors = tensors_of(self.network.embed, self.network.encoder)
+        self.features.clear()  # another network may have other embeddings
 
     def resize(self, n_tags: int) -> None:
         """Make room for more tags, see `Network.resize`.

@@ -15,6 +15,7 @@ from spacy.vocab import Vocab
 from .features import WordEmbedding, Words, check_correction_rows
 from .resources import (
     ClusterTable,
+    MissingResourceError,
     PhraseTable,
     VectorTable,
     fold,
@@ -110,12 +111,16 @@ class VectorFile(WordTable[VectorTable]):
 class WordClusters(WordTable[ClusterTable]):
     """Clusters of words: prefixes of the word's path in a binary tree."""
 
-    def __init__(self, source: str, prefixes: Sequence[int], width: int) -> None:
+    def __init__(
+        self, source: str, prefixes: Sequence[int], width: int, *, required: bool = True
+    ) -> None:
         """Check the settings.
 
         source (str): see `bigru_tagger.adapter.resources.read_clusters`.
         prefixes (Sequence[int]): lengths of the prefixes, in bits: short ones for coarse classes.
         width (int): width of each prefix's vector.
+        required (bool): raise an error if there are no such clusters; otherwise the network goes
+            without them.
         RAISES (ValueError): if a number does not fit.
         """
         if not prefixes or not all(1 <= bits <= 62 for bits in prefixes) or width < 1:
@@ -126,6 +131,7 @@ class WordClusters(WordTable[ClusterTable]):
         self.source = source
         self.prefixes = list(prefixes)
         self.width = width
+        self.required = required
 
     def _read_table(self, vocab: Vocab) -> ClusterTable:
         return read_clusters(self.source, vocab)
@@ -140,9 +146,15 @@ class WordClusters(WordTable[ClusterTable]):
             n_rows += len(distinct) + 1
         return n_rows, np.stack(columns, 1)
 
-    def network_spec(self, vocab: Vocab) -> dict[str, Any]:
+    def network_spec(self, vocab: Vocab) -> dict[str, Any] | None:
         """See `WordEmbedding.network_spec`."""
-        table = self.table(vocab)
+        try:
+            table = self.table(vocab)
+        except MissingResourceError:
+            if self.required:
+                raise
+            _log.info("no word clusters %r for the language %r", self.source, vocab.lang)
+            return None
         clusters = np.unique(table.paths)
         n_rows, _ = self._number_prefixes(clusters)
         return {

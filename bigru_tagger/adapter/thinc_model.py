@@ -272,14 +272,16 @@ def _initialise(
         )
     if Y:
         _set_width(model, Y[0].shape[1])
-    embed = {name: embedding.network_spec(X[0].vocab) for name, embedding in words.items()}
+    specs = {name: embedding.network_spec(X[0].vocab) for name, embedding in words.items()}
+    embed = {name: described for name, described in specs.items() if described is not None}
+    present = {name: words[name] for name in embed}
     for name, layer in zip(upstream, model.layers, strict=True):
         layer.initialize(X=X)
         embed[name] = {"kind": "dense", "width": int(layer.get_dim("nO"))}
     is_tagger = model.name == "bigru_tagger"
     n_tags = model.get_dim("nO") if is_tagger else None
     network = Network(replace(spec, embed=embed, n_tags=n_tags))
-    network.fill({name: embedding.tensors(X[0].vocab) for name, embedding in words.items()})
+    network.fill({name: embedding.tensors(X[0].vocab) for name, embedding in present.items()})
     network_shim(model).network = network
 
 

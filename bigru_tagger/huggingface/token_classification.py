@@ -309,10 +309,14 @@ class BiGRUForTokenClassification(PreTrainedModel):
         parts, network = self.parts, self.network
         if not any(map(len, docs)):
             return torch.zeros((0, network.width), device=self.device)
+        shim = network_shim(parts.component.model)
+        if shim.device != self.device:
+            shim.device = self.device
+            shim.features.clear()
         batch = read_batch(
             docs,
             parts.words,
-            self.device,
+            shim,
             by_sentence=parts.by_sentence,
             with_groups=network.spec.occurrences > 0 or network.spec.global_context > 0,
         )

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from glob import glob
 from hashlib import sha256
 from importlib.metadata import version
@@ -15,11 +16,13 @@ from typing import Any, TypeAlias
 from spacy.util import is_package, load_config
 
 from ..data.hub import SAMPLE, DatasetSource
+from ..evaluation.run import describe_machine, package_versions
 
 AS_CONFIGURED = "as configured"
 """The label of a recipe without overrides."""
 
 HASH_DIGITS = 12
+_SOURCE = Path(__file__).parent.parent / "*" / "*.py"
 _PROBE = -1  # no config has this seed
 _SEEDS = ("system.seed", "training.seed")
 
@@ -174,6 +177,14 @@ def fingerprint(source: str) -> str:
     return f"{source} {version(source)}" if is_package(source) else source
 
 
+def source_fingerprint() -> str:
+    """Fingerprint the code of this package.
+
+    RETURNS (str): see `fingerprint`.
+    """
+    return fingerprint(str(_SOURCE))
+
+
 def parse_seeds(text: str) -> list[int]:
     """Read which seeds to train.
 
@@ -249,6 +260,89 @@ def read_runs(path: Path) -> list[Run]:
                 stacklevel=2,
             )
     return runs
+
+
+def collect_run(
+    recipe: Recipe,
+    seed: int,
+    *,
+    model: Path,
+    history: Path,
+    evaluation: Mapping[str, Any] | None,
+    seconds: float,
+    threads: int | None,
+    source: str,
+) -> Run:
+    """Collect what training and evaluation left.
+
+    recipe (Recipe): what was trained.
+    seed (int): its seed.
+    model (Path): the best model.
+    history (Path): the file of steps that `spacy.ConsoleLogger.v3` wrote.
+    evaluation (Mapping[str, Any] | None): what `Evaluation.to_json` returned; `None` without test
+        data.
+    seconds (float): the duration of training.
+    threads (int | None): see `describe_machine`.
+    source (str): the fingerprint of the code that trained.
+    RETURNS (Run): the run.
+    RAISES (OSError): a file is missing.
+    """
+    rows = [json.loads(line) for line in history.read_text(encoding="utf8").splitlines()]
+    # Of equal scores `spacy train` keeps the last.
+    best = max(rows, key=lambda row: (row["score"], row["step"]))
+    meta = json.loads((model / "meta.json").read_text(encoding="utf8"))
+    return Run(
+        recipe=recipe,
+        seed=seed,
+        dev=dev_scores(meta["performance"]),
+        test=None if evaluation is None else test_scores(evaluation),
+        words_per_second=None if evaluation is None else round(evaluation["words_per_second"], 1),
+        steps=rows[-1]["step"],
+        best_step=best["step"],
+        best_epoch=best["epoch"],
+        seconds=round(seconds, 1),
+        machine=describe_machine(threads),
+        versions={**package_versions(), "source": source},
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def dev_scores(performance: Mapping[str, Any]) -> Scores:
+    """Take the scores that training left in a pipeline's meta.json.
+
+    performance (Mapping[str, Any]): the block `performance` of meta.json.
+    RETURNS (Scores): the scores of the layers that were trained.
+    """
+    scores: Scores = {}
+    for target, prefix in (("entities", "ents"), ("chunks", "spans_chunks")):
+        if performance.get(f"{prefix}_f") is not None:
+            names = ("p", "r", "f", "per_type")
+            scores[target] = {name: performance.get(f"{prefix}_{name}") for name in names}
+    if performance.get("tag_acc") is not None:
+        scores["tags"] = {"accuracy": performance["tag_acc"]}
+    return scores
+
+
+def test_scores(evaluation: Mapping[str, Any]) -> Scores:
+    """Take the scores in seqeval's strict mode from an evaluation.
+
+    evaluation (Mapping[str, Any]): what `Evaluation.to_json` returned.
+    RETURNS (Scores): the scores of the layers that were evaluated.
+    """
+    scores: Scores = {}
+    for target in ("entities", "chunks"):
+        if evaluation[target] is not None:
+            counted = evaluation[target]["strict"]
+            per_type = {label: _shorten(numbers) for label, numbers in counted["per_type"].items()}
+            scores[target] = {**_shorten(counted["micro"]), "per_type": per_type}
+    if evaluation["tag_accuracy"] is not None:
+        scores["tags"] = {"accuracy": evaluation["tag_accuracy"]}
+    return scores
+
+
+def _shorten(numbers: Mapping[str, float]) -> dict[str, float]:
+    # The names that spaCy has for precision, recall and F1.
+    return {"p": numbers["precision"], "r": numbers["recall"], "f": numbers["f1"]}
 
 
 def _hash(content: bytes) -> str:

@@ -1,0 +1,410 @@
+"""F1 by the number of training sentences, of `bigru_ner` and spaCy's `ner`.
+
+    python benchmarks/learning_curve.py conll2003 wnut_17 --vectors en_core_web_md
+
+trains what `spacy init config` gives for each system, without changing it but for the paths, the
+seed, and the number of steps if `--max-steps` sets one. All systems get the same sentences: the
+first of a shuffle of the training split that depends on the seed alone. The best model is chosen on
+a sample of the validation split, and scored once on the test split, by seqeval in its strict mode,
+sentence by sentence.
+"""
+
+import random
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from multiprocessing import get_context
+from os import environ
+from pathlib import Path
+from shutil import rmtree
+from typing import Annotated, NamedTuple
+
+import spacy
+import typer
+from spacy.cli.init_config import init_config
+from spacy.cli.train import train
+from spacy.tokens import DocBin
+from tqdm import tqdm
+
+from bigru_tagger.data.corpus import open_corpus
+from bigru_tagger.evaluation.run import evaluate
+from bigru_tagger.files import beside
+from bigru_tagger.plots import save_figure
+from bigru_tagger.replication.report import (
+    difference_cell,
+    mean_cell,
+    replace_block,
+    score_values,
+)
+from bigru_tagger.replication.runs import (
+    Recipe,
+    Run,
+    append_run,
+    collect_run,
+    make_recipe,
+    parse_seeds,
+    read_runs,
+    source_fingerprint,
+)
+
+
+class System(NamedTuple):
+    """What is trained.
+
+    name (str): its name in results.
+    factory (str): the component.
+    optimize (str): the preset of `spacy init config`; "accuracy" is the one with vectors.
+    """
+
+    name: str
+    factory: str
+    optimize: str
+
+
+SYSTEMS = (
+    System("bigru_ner", "bigru_ner", "efficiency"),
+    System("ner", "ner", "efficiency"),
+    System("bigru_ner with vectors", "bigru_ner", "accuracy"),
+    System("ner with vectors", "ner", "accuracy"),
+)
+DATA_SEED = 0  # of the sample of the validation split
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    recipe (Recipe): what is trained, the same for all seeds.
+    config (Path): its config.
+    seed (int): of the training, and of the choice of sentences.
+    train, dev, test (Path): the data, as `.spacy` files.
+    folder (Path): where models and logs go.
+    """
+
+    recipe: Recipe
+    config: Path
+    seed: int
+    train: Path
+    dev: Path
+    test: Path
+    folder: Path
+
+
+def learning_curve(
+    data: Annotated[
+        list[str], typer.Argument(help="Data sets with the splits train, validation and test.")
+    ],
+    *,
+    vectors: Annotated[
+        str | None, typer.Option(help="A pipeline with word vectors; without, none are used.")
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option(help="Numbers of sentences; at most all that there are.")
+    ] = "50,100,250,500,1000,5000",
+    seeds: Annotated[str, typer.Option(help="Which seeds: 0-2, or 0,2,7-9.")] = "0-2",
+    systems: Annotated[
+        str | None, typer.Option(help=f"Some of: {', '.join(s.name for s in SYSTEMS)}.")
+    ] = None,
+    dev: Annotated[
+        int, typer.Option(help="Sentences of the validation split; 0 for all.", min=0)
+    ] = 500,
+    max_steps: Annotated[
+        int | None, typer.Option(help="Steps of each training, for all; else those of the presets.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Trainings side by side, one core each.", min=1)] = 1,
+    shard: Annotated[str, typer.Option(help="Part i of n of the trainings, as i/n.")] = "1/1",
+    results: Annotated[
+        Path, typer.Option(help="A line for each training; what has one is not trained again.")
+    ] = Path("results/learning_curve.jsonl"),
+    output: Annotated[Path, typer.Option(help="Where data and logs go.")] = Path(
+        "output/learning_curve"
+    ),
+    table: Annotated[
+        bool, typer.Option("--table", help="Train nothing: print the table of results.")
+    ] = False,
+    into: Annotated[
+        Path | None, typer.Option(help="With --table: the file to put it into.", dir_okay=False)
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="With --table: the image to draw.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Train `bigru_ner` and spaCy's `ner` on more and more sentences; with --table, show it."""
+    if not table:
+        found = [system for system in SYSTEMS if vectors or system.optimize == "efficiency"]
+        if systems is not None:
+            found = [system for system in found if system.name in systems.split(",")]
+        numbers = [int(size) for size in sizes.split(",")]
+        planned = [
+            job
+            for source in data
+            for job in plan(
+                source,
+                found,
+                numbers,
+                parse_seeds(seeds),
+                vectors=vectors,
+                dev=dev,
+                max_steps=max_steps,
+                folder=output,
+            )
+        ]
+        # The cheapest first, and all systems of a point together.
+        planned.sort(key=lambda job: (_size(job.recipe), job.seed, job.recipe.config))
+        part, of = map(int, shard.split("/"))
+        run_all(planned[part - 1 :: of], jobs, results)
+    runs = [run for run in read_runs(results) if _data(run.recipe) in map(_name, data)]
+    if into is not None:
+        replace_block(into, results.stem, curve_table(runs))
+    else:
+        typer.echo(curve_table(runs))
+    if plot is not None:
+        plot_curve(runs, plot)
+
+
+def plan(
+    source: str,
+    systems: Sequence[System],
+    sizes: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    vectors: str | None,
+    dev: int,
+    max_steps: int | None,
+    folder: Path,
+) -> list[Job]:
+    """Write data and configs, and list the trainings.
+
+    source (str): the data set.
+    systems (Sequence[System]): what to train.
+    sizes (Sequence[int]): numbers of sentences; larger ones than there are become all.
+    seeds (Sequence[int]): which seeds.
+    vectors (Optional[str]): a pipeline with word vectors.
+    dev (int): sentences of the validation split; 0 for all.
+    max_steps (Optional[int]): steps of each training; None leaves them to the preset.
+    folder (Path): where data, configs and logs go.
+    RETURNS (List[Job]): the trainings.
+    """
+    nlp = spacy.blank("en")
+    sentences = {
+        split: [example.reference for example in open_corpus(source, split=split)(nlp)]
+        for split in ("train", "validation", "test")
+    }
+    name, there = _name(source), len(sentences["train"])
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    chosen = _shuffled(sentences["validation"], DATA_SEED)[: dev or None]
+    dev_file = _write(chosen, data / f"{name}-validation-{len(chosen)}.spacy")
+    test_file = _write(sentences["test"], data / f"{name}-test.spacy")
+    jobs = []
+    for size in sorted({min(size, there) for size in sizes}):
+        recipes = {}
+        for system in systems:
+            config = init_config(lang="en", pipeline=[system.factory], optimize=system.optimize)
+            with_vectors = system.optimize == "accuracy"
+            config["paths"] |= {"train": None, "dev": None, "vectors": None}
+            config["paths"]["vectors"] = vectors if with_vectors else None
+            if max_steps is not None:
+                config["training"]["max_steps"] = max_steps
+            place = folder / f"{system.factory}-{system.optimize}" / f"{name}-{size}.cfg"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            config.to_disk(place)
+            test = (source, f"test, dev {len(chosen)}")
+            recipes[place] = make_recipe(place, {}, name=system.name, test=test)
+        for seed in seeds:
+            file = data / f"{name}-train-{size}-{seed}.spacy"
+            _write(_shuffled(sentences["train"], seed)[:size], file)
+            jobs += [
+                Job(
+                    recipe,
+                    config,
+                    seed,
+                    file,
+                    dev_file,
+                    test_file,
+                    config.with_suffix("") / str(seed),
+                )
+                for config, recipe in recipes.items()
+            ]
+    return jobs
+
+
+def _shuffled(docs: Sequence[spacy.tokens.Doc], seed: int) -> list[spacy.tokens.Doc]:
+    return random.Random(seed).sample(docs, len(docs))
+
+
+def _write(docs: Iterable[spacy.tokens.Doc], path: Path) -> Path:
+    with beside(path) as place:
+        DocBin(docs=docs).to_disk(place)
+    return path
+
+
+def run_all(jobs: Sequence[Job], n_processes: int, results: Path) -> None:
+    """Train what has no line in the results yet.
+
+    jobs (Sequence[Job]): the trainings, in their order.
+    n_processes (int): trainings side by side.
+    results (Path): a line is added for each training that ends.
+    RAISES (SystemExit): if some failed; the others are done.
+    """
+    done = {_identity(run.recipe, run.seed) for run in read_runs(results)}
+    missing = [job for job in jobs if _identity(job.recipe, job.seed) not in done]
+    environ["OMP_NUM_THREADS"] = "1"
+    failed = 0
+    with (
+        ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool,
+        tqdm(total=len(missing), unit=" trainings", disable=None) as bar,
+    ):
+        futures = {pool.submit(run_job, job): job for job in missing}
+        for future in as_completed(futures):
+            job = futures[future]
+            label = f"{job.recipe.config}, {job.recipe.name}, seed {job.seed}"
+            error = future.exception()
+            if error is None:
+                run = future.result()
+                append_run(results, run)
+                (score,) = score_values([run], "test", "entities")
+                tqdm.write(f"{label}: test F1 {score:.2f} ({run.seconds:.0f} s, {run.steps} steps)")
+            else:
+                failed += 1
+                tqdm.write(f"Error: {label}: {error!r}: see {job.folder}/log.txt", file=sys.stderr)
+            bar.update()
+    if failed:
+        raise SystemExit(f"{failed} trainings failed")
+
+
+def run_job(job: Job) -> Run:
+    """Train and score.
+
+    job (Job): the training.
+    RETURNS (Run): its scores.
+    """
+    rmtree(job.folder, ignore_errors=True)
+    job.folder.mkdir(parents=True)
+    history = job.folder / "steps.jsonl"
+    overrides = {
+        "paths.train": str(job.train),
+        "paths.dev": str(job.dev),
+        "system.seed": job.seed,
+        "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "output_file": str(history)},
+    }
+    source = source_fingerprint()
+    with (job.folder / "log.txt").open("w") as log, redirect_stdout(log), redirect_stderr(log):
+        start = time.perf_counter()
+        train(job.config, job.folder, overrides=overrides)
+        seconds = time.perf_counter() - start
+        nlp = spacy.load(job.folder / "model-best")
+        examples = list(spacy.training.Corpus(job.test)(nlp))
+        evaluation = evaluate(nlp, examples).to_json()
+    run = collect_run(
+        job.recipe,
+        job.seed,
+        model=job.folder / "model-best",
+        history=history,
+        evaluation=evaluation,
+        seconds=seconds,
+        threads=1,
+        source=source,
+    )
+    for model in job.folder.glob("model-*"):
+        rmtree(model)
+    return run
+
+
+def curve_table(runs: Sequence[Run]) -> str:
+    """Lay out as a Markdown table: a row for each number of sentences.
+
+    runs (Sequence[Run]): the trainings.
+    RETURNS (str): the table's lines, with test F1 as mean ± standard deviation over seeds, and
+        differences with their 95 % intervals.
+    """
+    header = ["data", "sentences", "seeds"]
+    for ours, other in _pairs():
+        header += [ours.name, other.name, "difference"]
+    rows = [header, ["---", "---:", "---:", *["---"] * 3 * len(_pairs())]]
+    points = {(_data(run.recipe), _size(run.recipe)) for run in runs}
+    for data, size in sorted(points):
+        at = [run for run in runs if (_data(run.recipe), _size(run.recipe)) == (data, size)]
+        seeds = {run.seed for run in at}
+        cells = [data, f"{size:,}", str(len(seeds))]
+        for ours, other in _pairs():
+            values, baseline = _scores(at, ours.name), _scores(at, other.name)
+            cells += [mean_cell(values), mean_cell(baseline), difference_cell(values, baseline)]
+        rows.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def plot_curve(runs: Sequence[Run], path: Path) -> None:
+    """Draw test F1 by the number of sentences, a panel for each data set.
+
+    runs (Sequence[Run]): the trainings.
+    path (Path): the image, .svg or .png, replaced only when all is drawn.
+    RAISES (OSError): the image cannot be written.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an optional dependency
+
+    sets = sorted({_data(run.recipe) for run in runs})
+    figure = Figure(figsize=(4.5 * len(sets), 3.6), layout="constrained", facecolor="white")
+    for axes, data in zip(figure.subplots(1, len(sets), squeeze=False).flat, sets, strict=True):
+        of_data = [run for run in runs if _data(run.recipe) == data]
+        sizes = sorted({_size(run.recipe) for run in of_data})
+        for system in SYSTEMS:
+            points = []
+            for size in sizes:
+                at = [run for run in of_data if _size(run.recipe) == size]
+                values = _scores(at, system.name)
+                if values:
+                    points.append((size, sum(values) / len(values), min(values), max(values)))
+            if not points:
+                continue
+            x, mean, low, high = zip(*points, strict=True)
+            ours = system.factory == "bigru_ner"
+            style = {"color": "#0072b2" if ours else "#9a9a9a"}
+            solid = "-o" if system.optimize == "efficiency" else "--s"
+            axes.plot(x, mean, solid, markersize=4, label=system.name, **style)
+            axes.fill_between(x, low, high, alpha=0.15, **style)
+        axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.minorticks_off()
+        axes.set_xlabel("training sentences")
+        axes.set_title(data, loc="left", fontsize="medium")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small", frameon=False)
+    figure.axes[0].set_ylabel("test F1")
+    save_figure(figure, path)
+
+
+def _pairs() -> list[tuple[System, System]]:
+    return [
+        (ours, other)
+        for ours in SYSTEMS
+        for other in SYSTEMS
+        if ours.optimize == other.optimize and (ours.factory, other.factory) == ("bigru_ner", "ner")
+    ]
+
+
+def _scores(runs: Iterable[Run], name: str) -> list[float]:
+    return score_values([run for run in runs if run.recipe.name == name], "test", "entities")
+
+
+def _name(source: str) -> str:
+    return Path(source).name.replace("-", "_")
+
+
+def _data(recipe: Recipe) -> str:
+    return recipe.config.rpartition("-")[0]
+
+
+def _size(recipe: Recipe) -> int:
+    return int(recipe.config.rpartition("-")[2])
+
+
+def _identity(recipe: Recipe, seed: int) -> tuple[str, str, str, int]:
+    return recipe.config, recipe.name, recipe.key, seed
+
+
+if __name__ == "__main__":
+    typer.run(learning_curve)

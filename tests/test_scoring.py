@@ -369,7 +369,11 @@ def test_scorer_is_registered_and_can_be_pickled(arguments):
     config = {"@scorers": "bigru_tagger.seqeval_scorer.v1", **arguments}
     scorer = registry.resolve({"scorer": config})["scorer"]
     copy = pickle.loads(pickle.dumps(scorer))
-    assert copy.attr == scorer.attr == ("spans_sc" if arguments else "ents")
+    doc = make_doc(WORDS, [(0, 2, "PER")])
+    doc.spans["sc"] = [Span(doc, 0, 2, "NP")]
+    scores = scorer([Example(doc, doc)])
+    assert scores["spans_sc_f" if arguments else "ents_f"] == 1.0
+    assert copy([Example(doc, doc)]) == scores
 
 
 def test_target_is_validated():

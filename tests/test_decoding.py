@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from readings import (
@@ -14,6 +15,7 @@ from readings import (
 )
 
 import bigru_tagger.network.marginals
+import bigru_tagger.network.transitions
 from bigru_tagger.network.decoding import _cut, _viterbi, decode, decode_best
 from bigru_tagger.network.marginals import span_probabilities, tag_probabilities
 from bigru_tagger.network.transitions import Transitions
@@ -424,3 +426,70 @@ def test_a_sequence_of_fifty_thousand_tokens():
     expected = 1 / np.exp(scores - scores.max()).sum()
     found = span_probabilities(emissions, lengths, BILUO, spans, tags)
     np.testing.assert_allclose(found, expected, rtol=1e-7)
+
+
+KINDS_AND_TAGS = st.sampled_from([("free", 3), ("biluo", 9), ("real", 4), ("partly forbidden", 5)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    case=KINDS_AND_TAGS, lengths=st.lists(st.integers(0, 40), min_size=1, max_size=5), seed=SEEDS
+)
+def test_tensors_are_decoded_as_arrays_are(case, lengths, seed):
+    kind, n_tags = case
+    emissions = make_emissions(seed, sum(lengths), n_tags).astype("float32")
+    transitions, sizes = make_transitions(seed, n_tags, kind), np.array(lengths)
+    tags = decode(emissions, sizes, transitions)
+    tensor_tags = decode(torch.from_numpy(emissions), sizes, transitions)
+    np.testing.assert_array_equal(tensor_tags.numpy(), tags)
+    spans = spans_within(lengths)
+    found = span_probabilities(
+        torch.from_numpy(emissions), sizes, transitions, spans, torch.from_numpy(tags)
+    )
+    expected = span_probabilities(emissions, sizes, transitions, spans, tags)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-300)
+    np.testing.assert_allclose(
+        tag_probabilities(torch.from_numpy(emissions), sizes, transitions),
+        tag_probabilities(emissions, sizes, transitions),
+        rtol=1e-9,
+        atol=1e-300,
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n_labels=st.integers(1, 6),
+    lengths=st.lists(st.integers(0, 30), min_size=1, max_size=5),
+    seed=SEEDS,
+)
+def test_sums_over_sets_and_small_runs_give_what_one_product_gives(n_labels, lengths, seed):
+    tags_of_labels = [f"{part}-{label}" for label in range(n_labels) for part in "BILU"]
+    transitions = Transitions.biluo(["O", *tags_of_labels])
+    emissions = make_emissions(seed, sum(lengths), 4 * n_labels + 1)
+    sizes, spans = np.array(lengths), spans_within(lengths)
+
+    def run():
+        tags = decode(emissions, sizes, transitions)
+        return (
+            tags,
+            span_probabilities(emissions, sizes, transitions, spans, tags),
+            tag_probabilities(emissions, sizes, transitions),
+        )
+
+    expected = run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bigru_tagger.network.marginals, "_MANY_TAGS", 0)
+        patch.setattr(bigru_tagger.network.transitions, "CELLS", 40)
+        for found, value in zip(run(), expected, strict=True):
+            np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-300)
+
+
+def test_sets_of_the_biluo_scheme_have_as_many_members_as_there_are_tags():
+    tags = ["O", *(f"{part}-{label}" for label in "XYZ" for part in "BILU")]
+    transitions = Transitions.biluo(tags)
+    for sets in (transitions.into, transitions.onward):
+        # One set for what stands outside, and one for each label.
+        assert sorted(members.shape for members in sets.groups) == [(1, 7), (3, 2)]
+    assert transitions.into.reduce(np.ones((1, 13)), "sum", 0.0).tolist() == [
+        [7, 7, 2, 2, 7, 7, 2, 2, 7, 7, 2, 2, 7]
+    ]

@@ -135,7 +135,7 @@ def test_strict_alignment_lists_all_that_do_not_fall_on_tokens(tmp_path):
     with pytest.raises(CorpusError) as raised:
         read(path)
     message = str(raised.value)
-    assert message.startswith("12 entities start or end within a token: ")
+    assert message.startswith("entities that start or end within a token, 12: ")
     assert "x.jsonl:1, row 0: 'Li' (17, 19, LOC) in the tokens 'Linz'; " in message
     assert "and 2 more" in message
     assert "\n" not in message

@@ -15,9 +15,11 @@ from ..data.sentences import CorpusError
 from ..evaluation.run import replacing
 from ..reports.corpus_check_text import render_check
 from .app import app, errors_told
+from .reading import with_reader_options
 
 
 @app.command("check")
+@with_reader_options
 def check_command(
     data: Annotated[
         list[str],
@@ -36,9 +38,6 @@ def check_command(
     n_sents: Annotated[
         int | None, typer.Option(help="Sentences per Doc; 0 for whole documents.", min=0)
     ] = None,
-    scheme: Annotated[
-        str | None, typer.Option(help="Tag scheme (IOB1, IOB2, IOBES, BILOU); else recognised.")
-    ] = None,
     rare: Annotated[
         int, typer.Option(help="Report labels with fewer occurrences in training.", min=0)
     ] = 50,
@@ -47,14 +46,14 @@ def check_command(
         Path | None,
         typer.Option("--json", help="Write all numbers and cases to this file.", dir_okay=False),
     ] = None,
+    reader: dict[str, Any],
 ) -> None:
     """Check annotated data: counts, rare labels, duplicates, annotation that cannot be learned.
 
     The status is 1 where there is an error, that is where training would fail or learn what is
     wrong; warnings and notes leave it at 0.
     """
-    options = {"sentences_per_doc": n_sents, "scheme": scheme}
-    given = {name: value for name, value in options.items() if value is not None}
+    given = reader if n_sents is None else {**reader, "sentences_per_doc": n_sents}
     with errors_told((OSError, ValueError, ImportError, TypeError)):
         nlp = spacy.blank(lang)
         readers = _open_splits(data, split or (), given)

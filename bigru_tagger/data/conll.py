@@ -123,7 +123,7 @@ def find_columns_of_file(
     kept = [rows for rows in kept if rows]
     if not kept:
         return Layout(tuple(columns or ("tokens", "ner")), separator)
-    indexed = width > 1 and is_index([row[0] for rows in kept for row in rows])
+    indexed = width > 1 and is_index([row[0] for rows in kept for row in rows], width)
     if indexed:
         kept = [[row for row in rows if not is_no_token(row[0])] for rows in kept]
         kept = [rows for rows in kept if rows]

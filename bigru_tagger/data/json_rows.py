@@ -77,8 +77,9 @@ def _read_file(file: Path) -> Iterator[tuple[str, int, Any]]:
         # {"classes": [...], "annotations": [[text, {"entities": [...]}], null, ...]}
         first = [row for row in first["annotations"] if row is not None]
     is_row = not isinstance(first, list) or (len(first) > 1 and isinstance(first[0], str))
+    source = f"{file}:{number}" if is_row else str(file)
     for row, value in enumerate([first] if is_row else first):
-        yield str(file), row, value
+        yield source, row, value
 
 
 def _parse(file: Path, number: int, text: str) -> Any:

@@ -41,20 +41,24 @@ def check_columns(columns: Sequence[str]) -> None:
         )
 
 
-def is_index(values: Sequence[str]) -> bool:
+def is_index(values: Sequence[str], width: int) -> bool:
     """Whether a column numbers the tokens of each sentence, as in CoNLL-U.
 
     values (Sequence[str]): The column.
-    RETURNS (bool): True if it counts up by one from 0 or 1, and from there again.
+    width (int): The number of columns.
+    RETURNS (bool): True if it counts up by one from 0 or 1, and from there again. Sentences of one
+        token are too little, unless there are the ten columns of CoNLL-U.
     """
     before = -1
+    counts = width == _NUMBER_OF_CONLLU
     for value in values:
         if _NO_TOKEN.fullmatch(value):
             continue
         if not _INDEX.fullmatch(value) or int(value) not in (0, 1, before + 1):
             return False
+        counts |= int(value) == before + 1 > 0
         before = int(value)
-    return before > 0 or set(values) == {"0"}
+    return counts
 
 
 def is_no_token(index: str) -> bool:
@@ -111,7 +115,7 @@ def find_layout(
     columns = list(zip(*(row for rows in sentences for row in rows), strict=True))
     values = [set(column) for column in columns]
     names = ["_"] * len(columns)
-    first = 1 if len(columns) > 2 and is_index(columns[0]) else 0
+    first = 1 if len(columns) > 2 and is_index(columns[0], len(columns)) else 0
     if first and len(columns) == _NUMBER_OF_CONLLU:
         return _conllu_layout(columns)
     if len(columns) == 1:

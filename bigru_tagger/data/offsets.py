@@ -269,7 +269,7 @@ def make_text_examples(
         return
     shown = "; ".join(str(entity) for entity in misaligned[:_SHOWN])
     more = f"; and {len(misaligned) - _SHOWN} more" if len(misaligned) > _SHOWN else ""
-    problem = f"{len(misaligned)} entities start or end within a token: {shown}{more}"
+    problem = f"entities that start or end within a token, {len(misaligned)}: {shown}{more}"
     if alignment == "strict":
         raise CorpusError(
             f'{problem}. Correct their offsets, or give alignment = "expand" (all tokens that they '

@@ -19,7 +19,7 @@ from .hub import DataFiles, DatasetSource, explained, load_split
 from .json_rows import JsonRows
 from .layouts import check_columns
 from .offsets import Alignment, AnnotatedText, check_alignment, make_text_examples
-from .schemes import LABELS_ALONE, check_scheme
+from .schemes import LABELS_ALONE, TagError, check_scheme
 from .sentences import CorpusError, Sentence, TagSchemes, detect_layer, make_examples
 from .splits import choose_files
 from .textfiles import content_suffix
@@ -107,7 +107,7 @@ class SentenceReader(ABC):
         try:
             chunks = detect_layer(self.scheme_evidence(), "chunks")
         except CorpusError as err:
-            if self.asks_for("chunk"):
+            if self.asks_for("chunk") or not isinstance(err.__cause__, TagError):
                 raise
             logger.warning("%s. The column of chunks is left out, since nobody asked for it", err)
             chunks = ""

@@ -456,6 +456,15 @@ def test_teachers_are_told_apart_by_what_is_there(folder, ruler, ner, tmp_path):
     np.testing.assert_allclose(rows, np.mean(singles, axis=0), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["ner", "ruler"])
+def test_a_pipeline_that_teaches_keeps_no_word_of_the_texts(name, request):
+    nlp = request.getfixturevalue(name)
+    text, before = words_of("Unheard words of Zyx9"), len(nlp.vocab.strings)
+    teacher = pipeline_teacher(nlp)
+    np.testing.assert_array_equal(teacher([text])[0], teacher([text])[0])
+    assert len(nlp.vocab.strings) == before
+
+
 def test_a_teacher_brings_no_code_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *prompt: pytest.fail(f"asked: {prompt}"))
     ran = tmp_path / "ran"

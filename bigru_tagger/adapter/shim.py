@@ -296,7 +296,7 @@ class ModuleShim(Shim, ABC):
             self.module = state["module"]
 
     def _begin(self, state: dict[str, Any]) -> None:
-        if state["for_worker"]:
+        if state.get("for_worker"):
             use_one_thread_in_worker()
         self.__init__(**state["settings"])  # type: ignore[misc]
 

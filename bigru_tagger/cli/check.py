@@ -3,19 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import spacy
 import typer
-from tqdm import tqdm
 
-from ..analysis.corpus_check import check_corpus
-from ..data.corpus import Reader, corpus_splits, open_corpus
-from ..data.sentences import CorpusError
-from ..evaluation.run import replacing
-from ..reports.corpus_check_text import render_check
 from .app import app, errors_told
 from .reading import with_reader_options
+
+if TYPE_CHECKING:
+    from ..data.corpus import Reader
 
 
 @app.command("check")
@@ -53,6 +49,13 @@ def check_command(
     The status is 1 where there is an error, that is where training would fail or learn what is
     wrong; warnings and notes leave it at 0.
     """
+    import spacy
+    from tqdm import tqdm
+
+    from ..analysis.corpus_check import check_corpus
+    from ..evaluation.run import replacing
+    from ..reports.corpus_check_text import render_check
+
     given = reader if n_sents is None else {**reader, "sentences_per_doc": n_sents}
     with errors_told((OSError, ValueError, ImportError, TypeError)):
         nlp = spacy.blank(lang)
@@ -72,7 +75,10 @@ def check_command(
 
 def _open_splits(
     data: Sequence[str], wanted: Sequence[str], options: Mapping[str, Any]
-) -> dict[str, Reader]:
+) -> "dict[str, Reader]":
+    from ..data.corpus import corpus_splits, open_corpus
+    from ..data.sentences import CorpusError
+
     readers: dict[str, Reader] = {}
     for source in data:
         splits = corpus_splits(source, **options)

@@ -1,6 +1,6 @@
 """Teachers: anything that finds entities, as a distribution over BILUO tags for each token."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +38,11 @@ class OwnTeacher:
 
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """See `Teacher`."""
-        prepared = list(
-            self._nlp.pipe(
-                [copy_tokens(self._nlp.vocab, doc, doc) for doc in docs], disable=self._disable
-            )
-        )
-        return [rows.astype(np.float32) for rows in self._ner.tag_probabilities(prepared)]
+        # The vocabulary would grow with every text, and nothing but numbers is kept.
+        with self._nlp.memory_zone():
+            copies = [copy_tokens(self._nlp.vocab, doc, doc) for doc in docs]
+            prepared = list(self._nlp.pipe(copies, disable=self._disable))
+            return [rows.astype(np.float32) for rows in self._ner.tag_probabilities(prepared)]
 
 
 class DecidedTeacher:
@@ -71,9 +70,14 @@ class DecidedTeacher:
 
         RAISES (TeacherError): an entity of a label that no component told.
         """
+        with self._nlp.memory_zone():
+            copies = [copy_tokens(self._nlp.vocab, doc, doc) for doc in docs]
+            return self._decisions(self._nlp.pipe(copies))
+
+    def _decisions(self, docs: Iterable[Doc]) -> list[np.ndarray]:
         column = {tag: index for index, tag in enumerate(biluo_tags(self.labels))}
         found = []
-        for doc in self._nlp.pipe([copy_tokens(self._nlp.vocab, doc, doc) for doc in docs]):
+        for doc in docs:
             rows = np.zeros((len(doc), len(column)), dtype=np.float32)
             for token, tag in enumerate(biluo(doc)):
                 if tag is not None and tag not in column:

@@ -263,9 +263,9 @@ def test_clusters_are_read_at_initialisation_once(lookups):
         "kind": "clusters",
         "n_words": 5,
         "n_clusters": 5,
-        "n_prefixes": 4,
-        "n_rows": 24,
-        "width": 16,
+        "n_prefixes": 7,
+        "n_rows": 42,
+        "width": 32,
     }
 
 

@@ -237,7 +237,7 @@ def standard_embed() -> dict[str, Embedding]:
             width=32, filters=64, window=3, rows=2048, max_length=40, fold_digits=True
         ),
         "clusters": WordClusters(
-            "lexeme_cluster", prefixes=[4, 6, 10, 20], width=16, required=False
+            "lexeme_cluster", prefixes=[4, 6, 8, 10, 12, 16, 24], width=32, required=False
         ),
         "vectors": VectorsEmbed(fallback=True, correction_rows=0),
     }

@@ -3,21 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import spacy
 import typer
-from tqdm import tqdm
 
-from ..analysis.corpus_check import check_corpus
-from ..data.corpus import Reader, corpus_splits, open_corpus
-from ..data.sentences import CorpusError
-from ..evaluation.run import replacing
-from ..reports.corpus_check_text import render_check
 from .app import app, errors_told
+from .reading import with_reader_options
+
+if TYPE_CHECKING:
+    from ..data.corpus import Reader
 
 
 @app.command("check")
+@with_reader_options
 def check_command(
     data: Annotated[
         list[str],
@@ -36,9 +34,6 @@ def check_command(
     n_sents: Annotated[
         int | None, typer.Option(help="Sentences per Doc; 0 for whole documents.", min=0)
     ] = None,
-    scheme: Annotated[
-        str | None, typer.Option(help="Tag scheme (IOB1, IOB2, IOBES, BILOU); else recognised.")
-    ] = None,
     rare: Annotated[
         int, typer.Option(help="Report labels with fewer occurrences in training.", min=0)
     ] = 50,
@@ -47,20 +42,28 @@ def check_command(
         Path | None,
         typer.Option("--json", help="Write all numbers and cases to this file.", dir_okay=False),
     ] = None,
+    reader: dict[str, Any],
 ) -> None:
     """Check annotated data: counts, rare labels, duplicates, annotation that cannot be learned.
 
     The status is 1 where there is an error, that is where training would fail or learn what is
     wrong; warnings and notes leave it at 0.
     """
-    options = {"sentences_per_doc": n_sents, "scheme": scheme}
-    given = {name: value for name, value in options.items() if value is not None}
+    import spacy
+    from tqdm import tqdm
+
+    from ..analysis.corpus_check import check_corpus
+    from ..evaluation.run import replacing
+    from ..reports.corpus_check_text import render_check
+
+    if n_sents is not None:
+        reader["sentences_per_doc"] = n_sents
     with errors_told((OSError, ValueError, ImportError, TypeError)):
         nlp = spacy.blank(lang)
-        readers = _open_splits(data, split or (), given)
+        corpora = _open_splits(data, split or (), reader)
         examples = {
-            name: tqdm(reader(nlp), desc=name, unit=" docs", disable=None, leave=False)
-            for name, reader in readers.items()
+            name: tqdm(corpus(nlp), desc=name, unit=" docs", disable=None, leave=False)
+            for name, corpus in corpora.items()
         }
         check = check_corpus(examples, rare=rare)
         if json_path is not None:
@@ -73,7 +76,10 @@ def check_command(
 
 def _open_splits(
     data: Sequence[str], wanted: Sequence[str], options: Mapping[str, Any]
-) -> dict[str, Reader]:
+) -> "dict[str, Reader]":
+    from ..data.corpus import corpus_splits, open_corpus
+    from ..data.sentences import CorpusError
+
     readers: dict[str, Reader] = {}
     for source in data:
         splits = corpus_splits(source, **options)

@@ -184,7 +184,7 @@ def test_training_with_another_key_selects_by_its_own_score(tmp_path):
     docs = [example.reference for example in rekeyed(nlp.vocab, "np")]
     DocBin(docs=docs).to_disk(tmp_path / "data.spacy")
     config = nlp.config.copy()
-    config["paths"] = {"train": str(tmp_path / "data.spacy"), "dev": str(tmp_path / "data.spacy")}
+    config["paths"] |= dict.fromkeys(("train", "dev"), str(tmp_path / "data.spacy"))
     config["training"] |= {"max_steps": 60, "eval_frequency": 10, "patience": 0}
     config["training"]["optimizer"] = {"@optimizers": "Adam.v1", "learn_rate": 0.01}
     config["training"]["logger"] = {"@loggers": "spacy.ConsoleLogger.v1"}

@@ -379,7 +379,7 @@ def test_a_label_added_to_a_trained_crf_leaves_the_old_scores(task, trained_crf)
     gold = one_label(Doc(nlp.vocab, words=words))
     examples = [*read_examples(nlp.vocab), Example(Doc(nlp.vocab, words=words), gold)]
     optimizer = Adam(0.01)
-    for _ in range(40):
+    for _ in range(80):
         nlp.update(examples, sgd=optimizer)
     assert task.read(tagged(nlp, words)) == task.read(gold)
     with nlp.use_params(optimizer.averages):
@@ -488,7 +488,7 @@ def test_label_added_to_a_trained_pipe_leaves_the_old_scores(task, trained):
         np.testing.assert_allclose(new[:, :n_old], old, atol=1e-6)
         assert new.shape[1] == len(pipe.tags)
         np.testing.assert_allclose(
-            new[:, n_old:] + 20.0, np.repeat(old[:, :1], len(pipe.tags) - n_old, 1), atol=1e-5
+            new[:, n_old:] + 16.0, np.repeat(old[:, :1], len(pipe.tags) - n_old, 1), atol=1e-5
         )
     # It can be learned, also by an optimizer that has stepped the narrower network, ...
     optimizer = Adam(0.01)
@@ -498,7 +498,7 @@ def test_label_added_to_a_trained_pipe_leaves_the_old_scores(task, trained):
         Doc(nlp.vocab, words=["Ships", "sink"]),
         one_label(Doc(nlp.vocab, words=["Ships", "sink"]), "NEWER"),
     )
-    for _ in range(40):
+    for _ in range(80):
         nlp.update([*read_examples(nlp.vocab), example], sgd=optimizer)
     doc = tagged(nlp, ["Ships", "sink"])
     assert task.read(doc) == task.read(example.reference)
@@ -508,9 +508,11 @@ def test_label_added_to_a_trained_pipe_leaves_the_old_scores(task, trained):
 
 
 @DECODERS
-def test_added_labels_change_no_prediction(task, model, tmp_path):
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_added_labels_change_no_prediction(task, model, temperature, tmp_path):
     nlp = build(task.factory, model=model)
     train(nlp, steps=8)  # not enough to be sure of anything
+    pipe_of(nlp).cfg["temperature"] = temperature  # which the tagger has no use for
     words = [*" ".join(TEXTS).split(), "unseen", "12", "\n"]
     rng = np.random.default_rng(0)
     texts = [rng.choice(words, size=n).tolist() for n in range(1, 31)]
@@ -526,12 +528,14 @@ def test_added_labels_change_no_prediction(task, model, tmp_path):
     nlp.to_disk(tmp_path)
     for again in (nlp, spacy.load(tmp_path)):
         assert predict(again) == (found, pytest.approx(probabilities, abs=1e-6))
+    if temperature != 1.0:
+        return
     # The new labels can be learned by the one that was loaded.
     gold = [one_label(Doc(again.vocab, words=["Ships", "sink"]), label) for label in ("A", "C")]
     for doc in gold:
         examples = [Example(Doc(again.vocab, words=["Ships", "sink"]), doc)]
         optimizer = Adam(0.01)
-        for _ in range(40):
+        for _ in range(80):
             again.update([*read_examples(again.vocab), *examples], sgd=optimizer)
         assert task.read(tagged(again, ["Ships", "sink"])) == task.read(doc)
 
@@ -580,14 +584,18 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(task, model, v
         pipe_of(build(task.factory, model=model)).from_disk(folder)
 
 
+VECTORS = {"@misc": "bigru_tagger.VectorsEmbed.v1", "fallback": True, "correction_rows": 0}
+
+
 def test_vectors_that_are_not_finite_are_an_error_that_names_the_word(task):
     vectors = np.ones((70_000, 2), dtype="float32")
     vectors[69_999, 1] = np.nan
     keys = [f"w{row}" for row in range(len(vectors))]
-    model = {**NARROW, "embed": {"vectors": {"@misc": "bigru_tagger.VectorsEmbed.v1"}}}
+    model = {**NARROW, "embed": {"vectors": VECTORS}}
 
     def initialise(model):
         nlp = spacy.blank("en")
+        nlp.vocab.strings.add(keys[-1])
         nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=vectors, keys=keys)
         nlp.add_pipe(task.factory, config={"model": model})
         nlp.initialize(lambda: read_examples(nlp.vocab))

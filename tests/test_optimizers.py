@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import spacy
 import torch
 from samples import build, train
 from spacy.util import registry
@@ -131,12 +132,14 @@ def test_a_learn_rate_that_never_changes_needs_no_steps(rate):
     update(scheduled(rate), 60)
 
 
-def test_resuming_a_pipeline_of_a_config_learns_once_its_schedule_is_stepped():
+def test_resuming_a_pipeline_of_a_config_learns_once_its_schedule_is_stepped(tmp_path):
     nlp = build("bigru_tagger")
     nlp.config["training"]["optimizer"] = {
         "@optimizers": "Adam.v1",
         "learn_rate": {**WARMUP, "warmup_steps": 5, "total_steps": 100},
     }
+    nlp.to_disk(tmp_path)
+    nlp = spacy.load(tmp_path)
     optimizer = nlp.resume_training()
     with pytest.warns(UserWarning, match="The learn rate has been 0 for 2 updates"):
         stuck = train(nlp, steps=5, sgd=optimizer)["bigru_tagger"]

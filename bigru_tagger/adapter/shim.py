@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network.encoder import NO_DROPOUT, Dropout
-from ..network.network import Batch, Network, NetworkTrace
+from ..network.network import NEW_TAG_MARGIN, Batch, Network, NetworkTrace
 from .cache import WordCache
 from .devices import (
     Precision,
@@ -334,12 +334,13 @@ class NetworkShim(ModuleShim):
         self._embedding_tensors = tensors_of(self.network.embed, self.network.encoder)
         self.features.clear()  # another network may have other embeddings
 
-    def resize(self, n_tags: int) -> None:
-        """Make room for more tags, see `Network.resize`.
+    def resize(self, n_tags: int, margin: float = NEW_TAG_MARGIN) -> None:
+        """Make room for more tags.
 
         n_tags (int): the new number of outputs.
+        margin (float): see `Network.resize`.
         """
-        self.network.resize(n_tags)
+        self.network.resize(n_tags, margin)
         self._forget_moments()
 
     @property

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..network.crf import CRF
 from ..network.encoder import Dropout
-from ..network.network import Batch, Network, NetworkSpec, NetworkTrace
+from ..network.network import NEW_TAG_MARGIN, Batch, Network, NetworkSpec, NetworkTrace
 from ..network.transitions import Array, Transitions
 from .batches import read_batch, read_prepared
 from .devices import join_arrays, split_array, to_array, to_torch
@@ -163,16 +163,19 @@ def network_shim(model: Model[Any, Any]) -> NetworkShim:
     return cast(NetworkShim, model.shims[0])
 
 
-def resize_output(model: Model[Any, Any], n_tags: int) -> Model[Any, Any]:
+def resize_output(
+    model: Model[Any, Any], n_tags: int, margin: float = NEW_TAG_MARGIN
+) -> Model[Any, Any]:
     """Make room for more tags.
 
     model (Model): a model of `BiGRUTagger`.
     n_tags (int): the new number of tags, the old ones first.
+    margin (float): see `Network.resize`.
     RETURNS (Model): the model; before initialisation, there is nothing to resize.
     """
     shim = network_shim(model)
     if shim.is_initialised:
-        shim.resize(n_tags)
+        shim.resize(n_tags, margin)
         model.set_dim("nO", n_tags, force=True)
     return model
 

@@ -109,7 +109,12 @@ class CorpusCheck:
 
         RETURNS (dict[str, Any]): splits and findings.
         """
-        return asdict(self)
+        # Not by asdict of all, which makes nonsense of a Counter.
+        splits = {
+            name: {**vars(split), "layers": {key: vars(own) for key, own in split.layers.items()}}
+            for name, split in self.splits.items()
+        }
+        return {"splits": splits, "findings": [asdict(finding) for finding in self.findings]}
 
 
 def check_corpus(

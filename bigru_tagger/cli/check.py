@@ -56,13 +56,14 @@ def check_command(
     from ..evaluation.run import replacing
     from ..reports.corpus_check_text import render_check
 
-    given = reader if n_sents is None else {**reader, "sentences_per_doc": n_sents}
+    if n_sents is not None:
+        reader["sentences_per_doc"] = n_sents
     with errors_told((OSError, ValueError, ImportError, TypeError)):
         nlp = spacy.blank(lang)
-        readers = _open_splits(data, split or (), given)
+        corpora = _open_splits(data, split or (), reader)
         examples = {
-            name: tqdm(reader(nlp), desc=name, unit=" docs", disable=None, leave=False)
-            for name, reader in readers.items()
+            name: tqdm(corpus(nlp), desc=name, unit=" docs", disable=None, leave=False)
+            for name, corpus in corpora.items()
         }
         check = check_corpus(examples, rare=rare)
         if json_path is not None:

@@ -18,6 +18,7 @@ from thinc.types import Floats2d
 from ..adapter.devices import split_array
 from ..adapter.thinc_model import crf_loss, crf_of, predict_runs, resize_output
 from ..network.crf import CRF
+from ..network.network import NEW_TAG_MARGIN
 from ..network.transitions import Array, Transitions, to_numpy
 from .factories import Scorer
 from .finite import check_loss, check_vectors, check_weights
@@ -125,9 +126,10 @@ class SequenceTagger(TrainablePipe):
         self.cfg["labels"].append(label)
         self.vocab.strings.add(label)
         if self.model.has_dim("nO"):
-            resize_output(self.model, len(self.tags))
-            if self._rehearsal_model is not None:
-                resize_output(self._rehearsal_model, len(self.tags))
+            # Probabilities are those of scores divided by the temperature, if there is one.
+            margin = NEW_TAG_MARGIN * max(1.0, self.cfg.get("temperature", 1.0))
+            for model in filter(None, (self.model, self._rehearsal_model)):
+                resize_output(model, len(self.tags), margin)
         return 1
 
     def initialize(
@@ -143,8 +145,7 @@ class SequenceTagger(TrainablePipe):
         nlp (Optional[Language]): the pipeline.
         labels (Optional[List[str]]): the labels; None to find them in the sample. Give them where
             the sample may lack some, as when streaming.
-        RAISES (ValueError): if there are no labels or no tokens, if label smoothing is asked for
-            with a CRF, or if vectors hold NaN or infinity.
+        RAISES (ValueError): no labels, no tokens, label smoothing with a CRF, or vectors with NaN.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         if labels is None:
@@ -258,16 +259,15 @@ class SequenceTagger(TrainablePipe):
         scores (List[Floats2d]): the model's emissions.
         RETURNS (Tuple[float, List[Floats2d]]): the mean over the batch's annotated tokens, and
             its gradient with respect to the emissions.
-        RAISES (ValueError): if an example has a label that the component does not know, or, with
-            a CRF, an illegal sequence of tags, or a teacher's outputs; or if the loss is NaN or
-            infinite.
+        RAISES (ValueError): if an example has a label that the component does not know, or, with a
+            CRF, an illegal sequence of tags, or a teacher's outputs; or if the loss is not finite.
         """
         examples = list(examples)
         crf = crf_of(self.model)
         if crf is not None:
             return self._crf_loss(crf, examples, scores)[:2]
         loss, gradient = self._token_loss(examples, scores)
-        loss = check_loss(self.name, self.model, loss, examples)
+        check_loss(self.name, self.model, loss, examples)
         return loss, split_array(gradient, [len(part) for part in scores])
 
     def _token_loss(
@@ -326,8 +326,8 @@ class SequenceTagger(TrainablePipe):
                     f"are no legal sequence: {self.gold_tags(example)}. Correct its annotation, or "
                     "leave it out"
                 )
-        total = check_loss(self.name, self.model, float(losses.sum()), examples)
-        return total, gradient, backprop_transitions
+        loss = check_loss(self.name, self.model, float(losses.sum()), examples)
+        return loss, gradient, backprop_transitions
 
     def _check_smoothing(self) -> None:
         if self.cfg["label_smoothing"] and crf_of(self.model) is not None:
@@ -377,8 +377,7 @@ class SequenceTagger(TrainablePipe):
         sgd (Optional[Optimizer]): the optimizer.
         losses (Optional[Dict[str, float]]): the losses, updated by the component's name.
         RETURNS (Dict[str, float]): the losses.
-        RAISES (ValueError): if the model listens to a shared encoder, or if the loss is NaN or
-            infinite.
+        RAISES (ValueError): if the model listens to a shared encoder, or the loss is not finite.
         """
         losses = {} if losses is None else losses
         examples = list(examples)
@@ -417,11 +416,10 @@ class SequenceTagger(TrainablePipe):
         return bytes(super().to_bytes(exclude=tuple(exclude)))
 
     def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
-        """Save the component.
+        """Save the component, see `to_bytes`.
 
         path (Path): a folder, which is made if need be.
         exclude (Iterable[str]): names of fields to leave out.
-        RAISES (ValueError): if a weight is NaN or infinite.
         """
         check_weights(self.name, self.model, "saved")
         super().to_disk(path, exclude=tuple(exclude))
@@ -438,12 +436,11 @@ class SequenceTagger(TrainablePipe):
         return self._restore_labels()
 
     def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "SequenceTagger":
-        """Load the component.
+        """Load the component, see `from_bytes`.
 
         path (Path): a folder that `to_disk` wrote.
         exclude (Iterable[str]): names of fields to leave out.
         RETURNS (SequenceTagger): self.
-        RAISES (ValueError): if a weight is NaN or infinite.
         """
         super().from_disk(path, exclude=tuple(exclude))
         return self._restore_labels()

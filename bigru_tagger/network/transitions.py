@@ -92,6 +92,8 @@ class Transitions:
         factor (float): above zero, so that what is forbidden stays so.
         RETURNS (Transitions): the products.
         """
+        if self.only_forbids:
+            return self
         return Transitions(self.between * factor, self.first * factor, self.last * factor)
 
     @classmethod

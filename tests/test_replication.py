@@ -300,6 +300,7 @@ def replicate(
 
 SMALL = {
     "--paths.data": "bigru_tagger/sample",
+    "--paths.clusters": "null",
     "--components.ner.model.hidden": "8",
     "--corpora.train.limit": "40",
     "--corpora.dev.limit": "20",

@@ -3,7 +3,7 @@ from io import StringIO
 import numpy as np
 import pytest
 import spacy
-from samples import NARROW, TEXTS, annotate, build, read_examples, train
+from samples import NARROW, TEXTS, annotate, build, read_examples, set_logits, train
 from spacy.cli.init_config import fill_config
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
@@ -103,7 +103,7 @@ def test_no_span_begins_or_ends_in_a_space(monkeypatch, pipe):
     doc = Doc(pipe.vocab, words=["\n", "Ada", " ", "wrote", "\t"])
     scores = np.zeros((5, len(pipe.tags)), dtype=np.float32)
     scores[:, 0] = -20.0
-    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy() for _ in docs])
+    set_logits(monkeypatch, pipe, scores)
     found = chunks(pipe(doc))
     assert found
     assert all(not doc[start].is_space and not doc[end - 1].is_space for start, end, _ in found)
@@ -199,7 +199,7 @@ def test_spans_below_the_threshold_are_dropped_with_their_scores(monkeypatch, pi
     doc = Doc(pipe.vocab, words=["Ada"])
     scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
     scores[0, pipe.tags.index("U-NP")] = np.log(4.0)
-    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy() for _ in docs])
+    set_logits(monkeypatch, pipe, scores)
     # Legal for one token are O and U- of four labels: 4 of 4 + 1 + 1 + 1 + 1.
     for threshold, expected in ((0.49, [0.5]), (0.51, [])):
         monkeypatch.setitem(pipe.cfg, "threshold", threshold)

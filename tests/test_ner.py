@@ -6,7 +6,7 @@ import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from readings import all_readings
-from samples import CRF, TEXTS, TINY, annotate, build, read_examples, train
+from samples import CRF, TEXTS, TINY, annotate, build, read_examples, set_logits, train
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -43,7 +43,7 @@ def force(monkeypatch, pipe, doc, spans):
         parts = "U" if end - start == 1 else "B" + "I" * (end - start - 2) + "L"
         for token, part in zip(range(start, end), parts, strict=True):
             scores[token, pipe.tags.index(f"{part}-{label}")] = 20.0
-    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy() for _ in docs])
+    set_logits(monkeypatch, pipe, scores)
     return pipe(doc)
 
 
@@ -221,7 +221,7 @@ def test_confidence_is_the_probability_of_the_entity(monkeypatch, ner):
     doc = Doc(ner.vocab, words=["Ada"])
     scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
     scores[0, pipe.tags.index("U-PER")] = np.log(6.0)
-    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores])
+    set_logits(monkeypatch, pipe, scores)
     (ent,) = pipe(doc).ents
     # Legal for one token are O and U- of three labels: 6 of 6 + 1 + 1 + 1.
     assert ent._.confidence == pytest.approx(6 / 9)
@@ -311,7 +311,7 @@ def test_entities_below_the_threshold_are_dropped(monkeypatch, ner):
     pipe = ner.get_pipe("bigru_ner")
     scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
     scores[0, pipe.tags.index("U-PER")] = np.log(6.0)  # a probability of 6 / 9, as above
-    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy()])
+    set_logits(monkeypatch, pipe, scores)
     for threshold, n_entities in ((0.66, 1), (0.67, 0)):
         monkeypatch.setitem(pipe.cfg, "threshold", threshold)
         assert len(pipe(Doc(ner.vocab, words=["Ada"])).ents) == n_entities
@@ -322,7 +322,7 @@ def test_recall_bias_shifts_the_odds_of_entities(monkeypatch, ner):
     scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
     scores[0, 0] = np.log(4.0)  # odds of 4 to 1 against each of three labels
     scores[0, pipe.tags.index("U-PER")] = np.log(2.0)
-    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy()])
+    set_logits(monkeypatch, pipe, scores)
     assert not pipe(Doc(ner.vocab, words=["Ada"])).ents
     monkeypatch.setitem(pipe.cfg, "recall_bias", np.log(3.0))
     # The odds become 4 to 6 to 3 to 3.
@@ -340,7 +340,7 @@ def test_temperature_flattens_probabilities_and_finds_the_same(monkeypatch, ner)
     pipe = ner.get_pipe("bigru_ner")
     scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
     scores[0, pipe.tags.index("U-PER")] = np.log(9.0)  # 9 / 12 among O and three labels
-    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy()])
+    set_logits(monkeypatch, pipe, scores)
     monkeypatch.setitem(pipe.cfg, "temperature", 1.0)
     for temperature, expected in [(1.0, 9 / 12), (2.0, 3 / 6), (0.5, 81 / 84)]:
         pipe.temperature = temperature
@@ -385,7 +385,7 @@ def test_readings_of_each_sentence(monkeypatch, ner):
     for token, tag, odds in [(0, "U-PER", 6), (0, "U-LOC", 3), (1, "U-LOC", 4)]:
         scores[token, pipe.tags.index(tag)] = np.log(odds)
     scores[:, 0] = 0.0
-    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy()])
+    set_logits(monkeypatch, pipe, scores)
     ((first, second),) = pipe.readings([doc], 2)
     assert [[(span.start, span.label) for span in reading.spans] for reading in first] == [
         [(0, "PER")],

@@ -109,3 +109,16 @@ def test_clear():
 def test_no_words(keys):
     tables, rows = WordCache(1 << 20).look_up(np.asarray(keys), (), lambda positions: {})
     assert (dict(tables), rows.tolist()) == ({}, [])
+
+
+def test_a_cache_filled_in_inference_mode_is_written_to_outside_of_it():
+    cache = WordCache(1 << 20)
+
+    def compute(rows):
+        return {"x": torch.ones(len(rows), 2)}
+
+    with torch.inference_mode():
+        cache.look_up(np.array([1, 2]), (), compute)
+    tables, rows = cache.look_up(np.array([2, 3]), (), compute)
+    assert rows.tolist() == [1, 2]
+    assert tables["x"][:3].tolist() == [[1.0, 1.0]] * 3

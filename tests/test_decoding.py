@@ -493,3 +493,17 @@ def test_sets_of_the_biluo_scheme_have_as_many_members_as_there_are_tags():
     assert transitions.into.reduce(np.ones((1, 13)), "sum", 0.0).tolist() == [
         [7, 7, 2, 2, 7, 7, 2, 2, 7, 7, 2, 2, 7]
     ]
+
+
+@pytest.mark.parametrize("tensor", [False, True])
+def test_a_tag_that_may_follow_nothing_is_never_found(tensor):
+    # L-X has no B-X to follow, and may not begin.
+    transitions = Transitions.biluo(["O", "L-X"])
+    emissions = np.array([[0.0, 5.0], [0.0, 5.0]])
+    array = torch.from_numpy(emissions) if tensor else emissions
+    assert decode(array, np.array([2]), transitions).tolist() == [0, 0]
+    assert [tags.tolist() for tags in decode_best(array, np.array([2]), transitions, 3)] == [
+        [[0, 0]]
+    ]
+    probabilities = tag_probabilities(array, np.array([2]), transitions)
+    np.testing.assert_allclose(probabilities, [[1.0, 0.0], [1.0, 0.0]], atol=1e-12)

@@ -124,7 +124,9 @@ class WordCache:
                 # At its full size: the system gives memory to rows only when they are written,
                 # and tables that grew would leave holes in the heap, more with each new beginning.
                 shape = (capacity, *values.shape[1:])
-                self._tables[name] = torch.empty(shape, dtype=values.dtype, device=values.device)
+                with torch.inference_mode(False):  # or it could be written to in that mode alone
+                    table = torch.empty(shape, dtype=values.dtype, device=values.device)
+                self._tables[name] = table
             self._tables[name][begin:end] = values
         rows = np.arange(begin, end)
         self._rows.update(zip(keys.tolist(), rows.tolist(), strict=True))

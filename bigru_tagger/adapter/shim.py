@@ -242,6 +242,7 @@ class ModuleShim(Shim, ABC):
             self.device = torch.device("cpu" if device_type == "cpu" else f"cuda:{device_id}")
             if self.is_initialised:
                 self._model.to(self.device)
+                self._forget_moments()
 
     def not_finite(self) -> list[str]:
         """Find parameters and buffers that hold NaN or infinity.

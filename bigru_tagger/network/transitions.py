@@ -194,7 +194,7 @@ class TagSets:
             for members in self.groups
         ]
         if self.has_empty:
-            found.append(library.fullarray_like(values[:, :1], empty))
+            found.append(library.full_like(values[:, :1], empty))
         return library.concatenate(found, 1)[:, array_like(self.kind, values)]
 
 

@@ -8,6 +8,7 @@ from spacy.pipeline import TrainablePipe
 from thinc.api import NumpyOps
 
 from bigru_tagger.adapter import devices, features
+from bigru_tagger.components import finite, soft_targets
 
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -123,7 +124,8 @@ def move_to_device(nlp, patch):
         return DeviceArray(tensor.numpy()) if isinstance(ops, DeviceOps) else tensor.numpy()
 
     patch.setattr(devices, "get_array_module", get_array_module)
-    patch.setattr(features, "get_array_module", get_array_module)
+    for module in (features, finite, soft_targets):
+        patch.setattr(module, "get_array_module", get_array_module)
     patch.setattr(devices, "xp2torch", xp2torch)
     patch.setattr(devices, "torch2xp", torch2xp)
     patch.setattr(spacy.vectors, "get_array_ops", get_array_ops)

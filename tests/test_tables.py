@@ -18,6 +18,7 @@ from bigru_tagger.adapter.architectures import (
 from bigru_tagger.adapter.batches import read_batch
 from bigru_tagger.adapter.features import Words
 from bigru_tagger.adapter.resources import ResourceError
+from bigru_tagger.adapter.shim import NetworkShim
 from bigru_tagger.adapter.tables import Gazetteer, VectorFile, WordClusters
 from bigru_tagger.adapter.thinc_model import network_shim
 from bigru_tagger.network.embed import look_up
@@ -48,8 +49,8 @@ def embed(embedding, *texts):
     network = Network(NetworkSpec(spec, []))
     network.fill({"it": embedding.tensors(vocab)})
     docs = [Doc(vocab, words=text) for text in texts]
-    cpu = torch.device("cpu")
-    batch = read_batch(docs, {"it": embedding}, cpu, by_sentence=False, with_groups=False)
+    shim = NetworkShim(network)
+    batch = read_batch(docs, {"it": embedding}, shim, by_sentence=False, with_groups=False)
     return network.embed["it"], network(batch).detach().numpy()
 
 

@@ -349,9 +349,7 @@ class ConllCorpus(SentenceReader):
         RAISES (CorpusError): There is no such file, or it cannot be read.
         """
         for file, layout in self.layouts.items():
-            yield from read_file(
-                file, layout, self.encoding, labels_alone=self.scheme == LABELS_ALONE
-            )
+            yield from read_file(file, layout, self.encoding)
 
     @property
     def marks_documents(self) -> bool:

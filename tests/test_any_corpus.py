@@ -16,7 +16,7 @@ from spacy.util import registry
 from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
-from bigru_tagger.data.corpus import AnyCorpus, HFCorpus, open_corpus
+from bigru_tagger.data.corpus import AnyCorpus, ConllCorpus, HFCorpus, default_split, open_corpus
 from bigru_tagger.data.hub import DatasetSource, load_split
 from bigru_tagger.data.sentences import CorpusError
 from bigru_tagger.evaluation.loading import read_gold
@@ -161,6 +161,71 @@ def test_slices(split, n, tmp_path):
     columns = make_columns(tmp_path / "train", WORDS)
     with pytest.raises(CorpusError, match="slices such as"):
         open_corpus(columns, split="train[:3]")
+
+
+def n_tokens(reader) -> list[int]:
+    return [len(example.reference) for example in reader(spacy.blank("en"))]
+
+
+@pytest.mark.parametrize("make", [make_spacy, make_columns])
+def test_sets_of_a_folder(make, tmp_path):
+    make(tmp_path / "trainset", WORDS)
+    make(tmp_path / "testset", WORDS[:2])
+    folder = str(tmp_path)
+    assert default_split(folder) == "test"
+    assert n_tokens(open_corpus(folder)) == n_tokens(open_corpus(folder, split="test")) == [2]
+    assert n_tokens(AnyCorpus("x", split="train", instead=folder)) == [3]
+
+
+@pytest.mark.parametrize("make", [make_spacy, make_columns])
+def test_a_folder_without_the_split(make, tmp_path, caplog):
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    make(folder / "a", WORDS)
+    make(folder / "b", WORDS[:2])
+    with pytest.raises(CorpusError, match="plain: no file is named after a split, but 'test' is"):
+        open_corpus(str(folder), split="test")
+    assert default_split(str(folder)) is None
+    assert n_tokens(open_corpus(str(folder))) == [3, 2]
+    assert not caplog.text
+    assert n_tokens(AnyCorpus("x", split="validation", instead=str(folder))) == [3, 2]
+    assert "plain has no splits: all of it is read as 'validation'" in caplog.text
+    other = folder.rename(tmp_path / "train-x")
+    with pytest.raises(CorpusError, match="train-x: no file is named after a split, but 'test'"):
+        open_corpus(str(other), split="test")
+    other = other.rename(tmp_path / "train")
+    assert n_tokens(open_corpus(str(other), split="train")) == [3, 2]
+
+
+def test_the_split_of_a_pattern(tmp_path, caplog):
+    for name, n in (("train", 3), ("dev", 2), ("test", 1)):
+        make_columns(tmp_path / f"NER-de-{name}", WORDS[:n])
+    pattern = str(tmp_path / "*.conll")
+    assert n_tokens(open_corpus(pattern)) == [2, 1, 3]
+    for reader in (open_corpus, ConllCorpus):
+        assert n_tokens(reader(pattern, split="test")) == [1]
+    assert n_tokens(AnyCorpus("x", split="validation", instead=pattern)) == [2]
+    with pytest.raises(CorpusError, match=r"no file of the split 'x'"):
+        open_corpus(pattern, split="x")
+    make_columns(tmp_path / "other-train", WORDS[:2])
+    assert n_tokens(open_corpus(str(tmp_path / "*train.conll"), split="train")) == [3, 2]
+    assert not caplog.text
+    with pytest.raises(CorpusError, match="but the split 'test' is asked for"):
+        n_tokens(ConllCorpus(str(tmp_path / "NER-de-train.conll"), split="test"))
+    assert n_tokens(AnyCorpus("x", split="test", instead=str(tmp_path / "o*.conll"))) == [2]
+    assert "has no splits: all of it is read as 'test'" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda _: b"", lambda _: b"a O\n"])
+def test_a_damaged_spacy_file_is_named(damage, tmp_path):
+    for name in ("a", "b"):
+        make_spacy(tmp_path / name, WORDS)
+    file = tmp_path / "b.spacy"
+    file.write_bytes(damage(file.read_bytes()))
+    for path in (tmp_path, file):
+        with pytest.raises(CorpusError, match=r"b.spacy: damaged, or no file of DocBin"):
+            n_tokens(open_corpus(str(path)))
+    assert n_tokens(open_corpus(str(tmp_path), limit=1)) == [3]
 
 
 # --- the settings of commands

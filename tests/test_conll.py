@@ -108,3 +108,39 @@ def test_no_files(tmp_path, nlp, path, message):
 def test_bad_columns(columns):
     with pytest.raises(CorpusError, match="name each column of the file once"):
         ConllCorpus("x", columns=columns)
+
+
+def tokens_and_labels(path: Path, nlp, **options):
+    docs = [example.reference for example in ConllCorpus(path, **options)(nlp)]
+    return [[(token.text, token.ent_type_) for token in doc] for doc in docs]
+
+
+def test_comments_beside_labels_alone(tmp_path, nlp):
+    text = "# comment\n# B-side\nAda PER\n# O\n# PER\nleft O\n\n# newdoc\n#PER PER\n"
+    file = write(tmp_path / "x.conll", text)
+    assert tokens_and_labels(file, nlp, scheme="io") == [
+        [("Ada", "PER"), ("#", ""), ("#", "PER"), ("left", "")],
+        [("#PER", "PER")],
+    ]
+    file = write(tmp_path / "y.conll", "Ada PER\n# LOC\n")
+    with pytest.raises(CorpusError, match=r"y.conll:2: '# LOC' starts with '#' within"):
+        tokens_and_labels(file, nlp, scheme="io")
+
+
+def test_a_letter_ends_a_comment_where_no_tag_is_one(tmp_path, nlp):
+    file = write(tmp_path / "x.conll", "# b\n# B\nAda B-PER\n\n# I-PER\n")
+    assert tokens_and_labels(file, nlp) == [[("Ada", "PER")], [("#", "PER")]]
+    file = write(tmp_path / "y.conll", "# b\nAda b\nLee i\nleft o\n")
+    assert tokens_and_labels(file, nlp) == [
+        [("#", "ENTITY"), ("Ada", "ENTITY"), ("Lee", "ENTITY"), ("left", "")]
+    ]
+
+
+@pytest.mark.parametrize("separator", [" ", "\t"])
+def test_byte_order_marks_within_lines(tmp_path, nlp, separator):
+    lines = ["Ada\ufeff B-PER", "Lee \ufeffI-PER", "left O\ufeff", "\ufeff\ufeffLinz B-LOC\ufeff"]
+    text = "\n".join(lines).replace(" ", separator)
+    file = write(tmp_path / "x.conll", text)
+    assert tokens_and_labels(file, nlp) == [
+        [("Ada", "PER"), ("Lee", "PER"), ("left", ""), ("Linz", "LOC")]
+    ]

@@ -255,7 +255,7 @@ def test_compressed_files(tmp_path, ending, compress):
 
 words = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs"]), min_size=1, max_size=5)
 token = st.tuples(
-    words.filter(lambda w: w[0] not in "#-\ufeff" and not w.isdigit()),
+    words.filter(lambda w: w[0] not in "#-" and "\ufeff" not in w and not w.isdigit()),
     st.sampled_from(["O", "B-X", "I-X"]),
 )
 
@@ -280,3 +280,34 @@ def test_any_words_have_the_same_tags_in_any_layout(sentences, tmp_path):
         found.append([([t.text for t in d], [t.ent_iob_ + t.ent_type_ for t in d]) for d in docs])
     assert [words for words, _ in found[0]] == [[word for word, _ in s] for s in sentences]
     assert all(other == found[0] for other in found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 CD O\n2 CD O\n3 CD B-X\n",
+        "1 CD O\n2 NN O\n3 CD B-X\n",
+        "1 CD B-NP O\n2 CD I-NP B-X\n",
+        "7 CD O\n\n1 _ O\n2 _ B-X\n",
+    ],
+)
+def test_numbers_that_may_be_tokens(tmp_path, text):
+    path = write(tmp_path / "x.conll", text)
+    if text.startswith("7"):  # no index starts so
+        assert [token.text for doc in read(path) for token in doc] == ["7", "1", "2"]
+        return
+    with pytest.raises(CorpusError, match=r"x.conll:1: . columns \(1 CD .*: the first may number"):
+        read(path)
+    columns = ["tokens", "pos", *["_"] * (len(text.split("\n")[0].split()) - 3), "ner"]
+    [doc] = read(path, columns=columns)
+    assert [token.text for token in doc] == [line.split()[0] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1 Ja O\n2 Linz B-X\n", "1 JA O\n2 JA O\n\n1 JA B-X\n", "0 ja O\n1 JA O\n2 x B-X\n"],
+)
+def test_an_index_of_three_columns(tmp_path, text):
+    docs = read(write(tmp_path / "x.conll", text))
+    words = [line.split()[1] for line in text.splitlines() if line]
+    assert [token.text for doc in docs for token in doc] == words

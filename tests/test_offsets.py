@@ -249,3 +249,76 @@ def test_a_folder_of_json_files_has_splits(tmp_path):
     assert example.reference.text == "Linz"
     with pytest.raises(CorpusError, match="no file of the split 'validation'"):
         read(str(tmp_path), split="validation")
+
+
+def studio(*values: object) -> dict[str, object]:
+    return {"data": {"text": TEXT}, "annotations": [{"result": [{"value": v} for v in values]}]}
+
+
+def test_other_results_of_label_studio_are_no_entities(tmp_path):
+    region = {"start": 0, "end": 11, "text": TEXT[:11]}
+    labels = {"hypertextlabels": ["LOC"]}
+    html = {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "startOffset": 17}
+    path = write_lines(
+        tmp_path / "x.jsonl",
+        studio({**region, "choices": ["sure"]}, {**region, "labels": ["PER"]}, None),
+        studio({**region, "text": ["a note"]}, {"start": 17, "end": 21, **labels}),
+        studio({**html, "globalOffsets": {"start": 17, "end": 21}, "text": "Linz", **labels}),
+    )
+    assert entities(eg.reference for eg in read(path)) == [[PER], [LOC], [LOC]]
+
+
+@pytest.mark.parametrize("annotations", [None, [5], {"result": []}, [{"result": None}]])
+def test_annotations_that_are_none(tmp_path, annotations):
+    row = {"data": {"text": TEXT}, "annotations": annotations}
+    path = write_lines(tmp_path / "x.jsonl", ROWS["Label Studio"], row)
+    with pytest.raises(
+        CorpusError, match=r"x.jsonl:2, row 1: '(annotations|result)' holds .* give"
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize("offset", ["Infinity", "-Infinity", "NaN", "1e999", "0.5"])
+def test_an_offset_that_is_no_position(tmp_path, offset):
+    path = tmp_path / "x.jsonl"
+    path.write_text(
+        f'{{"text": "Linz", "entities": []}}\n'
+        f'{{"text": "Linz", "entities": [[0, {offset}, "LOC"]]}}\n'
+    )
+    with pytest.raises(CorpusError, match=r"x.jsonl:2, row 1: 'entities' holds .*no start, end"):
+        read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"text": TEXT, "entities": [PER]}, {"text": TEXT, "entities": None}),
+        ({"text": TEXT, "label": [PER]}, {"text": TEXT}),
+        ({"tokens": ["a"], "ner_tags": ["O"]}, {"tokens": ["a"]}),
+    ],
+)
+def test_a_row_that_nobody_annotated(tmp_path, first, second):
+    path = write_lines(tmp_path / "x.jsonl", first, second)
+    with pytest.raises(
+        CorpusError,
+        match=r"x.jsonl:2, row 1: .* holds None, .*\[\] where there are none, or drop the rows",
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('[\n\n{"text": "a", "entities": []},\n{"text": "b" "entities": []}\n]\n', 4),
+        ('[\n{"text": "a", "entities": []}\n{"text": "b", "entities": []}\n]\n', 3),
+        ('{\n  "text": "a",\n  "entities": [\n    [0, 1, X]\n  ]\n}\n', 4),
+        ('{"text": "a", "entities": [}\n{"text": "b", "entities": []}\n', 1),
+        ('{"text": "a"\n{"text": "b", "entities": []}\n', 1),
+        ('{"text": "a", "entities": []}\n\n{"text": "b", "entities"}\n', 3),
+    ],
+)
+def test_the_line_of_a_fault(tmp_path, text, line):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(CorpusError, match=rf"x.json:{line}: this is no JSON: .* at column \d+$"):
+        read(str(path))

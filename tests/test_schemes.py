@@ -199,6 +199,8 @@ def test_middles_are_inside():
         (["B", "I", "O", "B", "B"], ["B", "I", "O", "B", "B"]),
         (["B", "E", "S", "O", "S"], ["B", "I", "B", "O", "B"]),
         (["I", "I", "O"], ["B", "I", "O"]),
+        (["b", "i", "o", "b"], ["B", "I", "O", "B"]),
+        (["b", "e", "o", "s", "S"], ["B", "I", "O", "B", "B"]),
     ],
 )
 def test_prefixes_alone_are_one_label(tags, expected):
@@ -249,3 +251,16 @@ def test_any_notation_round_trips(iob2, notation, lower):
 def test_bmes_round_trips(iob2):
     bmes = [tag.replace("I-", "M-", 1) if tag[0] == "I" else tag for tag in encode(iob2, "IOBES")]
     assert to_iob2(bmes, "BMES") == iob2
+
+
+def test_prefixes_are_no_labels_where_labels_stand_alone():
+    tags = ["B_PER", "I_PER", "b-PER", "i_PER", "o", "b", "i", "B", "PER"]
+    assert to_iob2(tags, "io") == [
+        *("B-PER", "I-PER", "B-PER", "I-PER", "O"),
+        *(f"{prefix}-{BARE_LABEL}" for prefix in "BIB"),
+        "B-PER",
+    ]
+    for tag in ("S_PER", "s-PER", "E-PER", "l_Per"):
+        with pytest.raises(TagError, match=f"'{tag}' at position 1"):
+            to_iob2(["O", tag], "io")
+    assert to_iob2(["e-mail", "s_bend", "u"], "io") == ["B-e-mail", "B-s_bend", "B-u"]

@@ -35,6 +35,11 @@ from bigru_tagger.data.splits import (
         ("emerging.dev.conll", {"validation"}),
         ("devel.tsv", {"validation"}),
         ("train_dev.tsv", {"train", "validation"}),
+        ("trainset.conll", {"train"}),
+        ("my_TestData.tsv", {"test"}),
+        ("devset1.spacy", {"validation"}),
+        ("dataset.conll", set()),
+        ("contestdata.conll", set()),
         ("latest.conll", set()),
         ("contest.conll", set()),
         ("invalid.conll", set()),
@@ -117,6 +122,11 @@ def test_files_of_a_split(tmp_path, names, split, chosen):
         (["train.conll", "train.txt"], "train", "several files"),
         (["a/train.conll", "b/train.conll"], "train", "several files"),
         (["dev.conll", "valid.conll"], "validation", "several files"),
+        (
+            ["a.conll", "b.conll"],
+            "test",
+            "no file is named after a split, but 'test' is asked .*b.c",
+        ),
     ],
 )
 def test_what_is_not_certain_lists_the_files(tmp_path, names, split, message):
@@ -127,3 +137,12 @@ def test_what_is_not_certain_lists_the_files(tmp_path, names, split, message):
 def test_splits_in_the_words_of_the_files(tmp_path):
     names = ["x.testb", "x.train", "x.testa", "latest.conll"]
     assert split_names(tmp_path, [tmp_path / name for name in names]) == ["train", "testa", "testb"]
+
+
+def test_a_folder_named_after_a_split(tmp_path):
+    folder = tmp_path / "Dev"
+    assert choose(folder, ["a.conll", "b.conll"], "validation") == ["a.conll", "b.conll"]
+    assert choose(folder, ["a.conll", "test.conll"], "test") == ["test.conll"]
+    for other, split in (("Dev", "test"), ("train-x", "test"), ("train-x", "train")):
+        with pytest.raises(CorpusError, match=f"{other}: no file is named after a split, but"):
+            choose(tmp_path / other, ["a.conll"], split)

@@ -300,7 +300,10 @@ def _strings(value: Any, table: Mapping[int, str] | None, column: str, place: st
     if isinstance(value, str):
         value = value.split()
     if not isinstance(value, list):
-        raise CorpusError(f"{place}: {column!r} holds {value!r}, not one item a token")
+        raise CorpusError(
+            f"{place}: {column!r} holds {value!r}, not one item a token: give a list of as many "
+            "items as tokens, [] where there are none, or drop the rows that nobody annotated"
+        )
     if table is not None:
         try:
             return [table[item] for item in value]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .layouts import find_layout, has_misc_tags, is_index, is_no_token, misc_tag
-from .schemes import is_tag
+from .schemes import OUTSIDE, is_tag
 from .sentences import CorpusError, Sentence
-from .textfiles import content_suffix, read_lines
+from .textfiles import BYTE_ORDER_MARK, content_suffix, read_lines
 
 SPLIT_ENDINGS = frozenset((".dev", ".test", ".testa", ".testb", ".train"))
 """Endings that say which split a file is, as in CoNLL-2003's eng.train."""
@@ -34,12 +34,16 @@ class Layout(NamedTuple):
     separator (str | None): What stands between columns; None for blanks and tabs.
     indexed (bool): Whether the first column, which is skipped, numbers the tokens.
     misc (bool): Whether entities stand among other features, as in CoNLL-U's last column.
+    tags (frozenset[str]): The tags in lines that cannot be comments.
+    labels_alone (bool): Whether tags may be labels without prefixes, so that any word may be one.
     """
 
     columns: tuple[str, ...]
     separator: str | None = None
     indexed: bool = False
     misc: bool = False
+    tags: frozenset[str] = frozenset()
+    labels_alone: bool = False
 
     def has_tags(self, fields: Sequence[str]) -> bool:
         """Whether a line has as many columns, and tags where its file has them.
@@ -48,10 +52,21 @@ class Layout(NamedTuple):
         RETURNS (bool): True for the line of a token.
         """
         return len(fields) == len(self.columns) and all(
-            is_tag(misc_tag(field) if self.misc and name == "ner" else field)
-            for name, field in zip(self.columns, fields, strict=True)
-            if name in ("ner", "chunk")
+            tag == OUTSIDE
+            or tag in self.tags
+            or (not self.labels_alone and is_tag(tag, bare=False))
+            for tag in self.tags_of(fields)
         )
+
+    def tags_of(self, fields: Sequence[str]) -> Iterator[str]:
+        """Take the tags out of a line.
+
+        fields (Sequence[str]): The line's columns.
+        YIELDS (str): The tags of its entity and its chunk, as far as there are such columns.
+        """
+        for name, field in zip(self.columns, fields, strict=True):
+            if name in ("ner", "chunk"):
+                yield misc_tag(field) if self.misc and name == "ner" else field
 
 
 def find_files(path: str | Path) -> list[Path]:
@@ -138,7 +153,11 @@ def find_columns_of_file(
     misc = "ner" in columns and has_misc_tags(
         row[list(columns).index("ner")] for rows in kept for row in rows
     )
-    return Layout(tuple(columns), separator, indexed and columns[0] == "_", misc)
+    layout = Layout(
+        tuple(columns), separator, indexed and columns[0] == "_", misc, labels_alone=labels_alone
+    )
+    tags = frozenset(tag for rows in kept for row in rows for tag in layout.tags_of(row))
+    return layout._replace(tags=tags)
 
 
 def _separated_by_tabs(lines: Sequence[str]) -> bool:
@@ -150,9 +169,7 @@ def _separated_by_tabs(lines: Sequence[str]) -> bool:
     )
 
 
-def read_file(
-    file: Path, layout: Layout, encoding: str, *, labels_alone: bool
-) -> Iterator[Sentence]:
+def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
     """Read the sentences of a column file. Documents end at `-DOCSTART-`, `# newdoc` and the like.
 
     A line that starts with "#" and has not the columns of a token is a comment in front of a
@@ -161,7 +178,6 @@ def read_file(
     file (Path): The file.
     layout (Layout): How to read its lines.
     encoding (str): Its encoding.
-    labels_alone (bool): Whether tags may be labels without prefixes.
     YIELDS (Sentence): One at a time.
     RAISES (CorpusError): A line with too few or too many columns; a file that cannot be read.
     """
@@ -175,10 +191,9 @@ def read_file(
             boundary = not layout.has_tags(split_columns(text, layout.separator))
         if not boundary and text.strip(_BLANKS):
             fields = split_columns(text, layout.separator)
-            fits = len(fields) == len(names)
-            if text.startswith("#") and not (fits and (labels_alone or layout.has_tags(fields))):
+            if text.startswith("#") and not layout.has_tags(fields):
                 _check_comment(file, number, text, names, inside=bool(rows))
-            elif not fits:
+            elif len(fields) != len(names):
                 raise CorpusError(_wrong_number(file, number, len(fields), names))
             elif not (layout.indexed and is_no_token(fields[0])):
                 rows.append(fields)
@@ -232,10 +247,11 @@ def _sentence(
 
 
 def split_columns(text: str, separator: str | None = None) -> list[str]:
-    """Split a line.
+    """Split a line. Byte-order marks in it, left where texts were joined, are dropped.
 
     text (str): The line.
     separator (str | None): What stands between columns; None for blanks and tabs.
     RETURNS (list[str]): Its columns; without a separator, of an empty line [""].
     """
+    text = text.replace(BYTE_ORDER_MARK, "")
     return text.split(separator) if separator else _BLANK_RUN.split(text.strip(_BLANKS))

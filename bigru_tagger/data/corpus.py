@@ -7,20 +7,31 @@ from dataclasses import KW_ONLY, MISSING, dataclass, fields
 from functools import cached_property
 from glob import has_magic
 from inspect import signature
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Corpus, Example
 from spacy.util import registry
+from spacy.vocab import Vocab
 
 from .columns import COLUMN_FIELDS
-from .conll import FILE_ENDINGS
+from .conll import FILE_ENDINGS, find_files
 from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
 from .offsets import Alignment
-from .readers import ConllCorpus, HFCorpus, SentenceReader, column_files
+from .readers import ConllCorpus, HFCorpus, SentenceReader, column_files, pattern_folder
 from .sentences import CorpusError
-from .splits import base_split, check_split, choose_files, files_by_split, named_splits, split_names
+from .splits import (
+    base_split,
+    canonical_split,
+    check_split,
+    choose_files,
+    files_by_split,
+    named_splits,
+    split_names,
+)
 from .textfiles import content_suffix, read_lines
 
 __all__ = [
@@ -57,12 +68,12 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
 
     A `.spacy` file, or a folder of them, goes to spaCy's Corpus; a `.json`, `.jsonl`, `.parquet`
     or `.csv` file to HFCorpus with that builder; any other file, a folder of column files, or a
-    glob pattern to ConllCorpus; everything else to HFCorpus. In a folder the files named after the
-    split are taken, or all of them where no file is named after any split.
+    glob pattern to ConllCorpus; everything else to HFCorpus. In a folder, and of the files of a
+    pattern, those named after the split are taken.
 
     source (str): A path, or what HFCorpus takes as one.
-    split (str | None): The split. None is "test" of a source that has several, and all of one that
-        is a single file.
+    split (str | None): The split. None is "test" of a source that has several, and all of a single
+        file, of a pattern's files, and of a folder in which no file is named after a split.
     options (Any): Settings of that reader.
     RETURNS (Callable[[Language], Iterable[Example]]): The reader.
     RAISES (CorpusError): No such file, no file of that split, or a file that is named after another
@@ -83,12 +94,17 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
         raise CorpusError(
             f"{source}: slices such as {split!r} are for datasets: {reader.__name__} takes limit"
         )
-    files = _files(path, reader) if path.is_dir() else []
-    if not files_by_split(path, files):
-        return reader(source, **options)
+    make = _NamedCorpus if reader is Corpus else reader
+    if path.is_file() or (split is None and _is_undivided(source)):
+        return make(source, **options)
+    if not path.is_dir():
+        pattern = ConllCorpus(source, split=split, **options)
+        _ = pattern.files  # a split that is not there is known at once
+        return pattern
+    files = _files(path, reader)
     chosen = choose_files(path, files, split or _DEFAULT_SPLIT)
     if len(chosen) == 1:
-        return reader(str(chosen[0]), **options)
+        return make(str(chosen[0]), **options)
     if reader is ConllCorpus:
         return ConllCorpus(source, split=split or _DEFAULT_SPLIT, **options)
     if set(chosen) != set(_files(chosen[0].parent, reader)):
@@ -96,18 +112,49 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
             f"{source}: {len(chosen)} files of the split {split!r} lie beside those of others: put "
             "each split into a folder of its own"
         )
-    return Corpus(chosen[0].parent, **options)
+    return make(str(chosen[0].parent), **options)
+
+
+class _NamedCorpus(Corpus):
+    """spaCy's Corpus, with errors that name the file, and a limit over all files."""
+
+    def read_docbin(self, vocab: Vocab, locs: Iterable[str | Path]) -> Iterator[Doc]:
+        docs = (doc for loc in locs for doc in self._read(vocab, loc))
+        yield from islice(docs, max(self.limit, 0) or None)
+
+    def _read(self, vocab: Vocab, file: str | Path) -> Iterator[Doc]:
+        try:
+            yield from super().read_docbin(vocab, [file])
+        except Exception as err:  # zlib, msgpack and DocBin have errors of many kinds
+            raise CorpusError(
+                f"{file}: damaged, or no file of DocBin: {err or type(err).__name__}: write it "
+                "again, or give another ending to data of another kind"
+            ) from err
+
+
+def _is_undivided(source: str, split: str | None = None) -> bool:
+    """Whether a source is a file, or files that have no splits to choose from.
+
+    Without a split, a pattern names all that it matches.
+    """
+    path = Path(source)
+    if path.is_dir():
+        reader = _choose_reader(path)
+        return reader is not HFCorpus and not files_by_split(path, _files(path, reader))
+    if path.is_file() or not has_magic(source):
+        return path.is_file()
+    by_split = files_by_split(pattern_folder(path), find_files(path)) if split else {}
+    return len(by_split) < 2 and canonical_split(split or "") not in by_split
 
 
 def default_split(source: str) -> str | None:
     """Choose the split that is read where the user asks for none.
 
     source (str): As for `open_corpus`.
-    RETURNS (str | None): "test" of a source that may have several; None of files.
+    RETURNS (str | None): "test" of a source that may have several; None of files, and of a folder
+        in which none is named after a split.
     """
-    path = Path(source)
-    single = path.is_file() or (has_magic(source) and not path.exists())
-    return None if single else _DEFAULT_SPLIT
+    return None if _is_undivided(source) else _DEFAULT_SPLIT
 
 
 def settings_for(source: str, block: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,8 +285,9 @@ class AnyCorpus:
     path (str): The source.
     split (str | None): The split; None as for `open_corpus`.
     instead (str | None): Another source that is read in place of `path`: `${paths.train}`, which is
-        null unless the user gives it. A single file there is read whatever its name is, and the
-        split chooses from a source that has several.
+        null unless the user gives it. A single file there is read whatever its name is, and so
+        are, with a warning, files that are not named after splits. The split chooses from a
+        source that has several.
     sentences_per_doc (int): Sentences a Doc; 0 for whole documents. Where `instead` does not mark
         documents, 0 is single sentences, with a warning.
     """
@@ -290,6 +338,9 @@ class AnyCorpus:
         split = self.split
         if self.instead is not None:
             split = DatasetSource(source).saved_split or (None if Path(source).is_file() else split)
+            if split is not None and _is_undivided(source, split):
+                logger.warning("%s has no splits: all of it is read as %r", source, split)
+                split = None
         elif split is not None and Path(source).is_file() and not named_splits(Path(source).name):
             logger.warning(
                 "%s has no splits: all of it is read as %r. With --paths.train and --paths.dev "

@@ -65,9 +65,10 @@ def _read_file(file: Path) -> Iterator[tuple[str, int, Any]]:
     except CorpusError as err:
         # A file of JSON lines with a bad first line, or JSON on several lines.
         try:
-            first = json.loads("\n".join(text for _, text in chain(head, lines)))
-        except ValueError:
-            raise err from None
+            first = _parse(file, 1, "\n".join(text for _, text in read_lines(file)))
+        except CorpusError as err_of_all:
+            is_lines = text.strip() != "[" and _is_row(head[-1][1])
+            raise (err if is_lines else err_of_all) from None
         head = []
     if len(head) == 2:
         for row, (number, text) in enumerate(chain(head, lines)):
@@ -83,7 +84,19 @@ def _read_file(file: Path) -> Iterator[tuple[str, int, Any]]:
 
 
 def _parse(file: Path, number: int, text: str) -> Any:
+    """Parse JSON that starts on a line."""
     try:
         return json.loads(text)
     except ValueError as err:
-        raise CorpusError(f"{file}:{number}: this is no JSON: {err}") from err
+        problem: object = err
+        if isinstance(err, json.JSONDecodeError):
+            number += err.lineno - 1
+            problem = f"{err.msg} at column {err.colno}"
+        raise CorpusError(f"{file}:{number}: this is no JSON: {problem}") from err
+
+
+def _is_row(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except ValueError:
+        return False

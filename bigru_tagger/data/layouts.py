@@ -61,6 +61,16 @@ def is_index(values: Sequence[str], width: int) -> bool:
     return counts
 
 
+def _has_words_behind(sentences: Sequence[Rows]) -> bool:
+    """Whether numbers that count up are an index: they start again, or words stand beside them.
+
+    The numbers may themselves be the tokens, with parts of speech beside them: "1 CD O", "2 CD O".
+    """
+    starts_again = sum(rows[0][0] in ("0", "1") for rows in sentences) > 1
+    beside = {row[1] for rows in sentences for row in rows}
+    return starts_again or (len(beside) > 1 and not all(value.isupper() for value in beside))
+
+
 def is_no_token(index: str) -> bool:
     """Whether a line of CoNLL-U is a word of several tokens (1-2) or an empty node (2.1).
 
@@ -118,6 +128,12 @@ def find_layout(
     first = 1 if len(columns) > 2 and is_index(columns[0], len(columns)) else 0
     if first and len(columns) == _NUMBER_OF_CONLLU:
         return _conllu_layout(columns)
+    if first and not _has_words_behind(sentences):
+        raise CorpusError(
+            f"{file}:{line}: {len(columns)} columns ({' '.join(sentences[0][0])}): the first may "
+            f"number the tokens, or hold tokens that are numbers: say what they hold, as in "
+            f"{_EXAMPLE}"
+        )
     if len(columns) == 1:
         if needs_annotation:
             raise CorpusError(f"{file}:{line}: one column: tokens need tags beside them")

@@ -30,7 +30,8 @@ Entity: TypeAlias = tuple[int, int, str]
 
 _STARTS = ("start", "start_offset", "start_char", "begin")
 _ENDS = ("end", "end_offset", "end_char")
-_LABELS = ("label", "labels", "type", "tag")
+_STUDIO_LABELS = ("labels", "hypertextlabels")
+_LABELS = ("label", *_STUDIO_LABELS, "type", "tag")
 _SHOWN = 10
 
 
@@ -108,16 +109,32 @@ def _unify_label_studio(data: Mapping[str, Any], annotations: Any, place: str) -
     text = data.get("text", texts[0] if len(texts) == 1 else None)
     if not isinstance(text, str):
         raise CorpusError(f"{place}: no text in 'data', or several, none of which is 'text'")
-    done = [one for one in annotations if not one.get("was_cancelled")]
+    done = [
+        one for one in _objects(annotations, place, "annotations") if not one.get("was_cancelled")
+    ]
     if len(done) > 1:
         raise CorpusError(
             f"{place}: {len(done)} annotations: keep one of them, by whichever annotator is right"
         )
     if not done:
         return {"text": text, "entities": [], "answer": "ignore"}
-    # Relations and choices for the whole text have no start.
-    values = [result.get("value") or {} for result in done[0].get("result", ())]
-    return {"text": text, "entities": [value for value in values if "start" in value]}
+    # Relations have no value, and a region may have results of its own, such as a choice.
+    values = [one.get("value") for one in _objects(done[0].get("result", []), place, "result")]
+    entities = [
+        value
+        for value in values
+        if isinstance(value, Mapping) and any(key in value for key in _STUDIO_LABELS)
+    ]
+    return {"text": text, "entities": entities}
+
+
+def _objects(value: Any, place: str, key: str) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+        raise CorpusError(
+            f"{place}: {key!r} holds {str(value)[:80]}, no list of objects: give [] where there "
+            "are none, or drop the rows that nobody annotated"
+        )
+    return value
 
 
 def read_entities(
@@ -139,7 +156,10 @@ def read_entities(
         keys = list(value)
         value = [dict(zip(keys, item, strict=True)) for item in zip(*value.values(), strict=True)]
     if not isinstance(value, list):
-        raise CorpusError(f"{place}: {column!r} holds {value!r}, no list of entities")
+        raise CorpusError(
+            f"{place}: {column!r} holds {value!r}, no list of entities: give [] where there "
+            "are none, or drop the rows that nobody annotated"
+        )
     entities = set()
     for item in value:
         start, end, label = _parse(item, place, column, names)
@@ -169,7 +189,10 @@ def _parse(
     item: Any, place: str, column: str, names: Mapping[int, str] | None
 ) -> tuple[int, int, str]:
     if isinstance(item, Mapping):
-        start, end, label = (_first(item, keys) for keys in (_STARTS, _ENDS, _LABELS))
+        # Label Studio's places in HTML are paths beside the offsets in its text.
+        offsets = item.get("globalOffsets")
+        places = offsets if isinstance(offsets, Mapping) else item
+        start, end, label = _first(places, _STARTS), _first(places, _ENDS), _first(item, _LABELS)
     elif isinstance(item, list | tuple) and len(item) >= 3:
         start, end, label, *_ = item
     else:
@@ -186,7 +209,9 @@ def _parse(
 
 
 def _is_position(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+    if isinstance(value, float):
+        return value.is_integer()  # infinity and NaN are not
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _first(item: Mapping[str, Any], keys: Sequence[str]) -> Any:

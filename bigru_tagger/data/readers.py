@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
+from glob import has_magic
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +22,7 @@ from .layouts import check_columns
 from .offsets import Alignment, AnnotatedText, check_alignment, make_text_examples
 from .schemes import LABELS_ALONE, TagError, check_scheme
 from .sentences import CorpusError, Sentence, TagSchemes, detect_layer, make_examples
-from .splits import choose_files
+from .splits import canonical_split, check_split, choose_files, files_by_split
 from .textfiles import content_suffix
 
 if TYPE_CHECKING:
@@ -315,9 +316,9 @@ class ConllCorpus(SentenceReader):
     an error within one.
 
     path (str | Path): A file, a folder of column files, or a glob pattern.
-    split (str | None): In a folder, read the file that is named after this split, such as
-        "NER-de-train.tsv" or "eng.testa" (which is CoNLL-2003's validation split); None reads all
-        files.
+    split (str | None): In a folder or of a pattern's files, read the file that is named after this
+        split, such as "NER-de-train.tsv" or "eng.testa" (which is CoNLL-2003's validation split);
+        None reads all files.
     columns (list[str] | None): What each column holds: tokens, ner, pos, chunk, document, or _ for
         nothing of these. None finds it out of what stands in them, see `data.layouts`.
     separator (str | None): What stands between columns; None for tabs where there are as many in
@@ -349,9 +350,7 @@ class ConllCorpus(SentenceReader):
         RAISES (CorpusError): There is no such file, or it cannot be read.
         """
         for file, layout in self.layouts.items():
-            yield from read_file(
-                file, layout, self.encoding, labels_alone=self.scheme == LABELS_ALONE
-            )
+            yield from read_file(file, layout, self.encoding)
 
     @property
     def marks_documents(self) -> bool:
@@ -359,12 +358,26 @@ class ConllCorpus(SentenceReader):
         return len({sentence.document for sentence in self.sentences()}) > 1
 
     @cached_property
+    def files(self) -> list[Path]:
+        """RETURNS (list[Path]): The files of the split, found once."""
+        path = Path(self.path)
+        found = find_files(path)
+        if self.split is None:
+            return found
+        if path.is_file():
+            check_split(str(path), self.split)
+            return found
+        if path.is_dir():
+            return choose_files(path, column_files(path), self.split)
+        folder = pattern_folder(path)
+        by_split = files_by_split(folder, found)
+        if by_split.get(canonical_split(self.split)) == found:
+            return found  # the pattern has chosen already
+        return choose_files(folder, found, self.split)
+
+    @cached_property
     def layouts(self) -> dict[Path, Layout]:
         """RETURNS (dict[Path, Layout]): What the columns of each file hold, found once."""
-        path = Path(self.path)
-        files = find_files(path)
-        if self.split is not None and path.is_dir():
-            files = choose_files(path, column_files(path), self.split)
         return {
             file: find_columns_of_file(
                 file,
@@ -374,7 +387,7 @@ class ConllCorpus(SentenceReader):
                 labels_alone=self.scheme == LABELS_ALONE,
                 needs_annotation=self.needs_annotation,
             )
-            for file in files
+            for file in self.files
         }
 
     def asks_for(self, layer: str) -> bool:
@@ -384,6 +397,15 @@ class ConllCorpus(SentenceReader):
         RETURNS (bool): False where the column was found by what is in it.
         """
         return layer in (self.columns or ())
+
+
+def pattern_folder(pattern: Path) -> Path:
+    """Find the folder in which a glob pattern looks for files.
+
+    pattern (Path): The pattern: "data/*/x.conll".
+    RETURNS (Path): The folder above its first placeholder: "data".
+    """
+    return next(parent for parent in pattern.parents if not has_magic(str(parent)))
 
 
 def column_files(folder: Path) -> list[Path]:

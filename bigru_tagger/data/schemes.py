@@ -8,7 +8,7 @@
 | BILUO  | `B-X I-X L-X`, `U-X`, `U-X U-X` (also written BILOU) |
 | IO     | `I-X I-X I-X`, `I-X`, or labels alone (`X X X`, `X`); entities that touch are one |
 
-Prefixes may be in lower case (`b-X`, `o`), joined by `_` (`B_X`), or stand behind the label
+Prefixes may be in lower case (`b-X`, `b`, `o`), joined by `_` (`B_X`), or stand behind the label
 (`X-B`). `B`, `I` and the other prefixes without a label are tags of the one label `BARE_LABEL`.
 
 Everything else in the package speaks IOB2 only.
@@ -91,8 +91,8 @@ def _split(tag: object) -> _Tag | None:
         return None
     if tag in (OUTSIDE, "o"):
         return _Tag(OUTSIDE, "", "")
-    if len(tag) == 1 and tag in _ALL_PREFIXES:
-        return _Tag(tag, BARE_LABEL, "bare")
+    if len(tag) == 1 and tag.upper() in _ALL_PREFIXES:
+        return _Tag(tag.upper(), BARE_LABEL, "bare")
     if match := _PREFIXED.fullmatch(tag):
         return _Tag(match[1].upper(), match[2], "prefix")
     if match := _SUFFIXED.fullmatch(tag):
@@ -102,21 +102,26 @@ def _split(tag: object) -> _Tag | None:
 
 @lru_cache(maxsize=65536)
 def _split_io(tag: object) -> _Tag | None:
-    """Split a tag of IO, in which a label may stand without a prefix."""
-    if not isinstance(tag, str) or tag in (OUTSIDE, "o"):
+    """Split a tag of IO, in which a label may stand without a prefix.
+
+    `e-mail` and `s_bend` are labels; `E-MAIL`, `E_MAIL` and `e-Mail` may be tags of another scheme.
+    """
+    if not isinstance(tag, str) or tag in (OUTSIDE, "o", *"BIbi"):
         return _split(tag)
-    if tag in ("B", "I") or (tag[1:2] == "-" and tag[0] in _ALL_PREFIXES):
+    if (match := _PREFIXED.fullmatch(tag)) and not (match[1] in "esluwm" and match[2].islower()):
         return _split(tag)
     return _Tag("I", tag, "label") if tag.strip("-_") else None
 
 
-def is_tag(text: str) -> bool:
+def is_tag(text: str, *, bare: bool = True) -> bool:
     """Tell whether a text is a tag of any scheme.
 
     text (str): The text.
+    bare (bool): Whether a prefix without a label counts, which may be a word of one letter.
     RETURNS (bool): True for "O", and for a prefix and a label.
     """
-    return _split(text) is not None
+    parts = _split(text)
+    return parts is not None and (bare or parts.notation != "bare")
 
 
 def column_labels(values: Collection[str]) -> set[str] | None:

@@ -11,7 +11,12 @@ _WORDS = {
     "validation": ("validation", "valid", "val", "dev", "devel", "development", "testa"),
     "test": ("test", "testing", "testb", "eval", "evaluation"),
 }
-_CANONICAL = {word: split for split, words in _WORDS.items() for word in words}
+_CANONICAL = {
+    word + ending: split
+    for split, words in _WORDS.items()
+    for word in words
+    for ending in ("", "set", "data")
+}
 # "NERTest17" is three words; so "latest", "contest" and "detrain" name no split.
 _NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # Behind the split: "train-00000-of-00002-0123456789abcdef", "train_1".
@@ -113,7 +118,7 @@ def choose_files(folder: Path, files: Sequence[Path], split: str) -> list[Path]:
     folder (Path): The folder.
     files (Sequence[Path]): Files in it, at any depth.
     split (str): The split: "train", or another word that a file has in its name.
-    RETURNS (list[Path]): The files.
+    RETURNS (list[Path]): The files: all, where only the folder is named, and by this split alone.
     RAISES (CorpusError): No file of this split, or several that may be different corpora.
     """
     exact = [file for file in files if _has_word(file, base_split(split))]
@@ -124,7 +129,14 @@ def choose_files(folder: Path, files: Sequence[Path], split: str) -> list[Path]:
         chosen = [file for file in chosen if file in exact] or chosen
     if not chosen:
         names = ", ".join(str(file.relative_to(folder)) for file in files) or "none"
-        raise CorpusError(f"{folder}: no file of the split {split!r}: there are {names}")
+        if any(named_splits(str(file.relative_to(folder))) for file in files):
+            raise CorpusError(f"{folder}: no file of the split {split!r}: there are {names}")
+        if canonical_split(folder.name) == canonical_split(split):
+            return list(files)
+        raise CorpusError(
+            f"{folder}: no file is named after a split, but {split!r} is asked for: there are "
+            f"{names}: give the file as the path, or leave the split out"
+        )
     if len({_series(file, folder) for file in chosen}) > 1:
         names = ", ".join(str(file.relative_to(folder)) for file in chosen)
         raise CorpusError(

@@ -17,7 +17,7 @@ _OPENERS: dict[str, Callable[..., Any]] = {
     ".gz": gzip.open,
     ".xz": lzma.open,
 }
-_BYTE_ORDER_MARK = "\ufeff"
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def content_suffix(path: Path) -> str:
@@ -50,7 +50,7 @@ def read_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
             )
             for text in lines:
                 number += 1
-                yield number, text.rstrip("\n").removesuffix("\r").lstrip(_BYTE_ORDER_MARK)
+                yield number, text.rstrip("\n").removesuffix("\r").lstrip(BYTE_ORDER_MARK)
     except UnicodeError as err:
         raise CorpusError(
             f"{file}:{number + 1}: {err}: give its encoding, or convert the file to UTF-8"

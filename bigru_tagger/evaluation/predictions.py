@@ -187,6 +187,7 @@ def _read_sentences(path: Path) -> Iterator[Sentence]:
     plain = [(number, columns) for number, columns in rows_of if columns[0][0] != "#"]
     marked = [(number, columns) for number, columns in rows_of if _has_tag(columns)]
     first, columns = next(iter(plain or marked), (0, []))
+    own = {columns[-1] for _, columns in plain or marked}
     width = len(columns)
     if not width:
         raise CorpusError(f"{path}: there is no token in it: is it the right file?")
@@ -205,7 +206,9 @@ def _read_sentences(path: Path) -> Iterator[Sentence]:
             if rows:
                 yield _sentence(path, rows)
                 rows = []
-        elif len(columns) == width and (not text.startswith("#") or _has_tag(columns)):
+        elif len(columns) == width and (
+            not text.startswith("#") or columns[-1] in own or is_tag(columns[-1], bare=False)
+        ):
             rows.append((columns[0], columns[-1], number))
         elif not text.startswith("#"):
             raise CorpusError(

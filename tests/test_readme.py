@@ -134,7 +134,7 @@ def test_packages_import_those_above_them_alone() -> None:
             target.split(".")[0]
             for path in (package / name).glob("*.py")
             for target in re.findall(
-                r"^\s*from \.\.([\w.]*) import", path.read_text(encoding="utf8"), re.MULTILINE
+                r"^\s*from \.\.([\w.]+) import", path.read_text(encoding="utf8"), re.MULTILINE
             )
         }
         assert imported <= above, name

@@ -198,7 +198,7 @@ def test_words_can_be_given(trained_ner):
     assert groups(found[0] if found and isinstance(found[0], list) else found) == entities(doc)
 
 
-@pytest.mark.parametrize("changed", [{"threshold": 0.99}, {"recall_bias": 9.0}])
+@pytest.mark.parametrize("changed", [{"threshold": 0.99}, {"recall_bias": -9.0}])
 def test_settings_are_those_of_the_component(untrained, changed):
     nlp, tag = untrained
     text = " ".join(TEXTS)

@@ -43,6 +43,7 @@ def make_run(data, size, name, seed, test):
     )
 
 
+@pytest.mark.slow
 def test_systems_of_a_seed_share_their_sentences(script, tmp_path):
     jobs = plan(script, tmp_path, [10, 30, 9999], [0, 1])
     assert len(jobs) == 12
@@ -109,6 +110,7 @@ def test_the_plot(script, tmp_path):
     assert "<svg" in (tmp_path / "curve.svg").read_text(encoding="utf8")
 
 
+@pytest.mark.slow
 def test_a_training_and_no_second_one(script, tmp_path, monkeypatch):
     (job,) = plan(script, tmp_path, [10], [0], script.SYSTEMS[:1], max_steps=2)
     run = script.run_job(job)

@@ -265,17 +265,17 @@ def span_probabilities(
         those that have a probability.
     """
     if spans_key is None:
-        told = [(span, _told(span, attributes)) for span in doc.ents]
+        scored = [(span, _score(span, attributes)) for span in doc.ents]
     elif not isinstance(spans_key, TokenTags) and spans_key in doc.spans:
         group = doc.spans[spans_key]
         scores = group.attrs.get("scores", ())
         # Of a group that somebody changed, nobody knows which score is whose.
-        told = list(zip(group, scores, strict=True)) if len(scores) == len(group) else []
+        scored = list(zip(group, scores, strict=True)) if len(scores) == len(group) else []
     else:
-        told = []
+        scored = []
     return {
         (span.start, span.end, span.label_): float(value)
-        for span, value in told
+        for span, value in scored
         if value is not None
     }
 
@@ -312,7 +312,7 @@ def _preference(gold: Mention, predicted: Mention) -> tuple[bool, bool, int, int
     return other_boundaries, gold.label != predicted.label, -shared, predicted.start
 
 
-def _told(span: Span, attributes: Sequence[str]) -> float | None:
+def _score(span: Span, attributes: Sequence[str]) -> float | None:
     values = (span._.get(name) for name in attributes if Span.has_extension(name))
     return next((value for value in values if value is not None), None)
 

@@ -436,12 +436,7 @@ class SequenceTagger(TrainablePipe):
         return self._restore_labels()
 
     def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "SequenceTagger":
-        """Load the component, see `from_bytes`.
-
-        path (Path): a folder that `to_disk` wrote.
-        exclude (Iterable[str]): names of fields to leave out.
-        RETURNS (SequenceTagger): self.
-        """
+        """Load the component from a folder that `to_disk` wrote, see `from_bytes`."""
         super().from_disk(path, exclude=tuple(exclude))
         return self._restore_labels()
 

@@ -59,7 +59,7 @@ def make_bigru_ner(
     nlp (Language): the pipeline.
     name (str): name of the component.
     model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
-    confidence (Optional[str]): name of the extension attribute that tells an entity's
+    confidence (Optional[str]): name of the extension attribute that holds an entity's
         probability, `span._.confidence`; None for none.
     threshold (float): probability below which an entity is dropped.
     recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,

@@ -113,7 +113,7 @@ class DatasetSource(NamedTuple):
         return self.path not in FILE_BUILDERS and not Path(self.path).exists()
 
     def files(self, split: str) -> list[Path] | None:
-        """List the local files of one split, where the split can be told from their names.
+        """List the local files of one split, where their names hold the split.
 
         split (str): The split, or a slice of one.
         RETURNS (list[Path] | None): The files; None where `datasets` has to find them.

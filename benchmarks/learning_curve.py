@@ -29,8 +29,7 @@ from spacy.cli.train import train
 from spacy.tokens import DocBin
 from tqdm import tqdm
 
-from bigru_tagger.data.corpus import open_corpus
-from bigru_tagger.evaluation.run import evaluate
+from bigru_tagger.corpus.corpus import open_corpus
 from bigru_tagger.files import beside
 from bigru_tagger.plots import save_figure
 from bigru_tagger.replication.report import (
@@ -49,6 +48,7 @@ from bigru_tagger.replication.runs import (
     read_runs,
     source_fingerprint,
 )
+from bigru_tagger.scoring.run import evaluate
 
 
 class System(NamedTuple):

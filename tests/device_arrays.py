@@ -7,8 +7,8 @@ import spacy.vectors
 from spacy.pipeline import TrainablePipe
 from thinc.api import NumpyOps
 
-from bigru_tagger.adapter import devices, features
-from bigru_tagger.components import finite, soft_targets
+from bigru_tagger.model import devices, features
+from bigru_tagger.pipeline import finite, soft_targets
 
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):

@@ -5,7 +5,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from bigru_tagger.evaluation.run import evaluate
+from bigru_tagger.scoring.run import evaluate
 
 SAID = {}  # by the words of a document: (start, end, label) or (start, end, label, probability)
 

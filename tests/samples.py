@@ -13,6 +13,8 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import Adam, fix_random_seed
 
+ROOT = Path(__file__).parent.parent
+
 # Words, then entities and chunks as (first token, token behind the last, label), then tags.
 SENTENCES = [
     (
@@ -141,7 +143,7 @@ def parameters(pipe):
 
 def load_script(name):
     """Load a script as a module: it has no ending that would make it one."""
-    path = Path(__file__).parent.parent / "scripts" / name
+    path = ROOT / "scripts" / name
     loader = SourceFileLoader(name, str(path))
     spec = spec_from_loader(name, loader)
     module = module_from_spec(spec)

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
+from samples import ROOT
 from spacy import util
 from spacy.training import Example
 from thinc.api import Config
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.cfg"))
+CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))
 
 
 def load(path: Path) -> Config:

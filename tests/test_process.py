@@ -15,7 +15,7 @@ import torch
 from samples import NARROW, TEXTS, TINY, build
 
 from bigru_tagger import __version__
-from bigru_tagger.adapter.cache import TextCache, WordCache, cached_property
+from bigru_tagger.model.cache import TextCache, WordCache, cached_property
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -66,7 +66,7 @@ before = set(sys.modules)
 spacy.blank("en")
 print(json.dumps(sorted(name for name in set(sys.modules) - before if "spacy" not in name)))
 """
-    names = ["bigru_tagger", "bigru_tagger.components", "bigru_tagger.components.factories"]
+    names = ["bigru_tagger", "bigru_tagger.pipeline", "bigru_tagger.pipeline.factories"]
     assert run(script) == names
 
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from samples import ROOT
 from spacy.util import load_model_from_config
 from thinc.api import Config
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
 # Blocks marked `sh` install or take long: `scripts/test` runs this test, CI runs the others.
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -96,46 +96,3 @@ def test_every_heading_it_links_is_there() -> None:
     targets = set(re.findall(r"\]\(#([^)]+)\)", text))
     assert len(targets) > 15
     assert targets <= anchors, targets - anchors
-
-
-def section(title: str) -> str:
-    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
-
-
-# Packages in the order of the table, with the modules that it names.
-PACKAGES = {
-    name: re.findall(r"`(\w+)`", modules)
-    for name, modules in re.findall(
-        r"^\| `(\w+)` \| (.+?) \|", section("What is where"), re.MULTILINE
-    )
-}
-
-
-def modules_of(folder: Path) -> set[str]:
-    return {path.stem for path in folder.glob("*.py")} - {"__init__"}
-
-
-def test_every_module_is_in_the_table() -> None:
-    package = ROOT / "bigru_tagger"
-    assert set(PACKAGES) == {path.parent.name for path in package.glob("*/__init__.py")}
-    for name, modules in PACKAGES.items():
-        if name != "cli":
-            assert set(modules) == modules_of(package / name), name
-    for module in modules_of(package):
-        assert f"`{module}`" in section("What is where"), module
-
-
-def test_packages_import_those_above_them_alone() -> None:
-    package = ROOT / "bigru_tagger"
-    above = {"files", "plots"}
-    assert len(PACKAGES) == 12
-    for name in PACKAGES:
-        imported = {
-            target.split(".")[0]
-            for path in (package / name).glob("*.py")
-            for target in re.findall(
-                r"^\s*from \.\.([\w.]+) import", path.read_text(encoding="utf8"), re.MULTILINE
-            )
-        }
-        assert imported <= above, name
-        above.add(name)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigru_tagger.data.schemes import (
+from bigru_tagger.schemes import (
     BARE_LABEL,
     SCHEMES,
     TagError,

@@ -9,8 +9,8 @@ from pathlib import Path
 from spacy.language import Language
 from thinc.api import Model
 
-from ..adapter.shim import NetworkShim
-from ..evaluation.loading import load_pipeline
+from ..model.shim import NetworkShim
+from ..scoring.loading import load_pipeline
 from .passages import Passage, Shape, reshape
 from .peers import Peer
 from .timing import Clock, Task, Timing, Work, time_in_turn

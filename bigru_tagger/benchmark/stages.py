@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 
-from ..adapter import batches, thinc_model
-from ..adapter.shim import NetworkShim
-from ..components.chunker import BiGRUChunker
-from ..components.component import SequenceTagger
-from ..components.ner import BiGRUNer
-from ..components.spans import SpanTagger
-from ..components.tagger import BiGRUTokenTagger
+from ..model import batches, thinc_model
+from ..model.shim import NetworkShim
 from ..network.context import ContextPooling
 from ..network.encoder import BiGRUEncoder
 from ..network.network import Network
+from ..pipeline.chunker import BiGRUChunker
+from ..pipeline.component import SequenceTagger
+from ..pipeline.ner import BiGRUNer
+from ..pipeline.spans import SpanTagger
+from ..pipeline.tagger import BiGRUTokenTagger
 from .passages import Passage
 from .prediction import COLD, our_shims, prediction_task, variants
 from .timing import Clock, StageClock, Task, Work, replaced, time_in_turn

@@ -11,7 +11,7 @@ from .app import app, errors_told
 from .reading import with_reader_options
 
 if TYPE_CHECKING:
-    from ..data.corpus import Reader
+    from ..corpus.corpus import Reader
 
 
 @app.command("check")
@@ -52,9 +52,9 @@ def check_command(
     import spacy
     from tqdm import tqdm
 
-    from ..analysis.corpus_check import check_corpus
-    from ..evaluation.run import replacing
-    from ..reports.corpus_check_text import render_check
+    from ..report.corpus_check import check_corpus
+    from ..report.corpus_check_text import render_check
+    from ..scoring.run import replacing
 
     if n_sents is not None:
         reader["sentences_per_doc"] = n_sents
@@ -77,8 +77,8 @@ def check_command(
 def _open_splits(
     data: Sequence[str], wanted: Sequence[str], options: Mapping[str, Any]
 ) -> "dict[str, Reader]":
-    from ..data.corpus import corpus_splits, open_corpus
-    from ..data.sentences import CorpusError
+    from ..corpus.corpus import corpus_splits, open_corpus
+    from ..corpus.sentences import CorpusError
 
     readers: dict[str, Reader] = {}
     for source in data:

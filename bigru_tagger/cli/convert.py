@@ -30,7 +30,7 @@ def convert_command(
     reader: dict[str, Any],
 ) -> None:
     """Write any corpus as .spacy files, and print a table of what is in it."""
-    from ..data.convert import convert, counts_table
+    from ..corpus.convert import convert, counts_table
 
     with errors_told((OSError, ValueError, TypeError)):
         counts = convert(

@@ -84,19 +84,19 @@ def distill_command(
     from spacy.cli.train import train
     from spacy.util import load_config
 
-    from ..data.corpus import default_split, settings_for
-    from ..distillation.outputs import (
+    from ..corpus.corpus import default_split, settings_for
+    from ..distill.outputs import (
         check_student,
         read_row,
         store_outputs,
         student_config,
         training_corpus,
     )
-    from ..distillation.teachers import load_teacher, teacher_names
-    from ..distillation.texts import read_texts
-    from ..evaluation.loading import load_pipeline
-    from ..evaluation.renaming import parse_names
+    from ..distill.teachers import load_teacher, teacher_names
+    from ..distill.texts import read_texts
     from ..replication.runs import fingerprint
+    from ..scoring.loading import load_pipeline
+    from ..scoring.renaming import parse_names
 
     with errors_told():
         overrides = parse_config_overrides(list(ctx.obj))

@@ -83,14 +83,18 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
     reader: dict[str, Any],
 ) -> None:
     """Score a spaCy pipeline, or a file of predictions, on gold data with seqeval."""
-    from ..analysis.confidences import confidence_attributes
-    from ..analysis.layers import analyse_layers
-    from ..analysis.system_comparison import compare_systems
-    from ..data.corpus import default_split
-    from ..evaluation.predictions import write_predictions
-    from ..evaluation.renaming import parse_names
-    from ..evaluation.run import replacing
-    from ..evaluation.systems import (
+    from ..corpus.corpus import default_split
+    from ..report.comparison_text import render_comparison
+    from ..report.confidences import confidence_attributes
+    from ..report.files import check_report_paths, write_reports
+    from ..report.layers import analyse_layers
+    from ..report.provenance import describe_evaluation
+    from ..report.system_comparison import compare_systems
+    from ..report.text import label_hint, render
+    from ..scoring.predictions import write_predictions
+    from ..scoring.renaming import parse_names
+    from ..scoring.run import replacing
+    from ..scoring.systems import (
         GoldData,
         document_lengths,
         evaluate_systems,
@@ -98,10 +102,6 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         pipeline_of,
         read_examples,
     )
-    from ..reports.comparison_text import render_comparison
-    from ..reports.files import check_report_paths, write_reports
-    from ..reports.provenance import describe_evaluation
-    from ..reports.text import label_hint, render
 
     with errors_told():
         paths = report or []

@@ -51,8 +51,8 @@ def tag_command(
     """
     from spacy.util import minibatch
 
-    from ..analysis.confidences import confidence_attributes
-    from ..evaluation.loading import load_pipeline, setters_of
+    from ..report.confidences import confidence_attributes
+    from ..scoring.loading import load_pipeline, setters_of
 
     with errors_told((OSError, ValueError)):
         if texts and inputs:
@@ -100,7 +100,7 @@ def _read_lines(name: str, file: BinaryIO) -> Iterator[str]:
 
 def _describe(doc: "Doc", attributes: Sequence[str], finds_entities: bool) -> Iterator[str]:
     """Describe a Doc for people. YIELDS: its text, and an indented line for each thing found."""
-    from ..analysis.matching import span_probabilities
+    from ..report.matching import span_probabilities
 
     yield doc.text
     yield from _describe_spans(doc.ents, span_probabilities(doc, None, attributes))
@@ -127,7 +127,7 @@ def _describe_spans(
 
 def _to_json(doc: "Doc", attributes: Sequence[str]) -> dict[str, Any]:
     """Give what `Doc.to_json` gives, with a "score" for entities and spans that have one."""
-    from ..analysis.matching import span_probabilities
+    from ..report.matching import span_probabilities
 
     content: dict[str, Any] = doc.to_json()
     rows = [(None, doc.ents, content.get("ents", []))]
@@ -158,8 +158,8 @@ def gates_command(
     units: Annotated[int, typer.Option(help="Single units in the figure.", min=0)] = 8,
 ) -> None:
     """Show what the update and reset gates (z and r) of the GRU do at each token."""
-    from ..analysis.gates import gates_table, plot_gates, read_gates
-    from ..evaluation.loading import load_pipeline
+    from ..report.gates import gates_table, plot_gates, read_gates
+    from ..scoring.loading import load_pipeline
 
     with errors_told():
         if output is not None and output.suffix not in {".svg", ".png"}:

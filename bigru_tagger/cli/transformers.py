@@ -19,8 +19,8 @@ def to_transformers_command(
     ] = None,
 ) -> None:
     """Convert a component of a pipeline to Hugging Face's format, with a model card."""
-    from ..evaluation.loading import load_pipeline
     from ..huggingface import exchange
+    from ..scoring.loading import load_pipeline
 
     with errors_told():
         nlp = load_pipeline(model)

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from spacy.language import Language
 
-from ..adapter.thinc_model import network_shim
-from ..components.component import SequenceTagger
-from ..components.spans import SpanTagger
 from ..files import folder_beside
+from ..model.thinc_model import network_shim
 from ..network.network import Network
+from ..pipeline.component import SequenceTagger
+from ..pipeline.spans import SpanTagger
 from .model_config import BiGRUConfig, describe_network
 from .token_classification import (
     BiGRUForTokenClassification,

@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from ..data.hub import SAMPLE
+from ..corpus.hub import SAMPLE
 
 # What spaCy calls the scores of development data, and what the hub does.
 _SCORES = {

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..components.component import SequenceTagger
-from ..components.spans import Entity, SpanTagger
+from ..pipeline.component import SequenceTagger
+from ..pipeline.spans import Entity, SpanTagger
 
 _BEGIN, _INSIDE, _LAST, _UNIT = range(4)  # the order of a label's tags in `SpanTagger.tags`
 # Softmax in single precision has to tell the highest from the next.

@@ -24,15 +24,15 @@ from transformers import (
 )
 from transformers.modeling_outputs import TokenClassifierOutput
 
-from ..adapter.architectures import standard_embed
-from ..adapter.batches import read_batch
-from ..adapter.devices import Precision, use_bfloat16
-from ..adapter.features import WordEmbedding
-from ..adapter.thinc_model import DropoutSettings, network_shim
-from ..components.component import SequenceTagger
 from ..files import beside
+from ..model.architectures import standard_embed
+from ..model.batches import read_batch
+from ..model.devices import Precision, use_bfloat16
+from ..model.features import WordEmbedding
+from ..model.thinc_model import DropoutSettings, network_shim
 from ..network.encoder import NO_DROPOUT
 from ..network.network import Network
+from ..pipeline.component import SequenceTagger
 from .model_card import model_card
 from .model_config import BiGRUConfig, describe_network, read_network
 from .tag_codes import TagCodes, tell_labels
@@ -54,7 +54,7 @@ class Parts:
     dropout (DropoutSettings): dropout rates.
     training_dropout (float): what fills in those that follow `[training] dropout`.
     mixed_precision (bool): train in bfloat16 where that is safe.
-    predict_precision (str): see `bigru_tagger.adapter.devices.use_bfloat16`.
+    predict_precision (str): see `bigru_tagger.model.devices.use_bfloat16`.
     """
 
     nlp: Language

@@ -15,8 +15,8 @@ from ..benchmark.passages import Passage
 from ..benchmark.prediction import load_system, measure_prediction, our_shims, parse_system
 from ..benchmark.timing import Timing
 from ..benchmark.training import measure_training
-from ..evaluation.loading import setting_paths
 from ..plots import save_figure
+from ..scoring.loading import setting_paths
 from .report import difference_cell, estimate, mean_cell
 
 _T = TypeVar("_T")

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 from spacy.util import is_package, load_config
 
-from ..data.hub import SAMPLE, DatasetSource
-from ..evaluation.run import describe_machine, package_versions
+from ..corpus.hub import SAMPLE, DatasetSource
+from ..scoring.run import describe_machine, package_versions
 
 AS_CONFIGURED = "as configured"
 """The label of a recipe without overrides."""

@@ -1,0 +1,96 @@
+"""The component `bigru_chunker`: labelled spans such as chunks, written to `doc.spans`."""
+
+from collections.abc import Iterable
+
+from spacy.tokens import Doc, Span, SpanGroup
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Model
+from thinc.types import Floats2d
+
+from ..scoring.scoring import same_words
+from .factories import Scorer
+from .gold import Gold, span_tags
+from .spans import Entity, SpanTagger
+
+
+class BiGRUChunker(SpanTagger):
+    """Finds labelled spans that do not overlap."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[list[Doc], list[Floats2d]],
+        name: str = "bigru_chunker",
+        *,
+        spans_key: str = "chunks",
+        threshold: float = 0.0,
+        recall_bias: float = 0.0,
+        label_smoothing: float = 0.0,
+        scorer: Scorer | None = None,
+    ) -> None:
+        """Hold the model.
+
+        vocab (Vocab): the shared vocabulary.
+        model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+        name (str): name of the component.
+        spans_key (str): see `make_bigru_chunker`.
+        threshold (float): see `make_bigru_chunker`.
+        recall_bias (float): see `make_bigru_chunker`.
+        label_smoothing (float): see `make_bigru_chunker`.
+        scorer (Optional[Callable]): the scoring method.
+        """
+        super().__init__(
+            vocab,
+            model,
+            name,
+            scorer=scorer,
+            label_smoothing=label_smoothing,
+            spans_key=spans_key,
+            threshold=threshold,
+            recall_bias=recall_bias,
+        )
+
+    def find_labels(self, example: Example) -> Iterable[str]:
+        """See `SequenceTagger.find_labels`."""
+        return [span.label_ for span in example.reference.spans.get(self.cfg["spans_key"], [])]
+
+    def gold_tags(self, example: Example) -> Gold:
+        """See `SequenceTagger.gold_tags`.
+
+        RAISES (ValueError): if gold spans overlap.
+        """
+        reference = example.reference
+        key = self.cfg["spans_key"]
+        if key not in reference.spans:
+            return [None] * len(example.predicted)
+        spans = [span for span in reference.spans[key] if len(span)]
+        covered = [token for span in spans for token in range(span.start, span.end)]
+        if len(set(covered)) < len(covered):
+            raise ValueError(
+                f"{self.name}: the spans under doc.spans[{key!r}] of {reference.text[:60]!r} "
+                "overlap, which a tagger cannot learn"
+            )
+        tags: Gold = ["O"] * len(example.predicted)
+        if not same_words(example):
+            # Read once: at each access, spaCy looks through all tokens of both Docs for changes.
+            alignment = example.alignment.y2x
+            for span in spans:
+                for token in alignment[span.start : span.end]:
+                    tags[token] = None  # stays so where the predicted Doc has no such span
+            spans = example.get_aligned_spans_y2x(spans)
+        for span in spans:
+            tags[span.start : span.end] = span_tags(span.label_, len(span))
+        return self.findable(tags, example)
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Entity]]) -> None:
+        """Write the spans to `doc.spans`, their probabilities to the group's `attrs["scores"]`.
+
+        docs (Iterable[Doc]): the Docs.
+        predictions (List[List[Entity]]): what `predict` returned.
+        """
+        key = self.cfg["spans_key"]
+        for doc, found in zip(docs, predictions, strict=True):
+            spans = [Span(doc, span.start, span.end, label=span.label) for span in found]
+            scores = [span.probability for span in found]
+            doc.spans[key] = SpanGroup(doc, name=key, spans=spans, attrs={"scores": scores})

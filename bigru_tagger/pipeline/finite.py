@@ -1,0 +1,109 @@
+"""Checks for NaN and infinity: in losses, in weights, and in the vectors of the vocab."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Model, get_array_module
+
+from ..model.shim import ModuleShim, NetworkShim
+from ..model.thinc_model import network_shim
+
+_ROWS_AT_ONCE = 1 << 16  # of vectors, so that a check takes little memory
+
+
+class NotFiniteError(ValueError):
+    """A number that should be finite is NaN or infinite."""
+
+
+def check_loss(
+    name: str, model: Model[Any, Any], loss: float, examples: Sequence[Example]
+) -> float:
+    """Check the loss of a batch, before its gradient reaches the weights.
+
+    name (str): the component.
+    model (Model): its model.
+    loss (float): the loss.
+    examples (Sequence[Example]): the batch.
+    RETURNS (float): the loss.
+    RAISES (NotFiniteError): if it is NaN or infinite.
+    """
+    if math.isfinite(loss):
+        return loss
+    rate = network_shim(model).rate_watch.rate
+    when = "before the first update" if rate is None else f"after an update at learn rate {rate:g}"
+    raise NotFiniteError(
+        f"{name}: the loss is {loss} {when}, on the batch of {len(examples)} texts that begins "
+        f"with {examples[0].reference.text[:60]!r}. {_advice(model)}"
+    )
+
+
+def check_weights(name: str, model: Model[Any, Any], event: str) -> None:
+    """Check all weights and tables of a model.
+
+    name (str): the component.
+    model (Model): its model.
+    event (str): what happens to the weights, for the message: "saved".
+    RAISES (NotFiniteError): if one is NaN or infinite.
+    """
+    broken = _broken_weights(model)
+    if broken:
+        raise NotFiniteError(
+            f"{name}: weights that are NaN or infinite are not {event}: {', '.join(broken)}. "
+            f"{_advice(model)}"
+        )
+
+
+def check_vectors(name: str, model: Model[Any, Any], vocab: Vocab) -> None:
+    """Check the vectors of the vocab, where a model reads them.
+
+    name (str): the component.
+    model (Model): its model, initialised.
+    vocab (Vocab): the vocabulary.
+    RAISES (NotFiniteError): if a vector holds NaN or infinity.
+    """
+    networks = [shim.network for shim in _shims(model) if isinstance(shim, NetworkShim)]
+    kinds = {embed["kind"] for network in networks for embed in network.spec.embed.values()}
+    data = getattr(vocab.vectors, "data", None)
+    if "vectors" not in kinds or data is None:
+        return
+    xp = get_array_module(data)
+    for begin in range(0, len(data), _ROWS_AT_ONCE):
+        finite = xp.isfinite(data[begin : begin + _ROWS_AT_ONCE]).all(axis=1)
+        if not finite.all():
+            row = begin + int(finite.argmin())
+            keys = [key for key, own in vocab.vectors.key2row.items() if own == row]
+            words = [vocab.strings[key] for key in keys if key in vocab.strings]
+            raise NotFiniteError(
+                f"{name}: the vector in row {row} of nlp.vocab.vectors"
+                f"{f', of {words[0]!r},' if words else ''} holds NaN or infinity. Correct the "
+                "vectors, and convert them again by `spacy init vectors`"
+            )
+
+
+def _shims(model: Model[Any, Any]) -> list[ModuleShim]:
+    return [shim for node in model.walk() for shim in node.shims if isinstance(shim, ModuleShim)]
+
+
+def _broken_weights(model: Model[Any, Any]) -> list[str]:
+    broken = [name for shim in _shims(model) for name in shim.not_finite()]
+    for node in model.walk():  # layers of thinc, below an upstream tok2vec
+        broken += [
+            f"{node.name}.{name}"
+            for name in node.param_names
+            if node.has_param(name) and not bool(node.ops.xp.isfinite(node.get_param(name)).all())
+        ]
+    return broken
+
+
+def _advice(model: Model[Any, Any]) -> str:
+    rate = network_shim(model).rate_watch.rate
+    if rate is None:
+        return "Check the vectors and the saved weights that the component started from"
+    return (
+        f"The learn rate was {rate:g} at the last update: lower [training.optimizer.learn_rate], "
+        "check that [training.optimizer] grad_clip is above 0, and start again from a model that "
+        "was saved before"
+    )

@@ -1,0 +1,405 @@
+"""Check annotated corpora before training: counts, and annotation that cannot be learned."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+
+from ..corpus.sentences import sentence_starts
+from ..pipeline.gold import Gold, correct_gold, span_tags
+from ..scoring.scoring import TAGS, SpansKey, is_annotated, same_words, spans_of, unknown_tokens
+from .matching import Match, MatchedDoc, Mention
+from .surface_forms import NONE, SurfaceForm, find_surface_forms, inconsistent
+
+Level = Literal["error", "warning", "note"]
+
+ENTITIES = "entities"
+TAG_LAYER = "tags"
+N_CASES = 5  # shown of each finding
+_Annotation = frozenset[tuple[str, int, int, str]]  # layer, start, end, label
+_LONG = 10  # tokens from which a repeated document is no chance
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to look at before training.
+
+    level (Level): "error" where training would fail or teach what is wrong, "warning" where scores
+        would suffer or mislead, "note" otherwise.
+    text (str): what it is.
+    split (str): where it is; "" for all splits together.
+    layer (str): "entities", "tags" or the key of `doc.spans`; "" for none of them.
+    count (int): how often.
+    cases (list[str]): some of them, or all.
+    """
+
+    level: Level
+    text: str
+    split: str = ""
+    layer: str = ""
+    count: int = 1
+    cases: list[str] = field(default_factory=list)
+
+
+@dataclass
+class LayerCounts:
+    """One layer of annotation in one split.
+
+    documents (int): documents that have it.
+    without (int): of these, documents without a single span.
+    labels (Counter[str]): spans, or tagged tokens, by label.
+    unknown (int): tokens of these documents that nobody annotated.
+    longest (int): tokens of the longest span.
+    longest_text (str): its text.
+    """
+
+    documents: int = 0
+    without: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    unknown: int = 0
+    longest: int = 0
+    longest_text: str = ""
+
+
+@dataclass
+class SplitCounts:
+    """One split.
+
+    documents (int): documents.
+    empty (int): of these, documents without tokens.
+    sentences (int): sentences; a document without sentence starts is one.
+    tokens (int): tokens.
+    longest_document, longest_sentence (int): their tokens.
+    layers (dict[str, LayerCounts]): by layer.
+    """
+
+    documents: int = 0
+    empty: int = 0
+    sentences: int = 0
+    tokens: int = 0
+    longest_document: int = 0
+    longest_sentence: int = 0
+    layers: dict[str, LayerCounts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CorpusCheck:
+    """What `check_corpus` found.
+
+    splits (dict[str, SplitCounts]): the numbers of each split.
+    findings (list[Finding]): what to look at, errors first.
+    """
+
+    splits: dict[str, SplitCounts]
+    findings: list[Finding]
+
+    def level(self, level: Level) -> list[Finding]:
+        """Choose findings.
+
+        level (Level): their level.
+        RETURNS (list[Finding]): those of that level.
+        """
+        return [finding for finding in self.findings if finding.level == level]
+
+    def to_json(self) -> dict[str, Any]:
+        """Turn all of it into plain JSON.
+
+        RETURNS (dict[str, Any]): splits and findings.
+        """
+        # Not by asdict of all, which makes nonsense of a Counter.
+        splits = {
+            name: {**vars(split), "layers": {key: vars(own) for key, own in split.layers.items()}}
+            for name, split in self.splits.items()
+        }
+        return {"splits": splits, "findings": [asdict(finding) for finding in self.findings]}
+
+
+def check_corpus(
+    splits: Mapping[str, Iterable[Example]], *, train: str | None = None, rare: int = 50
+) -> CorpusCheck:
+    """Check the splits of a corpus.
+
+    splits (Mapping[str, Iterable[Example]]): the examples of each; each is iterated once.
+    train (str | None): the split to train on; None for "train", or the first if there is none.
+    rare (int): labels with fewer spans in the training split are reported.
+    RETURNS (CorpusCheck): numbers and findings.
+    """
+    readings = {}
+    for name, examples in splits.items():
+        readings[name] = _SplitReading(name)
+        readings[name].read(examples)
+    train = train or ("train" if "train" in readings else next(iter(readings), ""))
+    findings = [finding for reading in readings.values() for finding in reading.findings()]
+    if train in readings:
+        findings += _label_findings(readings, train, rare)
+        findings += _shared_documents(readings, train)
+    findings += _surface_findings(readings)
+    order = ("error", "warning", "note")
+    findings.sort(key=lambda finding: order.index(finding.level))
+    return CorpusCheck({name: reading.counts for name, reading in readings.items()}, findings)
+
+
+class _SplitReading:
+    """Reads one split, and keeps what comparisons with the others need."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.counts = SplitCounts()
+        self.docs: dict[str, list[MatchedDoc]] = defaultdict(list)  # by layer
+        self.numbers: dict[tuple[str, ...], list[int]] = defaultdict(list)  # documents by words
+        self._annotations: dict[tuple[str, ...], list[_Annotation]] = defaultdict(list)
+        self._cases: dict[tuple[Level, str, str, str], list[str]] = defaultdict(list)
+        self._failure: str | None = None
+
+    def read(self, examples: Iterable[Example]) -> None:
+        """Read all examples, or those before an error of the reader, which becomes a finding."""
+        try:
+            for example in examples:
+                self._add(example)
+        except (OSError, ValueError) as error:
+            self._failure = str(error)
+
+    def _add(self, example: Example) -> None:
+        counts, doc = self.counts, example.reference
+        number = counts.documents
+        counts.documents += 1
+        if not len(doc):
+            counts.empty += 1
+            self._case("warning", "", "document", "without tokens", f"document {number}")
+            return
+        starts = sentence_starts(doc)
+        ends = [*starts[1:], len(doc)]
+        counts.sentences += len(starts)
+        counts.tokens += len(doc)
+        counts.longest_document = max(counts.longest_document, len(doc))
+        longest = max(end - start for start, end in zip(starts, ends, strict=True))
+        counts.longest_sentence = max(counts.longest_sentence, longest)
+        annotation = frozenset(
+            (layer, span.start, span.end, span.label_)
+            for layer, key in _layers(doc)
+            for span in self._add_layer(number, example, layer, key)
+        )
+        words = tuple(token.text for token in doc)
+        self.numbers[words].append(number)
+        self._annotations[words].append(annotation)
+
+    def _add_layer(self, number: int, example: Example, layer: str, key: SpansKey) -> list[Span]:
+        doc = example.reference
+        counts = self.counts.layers.setdefault(layer, LayerCounts())
+        counts.documents += 1
+        try:
+            spans = spans_of(doc, key)
+        except ValueError:
+            text = "with overlapping spans, which a tagger cannot learn"
+            self._case("error", layer, "document", text, _place(number, doc))
+            return []
+        unknown = unknown_tokens(doc, key)
+        counts.without += not spans
+        counts.unknown += int(unknown.sum())
+        counts.labels.update(span.label_ for span in spans)
+        if layer == TAG_LAYER:
+            return spans
+        for span in spans:
+            if len(span) > counts.longest:
+                counts.longest, counts.longest_text = len(span), span.text
+            if not span.label_:
+                self._case("error", layer, "span", "without a label", _place(number, doc, span))
+        self._check_findable(number, example, layer, spans)
+        mentions = [
+            Match(Mention(span.start, span.end, span.label_, " ".join(t.text for t in span)), None)
+            for span in spans
+        ]
+        words = [token.text for token in doc]
+        missing = frozenset(unknown.nonzero()[0].tolist())
+        self.docs[layer].append(MatchedDoc(number, words, [], [], missing, mentions))
+        return spans
+
+    def _check_findable(
+        self, number: int, example: Example, layer: str, spans: Sequence[Span]
+    ) -> None:
+        doc = example.predicted
+        if not same_words(example):
+            aligned = []
+            for span in spans:
+                found = example.get_aligned_spans_y2x([span])
+                aligned += found
+                if not found:
+                    text = "not aligned with the tokens of the tokenizer: not learned"
+                    self._case(
+                        "warning", layer, "span", text, _place(number, example.reference, span)
+                    )
+            spans = aligned
+        elif not doc.has_annotation("SENT_START"):
+            doc = example.reference
+        tags: Gold = ["O"] * len(doc)
+        for span in spans:
+            tags[span.start : span.end] = span_tags(span.label_, span.end - span.start)
+        texts = {
+            "space": "with white space at an end: learned without it, and missed in scores",
+            "sentence": "across a sentence start, and so never predicted",
+        }
+        for own in correct_gold(tags, doc, cut_at_sentences=True)[1]:
+            case = _place(number, doc, doc[own.start : own.end], own.label)
+            self._case("warning", layer, "span", texts[own.problem], case)
+
+    def _case(self, level: Level, layer: str, noun: str, text: str, case: str) -> None:
+        self._cases[level, layer, noun, text].append(case)
+
+    def findings(self) -> Iterator[Finding]:
+        """List what to look at in this split alone.
+
+        YIELDS (Finding): the findings.
+        """
+        counts, name = self.counts, self.name
+        if self._failure is not None:
+            yield Finding("error", f"cannot be read further: {self._failure}", name)
+        elif not counts.tokens:
+            yield Finding("error", "has no tokens", name)
+        elif not counts.layers:
+            yield Finding("error", "has no entities, spans or tags: nothing to learn", name)
+        for (level, layer, noun, text), cases in self._cases.items():
+            n = len(cases)
+            yield Finding(level, f"{_count(n, noun)} {text}", name, layer, n, cases)
+        full = counts.documents - counts.empty
+        for layer, own in counts.layers.items():
+            if own.documents < full:
+                n = full - own.documents
+                yield Finding(
+                    "note", f"{_count(n, 'document')} without this annotation", name, layer, n
+                )
+            if own.unknown:
+                text = f"{_count(own.unknown, 'token')} not annotated: nothing is learned from them"
+                yield Finding("note", text, name, layer, own.unknown)
+            if not own.labels:
+                yield Finding(
+                    "warning", "is annotated, but there is not a single label", name, layer
+                )
+        yield from self._repetitions()
+
+    def _repetitions(self) -> Iterator[Finding]:
+        repeated = {words: own for words, own in self.numbers.items() if len(own) > 1}
+        n = sum(len(own) - 1 for own in repeated.values())
+        if n:
+            text = (
+                f"{_count(n, 'document')} found earlier in the split, too{_how_many_long(repeated)}"
+            )
+            yield Finding("note", text, self.name, "", n, _longest(repeated))
+        differing = {words: own for words, own in repeated.items() if self._differences(words)}
+        if differing:
+            n = len(differing)
+            text = f"{_count(n, 'text')} repeated with different annotation"
+            cases = [
+                f"{case} differs in {self._differences(words)}"
+                for case, words in zip(_longest(differing), _by_length(differing), strict=True)
+            ]
+            yield Finding("warning", text, self.name, "", n, cases)
+
+    def _differences(self, words: tuple[str, ...]) -> str:
+        own = self._annotations[words]
+        several = sorted(frozenset.union(*own) - frozenset.intersection(*own))
+        return ", ".join(
+            f"{' '.join(words[start:end])!r} ({label})" for _, start, end, label in several[:4]
+        )
+
+
+def _layers(doc: Doc) -> list[tuple[str, SpansKey]]:
+    keys: list[tuple[str, SpansKey]] = [(ENTITIES, None), *((key, key) for key in doc.spans)]
+    keys.append((TAG_LAYER, TAGS))
+    return [(layer, key) for layer, key in keys if is_annotated(doc, key)]
+
+
+def _label_findings(
+    readings: Mapping[str, _SplitReading], train: str, rare: int
+) -> Iterator[Finding]:
+    trained = readings[train].counts.layers
+    for layer, own in trained.items():
+        few = sorted((n, label) for label, n in own.labels.items() if n < rare)
+        if few:
+            cases = [f"{label} ({n})" for n, label in few]
+            text = f"{_count(len(few), 'label')} with fewer than {rare} occurrences"
+            yield Finding("warning", text, train, layer, len(few), cases)
+    for name, reading in readings.items():
+        if name == train:
+            continue
+        for layer, own in reading.counts.layers.items():
+            known = trained[layer].labels if layer in trained else Counter[str]()
+            new = sorted(own.labels.keys() - known.keys())
+            if new:
+                n = sum(own.labels[label] for label in new)
+                text = f"{_count(len(new), 'label')} absent from {train}, and so never predicted"
+                cases = [f"{label} ({own.labels[label]})" for label in new]
+                yield Finding("warning", text, name, layer, n, cases)
+            absent = sorted(known.keys() - own.labels.keys())
+            if absent:
+                text = f"{_count(len(absent), 'label')} of {train} absent, and so not scored"
+                cases = [f"{label} ({known[label]} in {train})" for label in absent]
+                yield Finding("note", text, name, layer, len(absent), cases)
+
+
+def _shared_documents(readings: Mapping[str, _SplitReading], train: str) -> Iterator[Finding]:
+    seen = readings[train].numbers
+    for name, reading in readings.items():
+        shared = {words: own for words, own in reading.numbers.items() if words in seen}
+        n = sum(map(len, shared.values()))
+        if n and name != train:
+            text = f"{_count(n, 'document')} found in {train}, too{_how_many_long(shared)}"
+            level: Level = "warning" if _long(shared) else "note"
+            yield Finding(level, text, name, "", n, _longest(shared))
+
+
+def _surface_findings(readings: Mapping[str, _SplitReading]) -> Iterator[Finding]:
+    layers = dict.fromkeys(layer for reading in readings.values() for layer in reading.docs)
+    for layer in layers:
+        docs = [doc for reading in readings.values() for doc in reading.docs[layer]]
+        forms = inconsistent(find_surface_forms(docs), "gold")
+        several = [form for form in forms if len(form.gold.keys() - {NONE}) > 1]
+        if several:
+            text = f"{_count(len(several), 'text')} with several labels"
+            yield Finding("note", text, "", layer, len(several), list(map(_describe, several)))
+        # Chunks cover nearly all text: the same words are a part of another chunk elsewhere.
+        partly = [form for form in forms if len(form.gold) == 2 and NONE in form.gold]
+        if partly and layer == ENTITIES:
+            text = f"{_count(len(partly), 'text')} annotated in one place and not in another"
+            yield Finding("note", text, "", layer, len(partly), list(map(_describe, partly)))
+
+
+def _describe(form: SurfaceForm) -> str:
+    return f"{form.text}: {', '.join(f'{label} {n}' for label, n in form.gold.most_common())}"
+
+
+def _place(number: int, doc: Doc, span: Span | None = None, label: str = "") -> str:
+    if span is None:
+        return f"document {number}: {_shorten(doc.text)}"
+    context = doc[max(span.start - 3, 0) : span.end + 3].text
+    return f"document {number}: {span.text!r} ({label or span.label_}) in {_shorten(context)}"
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
+
+
+def _long(texts: Mapping[tuple[str, ...], list[int]]) -> int:
+    return sum(len(own) for words, own in texts.items() if len(words) >= _LONG)
+
+
+def _how_many_long(texts: Mapping[tuple[str, ...], list[int]]) -> str:
+    n = sum(1 for words in texts if len(words) >= _LONG)
+    return f" ({_count(n, 'different text')} of {_LONG} tokens or more)" if n else ""
+
+
+def _longest(texts: Mapping[tuple[str, ...], list[int]]) -> list[str]:
+    return [
+        f"documents {', '.join(map(str, own[:5]))}: {_shorten(' '.join(words))}"
+        for words, own in ((words, texts[words]) for words in _by_length(texts))
+    ]
+
+
+def _by_length(texts: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return sorted(texts, key=len, reverse=True)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

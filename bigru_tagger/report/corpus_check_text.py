@@ -1,0 +1,78 @@
+"""What `bigru-tagger check` prints."""
+
+from collections.abc import Callable, Mapping
+
+from wasabi.tables import table
+
+from .corpus_check import N_CASES, CorpusCheck, Finding, Level, SplitCounts
+
+_TITLES: Mapping[Level, tuple[str, str]] = {
+    "error": ("Errors", "error"),
+    "warning": ("Warnings", "warning"),
+    "note": ("Notes", "note"),
+}
+
+
+def render_check(check: CorpusCheck, *, n_cases: int = N_CASES) -> str:
+    """Lay a check out as text: numbers by split, then errors, warnings and notes.
+
+    check (CorpusCheck): the check.
+    n_cases (int): cases to show of each finding.
+    RETURNS (str): the text that the command prints.
+    """
+    blocks = [_render_sizes(check.splits)]
+    layers = dict.fromkeys(layer for split in check.splits.values() for layer in split.layers)
+    blocks += [_render_layer(check.splits, layer) for layer in layers]
+    for level, (title, _) in _TITLES.items():
+        findings = check.level(level)
+        if findings:
+            lines = [line for own in findings for line in _render_finding(own, n_cases)]
+            blocks.append("\n".join([title, *lines]))
+    counts = [(len(check.level(level)), singular) for level, (_, singular) in _TITLES.items()]
+    blocks.append(", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in counts))
+    return "\n\n".join(blocks)
+
+
+def _render_sizes(splits: Mapping[str, SplitCounts]) -> str:
+    rows: dict[str, Callable[[SplitCounts], int]] = {
+        "documents": lambda split: split.documents,
+        "sentences": lambda split: split.sentences,
+        "tokens": lambda split: split.tokens,
+        "longest document (tokens)": lambda split: split.longest_document,
+        "longest sentence (tokens)": lambda split: split.longest_sentence,
+    }
+    numbers = {
+        name: [f"{count(split):,}" for split in splits.values()] for name, count in rows.items()
+    }
+    return _table(splits, numbers)
+
+
+def _render_layer(splits: Mapping[str, SplitCounts], layer: str) -> str:
+    own = [split.layers.get(layer) for split in splits.values()]
+    title = layer if layer in ("entities", "tags") else f"spans {layer!r}"
+    rows = {title: ["-" if counts is None else f"{counts.labels.total():,}" for counts in own]}
+    labels = sorted({label for counts in own if counts is not None for label in counts.labels})
+    for label in labels:
+        rows[f"  {label}"] = ["" if c is None else f"{c.labels[label]:,}" for c in own]
+    if layer != "tags":
+        rows["  documents without any"] = ["" if c is None else f"{c.without:,}" for c in own]
+        rows["  longest (tokens)"] = ["" if c is None else f"{c.longest:,}" for c in own]
+    return _table(splits, rows)
+
+
+def _table(splits: Mapping[str, SplitCounts], rows: Mapping[str, list[str]]) -> str:
+    text = table(
+        [(name, *numbers) for name, numbers in rows.items()],
+        header=("", *splits),
+        aligns=("l", *"r" * len(splits)),
+    )
+    return text.strip("\n")
+
+
+def _render_finding(finding: Finding, n_cases: int) -> list[str]:
+    place = ", ".join(part for part in (finding.split, finding.layer) if part)
+    lines = [f"- {f'{place}: ' if place else ''}{finding.text}"]
+    lines += [f"    {case}" for case in finding.cases[:n_cases]]
+    if len(finding.cases) > n_cases:
+        lines.append(f"    and {len(finding.cases) - n_cases:,} more")
+    return lines

@@ -1,0 +1,145 @@
+"""Errors in their sentences."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from .blocks import ErrorGroup, Excerpt, Piece
+from .matching import Kind, Match, MatchedDoc, Mention
+
+CONTEXT = 40  # tokens on either side of an error; longer sentences are cut
+_CUT = "… "
+
+
+def group_errors(docs: Iterable[MatchedDoc], *, alone: bool = False) -> list[ErrorGroup]:
+    """Sort all errors by what is wrong, and by their types.
+
+    docs (Iterable[MatchedDoc]): the documents.
+    alone (bool): do not show what else is found, say of tags, which all tokens have.
+    RETURNS (list[ErrorGroup]): the largest group first; within each, the predictions that the
+        pipeline is surest of come first, since those are the likeliest to be errors of the gold
+        data, and errors without a probability last, in the order of the data.
+    """
+    found: dict[tuple[Kind, str | None, str | None], list[Excerpt]] = {}
+    for doc in docs:
+        places = MatchPlaces(doc.matches)
+        for match in doc.matches:
+            if match.kind != "correct":
+                types = (_label(match.gold), _label(match.predicted))
+                found.setdefault((match.kind, *types), []).append(
+                    make_excerpt(doc, match, None if alone else places)
+                )
+    for excerpts in found.values():
+        excerpts.sort(key=lambda own: -1.0 if own.probability is None else -own.probability)
+        excerpts.sort(key=lambda own: own.probability is None)
+    groups = [ErrorGroup(*key, excerpts) for key, excerpts in found.items()]
+    return sorted(groups, key=lambda group: -len(group.excerpts))
+
+
+class MatchPlaces:
+    """The matches of a document by their places, so that no excerpt looks through all of them."""
+
+    def __init__(self, matches: Sequence[Match]) -> None:
+        """Index matches.
+
+        matches (Sequence[Match]): the matches, from left to right.
+        """
+        self._matches = matches
+        self._starts = [match.start for match in matches]
+        self._furthest = list(accumulate((match.end for match in matches), max))
+
+    def between(self, begin: int, end: int) -> Sequence[Match]:
+        """Find the matches in a part of the document.
+
+        begin, end (int): its first token, and the one behind its last.
+        RETURNS (Sequence[Match]): all that have a token in it, from left to right; there may be
+            others among them.
+        """
+        first = bisect_right(self._furthest, begin)
+        return self._matches[first : bisect_left(self._starts, end)]
+
+
+def make_excerpt(doc: MatchedDoc, match: Match, others: MatchPlaces | None) -> Excerpt:
+    """Show an error in its sentence, with what else either side finds there.
+
+    doc (MatchedDoc): the document.
+    match (Match): the error, one of the document's.
+    others (MatchPlaces | None): all of its matches; `None` to show the error alone.
+    RETURNS (Excerpt): the sentence, or CONTEXT tokens around the error.
+    """
+    begin, end = _sentence(doc, match)
+    begin, end = max(begin, match.start - CONTEXT), min(end, match.end + CONTEXT)
+    shown = [match] if others is None else others.between(begin, end)
+    gold, predicted = (
+        _pieces(doc, begin, end, [getattr(other, side) for other in shown], own)
+        for side, own in (("gold", match.gold), ("predicted", match.predicted))
+    )
+    place = f"Doc {doc.number}"
+    if len(doc.starts) > 1:
+        place += f", sentence {bisect_right(doc.starts, match.start)}"
+    probability = None if match.predicted is None else match.predicted.probability
+    return Excerpt(place, gold, predicted, probability)
+
+
+def _label(mention: Mention | None) -> str | None:
+    return None if mention is None else mention.label
+
+
+def _sentence(doc: MatchedDoc, match: Match) -> tuple[int, int]:
+    # From the sentence start before both sides to the one behind them.
+    before = bisect_right(doc.starts, match.start) - 1
+    behind = bisect_left(doc.starts, max(match.end, match.start + 1))
+    return doc.starts[before], doc.starts[behind] if behind < len(doc.starts) else len(doc.words)
+
+
+def _is_start(doc: MatchedDoc, token: int) -> bool:
+    place = bisect_left(doc.starts, token)
+    return place < len(doc.starts) and doc.starts[place] == token
+
+
+def _pieces(
+    doc: MatchedDoc,
+    begin: int,
+    end: int,
+    mentions: Sequence[Mention | None],
+    focus: Mention | None,
+) -> list[Piece]:
+    inside = [
+        mention
+        for mention in mentions
+        if mention is not None and mention.start < end and mention.end > begin
+    ]
+    # Where tokens differ, two predictions may share one: the one in focus is shown.
+    inside.sort(key=lambda mention: (mention is not focus, mention.start))
+    shown: dict[int, Mention] = {}
+    for mention in inside:
+        tokens = range(max(begin, mention.start), min(end, mention.end))
+        if not any(token in shown for token in tokens):
+            shown |= dict.fromkeys(tokens, mention)
+    pieces = [Piece(_CUT)] if not _is_start(doc, begin) else []
+    token = begin
+    while token < end:
+        own, first = shown.get(token), token
+        while token < end and shown.get(token) is own:
+            token += 1
+        pieces += _piece(doc, first, token, own, own is not None and own is focus)
+    if end < len(doc.words) and not _is_start(doc, end):
+        pieces.append(Piece(_CUT))
+    if focus is not None and focus.start == focus.end:  # of tokens that the reference does not have
+        pieces.append(Piece(focus.text, focus.label, True))
+    return pieces
+
+
+def _piece(
+    doc: MatchedDoc, first: int, end: int, mention: Mention | None, focus: bool
+) -> list[Piece]:
+    # The space behind an entity is no part of it.
+    text = "".join(
+        word + " " * space
+        for word, space in zip(doc.words[first:end], doc.spaces[first:end], strict=True)
+    )
+    if mention is None:
+        return [Piece(text)]
+    label = mention.label if mention.aligned else f"{mention.label}: {mention.text}"
+    behind = [Piece(" ")] if text.endswith(" ") else []
+    return [Piece(text.removesuffix(" "), label, focus), *behind]

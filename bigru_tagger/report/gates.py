@@ -1,0 +1,224 @@
+"""The gates of a pipeline's GRU over a text: as arrays, as a table, and as a figure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from spacy.language import Language
+from spacy.tokens import Doc
+from wasabi.tables import table
+
+from ..model.shim import NetworkShim
+from ..model.thinc_model import network_shim, trace
+from ..pipeline.component import SequenceTagger
+from ..pipeline.spans import SpanTagger
+from ..pipeline.tagger import BiGRUTokenTagger
+from ..plots import save_figure
+
+DIRECTIONS = ("forward", "backward")
+
+
+@dataclass(frozen=True)
+class LayerGates:
+    """The gates of one layer and direction, in the symbols of `torch.nn.GRU`.
+
+    layer (int): number of the layer, from 0 at the bottom.
+    direction (str): "forward" or "backward".
+    reset (ndarray): r_t, float32 (n_tokens, units).
+    update (ndarray): z_t, the share of the state before that stays, float32 (n_tokens, units).
+    candidate (ndarray): n_t, float32 (n_tokens, units).
+    states (ndarray): h_t, float32 (n_tokens, units).
+    """
+
+    layer: int
+    direction: str
+    reset: np.ndarray
+    update: np.ndarray
+    candidate: np.ndarray
+    states: np.ndarray
+
+    def most_active(self, n_units: int) -> np.ndarray:
+        """Find the units whose states are furthest from zero.
+
+        n_units (int): how many.
+        RETURNS (ndarray): their numbers, the most active first, int64 (n_units,).
+        """
+        activity = np.abs(self.states).mean(0)
+        found: np.ndarray = np.argsort(-activity, kind="stable")[:n_units]
+        return found
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What a GRU does at each token of a text.
+
+    component (str): the component it belongs to.
+    tokens (Tuple[str, ...]): the tokens.
+    tags (Tuple[str, ...]): the tags that win; empty for a shared encoder, which has none.
+    layers (Tuple[LayerGates, ...]): from the bottom up, in both directions.
+    shares (Mapping[str, ndarray]): what the winning tag's score is the sum of, (n_tokens,) each:
+        what comes from the states that are `forward` and `backward`, from the `context` around the
+        sentence, and what is there whatever the text, the `bias`; empty without tags.
+    """
+
+    component: str
+    tokens: tuple[str, ...]
+    tags: tuple[str, ...]
+    layers: tuple[LayerGates, ...]
+    shares: Mapping[str, np.ndarray]
+
+
+def read_gates(nlp: Language, text: str | Doc, component: str | None = None) -> Gates:
+    """Run a pipeline over a text, and tell what the gates of its GRU do.
+
+    nlp (Language): the pipeline.
+    text (Union[str, Doc]): the text; a Doc is not modified.
+    component (Optional[str]): the component to look into; None for the first that has a GRU.
+    RETURNS (Gates): its gates.
+    RAISES (ValueError): there is no such component, it has no GRU, or the text has no tokens.
+    """
+    name = _find_component(nlp, component)
+    doc = nlp.make_doc(text) if isinstance(text, str) else text.copy()
+    if not len(doc):
+        raise ValueError("the text has no tokens, so there are no gates to read")
+    for earlier, upstream in nlp.pipeline:
+        if earlier == name:
+            break
+        doc = upstream(doc)
+    pipe: Any = nlp.get_pipe(name)
+    traced = trace(pipe.model, [doc])
+    layers = tuple(
+        LayerGates(
+            layer.layer,
+            DIRECTIONS[layer.backward],
+            *(
+                tensor.float().cpu().numpy()
+                for tensor in (layer.reset, layer.update, layer.candidate, layer.states)
+            ),
+        )
+        for layer in traced.layers
+    )
+    tags, shares = (), {}
+    if isinstance(pipe, SequenceTagger):
+        columns = _winning_tags(pipe, doc)
+        tags = tuple(pipe.tags[column] for column in columns)
+        shares = {
+            name: part.float().cpu().numpy()[np.arange(len(doc)), columns]
+            for name, part in traced.parts.items()
+        }
+    return Gates(name, tuple(token.text for token in doc), tags, layers, shares)
+
+
+def _find_component(nlp: Language, name: str | None) -> str:
+    with_gru = [other for other in nlp.pipe_names if _has_gru(nlp, other)]
+    if name is None and with_gru:
+        return with_gru[0]
+    if name in with_gru:
+        return name
+    asked = "no component" if name is None else f"no component {name!r}"
+    raise ValueError(
+        f"the pipeline has {asked} with a GRU of bigru_tagger; those that have one are "
+        f"{', '.join(with_gru) or 'none at all'}. With a shared encoder, it is the encoder's "
+        "component that has it"
+    )
+
+
+def _has_gru(nlp: Language, name: str) -> bool:
+    model = getattr(nlp.get_pipe(name), "model", None)
+    if model is None or "trace" not in model.attrs:
+        return False
+    shim = network_shim(model)
+    return isinstance(shim, NetworkShim) and len(shim.network.encoder.layers) > 0
+
+
+def _winning_tags(pipe: SequenceTagger, doc: Doc) -> np.ndarray:
+    # Their columns in the emissions, (n_tokens,).
+    if isinstance(pipe, BiGRUTokenTagger):
+        return cast(np.ndarray, pipe.predict([doc])[0])
+    assert isinstance(pipe, SpanTagger)
+    columns = np.zeros(len(doc), dtype=np.int64)
+    (found,) = pipe.find_spans([doc], pipe.emissions([doc])[0], with_probabilities=False)
+    for span in found:
+        parts = "U" if span.end - span.start == 1 else f"B{'I' * (span.end - span.start - 2)}L"
+        tags = [pipe.tags.index(f"{part}-{span.label}") for part in parts]
+        columns[span.start : span.end] = tags
+    return columns
+
+
+def gates_table(gates: Gates) -> str:
+    """Lay the means over units out as text, a line per token.
+
+    gates (Gates): the gates.
+    RETURNS (str): the table.
+    """
+    means = {
+        f"{name} {layer.layer + 1}{'→' if layer.direction == 'forward' else '←'}": values.mean(1)
+        for layer in gates.layers
+        for name, values in (("z", layer.update), ("r", layer.reset))
+    }
+    columns = {**means, **gates.shares}
+    tags = gates.tags or ("",) * len(gates.tokens)
+    rows = [
+        (token, tag, *(f"{values[i]:.2f}" for values in columns.values()))
+        for i, (token, tag) in enumerate(zip(gates.tokens, tags, strict=True))
+    ]
+    header = ("", "", *columns)
+    return table(rows, header=header, aligns=("l", "l", *"r" * len(columns))).strip("\n")
+
+
+def plot_gates(gates: Gates, path: Path, n_units: int = 8) -> None:
+    """Draw the gates: for each layer and direction the mean over its units, and single units.
+
+    gates (Gates): the gates.
+    path (Path): the image, .svg or .png, replaced only when all is drawn.
+    n_units (int): single units, the most active ones.
+    RAISES (OSError): the image cannot be written.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an optional dependency
+
+    n_rows = len(gates.layers) + bool(gates.shares)
+    width = max(8.0, 2.5 + 0.9 * len(gates.tokens))
+    figure = Figure(figsize=(width, 1.0 + (0.9 + 0.22 * (n_units + 1)) * n_rows))
+    figure.set_layout_engine("constrained")
+    all_axes = figure.subplots(n_rows, 2, squeeze=False)
+    image = None
+    for row, layer in zip(all_axes, gates.layers, strict=False):
+        units = layer.most_active(n_units)
+        for axes, (name, values) in zip(
+            row, (("update z", layer.update), ("reset r", layer.reset)), strict=True
+        ):
+            rows = np.concatenate([values.mean(1, keepdims=True), values[:, units]], 1).T
+            image = axes.imshow(rows, vmin=0.0, vmax=1.0, cmap="viridis", aspect="auto")
+            axes.set_title(f"layer {layer.layer + 1}, {layer.direction}: {name}", fontsize=9)
+            labels = ["mean", *(f"unit {unit}" for unit in units)]
+            axes.set_yticks(range(len(labels)), labels, fontsize=7)
+            _name_tokens(axes, gates)
+    if image is not None:
+        figure.colorbar(image, ax=all_axes[: len(gates.layers)], label="gate", shrink=0.6)
+    if gates.shares:
+        for axes in all_axes[-1]:
+            axes.remove()
+        _draw_shares(figure.add_subplot(all_axes[-1, 0].get_gridspec()[-1, :]), gates)
+    save_figure(figure, path)
+
+
+def _name_tokens(axes: Any, gates: Gates) -> None:
+    labels: Sequence[str] = gates.tokens
+    if gates.tags:
+        labels = [f"{token}\n{tag}" for token, tag in zip(gates.tokens, gates.tags, strict=True)]
+    axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right", fontsize=7)
+
+
+def _draw_shares(axes: Any, gates: Gates) -> None:
+    places = np.arange(len(gates.tokens))
+    width = 0.8 / len(gates.shares)
+    for i, (name, values) in enumerate(gates.shares.items()):
+        axes.bar(places + (i + 0.5) * width - 0.4, values, width, label=name)
+    axes.axhline(0.0, color="black", linewidth=0.5)
+    axes.set_xlim(-0.5, len(places) - 0.5)
+    axes.set_title("what the score of the winning tag is the sum of", fontsize=9)
+    # Beside the bars, whose heights nobody knows.
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    _name_tokens(axes, gates)

@@ -1,0 +1,92 @@
+"""Where numbers come from: the model and its size, the data, the machine, the command."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+from spacy.language import Language
+
+from ..model.shim import NetworkShim
+from ..model.thinc_model import network_shim
+from ..replication.runs import fingerprint
+from ..scoring.run import Evaluation, describe_machine
+
+
+def describe_evaluation(
+    nlp: Language | None,
+    evaluation: Evaluation,
+    *,
+    command: str,
+    train: tuple[str, str] | None = None,
+) -> dict[str, str]:
+    """Name what the numbers of an evaluation depend on, each in a line.
+
+    Behind model and data stand their fingerprints, see `runs.fingerprint`.
+
+    nlp (Language | None): the pipeline; `None` for a file of predictions.
+    evaluation (Evaluation): its numbers.
+    command (str): the command line.
+    train (tuple[str, str] | None): the training data and their split, if they are given.
+    RETURNS (dict[str, str]): what there is to know.
+    """
+    machine = describe_machine()
+    about = {
+        "model": f"{evaluation.model}{_fingerprint(evaluation.model)}",
+        "data": _data(evaluation.data, evaluation.split),
+        "documents": f"{evaluation.documents:,} Docs with {evaluation.tokens:,} tokens",
+        "machine": f"{machine['cpu']}, {machine['cores']} threads, GPU: {machine['gpu'] or 'none'}",
+        "versions": ", ".join(f"{name} {found}" for name, found in evaluation.versions.items()),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": command,
+    }
+    if nlp is not None:
+        about |= {"components": ", ".join(evaluation.pipes), "size": _size(nlp)}
+    if evaluation.seconds is not None:
+        about["speed"] = (
+            f"{evaluation.words_per_second:,.0f} words/s: {evaluation.tokens:,} tokens in "
+            f"{evaluation.seconds:.2f} s of nlp.pipe, after a warm-up"
+        )
+    if train is not None:
+        about["training data"] = _data(*train)
+    return about
+
+
+def n_parameters(nlp: Language) -> dict[str, int]:
+    """Count the numbers that training learns, of the components that are ours.
+
+    nlp (Language): the pipeline.
+    RETURNS (dict[str, int]): by component; frozen word vectors do not count.
+    """
+    return {
+        name: sum(own.numel() for own in shim.network.parameters())
+        for name, pipe in nlp.pipeline
+        for model in [getattr(pipe, "model", None)]
+        if model is not None and "trace" in model.attrs
+        for shim in [network_shim(model)]
+        if isinstance(shim, NetworkShim)
+    }
+
+
+def size_on_disk(path: Path) -> int:
+    """Add up the sizes of a folder's files.
+
+    path (Path): the folder.
+    RETURNS (int): bytes.
+    """
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _size(nlp: Language) -> str:
+    parts = [f"{n:,} parameters in {name}" for name, n in n_parameters(nlp).items()]
+    if nlp.path is not None:
+        parts.append(f"{size_on_disk(nlp.path) / 2**20:,.1f} MiB on disk")
+    return ", ".join(parts) or "not known"
+
+
+def _data(data: str, split: str) -> str:
+    return f"{data}, split {split}{_fingerprint(data)}"
+
+
+def _fingerprint(source: str) -> str:
+    # By contents, so it is the same on any machine; of what is not here, there is but the name.
+    found = fingerprint(source)
+    return "" if found == source else f" ({found})"

@@ -1,0 +1,392 @@
+"""What a report says of an analysis: numbers become tables, plots and sentences."""
+
+from collections.abc import Mapping, Sequence
+
+from ..scoring.run import Evaluation
+from .blocks import (
+    Block,
+    Cell,
+    Code,
+    ErrorList,
+    Figure,
+    Paragraph,
+    Report,
+    Section,
+    Table,
+)
+from .cells import MOST_TYPES, by_support, percent, percent_interval, score_cell, score_table
+from .comparison_sections import comparison_facts, comparison_sections
+from .confidence import confidence_blocks
+from .excerpts import group_errors
+from .layers import Analysis, ModeScores
+from .matching import ERROR_KINDS, Kind
+from .plots import plot_scores
+from .resampling import N_RESAMPLES
+from .slices import NOVELTY, Interval
+from .surface_forms import NONE, Confusion, SurfaceForm
+from .system_comparison import SystemComparison
+
+_FEW_DOCUMENTS = 30
+_MOST_ROWS = 15  # of the lists that have no end
+# What slices of texts are called where each text is a word.
+_OF_WORDS = {
+    NOVELTY[0]: "words seen with this tag",
+    NOVELTY[1]: "words seen with other tags only",
+    NOVELTY[4]: "words not seen",
+}
+
+
+def make_report(
+    evaluation: Evaluation,
+    analyses: Sequence[Analysis],
+    about: Mapping[str, str],
+    *,
+    plots: bool,
+    comparison: SystemComparison | None = None,
+) -> Report:
+    """Write up an evaluation.
+
+    evaluation (Evaluation): its numbers.
+    analyses (Sequence[Analysis]): those of its layers, entities, chunks and tags, that are scored.
+    about (Mapping[str, str]): what `provenance.describe_evaluation` says.
+    plots (bool): draw plots, which takes matplotlib.
+    comparison (SystemComparison | None): that with another system, if there is one.
+    RETURNS (Report): the report.
+    """
+    sections = [
+        section
+        for analysis in analyses
+        for section in _layer_sections(analysis, len(analyses) > 1, plots)
+    ]
+    facts = _facts(evaluation, analyses)
+    if comparison is not None:
+        sections = [*comparison_sections(comparison), *sections]
+        facts += comparison_facts(comparison)
+    source = f"{evaluation.data}, split {evaluation.split}" if evaluation.split else evaluation.data
+    return Report(
+        title=evaluation.model,
+        subtitle=f"on {source}",
+        facts=facts,
+        sections=[*sections, _about(about)],
+    )
+
+
+def _facts(evaluation: Evaluation, analyses: Sequence[Analysis]) -> list[tuple[str, Cell]]:
+    facts = []
+    for analysis in analyses:
+        score = analysis.default.micro
+        if analysis.of_tags:
+            name = "tag accuracy"
+        else:
+            name = "F1" if len(analyses) == 1 else f"F1 of {analysis.layer}"
+        facts.append((name, score_cell(score.f1, score.intervals[2])))
+        if len(analyses) == 1 and not analysis.of_tags:
+            facts += [
+                ("precision", score_cell(score.precision, score.intervals[0])),
+                ("recall", score_cell(score.recall, score.intervals[1])),
+            ]
+        errors = sum(analysis.all_kinds[kind] for kind in ERROR_KINDS)
+        note = f"of {score.gold:,} gold and {score.predicted:,} predicted {analysis.layer}"
+        facts.append(("errors", Cell(f"{errors:,}", note)))
+    if evaluation.words_per_second is not None:
+        facts.append(("words/s", Cell(f"{evaluation.words_per_second:,.0f}")))
+    return facts
+
+
+def _layer_sections(analysis: Analysis, several: bool, plots: bool) -> list[Section]:
+    left_out = ("kinds", "confidence") if analysis.of_tags else ()
+    makers: list[tuple[str, str, list[Block]]] = [
+        ("scores", "Scores", _scores(analysis, plots)),
+        ("first", "Look at these first", _first(analysis)),
+        ("kinds", "Kinds of error", _kinds(analysis)),
+        ("types", "Types confused", _confusion(analysis)),
+        ("seen", "Seen in training", _seen(analysis)),
+        ("places", "Length and place", _places(analysis)),
+        ("confidence", "Confidence", confidence_blocks(analysis.confidences, plots)),
+        ("errors", "All errors", _errors(analysis)),
+    ]
+    return [
+        Section(
+            f"{analysis.layer}-{name}",
+            f"{title}: {analysis.layer}" if several else title,
+            blocks,
+        )
+        for name, title, blocks in makers
+        if name not in left_out
+    ]
+
+
+def _scores(analysis: Analysis, plots: bool) -> list[Block]:
+    blocks: list[Block] = []
+    if plots:
+        types = by_support(analysis.default)
+        rows = [*types[:MOST_TYPES], analysis.default.micro]
+        alt = "; ".join(
+            f"{row.name} {percent(row.f1)}{_in_words(row.intervals[2])}" for row in rows
+        )
+        title = "F1 by type"
+        if len(types) > MOST_TYPES:
+            title += f", of the {MOST_TYPES} most frequent"
+        blocks.append(Figure(title, plot_scores(rows), f"{title}: {alt}"))
+    if analysis.of_tags:
+        text = (
+            "A tag counts as right where its token has it in the gold data. “micro” is over all "
+            "tokens: where those of the prediction are the same, its three scores are the accuracy."
+        )
+        blocks += [Paragraph(text), _mode_table("", analysis.default)]
+    elif analysis.strict is None:
+        text = (
+            "seqeval's default mode (conlleval's reading) and its strict mode (IOB2) agree, as "
+            "they do wherever tags are well-formed."
+        )
+        blocks += [Paragraph(text), _mode_table("", analysis.default)]
+    else:
+        blocks += [
+            _mode_table("seqeval's default mode (conlleval's reading)", analysis.default),
+            _mode_table("seqeval's strict mode (IOB2)", analysis.strict),
+        ]
+    accuracy = analysis.accuracy
+    if not analysis.of_tags:
+        blocks.append(
+            Paragraph(
+                f"Token accuracy: {percent(accuracy.value)} %{_in_words(accuracy.interval)}, "
+                f"{accuracy.correct:,} of {accuracy.tokens:,} tokens with the right IOB2 tag."
+            )
+        )
+    return [*blocks, Paragraph(_about_intervals(analysis), small=True)]
+
+
+def _about_intervals(analysis: Analysis) -> str:
+    n_documents, unit = analysis.documents, analysis.unit
+    if n_documents < 2:
+        return f"There are no intervals, since there is only one {unit}: they resample {unit}s."
+    text = (
+        f"In brackets: 95 % intervals, by {N_RESAMPLES:,} bootstrap resamples of the "
+        f"{n_documents:,} annotated {unit}s. "
+    )
+    if analysis.sentences == n_documents:
+        text += (
+            "Each of these is one sentence, as far as the data tell. Sentences of one document "
+            "are alike, so the true intervals are wider: gold data that tell documents show by how "
+            "much. "
+        )
+    if n_documents < _FEW_DOCUMENTS:
+        text += f"With fewer than {_FEW_DOCUMENTS} {unit}s, intervals are rough, and too narrow. "
+    return text + (
+        "Where all is right, or nothing is, there is none. They tell how scores vary with the "
+        "choice of documents, not with the seed of the training."
+    )
+
+
+def _mode_table(title: str, scores: ModeScores) -> Table:
+    return score_table(title, "", [*by_support(scores), scores.micro, scores.macro], n_totals=2)
+
+
+def _first(analysis: Analysis) -> list[Block]:
+    blocks: list[Block] = [
+        Paragraph(
+            "The same error several times, and a text with several types: there the gold data "
+            "themselves may be wrong, or their guidelines may be hard to follow. What is a part of "
+            "a longer entity does not count as an occurrence of a text."
+        )
+    ]
+    frequent = analysis.frequent
+    if frequent:
+        rows = [_confusion_row(own) for own in frequent[:_MOST_ROWS]]
+        title = _first_of("The same error several times", frequent)
+        header = ("text", "gold", "predicted", "error", "times")
+        blocks.append(Table(title, header, rows, n_names=4))
+    divided = {
+        "gold": "Texts with several types in the gold data",
+        "predicted": "Texts with one type in the gold data and several in the predictions",
+    }
+    if analysis.of_tags:
+        del divided["gold"]  # as most frequent words have
+    for side, title in divided.items():
+        forms = analysis.divided(side)
+        if forms:
+            blocks.append(_forms_table(_first_of(title, forms), forms, analysis))
+    if len(blocks) == 1:
+        return [Paragraph("No error occurs twice, and no text has several types.")]
+    return blocks
+
+
+def _forms_table(title: str, forms: Sequence[SurfaceForm], analysis: Analysis) -> Table:
+    header: tuple[str, ...] = ("text", "gold", "predicted")
+    rows: list[tuple[Cell, ...]] = [
+        (Cell(own.text, find=own.text), Cell(_by_count(own.gold)), Cell(_by_count(own.predicted)))
+        for own in forms[:_MOST_ROWS]
+    ]
+    if analysis.training is not None:
+        labels = analysis.training.labels
+        header = (*header, "in training")
+        rows = [
+            (*row, Cell(_by_count(labels.get(own.text, {})) or "never"))
+            for row, own in zip(rows, forms, strict=False)
+        ]
+    return Table(title, header, rows, n_names=len(header))
+
+
+def _first_of(title: str, rows: Sequence[object], most: int = _MOST_ROWS) -> str:
+    more = f", the first {most} of {len(rows):,}" if len(rows) > most else ""
+    return f"{title}{more}"
+
+
+def _confusion_row(own: Confusion) -> tuple[Cell, ...]:
+    sides = [side for side in (own.gold, own.predicted) if side is not None]
+    text = sides[0][0]
+    other = sides[-1][0]
+    return (
+        Cell(text, find=text),
+        Cell(own.gold[1] if own.gold else NONE),
+        Cell(own.predicted[1] if own.predicted else NONE, other if other != text else ""),
+        Cell(own.kind),
+        Cell(f"{own.count:,}"),
+    )
+
+
+def _by_count(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: (item[0] == NONE, -item[1]))
+    return ", ".join(f"{label}\u00a0{n:,}" for label, n in ordered)
+
+
+def _kinds(analysis: Analysis) -> list[Block]:
+    columns: tuple[Kind, ...] = ("correct", *ERROR_KINDS)
+    by_type = [(label, analysis.kinds[label]) for label in analysis.types]
+    rows = [
+        (Cell(label), *(Cell(f"{kinds[kind]:,}") for kind in columns))
+        for label, kinds in [*by_type, ("all", analysis.all_kinds)]
+    ]
+    split, merged = analysis.beside["invented"], analysis.beside["missed"]
+    muc = [
+        (
+            Cell(schema),
+            *(
+                Cell(f"{n:,}")
+                for n in (own.correct, own.incorrect, own.partial, own.missed, own.spurious)
+            ),
+            *(Cell(percent(value)) for value in (own.precision, own.recall, own.f1)),
+        )
+        for schema, own in analysis.muc.items()
+    ]
+    muc_header = ("asked for", "correct", "incorrect", "partial", "missed", "spurious")
+    return [
+        Paragraph(
+            "Each gold entity is matched with at most one prediction that overlaps it, and each of "
+            "both counts once. Rows are types of the gold entity; of what is invented, of the "
+            f"prediction. Of the invented, {split:,} are the rest of a gold entity that was split, "
+            f"of the missed, {merged:,} the rest of several that were merged: the other part has "
+            "wrong boundaries."
+        ),
+        Table("", ("", *columns), rows, n_totals=1),
+        Table(
+            "Partial matches, by the categories of MUC-5 and SemEval-2013",
+            (*muc_header, "precision", "recall", "F1"),
+            muc,
+        ),
+        Paragraph(
+            "“strict” asks for boundaries and type, “exact” for boundaries, “type” for the type "
+            "and an overlap; “partial” asks for boundaries, and gives a half for an overlap."
+        ),
+    ]
+
+
+def _confusion(analysis: Analysis) -> list[Block]:
+    types = analysis.types
+    if len(types) > MOST_TYPES:
+        return [_confusion_list(analysis)]
+    rows = []
+    for gold in (*types, None):
+        counts = [analysis.confusions[gold, predicted] for predicted in (*types, None)]
+        total = sum(counts)
+        cells = []
+        for predicted, n in zip((*types, None), counts, strict=True):
+            moved = analysis.moved[gold, predicted]
+            note = f"{moved:,} moved" if moved else ""
+            cells.append(Cell(f"{n:,}" if n else "", note, n / total if n else None))
+        rows.append((Cell(gold or "invented"), *cells))
+    return [
+        Paragraph(
+            "Rows are gold types, columns predicted ones, of entities that overlap; “moved” are "
+            "those with other boundaries. The colour is the share of the row."
+        ),
+        Table("", ("gold \\ predicted", *types, "missed"), rows, heat=True),
+    ]
+
+
+def _confusion_list(analysis: Analysis) -> Table:
+    n_gold = {score.name: score.gold for score in analysis.default.per_type}
+    wrong = [(pair, n) for pair, n in analysis.confusions.most_common() if pair[0] != pair[1]]
+    rows = [
+        (
+            Cell("invented" if gold is None else gold),
+            Cell("missed" if predicted is None else predicted),
+            Cell(f"{n:,}"),
+            Cell("" if gold is None else f"{percent(n / n_gold[gold])} %"),
+        )
+        for (gold, predicted), n in wrong[:MOST_TYPES]
+    ]
+    header = ("gold", "predicted", "times", "of the gold type")
+    return Table(_first_of("Pairs of types", wrong, MOST_TYPES), header, rows, n_names=2)
+
+
+def _seen(analysis: Analysis) -> list[Block]:
+    if analysis.novelty is None:
+        text = "Give the training data (--train DATA) to see how new entities fare."
+        return [Paragraph(text)]
+    total = analysis.default.micro.gold
+    names = _OF_WORDS if analysis.of_tags else {}
+    rows = [
+        (
+            Cell(names.get(own.name, own.name)),
+            score_cell(own.recall, own.intervals[1], bar=True),
+            Cell(f"{own.gold:,}"),
+            Cell(f"{own.correct:,}"),
+            Cell(f"{percent(own.gold / total)} %"),
+        )
+        for own in analysis.novelty
+    ]
+    text = (
+        "An entity is seen if the training data have its whole text as an entity, and new "
+        "otherwise. Words are seen if they occur there at all; upper and lower case differ."
+    )
+    if analysis.of_tags:
+        text = "A word is seen if the training data have it; upper and lower case differ."
+    header = (f"gold {analysis.layer}", "recall", "gold", "found", "share")
+    return [Paragraph(text), Table("", header, rows)]
+
+
+def _places(analysis: Analysis) -> list[Block]:
+    blocks: list[Block] = []
+    if not analysis.of_tags:
+        text = "Predictions are sorted by their own length and place, gold entities by theirs."
+        blocks = [
+            Paragraph(text),
+            score_table("By the entity's length", "tokens", analysis.lengths),
+        ]
+    blocks.append(score_table("By the sentence's length", "tokens", analysis.sentence_lengths))
+    if analysis.positions is None:
+        text = "Each Doc is one sentence, as far as the data tell, so there are no places in it."
+        return [*blocks, Paragraph(text)]
+    title = f"By the place in the {analysis.unit}"
+    return [*blocks, score_table(title, "sentence", analysis.positions)]
+
+
+def _errors(analysis: Analysis) -> list[Block]:
+    groups = group_errors(analysis.docs, alone=analysis.of_tags)
+    if not groups:
+        return [Paragraph("There are none.")]
+    return [ErrorList(groups, analysis.types)]
+
+
+def _about(about: Mapping[str, str]) -> Section:
+    rows = [(Cell(name), Cell(text)) for name, text in about.items() if name != "command"]
+    return Section(
+        "about",
+        "About this evaluation",
+        [Table("", ("", ""), rows, n_names=2), Code(about["command"])],
+    )
+
+
+def _in_words(interval: Interval) -> str:
+    return f" {percent_interval(interval)}" if interval else ""

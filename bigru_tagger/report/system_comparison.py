@@ -1,0 +1,319 @@
+"""Two systems on the same gold data: by how much they differ, how sure that is, and where."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass
+from itertools import chain, zip_longest
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..schemes import OUTSIDE, entity_spans
+from ..scoring.run import Evaluation
+from ..scoring.scoring import TaggedDoc, count_documents
+from .resampling import (
+    CONFIDENCE,
+    N_RESAMPLES,
+    N_TRIALS,
+    bootstrap_difference,
+    document_ends,
+    micro,
+    per_type,
+    randomization_test,
+)
+from .tagged_text import TaggedText, join_examples
+
+SCORES = ("precision", "recall", "f1")
+_CONTEXT = 50  # tokens on each side of an entity at most, for sentences that are not known
+
+TypedSpan: TypeAlias = tuple[str, int, int]
+"""Label, first token, and the token behind the last, as of `entity_spans`."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A score of both systems.
+
+    a, b (float | None): the score of each; `None` where it has no meaning, for a type that neither
+        the gold data nor the system has.
+    difference (float | None): a - b.
+    interval (tuple[float, float] | None): where the difference lies with 95 % confidence, by the
+        paired bootstrap over documents; `None` where there are fewer than two of them.
+    p (float | None): of the paired approximate-randomisation test, two-sided.
+    """
+
+    a: float | None
+    b: float | None
+    difference: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many entities both systems have, one alone, or none of them."""
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A gold entity that one of the systems has, boundaries and label, and the other has not.
+
+    words (tuple[str, ...]): its sentence, or the tokens around it where sentences are not known.
+    entity (TypedSpan): the entity in these words. So are:
+    gold, a, b (tuple[TypedSpan, ...]): all that the gold data and the systems have in the sentence.
+    """
+
+    words: tuple[str, ...]
+    entity: TypedSpan
+    gold: tuple[TypedSpan, ...]
+    a: tuple[TypedSpan, ...]
+    b: tuple[TypedSpan, ...]
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """Two systems' entities, chunks or tags, as seqeval reads them in its default mode.
+
+    documents (int): how many were resampled: those that the data tell, or else the Docs of both
+        systems, joined until they end together.
+    sentences (int): how many sentences they have, as far as the gold data tell.
+    micro (dict[str, Difference]): by the name of the score.
+    per_type (dict[str, dict[str, Difference]]): by type, then by the name of the score.
+    gold (Overlap): how many gold entities the systems get right.
+    wrong (Overlap): how many predicted entities are not gold; there is no "neither" of these.
+    only_a, only_b (tuple[Disagreement, ...]): gold entities that only this system gets right.
+    """
+
+    documents: int
+    sentences: int
+    micro: dict[str, Difference]
+    per_type: dict[str, dict[str, Difference]]
+    gold: Overlap
+    wrong: Overlap
+    only_a: tuple[Disagreement, ...]
+    only_b: tuple[Disagreement, ...]
+
+
+@dataclass(frozen=True)
+class SystemComparison:
+    """Two systems, scored on the same gold data.
+
+    a, b (Evaluation): each by itself.
+    n_resamples, n_trials, seed (int): see `bootstrap_difference` and `randomization_test`.
+    entities, chunks, tags (LayerComparison | None): what both systems have; `None` otherwise.
+    """
+
+    a: Evaluation
+    b: Evaluation
+    n_resamples: int
+    n_trials: int
+    seed: int
+    entities: LayerComparison | None
+    chunks: LayerComparison | None
+    tags: LayerComparison | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all but the evaluations themselves as JSON-serialisable values."""
+        return {
+            "a": self.a.model,
+            "b": self.b.model,
+            "words_per_second": {"a": self.a.words_per_second, "b": self.b.words_per_second},
+            "confidence": CONFIDENCE,
+            "n_resamples": self.n_resamples,
+            "n_trials": self.n_trials,
+            "seed": self.seed,
+            "entities": asdict(self.entities) if self.entities else None,
+            "chunks": asdict(self.chunks) if self.chunks else None,
+            "tags": asdict(self.tags) if self.tags else None,
+        }
+
+
+def compare_systems(
+    a: Evaluation,
+    b: Evaluation,
+    *,
+    document_lengths: Sequence[int] | None = None,
+    n_resamples: int = N_RESAMPLES,
+    n_trials: int = N_TRIALS,
+    seed: int = 0,
+) -> SystemComparison:
+    """Compare two systems that were scored on the same gold data.
+
+    Each may have read them in Docs of its own, say of one sentence and of whole documents.
+
+    a, b (Evaluation): the systems.
+    document_lengths (Sequence[int] | None): tokens of each document; `None` for the Docs.
+    n_resamples, n_trials, seed: see `bootstrap_difference` and `randomization_test`.
+    RETURNS (SystemComparison): how they differ.
+    RAISES (ValueError): the gold data differ, or both systems have nothing in common.
+    """
+    layers = {
+        name: _compare_layer(
+            *(join_examples(side.examples, spans_key=side.layers[name][0]) for side in (a, b)),
+            lengths=document_lengths,
+            n_resamples=n_resamples,
+            n_trials=n_trials,
+            seed=seed,
+        )
+        for name in a.layers
+        if name in b.layers
+    }
+    if not layers:
+        raise ValueError(
+            f"There is nothing to compare: {a.model} was scored on {' and '.join(a.layers)}, "
+            f"{b.model} on {' and '.join(b.layers)}. Both have to predict entities, chunks or tags"
+        )
+    return SystemComparison(
+        a=a,
+        b=b,
+        n_resamples=n_resamples,
+        n_trials=n_trials,
+        seed=seed,
+        entities=layers.get("entities"),
+        chunks=layers.get("chunks"),
+        tags=layers.get("tags"),
+    )
+
+
+def _check_same_gold(a: TaggedText, b: TaggedText) -> None:
+    for what in ("words", "gold"):
+        pairs = enumerate(zip_longest(getattr(a, what), getattr(b, what)))
+        found = next(((i, pair) for i, pair in pairs if pair[0] != pair[1]), None)
+        if found is not None:
+            i, (own, other) = found
+            raise ValueError(
+                f"The systems were scored on different gold data: token {i + 1} is "
+                f"{own!r} of one, {other!r} of the other. Evaluate both on the same data and split"
+            )
+
+
+def _compare_layer(
+    a: TaggedText,
+    b: TaggedText,
+    *,
+    lengths: Sequence[int] | None,
+    n_resamples: int,
+    n_trials: int,
+    seed: int,
+) -> LayerComparison:
+    _check_same_gold(a, b)
+    ends = document_ends([a.doc_ends, b.doc_ends], lengths)
+    documents = a.documents(ends), b.documents(ends)
+    differences = _compare_scores(*documents, n_resamples=n_resamples, n_trials=n_trials, seed=seed)
+    return LayerComparison(
+        documents=len(documents[0]),
+        sentences=a.n_sentences,
+        micro=differences.pop(None),
+        per_type={label: row for label, row in differences.items() if label is not None},
+        **_compare_spans(a, b),
+    )
+
+
+def _compare_scores(
+    a: Sequence[TaggedDoc], b: Sequence[TaggedDoc], *, n_resamples: int, n_trials: int, seed: int
+) -> dict[str | None, dict[str, Difference]]:
+    """Compare scores. RETURNS: by type, `None` for all together; then by the name of the score."""
+    tags = chain.from_iterable(doc.gold + doc.predicted for doc in (*a, *b))
+    labels = sorted({tag[2:] for tag in tags if tag != OUTSIDE})
+    counts = count_documents(a, labels), count_documents(b, labels)
+    scores = _scores(counts[0].sum(0)), _scores(counts[1].sum(0))
+    interval, p = np.full((2, *scores[0].shape), np.nan), np.full(scores[0].shape, np.nan)
+    if len(a) > 1:
+        interval = bootstrap_difference(*counts, _scores, n_resamples=n_resamples, seed=seed)
+        p = randomization_test(*counts, _scores, n_trials=n_trials, seed=seed)
+    return {
+        label: {
+            score: _difference(scores[0][i, j], scores[1][i, j], interval[:, i, j], p[i, j])
+            for j, score in enumerate(SCORES)
+        }
+        for i, label in enumerate([None, *labels])
+    }
+
+
+def _scores(counts: np.ndarray) -> np.ndarray:
+    # Micro averages, then each type: float64 (..., 1 + n_types, 3).
+    return np.concatenate([micro(counts)[..., None, :], per_type(counts)], -2)
+
+
+def _difference(a: float, b: float, interval: np.ndarray, p: float) -> Difference:
+    low, high = (_known(end) for end in interval)
+    difference = _known(a - b)
+    return Difference(
+        a=_known(a),
+        b=_known(b),
+        difference=difference,
+        interval=None if low is None or high is None else (low, high),
+        p=None if difference is None else _known(p),
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _compare_spans(a: TaggedText, b: TaggedText) -> dict[str, Any]:
+    """Find what only one system has: the fields of `LayerComparison` for that."""
+    gold = entity_spans(a.gold)
+    found = entity_spans(a.predicted), entity_spans(b.predicted)
+    right_a, right_b = (set(spans) & set(gold) for spans in found)
+    wrong_a, wrong_b = (
+        (set(spans) - set(gold)) | {(tag[2:], start, word) for start, word, tag in text.unaligned}
+        for spans, text in zip(found, (a, b), strict=True)
+    )
+    readings = _Readings(a, gold, *found)
+    only_a, only_b = right_a - right_b, right_b - right_a
+    return {
+        "gold": _overlap(right_a, right_b, len(gold)),
+        "wrong": _overlap(wrong_a, wrong_b, len(wrong_a | wrong_b)),
+        "only_a": tuple(readings.around(span) for span in gold if span in only_a),
+        "only_b": tuple(readings.around(span) for span in gold if span in only_b),
+    }
+
+
+def _overlap(a: AbstractSet[Any], b: AbstractSet[Any], n: int) -> Overlap:
+    return Overlap(len(a & b), len(a - b), len(b - a), n - len(a | b))
+
+
+class _Readings:
+    """What gold data and both systems have in a text, to look up what lies around an entity."""
+
+    def __init__(self, text: TaggedText, *sides: Sequence[TypedSpan]) -> None:
+        self.text = text
+        self.sides = [(spans, [start for _, start, _ in spans]) for spans in sides]
+
+    def around(self, entity: TypedSpan) -> Disagreement:
+        label, start, end = entity
+        # The sentence grows where a reading of the entity runs out of it.
+        touching = [entity]
+        for spans, starts in self.sides:
+            # Spans of a side do not overlap: of those that start before, only the last reaches in.
+            before = max(0, bisect_left(starts, start) - 1)
+            touching += [
+                span for span in spans[before : bisect_left(starts, end)] if span[2] > start
+            ]
+        first, last = self.text.sentence(
+            min(span[1] for span in touching), max(span[2] for span in touching), _CONTEXT
+        )
+        gold, a, b = (
+            tuple(
+                (label, begin - first, stop - first)
+                for label, begin, stop in spans[
+                    bisect_left(starts, first) : bisect_left(starts, last)
+                ]
+                if stop <= last
+            )
+            for spans, starts in self.sides
+        )
+        return Disagreement(
+            words=tuple(self.text.words[first:last]),
+            entity=(label, start - first, end - first),
+            gold=gold,
+            a=a,
+            b=b,
+        )

@@ -1,0 +1,97 @@
+"""What `bigru-tagger evaluate` prints."""
+
+from collections.abc import Mapping
+
+from seqeval.reporters import StringReporter
+from wasabi.tables import table
+
+from ..scoring.run import DIGITS, Evaluation, macro_average, weighted_average
+from ..scoring.scoring import Counts, micro_counts
+
+
+def render(evaluation: Evaluation) -> str:
+    """Lay an evaluation out as text: a header, then seqeval's reports and the counts.
+
+    evaluation (Evaluation): the numbers.
+    RETURNS (str): the text that the command prints.
+    """
+    source = (
+        f"{evaluation.data} (split {evaluation.split})" if evaluation.split else evaluation.data
+    )
+    header = {
+        "model": evaluation.model,
+        "pipes": ", ".join(evaluation.pipes),
+        "data": source,
+        "documents": evaluation.documents,
+        "tokens": evaluation.tokens,
+    }
+    if evaluation.words_per_second is None:
+        del header["pipes"]  # a file of predictions has none
+    else:
+        header["words/s"] = f"{evaluation.words_per_second:.0f}"
+    if evaluation.tag_accuracy is not None:
+        header["tag accuracy"] = f"{evaluation.tag_accuracy:.{DIGITS}f}"
+    width = max(map(len, header))
+    blocks = ["\n".join(f"{name:<{width}}  {value}" for name, value in header.items())]
+    for name, report in (
+        ("Entities", evaluation.entities),
+        (f"Chunks in doc.spans[{evaluation.spans_key!r}]", evaluation.chunks),
+    ):
+        if report is not None:
+            blocks += [
+                f"{name}, seqeval's default mode (as conlleval)",
+                _render_scores(report.default),
+                f"{name}, seqeval's strict mode (IOB2)",
+                _render_scores(report.strict),
+                f"{name}, counted (default mode)",
+                _render_counts(report.default),
+            ]
+    if evaluation.tags is not None:
+        blocks += ["Tags, token by token", _render_scores(evaluation.tags.default)]
+    return "\n\n".join(blocks)
+
+
+def label_hint(evaluation: Evaluation) -> str | None:
+    """Tell that gold data and predictions may have other names for the same.
+
+    evaluation (Evaluation): the numbers.
+    RETURNS (str | None): what to look at; `None` unless each side has labels that the other lacks.
+    """
+    counts = [
+        item
+        for report in (evaluation.entities, evaluation.chunks)
+        if report is not None
+        for item in report.default.items()
+    ]
+    invented = [label for label, own in counts if own.predicted and not own.gold]
+    missed = [label for label, own in counts if own.gold and not own.predicted]
+    if not invented or not missed:
+        return None
+    return (
+        f"{evaluation.model} has the labels {', '.join(invented)}, which the gold data lack, and "
+        f"the gold data {', '.join(missed)}, which it never predicts. Where these are names of the "
+        "same, match them by --rename LABEL=NAME"
+    )
+
+
+def _render_scores(per_type: Mapping[str, Counts]) -> str:
+    """Format as seqeval's `classification_report` does, without counting all over again."""
+    width = max(len("weighted avg"), *map(len, per_type))
+    reporter = StringReporter(width=width, digits=DIGITS)
+    for label, counts in per_type.items():
+        reporter.write(label, counts.precision, counts.recall, counts.f1, counts.gold)
+    reporter.write_blank()
+    micro = micro_counts(per_type)
+    reporter.write("micro avg", micro.precision, micro.recall, micro.f1, micro.gold)
+    for name, row in (("macro", macro_average(per_type)), ("weighted", weighted_average(per_type))):
+        reporter.write(f"{name} avg", row.precision, row.recall, row.f1, row.support)
+    return str(reporter.report())
+
+
+def _render_counts(per_type: Mapping[str, Counts]) -> str:
+    rows = [*per_type.items(), ("all", micro_counts(per_type))]
+    return table(
+        [(label, counts.gold, counts.predicted, counts.correct) for label, counts in rows],
+        header=("", "gold", "predicted", "correct"),
+        aligns=("r", "r", "r", "r"),
+    ).strip("\n")

@@ -1,1 +1,0 @@
-"""What is said of an evaluation: as text, as one page of HTML, as Markdown."""

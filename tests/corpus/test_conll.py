@@ -1,0 +1,146 @@
+from pathlib import Path
+
+import pytest
+import spacy
+
+from bigru_tagger.corpus.corpus import ConllCorpus
+from bigru_tagger.corpus.sentences import CorpusError
+
+
+@pytest.fixture
+def nlp():
+    return spacy.blank("en")
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\n\n\n", "\r\n"])
+def test_ends_of_files(tmp_path, nlp, ending):
+    file = write(tmp_path / "x.tsv", f"Ada\tB-PER\nleft\tO{ending}")
+    [example] = ConllCorpus(file)(nlp)
+    assert example.get_aligned_ner() == ["U-PER", "O"]
+
+
+def test_folder_and_pattern(tmp_path, nlp):
+    for name in ("b.conll", "a.txt", "c.md", ".hidden.conll"):
+        write(tmp_path / name, f"{name} O\n")
+    words = [eg.reference[0].text for eg in ConllCorpus(tmp_path)(nlp)]
+    assert words == ["a.txt", "b.conll"]
+    [whole] = ConllCorpus(str(tmp_path / "*.md"))(nlp)
+    assert whole.reference.text.strip() == "c.md"
+    # Each file is a document of its own.
+    assert len(list(ConllCorpus(tmp_path, sentences_per_doc=0)(nlp))) == 2
+
+
+def test_given_columns_separator_and_encoding(tmp_path, nlp):
+    file = write(tmp_path / "x", "1|El Niño|O|x\n2|llegó|B-V|x\n", encoding="latin-1")
+    options = {"columns": ["_", "tokens", "ner", "_"], "separator": "|"}
+    [example] = ConllCorpus(file, encoding="latin-1", **options)(nlp)
+    assert [token.text for token in example.reference] == ["El Niño", "llegó"]
+    assert example.get_aligned_ner() == ["O", "U-V"]
+    with pytest.raises(CorpusError, match=r"x:1: 'utf-8' .*: give its encoding"):
+        list(ConllCorpus(file, **options)(nlp))
+    with pytest.raises(CorpusError, match="unknown encoding: latin-0"):
+        list(ConllCorpus(file, encoding="latin-0", **options)(nlp))
+
+
+def test_strange_spaces_belong_to_tokens(tmp_path, nlp):
+    file = write(tmp_path / "x.conll", "10\u00a0000 B-NUM\n\u2028 O\n\u3000 O\n")
+    [example] = ConllCorpus(file)(nlp)
+    assert [token.text for token in example.reference] == ["10\u00a0000", "\u2028", "\u3000"]
+
+
+def test_hash_is_a_token_where_its_line_has_the_columns(tmp_path, nlp):
+    file = write(tmp_path / "x.conll", "# id = 3\n# O\n1 B-N\nwin O\n\n# and more\n")
+    [example] = ConllCorpus(file)(nlp)
+    assert [token.text for token in example.reference] == ["#", "1", "win"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("a O\n\nb\n", {}, ":3: 1 columns instead of 2 \\(tokens, ner\\)"),
+        ("a O\n\nb O O\n", {}, ":3: 3 columns instead of 2"),
+        ("a x y\n", {}, ':1: 3 columns .*: say what they hold, as in columns = \\["tokens"'),
+        ("a O O\n", {}, ':1: columns 2, 3 have tags: say which .* columns = \\["tokens"'),
+        ("# a comment\na O\nb X-Y\n", {}, ":3: tag 'X-Y' at position 1: legal are 'O'"),
+        ("a O\n# a comment\nb O\n", {}, ":2: '# a comment' starts with '#' within a sentence"),
+        ("#a\na O\nb O\n", {}, ":1: '#a' is a token without its columns"),
+        ("a O\nb S-X\n", {"scheme": "IOB2"}, ":2: tag 'S-X' at position 1"),
+        ("a\tO\n\tO\n", {"separator": "\t"}, ":2: an empty token"),
+        ("", {}, ": no sentence has tokens"),
+        ("# a comment\n-DOCSTART-\n\n", {}, ": no sentence has tokens"),
+    ],
+)
+def test_bad_file_is_named_with_its_line(tmp_path, nlp, text, options, message):
+    file = write(tmp_path / "bad.conll", text)
+    with pytest.raises(CorpusError, match=f"bad.conll{message}"):
+        list(ConllCorpus(file, **options)(nlp))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("none.conll", "no such file, folder, or file of that pattern"),
+        ("*.nothing", "no such file, folder, or file of that pattern"),
+        (".", "no file that ends in .bio"),
+    ],
+)
+def test_no_files(tmp_path, nlp, path, message):
+    with pytest.raises(CorpusError, match=message):
+        list(ConllCorpus(tmp_path / path)(nlp))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [],
+        ["tokens"],
+        ["ner", "pos"],
+        ["tokens", "ner", "ner"],
+        ["tokens", "lemma"],
+        ["tokens", "_"],
+    ],
+)
+def test_bad_columns(columns):
+    with pytest.raises(CorpusError, match="name each column of the file once"):
+        ConllCorpus("x", columns=columns)
+
+
+def tokens_and_labels(path: Path, nlp, **options):
+    docs = [example.reference for example in ConllCorpus(path, **options)(nlp)]
+    return [[(token.text, token.ent_type_) for token in doc] for doc in docs]
+
+
+def test_comments_beside_labels_alone(tmp_path, nlp):
+    text = "# comment\n# B-side\nAda PER\n# O\n# PER\nleft O\n\n# newdoc\n#PER PER\n"
+    file = write(tmp_path / "x.conll", text)
+    assert tokens_and_labels(file, nlp, scheme="io") == [
+        [("Ada", "PER"), ("#", ""), ("#", "PER"), ("left", "")],
+        [("#PER", "PER")],
+    ]
+    file = write(tmp_path / "y.conll", "Ada PER\n# LOC\n")
+    with pytest.raises(CorpusError, match=r"y.conll:2: '# LOC' starts with '#' within"):
+        tokens_and_labels(file, nlp, scheme="io")
+
+
+def test_a_letter_ends_a_comment_where_no_tag_is_one(tmp_path, nlp):
+    file = write(tmp_path / "x.conll", "# b\n# B\nAda B-PER\n\n# I-PER\n")
+    assert tokens_and_labels(file, nlp) == [[("Ada", "PER")], [("#", "PER")]]
+    file = write(tmp_path / "y.conll", "# b\nAda b\nLee i\nleft o\n")
+    assert tokens_and_labels(file, nlp) == [
+        [("#", "ENTITY"), ("Ada", "ENTITY"), ("Lee", "ENTITY"), ("left", "")]
+    ]
+
+
+@pytest.mark.parametrize("separator", [" ", "\t"])
+def test_byte_order_marks_within_lines(tmp_path, nlp, separator):
+    lines = ["Ada\ufeff B-PER", "Lee \ufeffI-PER", "left O\ufeff", "\ufeff\ufeffLinz B-LOC\ufeff"]
+    text = "\n".join(lines).replace(" ", separator)
+    file = write(tmp_path / "x.conll", text)
+    assert tokens_and_labels(file, nlp) == [
+        [("Ada", "PER"), ("Lee", "PER"), ("left", ""), ("Linz", "LOC")]
+    ]

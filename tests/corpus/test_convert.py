@@ -1,0 +1,151 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import spacy
+from datasets import Dataset, DatasetDict
+from spacy.tokens import DocBin
+
+from bigru_tagger.corpus.convert import SplitCounts, convert, counts_table
+from bigru_tagger.corpus.corpus import ConllCorpus
+from bigru_tagger.corpus.sentences import CorpusError
+
+TEXT = {
+    "train": "-DOCSTART- X O O\n\nAda N B-NP B-PER\nleft V B-VP O\n\nRain N B-NP O\n",
+    "dev": "Turin N B-NP B-LOC\n\nAda N B-NP B-PER\nByron N I-NP I-PER\n",
+    "test": "Oslo N B-NP B-LOC\n",
+}
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "columns"
+    folder.mkdir()
+    for split, text in TEXT.items():
+        (folder / f"{split}.conll").write_text(text, encoding="utf-8")
+    return str(folder)
+
+
+def read(path: Path) -> list[spacy.tokens.Doc]:
+    return list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_files_hold_what_was_read(source, tmp_path):
+    counts = convert(source, tmp_path / "new" / "out")
+    assert names(tmp_path / "new" / "out") == ["dev.spacy", "test.spacy", "train.spacy"]
+    assert list(counts) == ["train", "dev", "test"]
+    assert counts["dev"] == SplitCounts(
+        documents=2,
+        sentences=2,
+        tokens=3,
+        entities=Counter(LOC=1, PER=1),
+        chunks=Counter(NP=2),
+    )
+    turin, ada = read(tmp_path / "new" / "out" / "dev.spacy")
+    assert [(ent.text, ent.label_) for ent in turin.ents] == [("Turin", "LOC")]
+    assert [(span.start, span.end, span.label_) for span in ada.spans["chunks"]] == [(0, 2, "NP")]
+    assert [token.tag_ for token in ada] == ["N", "N"]
+    assert [token.is_sent_start for token in ada] == [True, False]
+    # With unknown spaces spaCy keeps the tokens where it reads the file.
+    assert ada.has_unknown_spaces
+
+
+def test_options_reach_the_reader(source, tmp_path):
+    counts = convert(
+        source, tmp_path / "out", splits=["train"], sentences_per_doc=0, spans_key="np", limit=1
+    )
+    assert names(tmp_path / "out") == ["train.spacy"]
+    assert counts["train"].documents == 1
+    assert counts["train"].sentences == 2
+    [doc] = read(tmp_path / "out" / "train.spacy")
+    assert [span.label_ for span in doc.spans["np"]] == ["NP", "VP", "NP"]
+    with pytest.raises(TypeError, match="no setting color"):
+        convert(source, tmp_path / "out", color=1)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a.conll", "a.spacy"),
+        ("eng.testb", "eng.testb.spacy"),
+        ("columns/dev.conll", "dev.spacy"),
+        ("columns/*.conll", "columns.spacy"),
+    ],
+)
+def test_source_without_splits_gives_one_file(path, expected, source, tmp_path):
+    for name in ("a.conll", "eng.testb"):
+        (tmp_path / name).write_text("Oslo B-LOC\n", encoding="utf-8")
+    counts = convert(str(tmp_path / path), tmp_path / "out")
+    assert names(tmp_path / "out") == [expected]
+    assert list(counts) == [expected.removesuffix(".spacy")]
+    with pytest.raises(CorpusError, match="no split test: it has no splits"):
+        convert(str(tmp_path / path), tmp_path / "out", splits=["test"])
+
+
+def test_dataset_keeps_its_own_split_names(tmp_path):
+    rows = Dataset.from_dict({"tokens": [["Ada"], ["Oslo"]], "tags": [["S-PER"], ["S-LOC"]]})
+    DatasetDict(train=rows, extra=rows.select([1])).save_to_disk(tmp_path / "saved")
+    counts = convert(str(tmp_path / "saved"), tmp_path / "out")
+    assert names(tmp_path / "out") == ["extra.spacy", "train.spacy"]
+    assert counts["extra"].entities == Counter(LOC=1)
+    with pytest.raises(CorpusError, match="no split dev, test: there are train, extra"):
+        convert(str(tmp_path / "saved"), tmp_path / "out", splits=["train", "test", "dev"])
+
+
+def test_failure_leaves_the_old_file_and_no_half_one(source, tmp_path, monkeypatch):
+    convert(source, tmp_path / "out", splits=["test"])
+    before = (tmp_path / "out" / "test.spacy").read_bytes()
+
+    def break_off(self, path):
+        Path(path).write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(DocBin, "to_disk", break_off)
+    with pytest.raises(OSError, match="disk full"):
+        convert(source, tmp_path / "out", splits=["test"])
+    assert names(tmp_path / "out") == ["test.spacy"]
+    assert (tmp_path / "out" / "test.spacy").read_bytes() == before
+
+
+def test_spacy_files_need_no_conversion(source, tmp_path):
+    convert(source, tmp_path / "out")
+    for path in ("out", "out/dev.spacy"):
+        with pytest.raises(CorpusError, match="already in spaCy's format"):
+            convert(str(tmp_path / path), tmp_path / "again")
+
+
+def test_documents_are_not_mixed_up(source, tmp_path):
+    file = f"{source}/dev.conll"
+    convert(file, tmp_path / "out", sentences_per_doc=2)
+    [doc] = read(tmp_path / "out" / "dev.spacy")
+    [example] = ConllCorpus(file, sentences_per_doc=2)(spacy.blank("en"))
+    assert doc.to_json() == example.reference.to_json()
+
+
+def test_table():
+    counts = {
+        "train": SplitCounts(1200, 1200, 15000, Counter(PER=10, LOC=3)),
+        "dev": SplitCounts(2, 3, 40, Counter({"LOC": 1, "NEW-ONE": 2})),
+    }
+    assert counts_table(counts) == (
+        "            train  dev\n"
+        "documents   1,200    2\n"
+        "sentences   1,200    3\n"
+        "tokens     15,000   40\n"
+        "entities       13    3\n"
+        "  LOC           3    1\n"
+        "* NEW-ONE       0    2\n"
+        "  PER          10    0\n"
+        "* not in train"
+    )
+
+
+def test_table_with_nothing_to_compare_to():
+    counts = {"x": SplitCounts(1, 1, 2, Counter(), Counter(NP=1))}
+    assert counts_table(counts) == (
+        "           x\ndocuments  1\nsentences  1\ntokens     2\nchunks     1\n  NP       1"
+    )

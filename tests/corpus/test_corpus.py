@@ -1,0 +1,466 @@
+import json
+from functools import partial
+from pathlib import Path
+
+import datasets
+import pytest
+import spacy
+from confection import Config
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from spacy.tokens import DocBin
+from spacy.training import Corpus, Example
+from spacy.util import registry
+
+from bigru_tagger.corpus.corpus import ConllCorpus, HFCorpus, corpus_splits, open_corpus
+from bigru_tagger.corpus.sentences import CorpusError
+
+NER = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+ROWS = {
+    "tokens": [["Ada", "Byron", "saw", "Turin"], [], ["Rain", "fell"], ["Ada", "left"]],
+    "ner_tags": [[1, 2, 0, 3], [], [0, 0], [1, 0]],
+    "pos_tags": [["NNP", "NNP", "VBD", "NNP"], [], ["NN", "VBD"], ["NNP", "VBD"]],
+    "chunk_tags": [["B-NP", "I-NP", "B-VP", "B-NP"], [], ["B-NP", "B-VP"], ["B-NP", "B-VP"]],
+    "document_id": [0, 0, 0, 1],
+}
+FEATURES = Features(
+    {
+        "tokens": List(Value("string")),
+        "ner_tags": List(ClassLabel(names=NER)),
+        "pos_tags": List(Value("string")),
+        "chunk_tags": List(Value("string")),
+        "document_id": Value("int64"),
+    }
+)
+# The same, as a column file in IOB1 with its trimmings: a byte-order mark, CRLF, tabs, a comment,
+# blank lines behind the last sentence.
+COLUMNS = (
+    "\ufeff-DOCSTART- -X- O O\r\n\r\n# a comment\r\nAda NNP I-NP I-PER\r\n"
+    "Byron\tNNP\tI-NP\tI-PER\r\nsaw VBD I-VP O\r\nTurin  NNP I-NP I-LOC\r\n\r\n"
+    "\r\nRain NN I-NP O\r\nfell VBD I-VP O\r\n"
+    "-DOCSTART- -X- O O\r\n\r\nAda NNP I-NP I-PER\r\nleft VBD I-VP O\r\n\r\n \r\n"
+)
+
+
+@pytest.fixture
+def nlp():
+    return spacy.blank("en")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    folder = tmp_path / "saved"
+    rows = Dataset.from_dict(ROWS, features=FEATURES)
+    DatasetDict(train=rows, test=rows.select([2])).save_to_disk(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def columns_file(tmp_path):
+    return write(tmp_path / "columns" / "a.conll", COLUMNS)
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def write_rows(path: Path, *rows: dict[str, object]) -> str:
+    return str(write(path, "".join(json.dumps(row) + "\n" for row in rows)))
+
+
+def save(folder: Path, **columns: list[object]) -> str:
+    Dataset.from_dict(columns).save_to_disk(folder)
+    return str(folder)
+
+
+def summary(examples: list[Example]) -> list[tuple[object, ...]]:
+    """What the gold Docs hold, in plain values."""
+    return [
+        (
+            [token.text for token in eg.reference],
+            [(ent.label_, ent.start, ent.end) for ent in eg.reference.ents],
+            [token.tag_ for token in eg.reference],
+            [(span.label_, span.start, span.end) for span in eg.reference.spans["chunks"]],
+            [token.i for token in eg.reference if token.is_sent_start],
+        )
+        for eg in examples
+    ]
+
+
+ADA = (
+    ["Ada", "Byron", "saw", "Turin"],
+    [("PER", 0, 2), ("LOC", 3, 4)],
+    ["NNP", "NNP", "VBD", "NNP"],
+    [("NP", 0, 2), ("VP", 2, 3), ("NP", 3, 4)],
+    [0],
+)
+RAIN = (["Rain", "fell"], [], ["NN", "VBD"], [("NP", 0, 1), ("VP", 1, 2)], [0])
+LEFT = (["Ada", "left"], [("PER", 0, 1)], ["NNP", "VBD"], [("NP", 0, 1), ("VP", 1, 2)], [0])
+ADA_RAIN = (
+    ["Ada", "Byron", "saw", "Turin", "Rain", "fell"],
+    [("PER", 0, 2), ("LOC", 3, 4)],
+    ["NNP", "NNP", "VBD", "NNP", "NN", "VBD"],
+    [("NP", 0, 2), ("VP", 2, 3), ("NP", 3, 4), ("NP", 4, 5), ("VP", 5, 6)],
+    [0, 4],
+)
+
+
+@pytest.fixture(params=["dataset", "columns"])
+def make_reader(request, saved, columns_file):
+    """Either reader, as a function of its settings."""
+    reader, path = {"dataset": (HFCorpus, saved), "columns": (ConllCorpus, columns_file)}[
+        request.param
+    ]
+    return partial(reader, path)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [ADA, RAIN, LEFT]),
+        ({"limit": 2}, [ADA, RAIN]),
+        ({"sentences_per_doc": 2}, [ADA_RAIN, LEFT]),
+        ({"sentences_per_doc": 5}, [ADA_RAIN, LEFT]),
+        ({"sentences_per_doc": 0}, [ADA_RAIN, LEFT]),
+        ({"sentences_per_doc": 0, "limit": 1}, [ADA_RAIN]),
+    ],
+)
+def test_both_readers_give_the_same_docs(make_reader, options, expected, nlp):
+    corpus = make_reader(**options)
+    assert summary(list(corpus(nlp))) == expected
+    assert summary(list(corpus(nlp))) == expected, "the second call reads from the start again"
+
+
+def test_example_predicts_from_a_bare_doc(saved, nlp):
+    example = next(iter(HFCorpus(saved)(nlp)))
+    assert [token.text for token in example.predicted] == ADA[0]
+    for annotation in ("ENT_IOB", "TAG", "SENT_START"):
+        assert example.reference.has_annotation(annotation, require_complete=True)
+        assert not example.predicted.has_annotation(annotation)
+    assert "chunks" not in example.predicted.spans
+    assert example.get_aligned_ner() == ["B-PER", "L-PER", "O", "U-LOC"]
+    assert [token.is_sent_start for token in example.reference] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"sentences_per_doc": 2}, [[0, 4], None]),
+        ({"sentences_per_doc": 0}, [[0, 4], None]),
+        ({"sentences_per_doc": 2, "given_sentences": False}, [None, None]),
+        ({}, [None, None, None]),
+    ],
+)
+def test_bare_doc_of_several_sentences_has_their_starts(make_reader, options, expected, nlp):
+    examples = list(make_reader(**options)(nlp))
+    assert [
+        [token.i for token in eg.predicted if token.is_sent_start]
+        if eg.predicted.has_annotation("SENT_START", require_complete=True)
+        else None
+        for eg in examples
+    ] == expected
+    for example in examples:
+        assert example.reference.has_annotation("SENT_START", require_complete=True)
+        assert not example.predicted.has_annotation("ENT_IOB")
+        assert not example.predicted.has_annotation("TAG")
+
+
+def test_columns_switched_off_are_missing_not_empty(saved, nlp):
+    corpus = HFCorpus(saved, ner_column="", chunk_column="", document_column="")
+    reference = next(iter(corpus(nlp))).reference
+    assert not reference.has_annotation("ENT_IOB")
+    assert "chunks" not in reference.spans
+    assert [token.tag_ for token in reference] == ADA[2]
+    pos_off = next(iter(HFCorpus(saved, pos_column="", spans_key="sc")(nlp))).reference
+    assert not pos_off.has_annotation("TAG")
+    assert [span.label_ for span in pos_off.spans["sc"]] == ["NP", "VP", "NP"]
+
+
+def test_gold_tokens_survive_spacys_own_files(saved, nlp, tmp_path):
+    file = tmp_path / "x.spacy"
+    gold = [example.reference for example in HFCorpus(saved)(nlp)]
+    DocBin(docs=gold).to_disk(file)
+    assert summary(list(Corpus(file)(nlp))) == [ADA, RAIN, LEFT]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_json_files_with_strings(tmp_path, nlp, streaming):
+    file = write_rows(
+        tmp_path / "a.jsonl",
+        {
+            "words": ["Ada", "of", "Turin"],
+            "labels": ["S-PER", "O", "S-LOC"],
+            "upos": ["N", "P", "N"],
+        },
+    )
+    corpus = HFCorpus("json", data_files=file, streaming=streaming)
+    [example] = corpus(nlp)
+    assert corpus.schemes.ner == "IOBES"
+    assert example.get_aligned_ner() == ["U-PER", "O", "U-LOC"]
+    assert [token.tag_ for token in example.reference] == ["N", "P", "N"]
+
+
+def test_parquet_folder_with_splits(tmp_path, nlp):
+    rows = Dataset.from_dict(ROWS, features=FEATURES)
+    folder = tmp_path / "hubshaped"
+    folder.mkdir()
+    rows.to_parquet(folder / "train-00000-of-00001.parquet")
+    rows.select([3]).to_parquet(folder / "test-00000-of-00001.parquet")
+    assert summary(list(HFCorpus(str(folder))(nlp))) == [ADA, RAIN, LEFT]
+    assert summary(list(HFCorpus(str(folder), split="test", streaming=True)(nlp))) == [LEFT]
+    assert summary(list(HFCorpus(str(folder), split="train[:1]")(nlp))) == [ADA]
+    assert corpus_splits(str(folder)) == ["train", "test"]
+    with pytest.raises(CorpusError, match=r"dev.*there are .*train-00000"):
+        list(HFCorpus(str(folder), split="dev")(nlp))
+
+
+def test_builder_with_options(tmp_path, nlp):
+    file = write(tmp_path / "x.conll", "Ada I-PER\nleft O\n")
+    options = {"column_names": ["tokens", "ner_tags"]}
+    [example] = HFCorpus("conll", data_files=str(file), load_options=options)(nlp)
+    assert example.get_aligned_ner() == ["U-PER", "O"]
+
+
+def test_csv_text_is_split(tmp_path, nlp):
+    file = write(tmp_path / "x.csv", "tokens,tags\nAda left Turin,B-PER O B-LOC\n")
+    [example] = open_corpus(str(file))(nlp)
+    assert example.get_aligned_ner() == ["U-PER", "O", "U-LOC"]
+
+
+def test_stream_tells_the_scheme_from_its_first_rows(tmp_path, nlp, monkeypatch):
+    monkeypatch.setattr("bigru_tagger.corpus.readers.BATCH_SIZE", 2)
+    rows = [{"tokens": ["a"], "tags": [tag]} for tag in ("B-X", "O", "S-X")]
+    file = write_rows(tmp_path / "a.jsonl", *rows)
+    assert HFCorpus("json", data_files=file).schemes.ner == "IOBES"
+    stream = HFCorpus("json", data_files=file, streaming=True)
+    assert stream.schemes.ner == "IOB2"
+    with pytest.raises(CorpusError, match="row 2: tag 'S-X' at position 0"):
+        list(stream(nlp))
+    given_scheme = HFCorpus("json", data_files=file, streaming=True, scheme="IOBES")
+    assert [eg.get_aligned_ner() for eg in given_scheme(nlp)] == [["U-X"], ["O"], ["U-X"]]
+
+
+def test_dataset_is_loaded_once(saved, nlp, monkeypatch):
+    loads = []
+    load = datasets.load_from_disk
+    monkeypatch.setattr(datasets, "load_from_disk", lambda path: loads.append(path) or load(path))
+    corpus = HFCorpus(saved)
+    assert len(list(corpus(nlp))) == len(list(corpus(nlp))) == 3
+    assert loads == [saved]
+
+
+def test_saved_single_dataset_in_tensor_format(tmp_path, nlp):
+    rows = Dataset.from_dict(ROWS, features=FEATURES).with_format("numpy")
+    rows.save_to_disk(tmp_path / "one")
+    assert summary(list(HFCorpus(str(tmp_path / "one"), split="test")(nlp))) == [ADA, RAIN, LEFT]
+    assert corpus_splits(str(tmp_path / "one")) == []
+
+
+def test_numbers_get_names(tmp_path, nlp):
+    folder = save(tmp_path / "plain", tokens=[["Ada", "left"]], tags=[[1, 0]])
+    with pytest.raises(CorpusError, match=r"row 0: 'tags' holds 1, no text: give tag_names"):
+        list(HFCorpus(folder)(nlp))
+    [example] = HFCorpus(folder, tag_names={"tags": ["O", "B-PER"]})(nlp)
+    assert example.get_aligned_ner() == ["U-PER", "O"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({"tags": [["O", "O"]]}, {}, "1 tokens but 2 tags"),
+        ({"tags": [["X-PER"]]}, {}, "tag 'X-PER' at position 0: legal are 'O'"),
+        ({"tags": [["X-PER"]]}, {"scheme": "IOB2"}, "tag 'X-PER' at position 0: legal are 'O'"),
+        ({"tags": [["O"]], "pos": [["N", "N"]]}, {"pos_column": "pos"}, "'pos' has 2 tags for 1"),
+        ({"tags": [[-1]]}, {"tag_names": {"tags": ["O"]}}, "holds -1, .* numbered 0 to 0"),
+        ({"tags": [[["O"]]]}, {"tag_names": {"tags": ["O"]}}, r"holds \['O'\], but"),
+        ({"tags": [[["O"]]]}, {}, r"holds \['O'\], no text: give a column"),
+        ({"tags": [None]}, {"ner_column": "tags"}, "holds None, not one item a token"),
+        ({"tags": [["O"]], "tokens": [[""]]}, {}, "an empty token"),
+    ],
+)
+def test_bad_row_is_named(tmp_path, nlp, columns, options, message):
+    folder = save(tmp_path / "bad", **{"tokens": [["a"]], **columns})
+    with pytest.raises(CorpusError, match=rf"bad \[train\], row 0: .*{message}"):
+        list(HFCorpus(folder, **options)(nlp))
+
+
+def test_rows_count_across_batches(tmp_path, nlp, monkeypatch):
+    monkeypatch.setattr("bigru_tagger.corpus.columns.BATCH_SIZE", 2)
+    tags = [["O"], [], ["O"], ["B-X"], ["PER"]]
+    folder = save(tmp_path / "bad", tokens=[["a"]] * 5, tags=tags)
+    with pytest.raises(CorpusError, match="row 4: tag 'PER'"):
+        list(HFCorpus(folder)(nlp))
+    with pytest.raises(CorpusError, match="row 1: 1 tokens but 0 tags"):
+        list(HFCorpus(folder, scheme="IOB2")(nlp))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ner_column": "gold"}, r"no column 'gold' \(ner_column\): there are id, tokens, note"),
+        ({}, "no annotation: give ner_column, pos_column or chunk_column, of id, tokens, note"),
+        ({"tokens_column": ""}, "no column of tokens: give tokens_column, one of id, tokens, note"),
+        (
+            {"pos_column": "tokens", "sentences_per_doc": 0},
+            "no column says where they end: give document_column",
+        ),
+    ],
+)
+def test_columns_that_do_not_fit(tmp_path, nlp, options, message):
+    folder = save(tmp_path / "x", id=[1], tokens=[["a"]], note=[5])
+    with pytest.raises(CorpusError, match=message):
+        list(HFCorpus(folder, **options)(nlp))
+
+
+def test_column_of_single_labels_is_no_tag_column(tmp_path, nlp):
+    folder = save(tmp_path / "x", tokens=[["a", "b"]], labels=[3], tags=[["O", "B-X"]])
+    assert HFCorpus(folder).columns.ner == "tags"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_split_without_tokens(tmp_path, nlp, streaming):
+    file = write_rows(tmp_path / "none.jsonl", {"tokens": [], "tags": []})
+    with pytest.raises(CorpusError, match=r"none.jsonl \[train\]: no sentence has tokens"):
+        list(HFCorpus("json", data_files=file, streaming=streaming)(nlp))
+
+
+def test_config_fills_to_itself_and_resolves():
+    config = Config().from_str(
+        """
+        [train]
+        @readers = "bigru_tagger.HFCorpus.v1"
+        path = "json"
+        data_files = {"train": ["a.jsonl", "b.jsonl"]}
+        tag_names = {"tags": ["O", "B-X"]}
+
+        [dev]
+        @readers = "bigru_tagger.ConllCorpus.v1"
+        path = "dev.conll"
+        columns = ["tokens", "_", "ner"]
+        """
+    )
+    filled = registry.fill(config)
+    assert registry.fill(Config().from_str(filled.to_str())) == filled
+    assert filled["train"]["split"] == "train"
+    assert filled["dev"]["encoding"] == "utf-8"
+    readers = registry.resolve(filled)
+    assert readers["train"] == HFCorpus(
+        "json", data_files={"train": ["a.jsonl", "b.jsonl"]}, tag_names={"tags": ["O", "B-X"]}
+    )
+    assert readers["dev"] == ConllCorpus("dev.conll", columns=["tokens", "_", "ner"])
+
+
+@pytest.mark.parametrize("setting", [{"sentences_per_doc": -1}, {"limit": -1}])
+def test_negative_numbers(setting):
+    with pytest.raises(ValueError, match="must be 0 or more, not -1"):
+        HFCorpus("x", **setting)
+
+
+def test_unknown_scheme():
+    with pytest.raises(ValueError, match="unknown tag scheme 'BMEX'"):
+        ConllCorpus("x", scheme="BMEX")
+
+
+tokens = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs"]), min_size=1, max_size=6)
+tagged = st.tuples(tokens.filter(lambda t: t[0] not in "#-\ufeff"), st.sampled_from(NER))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(sentences=st.lists(st.lists(tagged, min_size=1, max_size=5), min_size=1, max_size=4))
+def test_any_text_is_read_alike_from_both_sources(sentences, tmp_path, nlp):
+    file = tmp_path / "x.conll"
+    write(file, "\n\n".join("\n".join(" ".join(pair) for pair in s) for s in sentences))
+    folder = tmp_path / "x"
+    save(
+        folder,
+        tokens=[[word for word, _ in sentence] for sentence in sentences],
+        tags=[[tag for _, tag in sentence] for sentence in sentences],
+    )
+    from_file = list(ConllCorpus(file, scheme="IOB2")(nlp))
+    from_dataset = list(HFCorpus(str(folder), scheme="IOB2")(nlp))
+    assert [[t.text for t in eg.reference] for eg in from_file] == [
+        [word for word, _ in sentence] for sentence in sentences
+    ]
+    for one, other in zip(from_file, from_dataset, strict=True):
+        assert one.reference.to_json() == other.reference.to_json()
+
+
+def test_open_by_kind(saved, columns_file, tmp_path):
+    spacy_file = write(tmp_path / "x.spacy", "")
+    rows = write_rows(tmp_path / "x.jsonl", {"tokens": ["a"], "tags": ["O"]})
+    assert isinstance(open_corpus(str(spacy_file)), Corpus)
+    assert open_corpus(str(columns_file), limit=3) == ConllCorpus(str(columns_file), limit=3)
+    assert open_corpus("some/*.conll") == ConllCorpus("some/*.conll")
+    assert open_corpus(saved) == HFCorpus(saved, split="test")
+    assert open_corpus("some/id", split="dev") == HFCorpus("some/id", split="dev")
+    assert open_corpus(rows) == HFCorpus("json", split="test", data_files={"test": rows})
+    assert corpus_splits(rows) == corpus_splits(str(columns_file)) == []
+
+
+def test_folder_of_files_named_after_splits(tmp_path):
+    for name in ("eng.train", "eng.testa", "eng.testb"):
+        write(tmp_path / "classic" / name, "a O\n")
+    folder = str(tmp_path / "classic")
+    assert corpus_splits(folder) == ["train", "testa", "testb"]
+    assert open_corpus(folder) == ConllCorpus(str(tmp_path / "classic" / "eng.testb"))
+    assert open_corpus(folder, split="dev").path.endswith("eng.testa")
+    with pytest.raises(
+        CorpusError, match=r"no file of the split 'x': there are eng.testa, eng.testb, eng.train"
+    ):
+        open_corpus(folder, split="x")
+
+
+def test_folder_of_files_without_splits(tmp_path):
+    write(tmp_path / "plain" / "a.conll", "a O\n")
+    folder = str(tmp_path / "plain")
+    assert open_corpus(folder) == ConllCorpus(folder)
+    assert corpus_splits(folder) == []
+
+
+def test_folder_of_spacy_files(saved, nlp, tmp_path):
+    gold = [example.reference for example in HFCorpus(saved)(nlp)]
+    (tmp_path / "docs" / "train").mkdir(parents=True)
+    DocBin(docs=gold[:1]).to_disk(tmp_path / "docs" / "dev.spacy")
+    DocBin(docs=gold[1:]).to_disk(tmp_path / "docs" / "train" / "0.spacy")
+    folder = str(tmp_path / "docs")
+    assert summary(list(open_corpus(folder, split="validation")(nlp))) == [ADA]
+    assert summary(list(open_corpus(folder, split="train")(nlp))) == [RAIN, LEFT]
+    assert corpus_splits(folder) == ["train", "dev"]
+    with pytest.raises(
+        CorpusError, match=r"no file of the split 'test': there are dev.spacy, train"
+    ):
+        open_corpus(folder)
+
+
+def test_parquet_beside_text_is_a_dataset(tmp_path):
+    write(tmp_path / "hub" / "LICENSE.txt", "free")
+    write(tmp_path / "hub" / "data" / "train.parquet", "")
+    assert isinstance(open_corpus(str(tmp_path / "hub")), HFCorpus)
+
+
+@pytest.mark.parametrize("name", ["x.spacy", "x.json", "eng.testb"])
+def test_missing_file_is_not_taken_for_a_hub_id(tmp_path, name):
+    with pytest.raises(CorpusError, match=f"{name}: no such file"):
+        open_corpus(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("some/id", "read by HFCorpus, which has no setting color, shape: it has alignment"),
+        ("some/*.conll", "read by ConllCorpus, which has no setting color, shape: it has col"),
+    ],
+)
+def test_unknown_setting(source, message):
+    with pytest.raises(TypeError, match=message):
+        open_corpus(source, shape=1, color=2)
+    with pytest.raises(TypeError, match=message):
+        corpus_splits(source, shape=1, color=2)

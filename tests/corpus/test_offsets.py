@@ -1,0 +1,324 @@
+"""Texts with character offsets, of every annotation tool, in every reader and command."""
+
+import json
+import logging
+from pathlib import Path
+
+import datasets
+import pytest
+import spacy
+from datasets import ClassLabel, Dataset, Features, List, Value
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from spacy.tokens import DocBin
+from spacy.training import Corpus
+from typer.testing import CliRunner
+
+from bigru_tagger.cli import app
+from bigru_tagger.corpus.corpus import HFCorpus, corpus_splits, open_corpus
+from bigru_tagger.corpus.sentences import CorpusError
+
+TEXT = "Ortrun Vogt left Linz."
+PER, LOC = (0, 11, "PER"), (17, 21, "LOC")
+OBJECTS = [{"start": s, "end": e, "label": label} for s, e, label in (PER, LOC)]
+STUDIO = [
+    {"start": s, "end": e, "text": TEXT[s:e], "labels": [label]} for s, e, label in (PER, LOC)
+]
+ROWS = {
+    "prodigy": {"text": TEXT, "spans": OBJECTS, "answer": "accept", "tokens": [{"text": "Ortrun"}]},
+    "doccano": {"id": 1, "text": TEXT, "label": [PER, LOC]},
+    "doccano, labels": {"id": 1, "text": TEXT, "labels": [PER, LOC]},
+    "doccano, data": {"id": 1, "data": TEXT, "label": [PER, LOC]},
+    "doccano, objects": {
+        "text": TEXT,
+        "entities": [
+            {"id": 1, "label": x, "start_offset": s, "end_offset": e} for s, e, x in (PER, LOC)
+        ],
+        "relations": [],
+    },
+    "Label Studio": {
+        "id": 7,
+        "data": {"text": TEXT},
+        "annotations": [
+            {"was_cancelled": True, "result": []},
+            {"result": [*({"value": v, "type": "labels"} for v in STUDIO), {"type": "relation"}]},
+        ],
+    },
+    "Label Studio, JSON-MIN": {"id": 7, "text": TEXT, "label": STUDIO, "annotator": 1},
+    "spaCy": [TEXT, {"entities": [PER, LOC]}],
+    "entities": {"text": TEXT, "entities": [LOC, PER]},
+    "lists of a struct": {
+        "text": TEXT,
+        "entities": {"start": [0, 17], "end": [11, 21], "label": ["PER", "LOC"]},
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+
+
+def write_lines(path: Path, *rows: object) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def read(path: str, **options):
+    return list(open_corpus(path, **options)(spacy.blank("en")))
+
+
+def entities(docs):
+    return [[(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents] for doc in docs]
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("form", ["lines", "line", "list", "indented"])
+def test_rows_of_every_tool(tmp_path, name, form):
+    row, path = ROWS[name], tmp_path / "x.json"
+    n = 1 if form == "line" else 2
+    if form in ("lines", "line"):
+        write_lines(path, *[row] * n)
+    else:
+        path.write_text(json.dumps([row] * n, indent=2 if form == "indented" else None))
+    examples = read(str(path))
+    assert entities(eg.reference for eg in examples) == [[PER, LOC]] * n
+    for example in examples:
+        tokens = ["Ortrun", "Vogt", "left", "Linz", "."]
+        assert [token.text for token in example.reference] == tokens
+        assert [token.text for token in example.predicted] == tokens
+        assert example.reference.text == TEXT
+        assert not example.predicted.has_annotation("ENT_IOB")
+        assert example.get_aligned_ner() == ["B-PER", "L-PER", "O", "U-LOC", "O"]
+
+
+def test_annotations_with_classes(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"classes": ["PER"], "annotations": [ROWS["spaCy"], None]}))
+    assert entities(eg.reference for eg in read(str(path))) == [[PER, LOC]]
+
+
+def test_a_dataset_with_texts(tmp_path):
+    spans = List(
+        {"start": Value("int64"), "end": Value("int64"), "label": ClassLabel(names=["LOC", "PER"])}
+    )
+    rows = {"text": [TEXT, ""], "spans": [[{"start": 0, "end": 11, "label": 1}], []]}
+    Dataset.from_dict(rows, Features({"text": Value("string"), "spans": spans})).save_to_disk(
+        tmp_path
+    )
+    [example] = HFCorpus(str(tmp_path))(spacy.blank("en"))
+    assert entities([example.reference]) == [[PER]]
+    other = Dataset.from_dict({"body": [TEXT], "marks": [OBJECTS]})
+    other.to_parquet(tmp_path / "y.parquet")
+    options = {"text_column": "body", "entities_column": "marks"}
+    [example] = read(str(tmp_path / "y.parquet"), **options)
+    assert entities([example.reference]) == [[PER, LOC]]
+
+
+@pytest.mark.parametrize(
+    ("alignment", "expected"),
+    [("expand", [(0, 11, "PER"), (17, 21, "LOC")]), ("contract", [(0, 6, "PER")])],
+)
+def test_alignment(tmp_path, caplog, alignment, expected):
+    row = {"text": TEXT, "entities": [[0, 9, "PER"], [17, 19, "LOC"]]}
+    path = write_lines(tmp_path / "x.jsonl", row)
+    with caplog.at_level(logging.WARNING, logger="bigru_tagger"):
+        [example] = read(path, alignment=alignment)
+    assert entities([example.reference]) == [expected]
+    assert "x.jsonl:1, row 0: 'Ortrun Vo' (0, 9, PER) in the tokens 'Ortrun Vogt'" in caplog.text
+    assert f'alignment = "{alignment}"' in caplog.text
+
+
+def test_strict_alignment_lists_all_that_do_not_fall_on_tokens(tmp_path):
+    wrong = {"text": TEXT, "entities": [[17, 19, "LOC"]]}
+    path = write_lines(tmp_path / "x.jsonl", wrong, ROWS["entities"], *[wrong] * 11)
+    with pytest.raises(CorpusError) as raised:
+        read(path)
+    message = str(raised.value)
+    assert message.startswith("entities that start or end within a token, 12: ")
+    assert "x.jsonl:1, row 0: 'Li' (17, 19, LOC) in the tokens 'Linz'; " in message
+    assert "and 2 more" in message
+    assert "\n" not in message
+    with pytest.raises(ValueError, match="alignment must be one of strict, expand, contract"):
+        HFCorpus("x", alignment="none")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"entities": [[0, 6, "A"], [5, 11, "B"]]}, r"overlap: 'Ortrun' \(0, 6, A\) and 'n Vogt'"),
+        ({"entities": [[0, 11, "A"], [0, 11, "B"]]}, "overlap"),
+        ({"entities": [[17, 30, "A"]]}, "from 17 to 30, where the text has 22 characters"),
+        ({"entities": [[4, 4, "A"]]}, "from 4 to 4"),
+        ({"entities": [[-3, 4, "A"]]}, "from -3 to 4"),
+        ({"entities": [[6, 7, "A"]]}, "from 6 to 7"),
+        ({"entities": [[0, 6]]}, r"holds \[0, 6\], no start, end and label"),
+        ({"entities": [["0", "6", "A"]]}, "no start, end and label"),
+        ({"entities": [[0, 6, None]]}, "no start, end and label"),
+        ({"entities": [{"start": 0, "end": 6, "labels": ["A", "B"]}]}, "no start, end and label"),
+        (
+            {"entities": [{"start": 0, "end": 5, "label": "A", "text": "Ortrun"}]},
+            "the text has 'Ortru'",
+        ),
+        ({"entities": None}, "'entities' holds None, no list"),
+        ({"text": None}, "'text' holds None, no text"),
+        ({"entities": "none"}, "'entities' holds 'none', no list"),
+    ],
+)
+def test_what_is_wrong_names_the_row(tmp_path, row, message):
+    path = write_lines(tmp_path / "x.jsonl", ROWS["entities"], {**ROWS["entities"], **row})
+    with pytest.raises(CorpusError, match=rf"x.jsonl:2, row 1: .*{message}"):
+        read(path)
+
+
+def test_several_annotators(tmp_path):
+    task = {"data": {"text": TEXT}, "annotations": [{"result": []}, {"result": []}]}
+    with pytest.raises(CorpusError, match=r"x.jsonl:1, row 0: 2 annotations: keep one"):
+        read(write_lines(tmp_path / "x.jsonl", task))
+
+
+def test_rows_that_nobody_accepted_are_left_out(tmp_path, caplog):
+    answers = [{**ROWS["prodigy"], "answer": answer} for answer in ("accept", "reject", "ignore")]
+    answers.append({"text": "Nothing here.", "answer": "accept"})
+    path = write_lines(tmp_path / "x.jsonl", *answers)
+    with caplog.at_level(logging.WARNING, logger="bigru_tagger"):
+        docs = [eg.reference for eg in read(path)]
+    assert entities(docs) == [[PER, LOC], []]
+    assert all(doc.has_annotation("ENT_IOB") for doc in docs)
+    assert "2 rows left out that nobody accepted" in caplog.text
+
+
+def test_repetitions_and_white_space_at_the_ends(tmp_path):
+    row = {"text": " Linz  is", "entities": [[0, 6, "LOC"], [1, 5, "LOC"], [1, 5, "LOC"]]}
+    [example] = read(write_lines(tmp_path / "x.jsonl", row))
+    assert entities([example.reference]) == [[(1, 5, "LOC")]]
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+@given(data=st.data(), text=st.text(min_size=1, max_size=30))
+def test_any_tokens_of_any_text_are_found_again(data, text, tmp_path):
+    nlp = spacy.blank("xx")
+    doc = nlp.make_doc(text)
+    cuts = data.draw(st.lists(st.integers(0, len(doc)), max_size=6, unique=True).map(sorted))
+    spans = [doc[a:b] for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
+    spans = [span for span in spans if not (span[0].is_space or span[-1].is_space)]
+    gold = [[span.start_char, span.end_char, "X"] for span in spans]
+    path = write_lines(tmp_path / "x.jsonl", {"text": text, "entities": gold})
+    [example] = open_corpus(path)(nlp)
+    assert [(ent.start, ent.end) for ent in example.reference.ents] == [
+        (s.start, s.end) for s in spans
+    ]
+
+
+# --- the commands
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_convert_and_evaluate(tmp_path):
+    path = write_lines(tmp_path / "test.jsonl", ROWS["prodigy"], ROWS["prodigy"])
+    run("convert", path, tmp_path / "out", "--lang", "en")
+    nlp = spacy.blank("en")
+    [doc, _] = DocBin().from_disk(tmp_path / "out" / "test.spacy").get_docs(nlp.vocab)
+    assert entities([doc]) == [[PER, LOC]]
+    assert doc.text == TEXT
+    assert len(list(Corpus(tmp_path / "out" / "test.spacy")(nlp))) == 2
+    rules = nlp.add_pipe("entity_ruler")
+    rules.add_patterns([{"label": "LOC", "pattern": "Linz"}])
+    nlp.to_disk(tmp_path / "model")
+    scores = tmp_path / "scores.json"
+    run("evaluate", tmp_path / "model", path, "--json", scores)
+    content = json.loads(scores.read_text())
+    assert content["documents"] == 2
+    per_type = content["entities"]["default"]["per_type"]
+    assert per_type["LOC"]["f1"] == 1.0
+    assert per_type["PER"]["f1"] == 0.0
+
+
+def test_a_folder_of_json_files_has_splits(tmp_path):
+    write_lines(tmp_path / "ner-Train.jsonl", ROWS["entities"])
+    write_lines(tmp_path / "ner-Test.jsonl", {"text": "Linz", "entities": [[0, 4, "LOC"]]})
+    assert corpus_splits(str(tmp_path)) == ["train", "test"]
+    [example] = read(str(tmp_path), split="test")
+    assert example.reference.text == "Linz"
+    with pytest.raises(CorpusError, match="no file of the split 'validation'"):
+        read(str(tmp_path), split="validation")
+
+
+def studio(*values: object) -> dict[str, object]:
+    return {"data": {"text": TEXT}, "annotations": [{"result": [{"value": v} for v in values]}]}
+
+
+def test_other_results_of_label_studio_are_no_entities(tmp_path):
+    region = {"start": 0, "end": 11, "text": TEXT[:11]}
+    labels = {"hypertextlabels": ["LOC"]}
+    html = {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "startOffset": 17}
+    path = write_lines(
+        tmp_path / "x.jsonl",
+        studio({**region, "choices": ["sure"]}, {**region, "labels": ["PER"]}, None),
+        studio({**region, "text": ["a note"]}, {"start": 17, "end": 21, **labels}),
+        studio({**html, "globalOffsets": {"start": 17, "end": 21}, "text": "Linz", **labels}),
+    )
+    assert entities(eg.reference for eg in read(path)) == [[PER], [LOC], [LOC]]
+
+
+@pytest.mark.parametrize("annotations", [None, [5], {"result": []}, [{"result": None}]])
+def test_annotations_that_are_none(tmp_path, annotations):
+    row = {"data": {"text": TEXT}, "annotations": annotations}
+    path = write_lines(tmp_path / "x.jsonl", ROWS["Label Studio"], row)
+    with pytest.raises(
+        CorpusError, match=r"x.jsonl:2, row 1: '(annotations|result)' holds .* give"
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize("offset", ["Infinity", "-Infinity", "NaN", "1e999", "0.5"])
+def test_an_offset_that_is_no_position(tmp_path, offset):
+    path = tmp_path / "x.jsonl"
+    path.write_text(
+        f'{{"text": "Linz", "entities": []}}\n'
+        f'{{"text": "Linz", "entities": [[0, {offset}, "LOC"]]}}\n'
+    )
+    with pytest.raises(CorpusError, match=r"x.jsonl:2, row 1: 'entities' holds .*no start, end"):
+        read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"text": TEXT, "entities": [PER]}, {"text": TEXT, "entities": None}),
+        ({"text": TEXT, "label": [PER]}, {"text": TEXT}),
+        ({"tokens": ["a"], "ner_tags": ["O"]}, {"tokens": ["a"]}),
+    ],
+)
+def test_a_row_that_nobody_annotated(tmp_path, first, second):
+    path = write_lines(tmp_path / "x.jsonl", first, second)
+    with pytest.raises(
+        CorpusError,
+        match=r"x.jsonl:2, row 1: .* holds None, .*\[\] where there are none, or drop the rows",
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('[\n\n{"text": "a", "entities": []},\n{"text": "b" "entities": []}\n]\n', 4),
+        ('[\n{"text": "a", "entities": []}\n{"text": "b", "entities": []}\n]\n', 3),
+        ('{\n  "text": "a",\n  "entities": [\n    [0, 1, X]\n  ]\n}\n', 4),
+        ('{"text": "a", "entities": [}\n{"text": "b", "entities": []}\n', 1),
+        ('{"text": "a"\n{"text": "b", "entities": []}\n', 1),
+        ('{"text": "a", "entities": []}\n\n{"text": "b", "entities"}\n', 3),
+    ],
+)
+def test_the_line_of_a_fault(tmp_path, text, line):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(CorpusError, match=rf"x.json:{line}: this is no JSON: .* at column \d+$"):
+        read(str(path))

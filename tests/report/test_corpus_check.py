@@ -1,0 +1,262 @@
+"""`bigru-tagger check`, on corpora of which every number is worked out."""
+
+import json
+
+import pytest
+import spacy
+from spacy.tokens import Doc, DocBin, Span
+from spacy.training import Example
+from typer.testing import CliRunner
+
+from bigru_tagger.cli import app
+from bigru_tagger.report.corpus_check import check_corpus
+from bigru_tagger.report.corpus_check_text import render_check
+
+VOCAB = spacy.blank("en").vocab
+
+
+def example(text, ents=(), *, starts=None, spans=None, tags=None, predicted=None, annotated=True):
+    """An example: words with `ents` as (start, end, label), `starts` for both of its Docs."""
+    words = [{"_": " "}.get(word, word) for word in text.split()]
+    given = None if starts is None else [i in starts for i in range(len(words))]
+    doc = Doc(VOCAB, words=words, sent_starts=given, tags=tags)
+    if annotated:
+        doc.set_ents([Span(doc, *span[:2], label=span[2]) for span in ents], default="outside")
+    for key, own in (spans or {}).items():
+        doc.spans[key] = [Span(doc, *span[:2], label=span[2]) for span in own]
+    bare = Doc(VOCAB, words=words if predicted is None else predicted.split(), sent_starts=given)
+    return Example(bare, doc)
+
+
+def findings(check, level):
+    return [(own.split, own.layer, own.text, own.count) for own in check.level(level)]
+
+
+def only(check, level):
+    (finding,) = check.level(level)
+    return finding
+
+
+def test_numbers_worked_out():
+    check = check_corpus(
+        {
+            "train": [
+                example(
+                    "Anna left Linz . She sang .",
+                    [(0, 1, "PER"), (2, 3, "LOC")],
+                    starts=(0, 4),
+                    tags=["NNP", "VBD", "NNP", ".", "PRP", "VBD", "."],
+                ),
+                example("New York City", [(0, 3, "LOC")]),
+                example("nothing here", spans={"np": [(0, 1, "NP")]}),
+            ]
+        },
+        rare=0,
+    )
+    counts = check.splits["train"]
+    assert (counts.documents, counts.sentences, counts.tokens) == (3, 4, 12)
+    assert (counts.longest_document, counts.longest_sentence) == (7, 4)
+    entities = counts.layers["entities"]
+    assert entities.labels == {"PER": 1, "LOC": 2}
+    assert (entities.documents, entities.without, entities.unknown) == (3, 1, 0)
+    assert (entities.longest, entities.longest_text.strip()) == (3, "New York City")
+    assert counts.layers["tags"].labels == {"NNP": 2, "VBD": 2, ".": 2, "PRP": 1}
+    assert counts.layers["np"].labels == {"NP": 1}
+    assert findings(check, "note") == [
+        ("train", "tags", "2 documents without this annotation", 2),
+        ("train", "np", "2 documents without this annotation", 2),
+    ]
+    assert not check.level("error")
+    assert not check.level("warning")
+
+
+@pytest.mark.parametrize(
+    ("eg", "level", "layer", "text"),
+    [
+        (example("Anna _ sang", [(0, 2, "PER")]), "warning", "entities", "white space"),
+        (
+            example("a Anna _", spans={"np": [(1, 3, "NP")]}, annotated=False),
+            "warning",
+            "np",
+            "white space",
+        ),
+        (
+            example("Anna Berg", [(0, 2, "PER")], starts=(0, 1)),
+            "warning",
+            "entities",
+            "sentence start",
+        ),
+        (
+            example("AnnaBerg sang", [(0, 1, "PER")], predicted="Anna Bergsang"),
+            "warning",
+            "entities",
+            "not aligned",
+        ),
+        (
+            example("a b c", spans={"np": [(0, 2, "NP"), (1, 3, "NP")]}),
+            "error",
+            "np",
+            "overlapping",
+        ),
+    ],
+)
+def test_annotation_that_cannot_be_learned_is_listed(eg, level, layer, text):
+    check = check_corpus({"train": [example("fine here", [(0, 1, "PER")]), eg]}, rare=0)
+    (found,) = [own for own in check.level(level) if own.layer == layer]
+    assert text in found.text
+    assert found.count == 1
+    assert found.cases[0].startswith("document 1: ")
+
+
+def test_a_span_that_the_tokenizer_cuts_at_its_ends_is_no_problem():
+    fine = example("AnnaBerg sang", [(0, 1, "PER")], predicted="Anna Berg sang")
+    assert not check_corpus({"train": [fine]}, rare=0).findings
+
+
+def test_labels_are_compared_with_the_training_split():
+    check = check_corpus(
+        {
+            "dev": [example("Anna", [(0, 1, "PERSON")]), example("Linz", [(0, 1, "LOC")])],
+            "train": [example(f"w{i} x", [(0, 1, "LOC")]) for i in range(3)]
+            + [example("Berg y", [(0, 1, "PER")])],
+        },
+        rare=3,
+    )
+    warnings = check.level("warning")
+    assert [(own.split, own.text, own.cases) for own in warnings] == [
+        ("train", "1 label with fewer than 3 occurrences", ["PER (1)"]),
+        ("dev", "1 label absent from train, and so never predicted", ["PERSON (1)"]),
+    ]
+    note = only(check, "note")
+    assert (note.split, note.cases) == ("dev", ["PER (1 in train)"])
+
+
+def test_duplicates_within_and_between_splits():
+    long = "a b c d e f g h i j"
+    check = check_corpus(
+        {
+            "train": [
+                example(long, [(0, 1, "PER")]),
+                example("x y", [(0, 1, "PER")]),
+                example("x y", [(0, 2, "LOC")]),
+                example(long, [(0, 1, "PER")]),
+            ],
+            "test": [example(long, [(0, 1, "PER")]), example("n m", [(0, 1, "LOC")])],
+            "other": [example("x y", [(0, 1, "PER"), (1, 2, "LOC")])],
+        },
+        rare=0,
+    )
+    assert [(own.split, own.text, own.cases) for own in check.level("warning")] == [
+        (
+            "train",
+            "1 text repeated with different annotation",
+            ["documents 1, 2: 'x y' differs in 'x' (PER), 'x y' (LOC)"],
+        ),
+        (
+            "test",
+            "1 document found in train, too (1 different text of 10 tokens or more)",
+            [f"documents 0: '{long}'"],
+        ),
+    ]
+    repeated, shared, *_ = check.level("note")
+    assert (repeated.split, repeated.count) == ("train", 2)
+    assert (shared.split, shared.text) == ("other", "1 document found in train, too")
+
+
+def test_texts_with_several_labels_and_texts_annotated_in_part():
+    check = check_corpus(
+        {
+            "train": [
+                example("Jordan sang", [(0, 1, "PER")]),
+                example("in Jordan", [(1, 2, "LOC")]),
+                example("to Jordan now", [(1, 2, "LOC")]),
+                example("Linz now", [(0, 1, "LOC")]),
+                example("Linz then"),
+                example("New Linz", [(0, 2, "LOC")]),  # a part of another entity does not count
+            ]
+        },
+        rare=0,
+    )
+    assert [(own.text, own.cases) for own in check.level("note")] == [
+        ("1 text with several labels", ["Jordan: LOC 2, PER 1"]),
+        ("1 text annotated in one place and not in another", ["Linz: LOC 1, none 1"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("examples", "level", "text"),
+    [
+        ([], "error", "has no tokens"),
+        ([example("a b", annotated=False)], "error", "nothing to learn"),
+        ([example("a b")], "warning", "not a single label"),
+        ([example("a", [(0, 1, "X")]), example("")], "warning", "1 document without tokens"),
+    ],
+)
+def test_little_or_nothing(examples, level, text):
+    assert text in only(check_corpus({"train": examples}, rare=0), level).text
+
+
+def test_an_error_of_the_reader_is_reported_and_the_rest_is_checked():
+    def broken():
+        yield example("Anna", [(0, 1, "PER")])
+        raise ValueError("data.conll:7: a tag too few")
+
+    check = check_corpus({"train": broken(), "dev": [example("Anna", [(0, 1, "PER")])]}, rare=0)
+    error = only(check, "error")
+    assert (error.split, error.text) == (
+        "train",
+        "cannot be read further: data.conll:7: a tag too few",
+    )
+    assert check.splits["train"].documents == check.splits["dev"].documents == 1
+
+
+# --- the command
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["check", *map(str, arguments)])
+
+
+def write_columns(path, sentences):
+    path.write_text("\n\n".join(sentences) + "\n", encoding="utf8")
+
+
+def test_the_command_prints_numbers_and_findings(tmp_path):
+    write_columns(tmp_path / "train.conll", ["Anna B-PER\nsang O", "Linz B-LOC"])
+    write_columns(tmp_path / "test.conll", ["Berg B-PER\n. O"])
+    target = tmp_path / "check.json"
+    result = run(tmp_path, "--rare", 2, "--json", target)
+    assert result.exit_code == 0, result.output
+    lines = [line.rstrip() for line in result.output.splitlines()]
+    assert [line.split() for line in lines if line.startswith(("tokens", "entities", "  PER"))] == [
+        ["tokens", "3", "2"],
+        ["entities", "2", "1"],
+        ["PER", "1", "1"],
+    ]
+    assert lines[-1] == "0 errors, 1 warning, 1 note"
+    assert "- train, entities: 2 labels with fewer than 2 occurrences" in lines
+    content = json.loads(target.read_text(encoding="utf8"))
+    assert content["splits"]["train"]["layers"]["entities"]["labels"] == {"PER": 1, "LOC": 1}
+    assert [own["level"] for own in content["findings"]] == ["warning", "note"]
+    assert run(tmp_path, "--split", "test").output.count("train") == 0
+
+
+def test_the_command_reads_several_files_and_fails_on_errors(tmp_path):
+    doc = example("a b", spans={"np": [(0, 2, "NP"), (1, 2, "NP")]}).reference
+    for name in ("one", "two"):
+        DocBin(docs=[doc]).to_disk(tmp_path / f"{name}.spacy")
+    result = run(tmp_path / "one.spacy", tmp_path / "two.spacy", "--lang", "en")
+    assert result.exit_code == 1
+    assert result.output.count("1 document with overlapping spans") == 2
+    assert "one" in result.output.splitlines()[0]
+    missing = run(tmp_path / "three.spacy")
+    assert missing.exit_code == 1
+    assert "three.spacy: no such file" in missing.output
+    unknown = run(tmp_path / "one.spacy", "--split", "dev")
+    assert "no split dev: it has no splits" in unknown.output
+
+
+def test_as_many_cases_are_shown_as_asked_for():
+    check = check_corpus({"train": [example(f"a{i} b", [(0, 1, f"L{i}")]) for i in range(7)]})
+    assert render_check(check, n_cases=2).count("    L") == 2
+    assert "    and 5 more" in render_check(check, n_cases=2)

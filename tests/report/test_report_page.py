@@ -1,0 +1,177 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+from oracle import evaluate_sentences
+
+from bigru_tagger.report.layers import analyse
+from bigru_tagger.report.page import render_page
+from bigru_tagger.report.sections import make_report
+
+VOID = {"meta", "input", "path", "use", "rect"}
+
+
+class Page(HTMLParser):
+    """The tags of a page: each must be closed, and in its order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.data = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.data.append(data)
+
+    def all(self, tag, **attrs):
+        wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attrs.items()}
+        return [
+            own for own_tag, own in self.tags if own_tag == tag and wanted.items() <= own.items()
+        ]
+
+
+def page_of(*sentences, plots=True, **names):
+    evaluation = evaluate_sentences(*sentences, **names)
+    analysis = analyse(evaluation, layer="entities", confidence=["confidence"])
+    return render_page(make_report(evaluation, [analysis], {"command": "c"}, plots=plots))
+
+
+EVIL = "<script>alert('&amp;')</script>"
+
+
+@pytest.fixture(scope="module")
+def page():
+    text = page_of(
+        (
+            f"{EVIL} met Ada",
+            [(0, 1, "A&B"), (2, 3, "PER")],
+            [(0, 1, '"<b>', 0.9), (2, 3, "PER", 0.5)],
+        ),
+        ("Ada left Kew", [(0, 1, "PER"), (2, 3, "LOC")], [(2, 3, "PER", 0.75)]),
+        ("Ada and Ada", [(0, 1, "PER")], [(0, 1, "PER", 0.25), (2, 3, "PER", 0.25)]),
+        model=EVIL,
+        data="d&d",
+    )
+    return text, Page(text)
+
+
+def test_everything_is_escaped(page):
+    text, parsed = page
+    assert EVIL not in text
+    assert text.count("<script>") == 1
+    assert EVIL in "".join(parsed.data)
+    # Four errors name their two sides; the type of the same name is no tag.
+    assert text.count("<b>") == 8
+    assert {"A&B", '"<b>'} <= set(parsed.data)
+
+
+def test_it_asks_for_nothing_else(page):
+    text, parsed = page
+    for attribute in ("src", "action", "srcset", "data", "poster"):
+        assert not [tag for tag, own in parsed.tags if attribute in own]
+    assert not parsed.all("link")
+    assert not re.search(r"@import|url\((?!#)|https?:|//[a-z]+\.", text)
+    addresses = [own["href"] for tag, own in parsed.tags if "href" in own]
+    assert addresses
+    for address in addresses:
+        assert address[0] == "#"
+        assert address[1:] in parsed.ids
+
+
+def test_no_two_ids_are_the_same(page):
+    _, parsed = page
+    assert len(set(parsed.ids)) == len(parsed.ids)
+
+
+def test_it_is_for_phones_and_both_colour_schemes(page):
+    text, parsed = page
+    assert parsed.all("meta", name="viewport", content="width=device-width, initial-scale=1")
+    assert "prefers-color-scheme: dark" in text
+    assert len(parsed.all("table")) == len(parsed.all("div", class_="scroll"))
+    assert "#1c2733" not in "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
+
+
+def test_plots_have_words_for_those_who_do_not_see_them(page):
+    _, parsed = page
+    plots = parsed.all("svg", role="img")
+    assert len(plots) == 3
+    assert plots[0]["aria-label"].startswith("F1 by type: PER")
+    # Of all five predictions, Ada and the last Ada but one are right.
+    assert "40.00 % of all are right" in plots[2]["aria-label"]
+
+
+def test_every_error_is_there_with_what_it_is_filtered_by(page):
+    _, parsed = page
+    groups = parsed.all("details")
+    assert all("open" in own for own in groups)  # also where there is no script
+    options = [own["value"] for own in parsed.all("option")]
+    kinds = {(own["data-kind"], own["data-types"]) for own in groups}
+    # In the order of the menu: PER has three gold entities, A&B and LOC one each, "<b> none.
+    assert options[:5] == ["", "0", "1", "2", "3"]
+    assert kinds == {
+        ("wrong type", "3 1"),
+        ("missed", "0"),
+        ("wrong type", "2 0"),
+        ("invented", "0"),
+    }
+    errors = parsed.all("li", class_="error")
+    assert [own.get("data-p") for own in errors] == ["0.900000", None, "0.750000", "0.250000"]
+    focused = [own for own in parsed.all("mark") if "focus" in own["class"].split()]
+    assert len(focused) == 2 * 2 + 1 + 1
+    assert {"dir": "auto"}.items() <= parsed.all("span")[0].items()
+
+
+def test_right_to_left_text(page):
+    parsed = Page(page_of(("\u05d0\u05d1 \u05d2", [(0, 1, "PER")], [])))
+    spans = parsed.all("span", dir="auto")
+    assert len(spans) == 2
+    assert "\u05d0\u05d1" in parsed.data
+
+
+def test_a_thousand_errors_weigh_less_than_two_megabytes():
+    sentence = " ".join(f"word{i}" for i in range(25))
+    text = page_of(
+        *(
+            (f"Name{i} {sentence}", [(0, 1, "PER"), (5, 6, "LOC")], [(0, 1, "LOC", 0.5)])
+            for i in range(500)
+        )
+    )
+    parsed = Page(text)
+    assert len(parsed.all("li", class_="error")) == 1000
+    assert len(text.encode()) < 2_000_000
+    # The lists of texts end after some rows, and say so.
+    assert "the first 15 of" not in text
+    assert len(parsed.tags) < 20_000
+
+
+def test_long_lists_of_texts_are_cut_and_say_so():
+    text = page_of(
+        *((f"{word} Name{i}", [(1, 2, "PER")], []) for i in range(20) for word in ("a", "b"))
+    )
+    assert "The same error several times, the first 15 of 20" in text
+    assert text.count("<td>2</td>") == 15
+
+
+def test_without_errors_and_without_plots():
+    text = page_of(("Ada left", [(0, 1, "PER")], [(0, 1, "PER")]), ("so", [], []), plots=False)
+    parsed = Page(text)
+    assert not parsed.all("svg")
+    assert not parsed.all("li", class_="error")
+    assert "There are none." in parsed.data
+    assert "No error occurs twice, and no text has several types." in parsed.data

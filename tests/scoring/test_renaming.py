@@ -1,0 +1,74 @@
+import re
+
+import pytest
+from samples import annotate
+from spacy.lang.en import English
+from spacy.tokens import Doc, Span, SpanGroup
+
+from bigru_tagger.scoring.renaming import parse_names, rename_labels
+
+NAMES = {"PERSON": "PER", "DATE": "", "NP": "NOUN", "VP": ""}
+
+
+@pytest.fixture
+def doc():
+    """Ada as a PERSON, 1843 as a DATE, Rome as a LOC; of "the" nobody knows; a chunk each."""
+    doc = Doc(English().vocab, words=["Ada", "saw", "Rome", "in", "1843", "the", "end"])
+    annotate(doc, [(0, 1, "PERSON"), (2, 3, "LOC"), (4, 5, "DATE")], missing=[5])
+    chunks = [Span(doc, 0, 1, "NP"), Span(doc, 1, 2, "VP"), Span(doc, 2, 3, "X")]
+    doc.spans["chunks"] = SpanGroup(
+        doc, name="chunks", attrs={"scores": [0.1, 0.2, 0.3], "other": 1}, spans=chunks
+    )
+    return doc
+
+
+def test_entities_have_other_names(doc):
+    rename_labels(doc, NAMES, spans_key="chunks")
+    assert [(ent.start, ent.end, ent.label_) for ent in doc.ents] == [(0, 1, "PER"), (2, 3, "LOC")]
+    # What is dropped is outside, and what nobody knows stays unknown.
+    assert [token.ent_iob_ for token in doc] == ["B", "O", "B", "O", "O", "", "O"]
+
+
+def test_all_else_of_entities_stays(doc):
+    if not Span.has_extension("confidence"):
+        Span.set_extension("confidence", default=None)
+    ada = Span(doc, 0, 1, "PERSON", kb_id="Q7259", span_id="ada")
+    doc.set_ents([ada], default="unmodified")
+    doc.ents[0]._.confidence = 0.7
+    rename_labels(doc, NAMES, spans_key="chunks")
+    (found,) = (ent for ent in doc.ents if ent.label_ == "PER")
+    assert (found.kb_id_, found.id_, found._.confidence) == ("Q7259", "ada", 0.7)
+
+
+def test_spans_keep_their_scores(doc):
+    rename_labels(doc, NAMES, spans_key="chunks")
+    group = doc.spans["chunks"]
+    assert [(span.start, span.end, span.label_) for span in group] == [(0, 1, "NOUN"), (2, 3, "X")]
+    assert group.attrs == {"scores": [0.1, 0.3], "other": 1}
+    assert group.name == "chunks"
+
+
+def test_what_has_no_other_name_stays(doc):
+    before = doc.to_bytes()
+    for names in ({}, {"GPE": "LOC"}):
+        rename_labels(doc, names, spans_key="chunks")
+    rename_labels(doc, {"NP": "X"}, spans_key="phrases")
+    assert doc.to_bytes() == before
+
+
+def test_names_of_a_command():
+    pairs = ["PERSON=PER", "DATE=", "A=B=C", "PERSON=PER"]
+    assert parse_names(pairs) == {"PERSON": "PER", "DATE": "", "A": "B=C"}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["GPE"], "--rename GPE: write LABEL=NAME"),
+        (["=LOC"], "--rename =LOC: write LABEL=NAME"),
+        (["GPE=LOC", "GPE=ORG"], "--rename GPE=ORG: GPE has the name 'LOC' already"),
+    ],
+)
+def test_names_that_are_none(pairs, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_names(pairs)

@@ -1,0 +1,48 @@
+"""The structure of the package: each part imports only those above it."""
+
+import re
+
+from samples import ROOT
+
+PACKAGE = ROOT / "bigru_tagger"
+# In the order of the data: what comes later may import what comes before.
+ORDER = [
+    "files",
+    "plots",
+    "schemes",
+    "corpus",
+    "scoring",
+    "network",
+    "model",
+    "pipeline",
+    "replication",
+    "report",
+    "distill",
+    "huggingface",
+    "benchmark",
+    "cli",
+]
+
+
+def modules_and_packages() -> set[str]:
+    paths = [*PACKAGE.glob("*.py"), *(path.parent for path in PACKAGE.glob("*/__init__.py"))]
+    return {path.stem for path in paths} - {"__init__"}
+
+
+def test_all_parts_are_in_the_order() -> None:
+    assert modules_and_packages() == set(ORDER)
+
+
+def test_parts_import_only_those_above_them() -> None:
+    for position, name in enumerate(ORDER):
+        part = PACKAGE / name
+        files = part.glob("*.py") if part.is_dir() else [part.with_suffix(".py")]
+        dots = r"\.\." if part.is_dir() else r"\."
+        imported = {
+            target.split(".")[0]
+            for path in files
+            for target in re.findall(
+                rf"^\s*from {dots}(\w[\w.]*) import", path.read_text(encoding="utf8"), re.MULTILINE
+            )
+        }
+        assert imported <= set(ORDER[:position]), name

@@ -15,11 +15,11 @@ ORDER = [
     "network",
     "model",
     "pipeline",
+    "benchmark",
     "replication",
     "report",
     "distill",
     "huggingface",
-    "benchmark",
     "cli",
 ]
 

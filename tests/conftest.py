@@ -1,6 +1,11 @@
 import pytest
 from samples import NARROW, TASKS, build, train
+from spacy.lang.en import English
 from thinc.api import fix_random_seed
+
+# Contractions and abbreviations, 1,347 special cases. To add them to a tokenizer is most of what
+# `spacy.blank("en")` takes, and hundreds of tests call it. New processes have them all the same.
+English.Defaults.tokenizer_exceptions = {}
 
 
 @pytest.fixture(autouse=True)

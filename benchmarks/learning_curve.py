@@ -1,6 +1,6 @@
 """F1 by the number of training sentences, of `bigru_ner` and spaCy's `ner`.
 
-    python benchmarks/learning_curve.py conll2003 wnut_17 --vectors en_core_web_md
+    scripts/learning_curve conll2003 wnut_17 --vectors en_core_web_md
 
 trains what `spacy init config` gives for each system, without changing it but for the paths, the
 seed, and the number of steps if `--max-steps` sets one. All systems get the same sentences: the
@@ -32,13 +32,13 @@ from tqdm import tqdm
 from bigru_tagger.corpus.corpus import open_corpus
 from bigru_tagger.files import beside
 from bigru_tagger.plots import save_figure
-from bigru_tagger.replication.report import (
+from .replication.report import (
     difference_cell,
     mean_cell,
     replace_block,
     score_values,
 )
-from bigru_tagger.replication.runs import (
+from .replication.runs import (
     Recipe,
     Run,
     append_run,
@@ -406,5 +406,10 @@ def _identity(recipe: Recipe, seed: int) -> tuple[str, str, str, int]:
     return recipe.config, recipe.name, recipe.key, seed
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command line."""
     typer.run(learning_curve)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@ import spacy
 from samples import load_script
 from spacy.tokens import DocBin
 
-from bigru_tagger.replication.runs import Recipe, Run, append_run, read_runs
+from benchmarks.replication.runs import Recipe, Run, append_run, read_runs
 
 SAMPLE = "bigru_tagger/sample"
 

@@ -12,10 +12,10 @@ from samples import ROOT, TINY, build, load_script, train
 from spacy.util import load_config
 from thinc.api import Config
 
-from bigru_tagger.benchmark.passages import Passage
-from bigru_tagger.benchmark.prediction import our_shims
-from bigru_tagger.benchmark.timing import Timing
-from bigru_tagger.replication.cells import (
+from benchmarks.speed.passages import Passage
+from benchmarks.speed.prediction import our_shims
+from benchmarks.speed.timing import Timing
+from benchmarks.replication.cells import (
     BY_TORCH,
     CELLS,
     Measured,
@@ -26,7 +26,7 @@ from bigru_tagger.replication.cells import (
     plot_cells,
     time_cells,
 )
-from bigru_tagger.replication.runs import Run, append_run, make_recipe
+from benchmarks.replication.runs import Run, append_run, make_recipe
 
 CONFIGS = ROOT / "configs"
 PASSAGES = [Passage(["Bob", "met", "Eve", "."], [True, True, False, False], None)]

@@ -17,13 +17,12 @@ from click.testing import Result
 from samples import ROOT, load_script
 from typer.testing import CliRunner
 
-from bigru_tagger.replication import runs
-from bigru_tagger.replication.report import difference, estimate, replace_block, results_table
-from bigru_tagger.replication.runs import (
+from benchmarks.replication import runs
+from benchmarks.replication.report import difference, estimate, replace_block, results_table
+from benchmarks.replication.runs import (
     Recipe,
     Run,
     append_run,
-    fingerprint,
     make_recipe,
     parse_seeds,
     read_runs,
@@ -131,22 +130,6 @@ def test_a_seed_that_goes_nowhere(tmp_path: Path) -> None:
     config.write_text(SAMPLE.read_text(encoding="utf8").replace("${system.seed}", "7"))
     with pytest.raises(ValueError, match=r"training\.seed is 7: write seed = \$\{system\.seed\}"):
         make_recipe(config, {})
-
-
-def test_fingerprints(tmp_path: Path) -> None:
-    for name in ("a.conll", "b.conll", ".hidden"):
-        (tmp_path / name).write_text(name)
-    whole = fingerprint(str(tmp_path))
-    (tmp_path / ".hidden").write_text("changed")
-    assert fingerprint(str(tmp_path)) == whole
-    assert fingerprint(str(tmp_path / "*.conll")) not in (
-        whole,
-        fingerprint(str(tmp_path / "a.conll")),
-    )
-    (tmp_path / "b.conll").rename(tmp_path / "c.conll")
-    assert fingerprint(str(tmp_path)) != whole
-    assert fingerprint("eriktks/conll2003") == "eriktks/conll2003"
-    assert fingerprint("numpy").startswith("numpy ")
 
 
 def test_results_are_read_as_written(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from .timing import Task, Work
 
 
 @dataclass(frozen=True)
-class PeerCommand:
+class ExternalCommand:
     """What starts a tagger.
 
     name (str): what to call it.
@@ -43,26 +43,26 @@ class PeerCommand:
     command: str
 
 
-def parse_peer(text: str) -> PeerCommand:
+def parse_peer(text: str) -> ExternalCommand:
     """Read NAME=COMMAND.
 
     text (str): the text.
-    RETURNS (PeerCommand): the command.
+    RETURNS (ExternalCommand): the command.
     RAISES (ValueError): it is something else.
     """
     name, _, command = text.partition("=")
     if not name or not command.strip():
         raise ValueError(f"--peer {text}: write NAME=COMMAND")
-    return PeerCommand(name, command)
+    return ExternalCommand(name, command)
 
 
-class Peer:
+class ExternalTagger:
     """A tagger that runs as a process of its own, as long as the context lasts."""
 
-    def __init__(self, peer: PeerCommand, threads: int) -> None:
+    def __init__(self, peer: ExternalCommand, threads: int) -> None:
         """Start the tagger, and wait until it is ready.
 
-        peer (PeerCommand): what starts it.
+        peer (ExternalCommand): what starts it.
         threads (int): its `OMP_NUM_THREADS`.
         RAISES (ValueError): it cannot be started, or does not answer as it should.
         """
@@ -80,7 +80,7 @@ class Peer:
             raise ValueError(f"--peer {peer.name}: cannot run {peer.command}: {error}") from error
         self.about = str(self._read("about"))
 
-    def __enter__(self) -> "Peer":
+    def __enter__(self) -> "ExternalTagger":
         return self
 
     def __exit__(
@@ -143,6 +143,6 @@ class Peer:
             said = f"said {line.strip()!r}" if line else f"ended ({self._process.returncode})"
             raise ValueError(
                 f"--peer {self.command.name}: {self.command.command} {said} where it should have "
-                f'answered {{"{key}": …}}: see bigru_tagger/benchmark/peers.py for what is asked '
+                f'answered {{"{key}": …}}: see benchmarks/speed/external.py for what is asked '
                 "of it, and above for what it wrote to standard error"
             ) from error

@@ -9,8 +9,8 @@ import torch
 from spacy.language import Language
 from torch import Tensor, nn
 
-from ..network import encoder
-from ..network.gru import predict_gru
+from bigru_tagger.network import encoder
+from bigru_tagger.network.gru import predict_gru
 from .passages import Passage
 from .prediction import prediction_task
 from .timing import Clock, Task, Timing, replaced, time_in_turn

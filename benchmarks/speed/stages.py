@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 
-from ..model import batches, thinc_model
-from ..model.shim import NetworkShim
-from ..network.context import ContextPooling
-from ..network.encoder import BiGRUEncoder
-from ..network.network import Network
-from ..pipeline.chunker import BiGRUChunker
-from ..pipeline.component import SequenceTagger
-from ..pipeline.ner import BiGRUNer
-from ..pipeline.spans import SpanTagger
-from ..pipeline.tagger import BiGRUTokenTagger
+from bigru_tagger.model import batches, thinc_model
+from bigru_tagger.model.shim import NetworkShim
+from bigru_tagger.network.context import ContextPooling
+from bigru_tagger.network.encoder import BiGRUEncoder
+from bigru_tagger.network.network import Network
+from bigru_tagger.pipeline.chunker import BiGRUChunker
+from bigru_tagger.pipeline.component import SequenceTagger
+from bigru_tagger.pipeline.ner import BiGRUNer
+from bigru_tagger.pipeline.spans import SpanTagger
+from bigru_tagger.pipeline.tagger import BiGRUTokenTagger
 from .passages import Passage
 from .prediction import COLD, our_shims, prediction_task, variants
 from .timing import Clock, StageClock, Task, Work, replaced, time_in_turn

@@ -21,9 +21,9 @@ from torch import nn
 from typer.testing import CliRunner
 
 from bigru_tagger import plots
-from bigru_tagger.benchmark import timing as timing_module
-from bigru_tagger.benchmark.memory import Memory, measure_memory, resident_memory, run_stream
-from bigru_tagger.benchmark.passages import (
+from benchmarks.speed import timing as timing_module
+from benchmarks.speed.memory import Memory, measure_memory, resident_memory, run_stream
+from benchmarks.speed.passages import (
     Passage,
     Shape,
     join,
@@ -33,8 +33,8 @@ from bigru_tagger.benchmark.passages import (
     short_text,
     stream,
 )
-from bigru_tagger.benchmark.plot import plot_benchmark
-from bigru_tagger.benchmark.prediction import (
+from benchmarks.speed.plot import plot_benchmark
+from benchmarks.speed.prediction import (
     COLD,
     FULL,
     QUICK,
@@ -47,11 +47,11 @@ from bigru_tagger.benchmark.prediction import (
     parse_system,
     shapes,
 )
-from bigru_tagger.benchmark.report import Benchmark, read_benchmark, render_benchmark
-from bigru_tagger.benchmark.roofline import Roofline, measure_roofline, recurrent_flops
-from bigru_tagger.benchmark.stages import STAGES, StageTimes, measure_stages
-from bigru_tagger.benchmark.timing import REST, StageClock, Timing, replaced, time_in_turn
-from bigru_tagger.benchmark.training import (
+from benchmarks.speed.report import Benchmark, read_benchmark, render_benchmark
+from benchmarks.speed.roofline import Roofline, measure_roofline, recurrent_flops
+from benchmarks.speed.stages import STAGES, StageTimes, measure_stages
+from benchmarks.speed.timing import REST, StageClock, Timing, replaced, time_in_turn
+from benchmarks.speed.training import (
     measure_training,
     parse_training,
     read_configs,
@@ -376,7 +376,7 @@ def test_memory_is_looked_at_on_the_way(tiny: Language, tmp_path: Path) -> None:
 
 
 def test_memory_of_a_system_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bigru_tagger.benchmark.memory._STATM", Path("/not/there"))
+    monkeypatch.setattr("benchmarks.speed.memory._STATM", Path("/not/there"))
     assert resident_memory() is None
     assert measure_memory([System("a", "not_there")], PASSAGES, QUICK, 1) == []
 

@@ -16,9 +16,9 @@ import typer
 from spacy.cli._util import parse_config_overrides
 from spacy.util import load_config
 
-from .speed.passages import read_passages
-from .speed.prediction import FULL, QUICK, Sizes
 from bigru_tagger.plots import can_plot
+from bigru_tagger.scoring.run import describe_machine, package_versions, replacing
+
 from .replication.cells import (
     BY_TORCH,
     CELLS,
@@ -33,7 +33,8 @@ from .replication.cells import (
 )
 from .replication.report import found_targets, score_values
 from .replication.runs import make_recipe, parse_seeds, read_runs, split_source
-from bigru_tagger.scoring.run import describe_machine, package_versions, replacing
+from .speed.passages import read_passages
+from .speed.prediction import FULL, QUICK, Sizes
 
 ROOT = Path(__file__).resolve().parent.parent
 REPLICATE = ROOT / "scripts" / "replicate"
@@ -149,7 +150,7 @@ def measure(plan: Plan, sizes: Sizes) -> list[Measured]:
     configs, models, runs = {}, {}, {}
     for name, settings in plan.settings.items():
         recipe = make_recipe(plan.config, settings, name=name, test=(data, split))
-        configs[name] = load_config(plan.config, overrides=settings)
+        configs[name] = load_config(plan.config, overrides=dict(settings))
         of_recipe = [run for run in read_runs(plan.results) if run.recipe.key == recipe.key]
         wanted = set(parse_seeds(plan.seeds))
         runs[name] = list({run.seed: run for run in of_recipe if run.seed in wanted}.values())

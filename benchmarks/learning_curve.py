@@ -32,6 +32,8 @@ from tqdm import tqdm
 from bigru_tagger.corpus.corpus import open_corpus
 from bigru_tagger.files import beside
 from bigru_tagger.plots import save_figure
+from bigru_tagger.scoring.run import evaluate
+
 from .replication.report import (
     difference_cell,
     mean_cell,
@@ -48,7 +50,6 @@ from .replication.runs import (
     read_runs,
     source_fingerprint,
 )
-from bigru_tagger.scoring.run import evaluate
 
 
 class System(NamedTuple):

@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,9 +15,12 @@ import typer
 from spacy.cli._util import parse_config_overrides
 from spacy.language import Language
 
+from bigru_tagger.plots import can_plot
+from bigru_tagger.scoring.run import describe_machine, package_versions, replacing
+
+from .speed.external import ExternalTagger, parse_peer
 from .speed.memory import measure_memory
 from .speed.passages import Passage, read_passages, short_text
-from .speed.external import ExternalTagger, parse_peer
 from .speed.plot import plot_benchmark
 from .speed.prediction import (
     FULL,
@@ -35,8 +38,6 @@ from .speed.report import Benchmark, read_benchmark, render_benchmark
 from .speed.roofline import measure_roofline
 from .speed.stages import measure_stages
 from .speed.training import measure_training, parse_training, read_configs
-from bigru_tagger.plots import can_plot
-from bigru_tagger.scoring.run import describe_machine, package_versions, replacing
 
 SECTIONS = ("prediction", "latency", "stages", "roofline", "lengths", "memory", "training")
 THREADS = "OMP_NUM_THREADS"
@@ -152,16 +153,16 @@ def benchmark(
             )
             about["training"] = f"from step {from_step:,}"
         with ExitStack() as running:
-            peers = {
+            external = {
                 name: running.enter_context(ExternalTagger(command, threads))
                 for name, command in commands.items()
             }
-            about |= {name: own.about for name, own in peers.items()}
+            about |= {name: own.about for name, own in external.items()}
             measured |= measure_predicting(
                 sections,
                 systems=systems,
                 pipelines=pipelines,
-                peers=peers,
+                external=external,
                 passages=passages,
                 sizes=sizes,
                 rounds=rounds,
@@ -187,7 +188,7 @@ def choose_sections(only: str | None, systems: Sized, commands: Sized, configs: 
     """List the sections to measure.
 
     only (str | None): those asked for, with commas; `None` for all that can be measured.
-    systems, commands, configs (Sized): pipelines, commands of peers, and configs to train.
+    systems, commands, configs (Sized): pipelines, external taggers, and configs to train.
     RETURNS (list[str]): their names.
     RAISES (ValueError): there is no such section, or nothing to measure it on.
     """
@@ -213,26 +214,26 @@ def measure_predicting(
     *,
     systems: dict[str, System],
     pipelines: dict[str, Language],
-    peers: dict[str, ExternalTagger],
+    external: dict[str, ExternalTagger],
     passages: list[Passage],
     sizes: Sizes,
     rounds: int,
     threads: int,
 ) -> dict[str, Any]:
-    """Measure the sections on pipelines and peers.
+    """Measure the sections on pipelines and external taggers.
 
     sections (list[str]): which of them.
     systems (dict[str, System]): what the pipelines were loaded from.
     pipelines (dict[str, Language]): the pipelines.
-    peers (dict[str, ExternalTagger]): taggers that are no pipelines.
+    external (dict[str, ExternalTagger]): taggers that are no pipelines.
     passages (list[Passage]): the data.
     sizes (Sizes): how much is measured.
     rounds (int): timed runs of each.
     threads (int): of torch.
     RETURNS (dict[str, Any]): the sections for `Benchmark`.
     """
-    everything = {**pipelines, **peers}
-    measures = {
+    everything: dict[str, Language | ExternalTagger] = {**pipelines, **external}
+    measures: dict[str, Callable[[], Any]] = {
         "prediction": lambda: measure_prediction(everything, passages, rounds),
         "latency": lambda: measure_latency(everything, short_text(passages), sizes.calls),
         "stages": lambda: measure_stages(pipelines, passages, rounds),

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 from spacy.language import Language
 from thinc.api import Config
 
+from bigru_tagger.plots import save_figure
+from bigru_tagger.scoring.loading import setting_paths
+
 from ..speed.passages import Passage
 from ..speed.prediction import load_system, measure_prediction, our_shims, parse_system
 from ..speed.timing import Timing
 from ..speed.training import measure_training
-from bigru_tagger.plots import save_figure
-from bigru_tagger.scoring.loading import setting_paths
 from .report import difference_cell, estimate, mean_cell
 
 _T = TypeVar("_T")

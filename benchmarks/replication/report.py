@@ -11,6 +11,7 @@ from typing import NamedTuple
 from scipy.special import stdtrit
 
 from bigru_tagger.scoring.run import replacing
+
 from .runs import AS_CONFIGURED, Recipe, Run
 
 CONFIDENCE = 0.95

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bigru_tagger.plots import save_figure
+
 from .memory import Memory
 from .passages import Shape
 from .prediction import COLD

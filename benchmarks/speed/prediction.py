@@ -11,8 +11,9 @@ from thinc.api import Model
 
 from bigru_tagger.model.shim import NetworkShim
 from bigru_tagger.scoring.loading import load_pipeline
-from .passages import Passage, Shape, reshape
+
 from .external import ExternalTagger
+from .passages import Passage, Shape, reshape
 from .timing import Clock, Task, Timing, Work, time_in_turn
 
 COLD = "cold"
@@ -155,7 +156,7 @@ def measure_prediction(
 ) -> list[Timing]:
     """Time `nlp.pipe` over new Docs of the data; ours also with an empty word cache.
 
-    systems (Mapping[str, Union[Language, ExternalTagger]]): pipelines and peers by name; peers get the
+    systems (Mapping[str, Language | ExternalTagger]): the systems by name; external taggers get the
         sentences of the data.
     passages (Sequence[Passage]): the data.
     rounds (int): how often.
@@ -209,7 +210,7 @@ def measure_latency(
 ) -> list[Timing]:
     """Time `nlp(text)`.
 
-    systems (Mapping[str, Union[Language, ExternalTagger]]): pipelines and peers by name.
+    systems (Mapping[str, Language | ExternalTagger]): the systems by name.
     text (str): the text.
     calls (int): how often.
     clock (Clock): the clock.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bigru_tagger.network import encoder
 from bigru_tagger.network.gru import predict_gru
+
 from .passages import Passage
 from .prediction import prediction_task
 from .timing import Clock, Task, Timing, replaced, time_in_turn

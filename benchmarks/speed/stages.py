@@ -19,6 +19,7 @@ from bigru_tagger.pipeline.component import SequenceTagger
 from bigru_tagger.pipeline.ner import BiGRUNer
 from bigru_tagger.pipeline.spans import SpanTagger
 from bigru_tagger.pipeline.tagger import BiGRUTokenTagger
+
 from .passages import Passage
 from .prediction import COLD, our_shims, prediction_task, variants
 from .timing import Clock, StageClock, Task, Work, replaced, time_in_turn

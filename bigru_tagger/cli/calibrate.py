@@ -10,7 +10,7 @@ from .app import app, errors_told
 from .reading import with_reader_options
 
 if TYPE_CHECKING:
-    from spacy.language import Language
+    from ..pipeline.component import SequenceTagger
 
 
 @app.command("calibrate")
@@ -78,7 +78,7 @@ def calibrate_command(
             rows.append((part or data, len(judged[0].correct), *errors))
         calibrator.pipe.temperature = temperature
         if output is None:
-            _store_settings(nlp, component, folder)
+            _store_settings(calibrator.pipe, folder)
         else:
             with folder_beside(output) as place:
                 nlp.to_disk(place)
@@ -99,8 +99,8 @@ def _check_target(folder: Path, output: Path | None) -> None:
         raise ValueError(f"--output: {output} already exists; it is not overwritten")
 
 
-def _store_settings(nlp: "Language", component: str, folder: Path) -> None:
+def _store_settings(pipe: "SequenceTagger", folder: Path) -> None:
     """Replace the settings of a stored component, and nothing else."""
     with TemporaryDirectory(dir=folder.parent, prefix=".") as place:
-        nlp.get_pipe(component).to_disk(place, exclude=["model", "vocab"])
+        pipe.to_disk(place, exclude=["model", "vocab"])
         (Path(place) / "cfg").replace(folder / "cfg")

@@ -74,6 +74,7 @@ def distill_command(
     from spacy.util import load_config
 
     from ..corpus.corpus import default_split, settings_for
+    from ..corpus.fingerprint import fingerprint
     from ..distill.outputs import (
         check_student,
         read_row,
@@ -83,7 +84,6 @@ def distill_command(
     )
     from ..distill.teachers import load_teacher, teacher_names
     from ..distill.texts import read_texts
-    from ..corpus.fingerprint import fingerprint
     from ..scoring.loading import load_pipeline
     from ..scoring.renaming import parse_names
 

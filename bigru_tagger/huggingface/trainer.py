@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset  # type: ignore[import-untyped]
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOB2
 from spacy.tokens import Doc
@@ -22,7 +22,6 @@ from transformers import (
 from .model_config import BiGRUConfig
 from .token_classification import IGNORED, BiGRUForTokenClassification
 from .word_tokenizer import SENTENCE_STARTS, WordTokenizer
-
 
 SCORES = ("precision", "recall", "f1")
 

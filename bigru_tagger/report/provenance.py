@@ -5,9 +5,9 @@ from pathlib import Path
 
 from spacy.language import Language
 
+from ..corpus.fingerprint import fingerprint
 from ..model.shim import NetworkShim
 from ..model.thinc_model import network_shim
-from ..corpus.fingerprint import fingerprint
 from ..scoring.run import Evaluation, describe_machine
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from samples import ROOT
 
+from benchmarks.speed.external import ExternalCommand, ExternalTagger, parse_peer
 from benchmarks.speed.passages import Passage
-from benchmarks.speed.external import ExternalTagger, ExternalCommand, parse_peer
 from benchmarks.speed.prediction import COLD, measure_latency, measure_prediction
 
 # Writes each request to a file, and tags by counting.

@@ -1,26 +1,25 @@
 """The benchmark: order, counts and tables by hand and by a clock of our own; the script, once."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import spacy
 import torch
 import typer
 from click.testing import Result
-from samples import ROOT, SENTENCES, TINY, build, load_script
+from samples import ROOT, SENTENCES, TINY, build
 from spacy.language import Language
 from torch import nn
 from typer.testing import CliRunner
 
-from bigru_tagger import plots
+from benchmarks import measure_speed
 from benchmarks.speed import timing as timing_module
 from benchmarks.speed.memory import Memory, measure_memory, resident_memory, run_stream
 from benchmarks.speed.passages import (
@@ -56,6 +55,7 @@ from benchmarks.speed.training import (
     parse_training,
     read_configs,
 )
+from bigru_tagger import plots
 from bigru_tagger.network import gru
 
 SCRIPT = ROOT / "scripts" / "benchmark"
@@ -523,18 +523,11 @@ def test_the_plot(result: Benchmark, tmp_path: Path) -> None:
     assert not (tmp_path / "none.svg").exists()
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    return load_script("benchmark")
-
-
 @pytest.fixture
-def run_benchmark(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Result]:
-    """The script's command, in a folder of its own."""
+def run_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command, in a folder of its own."""
     app = typer.Typer()
-    app.command()(script.benchmark)
+    app.command()(measure_speed.benchmark)
     monkeypatch.chdir(tmp_path)
     # What a test sets would stay.
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
@@ -543,7 +536,6 @@ def run_benchmark(
 
 def test_all_sections_of_a_quick_run(
     run_benchmark: Callable[..., Result],
-    script: ModuleType,
     tiny: Language,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -551,7 +543,7 @@ def test_all_sections_of_a_quick_run(
     tiny.to_disk(tmp_path / "model:best")
     few = {"words": 50, "calls": 2, "matrix": 8, "lengths": (10, 20), "length_words": 20}
     few |= {"numbers": (1, 2), "stream_words": 300, "train_words": 50}
-    monkeypatch.setattr(script, "QUICK", replace(QUICK, **few))
+    monkeypatch.setattr(measure_speed, "QUICK", replace(QUICK, **few))
     command = [DATA, "--model", "ours=model:best:bigru_ner", "--baseline", "ours", "--quick"]
     command += ["--train", f"learner={CONFIG}", "--rounds", "1", "--output", "out", "--"]
     command += [part for key, value in SMALL.items() for part in (f"--{key}", str(value))]
@@ -585,7 +577,6 @@ def test_a_section_by_itself(tiny: Language, tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, str(SCRIPT), *command],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

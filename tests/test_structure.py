@@ -12,6 +12,7 @@ ORDER = [
     "schemes",
     "corpus",
     "scoring",
+    "stages",
     "network",
     "model",
     "pipeline",

@@ -239,8 +239,9 @@ def _stages(measured: Sequence[StageTimes]) -> list[str]:
         )
     names = [*measured[0].seconds, "all"]
     return [
-        "A stage counts without those that it calls. Embedding is what words cost that are not in "
-        "the cache; the last but one row is spaCy and all other components.",
+        "As torch's profiler sees them. A stage counts without those that run inside it: `embed` "
+        "is above all the words that are not in the cache, `network` the output layer, and `rest` "
+        "spaCy and all other components.",
         _table(header, zip(names, *columns, strict=True)),
     ]
 

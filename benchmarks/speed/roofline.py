@@ -1,8 +1,10 @@
 """How near the GRU's recurrence comes to the peak of the machine."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from bigru_tagger.network.gru import predict_gru
 
 from .passages import Passage
 from .prediction import prediction_task
-from .timing import Clock, Task, Timing, replaced, time_in_turn
+from .timing import Clock, Task, Timing, time_in_turn
 
 
 @dataclass(frozen=True)
@@ -132,3 +134,27 @@ def _recur(recurrences: Sequence[tuple[Any, ...]], n_words: int) -> Task:
         return n_words
 
     return lambda: work
+
+
+@contextmanager
+def replaced(
+    owner: type | ModuleType, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """Put another function in a function's place for the length of the context.
+
+    owner (type | ModuleType): the class or module whose own function it is.
+    name (str): the function's name.
+    wrap (Callable): from the function to the other one.
+    RAISES (AttributeError): there is no such function, as after it was renamed.
+    """
+    original = vars(owner).get(name)
+    if not callable(original):
+        raise AttributeError(
+            f"{owner.__name__} has no function {name!r} of its own to record: if it was renamed, "
+            "rename it in benchmarks/speed/roofline.py, too"
+        )
+    setattr(owner, name, wrap(original))
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)

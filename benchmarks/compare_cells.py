@@ -80,26 +80,28 @@ def compare_cells(
     ] = None,
     results: Annotated[
         Path | None,
-        typer.Option(help="Where a line per run goes; else below --output.", dir_okay=False),
+        typer.Option(
+            help="File for one line per run; else runs.jsonl in --output.", dir_okay=False
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(help="Of torch, where speed is measured.", min=1)] = 1,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="A look in some minutes: the sample corpus, two seeds."),
+        typer.Option("--quick", help="Quick run (some minutes) on the sample corpus, two seeds."),
     ] = False,
     output: Annotated[
-        Path, typer.Option(help="Where models, cells.md, .json and .svg go.", file_okay=False)
+        Path, typer.Option(help="Folder for models, cells.md, .json and .svg.", file_okay=False)
     ] = Path("output/cells"),
 ) -> None:
-    """Train a config with each kind of recurrent layer, and lay side by side what they can do.
+    """Train a config with each kind of recurrent layer, and compare scores, speed and memory.
 
     All have the same data, the same number of steps and the same seeds. Trainings are those of
-    scripts/replicate, so the same command goes on after a stop. Speed is measured afterwards, in
+    scripts/replicate, so the same command continues after a stop. Speed is measured afterwards, in
     turn; memory in a process of its own for each.
     """
     try:
         if quick and (arguments or test is not None):
-            raise ValueError("--quick is about the sample corpus: leave the config and --test out")
+            raise ValueError("--quick runs on the sample corpus: leave out the config and --test")
         if quick:
             arguments = [str(QUICK_CONFIG), *QUICK_OVERRIDES]
             seeds, test = "0-1", "bigru_tagger/sample:test"
@@ -124,12 +126,12 @@ def compare_cells(
         measured = measure(plan, QUICK if quick else FULL)
         report(measured, plan, threads)
     except subprocess.CalledProcessError as error:
-        raise typer.Exit(error.returncode) from None  # it has said what is wrong
+        raise typer.Exit(error.returncode) from None  # which has printed its error
     except (OSError, ValueError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        typer.echo("Stopped. The same command goes on with the seeds that are missing.", err=True)
+        typer.echo("Stopped. The same command continues with the missing seeds.", err=True)
         raise typer.Exit(130) from None
 
 
@@ -145,7 +147,7 @@ def train(plan: Plan, name: str, jobs: int) -> None:
 
 
 def measure(plan: Plan, sizes: Sizes) -> list[Measured]:
-    """Time what was trained, look at its memory, and collect its scores."""
+    """Measure the speed and memory of the trained models, and collect their scores."""
     data, split = split_source(plan.test)
     configs, models, runs = {}, {}, {}
     for name, settings in plan.settings.items():
@@ -158,8 +160,8 @@ def measure(plan: Plan, sizes: Sizes) -> list[Measured]:
         models[name] = folder / f"seed-{min(wanted)}" / "model-best"
         if not models[name].is_dir():
             raise ValueError(
-                f"{models[name]} is not there any more, so its speed cannot be measured: delete "
-                f"the line of this seed in {plan.results}, and it is trained again"
+                f"{models[name]} does not exist any more, so its speed cannot be measured: "
+                f"delete the line of this seed in {plan.results} to train it again"
             )
     n_sents = next(iter(configs.values()))["corpora"]["dev"].get("sentences_per_doc")
     first = next(iter(configs))

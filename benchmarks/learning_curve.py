@@ -183,11 +183,11 @@ def plan(
     systems (Sequence[System]): what to train.
     sizes (Sequence[int]): numbers of sentences; larger ones than there are become all.
     seeds (Sequence[int]): which seeds.
-    vectors (Optional[str]): a pipeline with word vectors.
+    vectors (str | None): a pipeline with word vectors.
     dev (int): sentences of the validation split; 0 for all.
-    max_steps (Optional[int]): steps of each training; None leaves them to the preset.
+    max_steps (int | None): steps of each training; `None` leaves them to the preset.
     folder (Path): where data, configs and logs go.
-    RETURNS (List[Job]): the trainings.
+    RETURNS (list[Job]): the trainings.
     """
     nlp = spacy.blank("en")
     sentences = {

@@ -48,9 +48,8 @@ def benchmark(
         list[str] | None,
         typer.Argument(
             metavar="DATA [-- --SETTING VALUE …]",
-            help="What `bigru-tagger evaluate` takes as data; and behind -- what overrides "
-            "settings of the configs that are trained: each where it has the setting, or with "
-            "--NAME.SETTING one of them.",
+            help="Data as for `bigru-tagger evaluate`. Arguments after -- override settings of all "
+            "configs to train that have the setting, or by --NAME.SETTING of one config.",
         ),
     ] = None,
     *,
@@ -59,7 +58,7 @@ def benchmark(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="The benchmark.json of a run: lay it out anew, and measure nothing.",
+            help="The benchmark.json of an earlier run: print its tables again, without measuring.",
             dir_okay=False,
             exists=True,
         ),
@@ -72,15 +71,15 @@ def benchmark(
         list[str] | None,
         typer.Option(
             metavar="NAME=PIPELINE[:COMPONENTS]",
-            help="A pipeline, and which of its components run, with commas; repeatable.",
+            help="A pipeline, and the components to run, separated by commas; repeatable.",
         ),
     ] = None,
     peer: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=COMMAND",
-            help="A tagger that is no pipeline, for prediction and latency: a command that answers "
-            "as `scripts/flair_tagger serve` does; repeatable.",
+            help="A tagger outside spaCy, for prediction and latency: a command that answers as "
+            "`scripts/flair_tagger serve` does; repeatable.",
         ),
     ] = None,
     train: Annotated[
@@ -90,44 +89,44 @@ def benchmark(
     from_step: Annotated[
         int,
         typer.Option(
-            help="Batches that training leaves out, since those of spaCy's presets grow at first.",
+            help="Batches to skip in training, since those of spaCy's presets grow at first.",
             min=0,
         ),
     ] = 2000,
     baseline: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What the others are compared to.")
+        str | None, typer.Option(metavar="NAME", help="The system that the others are compared to.")
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(help="Timed runs of each; at least 5, unless --quick.", min=1)
     ] = None,
-    threads: Annotated[int, typer.Option(help="Of torch.", min=1)] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 1,
     only: Annotated[
-        str | None, typer.Option(help=f"The sections, with commas: {','.join(SECTIONS)}.")
+        str | None, typer.Option(help=f"The sections, separated by commas: {','.join(SECTIONS)}.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A look in a minute: little data, two rounds.")
+        bool, typer.Option("--quick", help="Quick run (about a minute) on little data, two rounds.")
     ] = False,
     output: Annotated[
-        Path, typer.Option(help="Where benchmark.md, .json and .svg go.", file_okay=False)
+        Path, typer.Option(help="Folder for benchmark.md, .json and .svg.", file_okay=False)
     ] = Path("output/benchmark"),
 ) -> None:
     """Measure how fast pipelines predict and train, side by side in one run.
 
-    Runs take turns, and what is told is their median. Prints Markdown, and writes it with all
-    times to --output.
+    Runs take turns; the tables show medians. Prints Markdown, and writes it with all times to
+    --output.
     """
     try:
         if measured_before is not None:
             write(read_benchmark(measured_before), output)
             return
         if not arguments:
-            raise ValueError("There is nothing to measure with: give DATA, or --from FILE")
+            raise ValueError("Nothing to measure with: give DATA, or --from FILE")
         data, *overrides = arguments
         torch.set_num_threads(threads)
         sizes = QUICK if quick else FULL
         if rounds is not None and rounds < FULL.rounds and not quick:
             raise ValueError(
-                f"--rounds {rounds}: a median needs {FULL.rounds} or more; take --quick for a look"
+                f"--rounds {rounds}: a median needs {FULL.rounds} or more; try it out by --quick"
             )
         rounds = rounds or sizes.rounds
         systems = by_name("--model", [(s.name, s) for s in map(parse_system, model or [])])
@@ -136,11 +135,11 @@ def benchmark(
         names = [*systems, *commands, *configs]
         sections = choose_sections(only, systems, commands, configs)
         if baseline is not None and baseline not in names:
-            raise ValueError(
-                f"--baseline {baseline}: there is no such system; there are {', '.join(names)}"
-            )
+            raise ValueError(f"--baseline {baseline}: no such system; there are {', '.join(names)}")
         if overrides and not configs:
-            raise ValueError("What stands behind -- overrides settings of --train NAME=CONFIG.")
+            raise ValueError(
+                "Arguments after -- override settings of a config: give --train NAME=CONFIG"
+            )
         trained = read_configs(configs, parse_config_overrides(list(overrides)))
         passages = read_passages(data, split=split, n_sents=n_sents, limit=sizes.words)
         pipelines = {name: load_system(system) for name, system in systems.items()}
@@ -175,7 +174,7 @@ def benchmark(
 
 
 def by_name(option: str, named: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Key by name. RAISES (ValueError): two have the same."""
+    """Key by name. RAISES (ValueError): a name is given twice."""
     found = dict(named)
     if len(found) < len(named):
         names = [name for name, _ in named]
@@ -187,10 +186,10 @@ def by_name(option: str, named: list[tuple[str, Any]]) -> dict[str, Any]:
 def choose_sections(only: str | None, systems: Sized, commands: Sized, configs: Sized) -> list[str]:
     """List the sections to measure.
 
-    only (str | None): those asked for, with commas; `None` for all that can be measured.
+    only (str | None): their names, separated by commas; `None` for all that can be measured.
     systems, commands, configs (Sized): pipelines, external taggers, and configs to train.
     RETURNS (list[str]): their names.
-    RAISES (ValueError): there is no such section, or nothing to measure it on.
+    RAISES (ValueError): an unknown section, or one that needs another option.
     """
     measurable = dict.fromkeys(SECTIONS, len(systems))
     measurable["training"] = len(configs)
@@ -198,7 +197,7 @@ def choose_sections(only: str | None, systems: Sized, commands: Sized, configs: 
         measurable[name] += len(commands)
     possible = [name for name in SECTIONS if measurable[name]]
     if not possible:
-        raise ValueError("There is nothing to measure: give --model NAME=PIPELINE")
+        raise ValueError("Nothing to measure: give --model NAME=PIPELINE")
     sections = possible if only is None else only.split(",")
     for section in sections:
         if section not in SECTIONS:
@@ -259,7 +258,7 @@ def first_words(passages: list[Passage], n_words: int) -> list[Passage]:
 def describe(
     threads: int, rounds: int, data: str, passages: list[Passage], systems: dict[str, System]
 ) -> dict[str, str]:
-    """Say what the numbers depend on."""
+    """Describe what the numbers depend on."""
     machine = describe_machine()
     versions = package_versions()
     n_words = sum(map(len, passages))
@@ -279,7 +278,7 @@ def describe(
 
 
 def write(result: Benchmark, output: Path) -> None:
-    """Print a benchmark, and write its files."""
+    """Print the tables of a benchmark, and write its files."""
     text = render_benchmark(result)
     typer.echo(text)
     paths = [output / f"benchmark.{ending}" for ending in ("md", "json", "svg")]
@@ -289,7 +288,7 @@ def write(result: Benchmark, output: Path) -> None:
         file.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
     if not can_plot():
         paths.pop()
-        typer.echo("There is no plot: pip install matplotlib, which draws it.", err=True)
+        typer.echo("No plot was drawn: pip install matplotlib.", err=True)
     elif not plot_benchmark(result, paths[2]):
         paths.pop()
     typer.echo(f"Written to {', '.join(map(str, paths))}", err=True)

@@ -1,4 +1,4 @@
-"""Train several seeds of a config, and say how sure the scores are: `scripts/replicate --help`."""
+"""Train several seeds of a config, and summarize their scores: `scripts/replicate --help`."""
 
 import signal
 from collections.abc import Sequence
@@ -34,13 +34,13 @@ def replicate(
     ] = None,
     results: Annotated[
         Path | None,
-        typer.Option(help="Where a line per run goes; else results/CONFIG.jsonl.", dir_okay=False),
+        typer.Option(help="File for one line per run; else results/CONFIG.jsonl.", dir_okay=False),
     ] = None,
-    output: Annotated[Path, typer.Option(help="Where logs and models go.", file_okay=False)] = Path(
-        "output/replicate"
-    ),
+    output: Annotated[
+        Path, typer.Option(help="Folder for logs and models.", file_okay=False)
+    ] = Path("output/replicate"),
     name: Annotated[
-        str | None, typer.Option(help="What to call this variant; else its overrides.")
+        str | None, typer.Option(help="Name of this variant; else its overrides.")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the models.")] = False,
     gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
@@ -59,7 +59,7 @@ def replicate(
 ) -> None:
     """Train several seeds of a config; print means, standard deviations and 95 % intervals.
 
-    A seed that has its line in the results is not trained again, so the same command goes on
+    A seed that has a line in the results is not trained again, so the same command continues
     after a stop. With --table, make a Markdown table of files of results; with --into, put it
     between the lines <!-- results:NAME --> and <!-- /results --> of a file.
     """
@@ -94,7 +94,7 @@ def replicate(
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        typer.echo("Stopped. The same command goes on with the seeds that are missing.", err=True)
+        typer.echo("Stopped. The same command continues with the missing seeds.", err=True)
         raise typer.Exit(130) from None
     if failed:
         raise typer.Exit(1)
@@ -106,7 +106,7 @@ def make_table(
     """Print the table of files of results, or put it into another file."""
     for file in files:
         if not file.is_file():
-            raise ValueError(f"{file}: there is no such file of results")
+            raise ValueError(f"{file}: no such file of results")
     text = results_table((run for file in files for run in read_runs(file)), baseline=baseline)
     if into is None:
         typer.echo(text)

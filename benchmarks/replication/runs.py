@@ -113,13 +113,13 @@ def make_recipe(
     name (str | None): what to call the variant; `None` takes the overrides themselves.
     test (tuple[str, str] | None): the test data and their split.
     RETURNS (Recipe): the description.
-    RAISES (OSError): there is no such config.
+    RAISES (OSError): the config does not exist.
     RAISES (ValueError): the config does not take the overrides, its seed is not that of
         `[system]`, or there is an absolute path where it would not stay on this machine.
     """
     for setting, value in overrides.items():
         if setting in _SEEDS:
-            raise ValueError(f"--{setting}: each run gets a seed of its own; say which by --seeds")
+            raise ValueError(f"--{setting}: each run gets its own seed; choose them by --seeds")
         if not _is_path(setting) and any(Path(text).is_absolute() for text in _texts(value)):
             raise ValueError(
                 f"--{setting}: {value!r} is a path of this machine, which has no place in the "

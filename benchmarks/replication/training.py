@@ -24,18 +24,18 @@ from .runs import Recipe, Run, append_run, collect_run, read_runs, source_finger
 
 EVALUATE = Path(__file__).resolve().parents[2] / "scripts" / "evaluate.py"
 POLL_SECONDS = 0.3
-PATIENCE_SECONDS = 10.0  # what a process gets to end by itself
+PATIENCE_SECONDS = 10.0  # between asking a process to end and killing it
 TAIL_LINES = 15
 SCORE_ROW = re.compile(r"\s*\d+\s+\d+\s+[-\w.\s]+")
 
 
 class RunError(Exception):
-    """A run that did not come to its end; the message says why, and where its log is."""
+    """A run that failed; the message gives the reason and the path of its log."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all runs of one call share.
+    """Settings of all runs of one call.
 
     config (Path): the config.
     overrides (list[str]): arguments for `spacy train`.
@@ -206,7 +206,7 @@ def execute(
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process, if it has not by itself: first kindly."""
+    """Ask a process to end, and kill it if it does not."""
     process.terminate()
     try:
         process.wait(PATIENCE_SECONDS)
@@ -244,7 +244,7 @@ def choose_cores(jobs: int) -> "SimpleQueue[int | None]":
 
 
 def describe(run: Run) -> str:
-    """Say in a line how a run ended."""
+    """Summarize a run in a line."""
     parts = []
     for side, scores in (("dev", run.dev), ("test", run.test or {})):
         for target, numbers in scores.items():

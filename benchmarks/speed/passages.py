@@ -24,8 +24,8 @@ class Passage:
 
     words (list[str]): the tokens.
     spaces (list[bool]): whether a space follows each.
-    starts (list[bool | int | None] | None): whether a sentence starts at each; `None` if nobody
-        says so.
+    starts (list[bool | int | None] | None): whether a sentence starts at each; `None` if
+        they are not known.
     """
 
     words: list[str]

@@ -29,12 +29,12 @@ class Sizes:
     rounds (int): timed runs of each task.
     words (int | None): of the data, as whole Docs; `None` takes all.
     calls (int): of `nlp(text)`.
-    matrix (int): rows and columns of the matrices whose product tells the peak.
+    matrix (int): rows and columns of the matrices whose product is the peak.
     roofline_words (int): that the recurrence runs over.
     lengths (tuple[int, ...]): tokens of a Doc.
     length_words (int): of all Docs of a length together, unless one Doc has more.
     numbers (tuple[int, int]): of Docs, few and many.
-    stream_words, stream_steps (int): words of the stream, and how often memory is looked at.
+    stream_words, stream_steps (int): words of the stream, and how often memory is measured.
     train_words (int): of the batches of a round of training, at least.
     """
 

@@ -23,7 +23,7 @@ from .timing import Clock, Task, Timing, time_in_turn
 class Roofline:
     """How near the recurrence comes to the peak of the machine.
 
-    matrix (int): rows and columns of the matrices whose product tells the peak.
+    matrix (int): rows and columns of the matrices whose product is the peak.
     product (Timing): of that product, in FLOPs.
     flops (dict[str, int]): by system, FLOPs of the recurrent products per word.
     recurrences (list[Timing]): of `predict_gru` alone, in words, over all layers.
@@ -71,7 +71,7 @@ def measure_roofline(
     their input all has been prepared: they gather it, but multiply nothing but W_h h.
 
     pipelines (Mapping[str, Language]): the pipelines by name; those without a GRU of ours, or with
-        one that is not on the CPU, are left out.
+        one that is not on the CPU, are omitted.
     passages (Sequence[Passage]): the data.
     rounds (int): how often.
     matrix (int): rows and columns of the matrices.
@@ -145,7 +145,7 @@ def replaced(
     owner (type | ModuleType): the class or module whose own function it is.
     name (str): the function's name.
     wrap (Callable): from the function to the other one.
-    RAISES (AttributeError): there is no such function, as after it was renamed.
+    RAISES (AttributeError): the function does not exist, as after it was renamed.
     """
     original = vars(owner).get(name)
     if not callable(original):

@@ -59,7 +59,7 @@ def time_in_turn(
 
     tasks (Mapping[tuple[str, str], Task]): the tasks by system and variant.
     rounds (int): how often to time each.
-    title (str): what the progress bar says.
+    title (str): the title of the progress bar.
     collect (bool): collect garbage before each run; else only once.
     clock (Clock): the clock.
     RETURNS (list[Timing]): a timing for each task, in their order.

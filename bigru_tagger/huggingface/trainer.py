@@ -97,7 +97,7 @@ def make_trainer(
     }
 
     def compute_metrics(evaluated: EvalPrediction) -> dict[str, float]:
-        """Score the labels that the logits tell by seqeval, in its strict mode."""
+        """Score the labels with the highest logits by seqeval, in its strict mode."""
         found, gold = evaluated.predictions.argmax(2), evaluated.label_ids
         kept = gold != IGNORED
         sequences = [

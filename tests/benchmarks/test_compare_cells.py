@@ -212,7 +212,7 @@ def test_measuring_takes_the_scores_of_the_seeds_that_were_asked_for(
     assert (again.name, again.recurrent, again.dev) == (BY_TORCH, gru.recurrent, ())
 
 
-def test_a_model_that_is_gone_is_told(plan: object) -> None:
+def test_a_missing_model_is_an_error(plan: object) -> None:
     make_line(plan, "GRU", 0, 0.5)
-    with pytest.raises(ValueError, match=r"model-best is not there any more.*delete the line"):
+    with pytest.raises(ValueError, match=r"model-best does not exist any more.*delete the line"):
         compare_cells.measure(plan, compare_cells.QUICK)

@@ -75,7 +75,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 class Clock:
-    """A clock that goes on only when it is told to."""
+    """A clock that a test moves on."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -362,7 +362,7 @@ def test_memory_is_looked_at_on_the_way(tiny: Language, tmp_path: Path) -> None:
         assert all(mebibytes > 10 for mebibytes in memory.mebibytes)
 
 
-def test_memory_of_a_system_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_where_it_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.speed.memory._STATM", Path("/not/there"))
     assert resident_memory() is None
     assert measure_memory([System("a", "not_there")], PASSAGES, QUICK, 1) == []
@@ -372,7 +372,7 @@ def test_configs_to_train() -> None:
     assert parse_training(f"a={CONFIG}") == ("a", CONFIG)
     with pytest.raises(ValueError, match="--train a: write NAME=CONFIG"):
         parse_training("a")
-    with pytest.raises(ValueError, match=r"none\.cfg: there is no such config"):
+    with pytest.raises(ValueError, match=r"none\.cfg: no such config"):
         parse_training("a=none.cfg")
     configs = {"a": CONFIG, "b": ROOT / "configs" / "wnut17.cfg"}
     overrides = {"training.dropout": 0.25, "paths.domain_clusters": "tweets.paths"}
@@ -472,7 +472,7 @@ def test_the_tables_of_nothing() -> None:
     text = render_benchmark(nothing)
     assert "No system has a component" in text
     assert "No system has a GRU" in text
-    assert "does not tell" in text
+    assert "cannot be read on this system" in text
     assert "| " not in text
     assert render_benchmark(Benchmark({"date": "today"}, None)) == "# Speed\n\n- date: today"
 
@@ -587,7 +587,7 @@ def test_a_run_is_laid_out_anew(
     assert (tmp_path / "new" / "benchmark.svg").exists()
     ended = run_benchmark()
     assert ended.exit_code == 1
-    assert "There is nothing to measure with: give DATA, or --from FILE" in ended.stderr
+    assert "Nothing to measure with: give DATA, or --from FILE" in ended.stderr
 
 
 def test_there_is_no_plot_without_matplotlib(
@@ -600,7 +600,7 @@ def test_there_is_no_plot_without_matplotlib(
     monkeypatch.setattr(plots, "find_spec", lambda name: None)
     ended = run_benchmark(DATA, "--model", "ours=model", "--quick", "--only", "latency")
     assert ended.exit_code == 0, ended.output
-    assert "There is no plot: pip install matplotlib" in ended.stderr
+    assert "No plot was drawn: pip install matplotlib" in ended.stderr
     folder = tmp_path / "output" / "benchmark"
     assert {path.name for path in folder.iterdir()} == {"benchmark.md", "benchmark.json"}
 
@@ -608,12 +608,12 @@ def test_there_is_no_plot_without_matplotlib(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "There is nothing to measure: give --model NAME=PIPELINE"),
+        ([], "Nothing to measure: give --model NAME=PIPELINE"),
         (["--model", "x"], "--model x: write NAME=PIPELINE"),
         (["--model", "x=a", "--model", "x=b"], "--model x: this name is given twice"),
         (
             ["--model", "x=a", "--baseline", "y"],
-            "--baseline y: there is no such system; there are x",
+            "--baseline y: no such system; there are x",
         ),
         (
             ["--model", "x=a", "--only", "sleep"],
@@ -622,9 +622,9 @@ def test_there_is_no_plot_without_matplotlib(
         (["--model", "x=a", "--only", "training"], "--only training: this needs --train"),
         (["--train", f"x={CONFIG}", "--only", "latency"], "--only latency: this needs --model"),
         (["--model", "x=a", "--rounds", "2"], "--rounds 2: a median needs 5 or more"),
-        (["--model", "x=a", "--", "--a.b", "1"], "What stands behind -- overrides"),
+        (["--model", "x=a", "--", "--a.b", "1"], "Arguments after -- override settings"),
         (["--model", "x=not_there"], "Cannot load 'not_there' as a spaCy pipeline"),
-        (["--train", "x=none.cfg"], "none.cfg: there is no such config"),
+        (["--train", "x=none.cfg"], "none.cfg: no such config"),
         (["--peer", "x"], "--peer x: write NAME=COMMAND"),
         (["--peer", "x=not_there", "--only", "stages"], "--only stages: this needs --model"),
         (["--peer", "x=not_there", "--quick"], "--peer x: cannot run not_there"),

@@ -368,7 +368,7 @@ def test_table_into_a_file(replicate: Callable[..., Result], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--table", "none.jsonl"], "none.jsonl: there is no such file"),
+        (["--table", "none.jsonl"], "none.jsonl: no such file of results"),
         (["none.cfg"], "none.cfg"),
         ([SAMPLE, "--baseline", "x"], "--baseline, --into and --block go with --table"),
         ([SAMPLE, "--seeds", "x"], "--seeds x: write 0-4"),

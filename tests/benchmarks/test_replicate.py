@@ -109,7 +109,7 @@ def test_a_recipe_is_what_is_trained() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"training.seed": 3}, "--training.seed: each run gets a seed"),
+        ({"training.seed": 3}, "--training.seed: each run gets its own seed"),
         ({"corpora.dev.path": "/data"}, "--corpora.dev.path: '/data' is a path of this machine"),
         ({"initialize.lookups": [{"path": "/data"}]}, "is a path of this machine"),
         ({"paths.data": "/not/there"}, "/not/there: there is nothing"),

@@ -11,8 +11,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from ..corpus.corpus import open_corpus
-from ..scoring.scoring import same_words
+from bigru_tagger.corpus.corpus import open_corpus
+from bigru_tagger.scoring.scoring import same_words
 
 _SHORT = range(8, 16)  # tokens of a short sentence
 _INVENTED = 0.05  # share of the stream's words that nobody has seen before
@@ -24,8 +24,8 @@ class Passage:
 
     words (list[str]): the tokens.
     spaces (list[bool]): whether a space follows each.
-    starts (list[bool | int | None] | None): whether a sentence starts at each; `None` if nobody
-        says so.
+    starts (list[bool | int | None] | None): whether a sentence starts at each; `None` if
+        they are not known.
     """
 
     words: list[str]

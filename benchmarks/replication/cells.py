@@ -1,4 +1,4 @@
-"""GRU against LSTM, one direction against two: variants of a config, and what is said of them."""
+"""GRU against LSTM, one direction against two: variants of a config, measured and compared."""
 
 import multiprocessing
 import re
@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 from spacy.language import Language
 from thinc.api import Config
 
-from ..benchmark.passages import Passage
-from ..benchmark.prediction import load_system, measure_prediction, our_shims, parse_system
-from ..benchmark.timing import Timing
-from ..benchmark.training import measure_training
-from ..plots import save_figure
-from ..scoring.loading import setting_paths
+from bigru_tagger.plots import save_figure
+from bigru_tagger.scoring.loading import setting_paths
+
+from ..speed.passages import Passage
+from ..speed.prediction import load_system, measure_prediction, our_shims, parse_system
+from ..speed.timing import Timing
+from ..speed.training import measure_training
 from .report import difference_cell, estimate, mean_cell
 
 _T = TypeVar("_T")
@@ -42,7 +43,7 @@ class Cell:
         """Name the settings that make a config one of this kind.
 
         config (Config): a training config.
-        RETURNS (Dict[str, Any]): settings by their dotted names.
+        RETURNS (dict[str, Any]): settings by their dotted names.
         RAISES (ValueError): the config has no network whose cell could be chosen.
         """
         models = [
@@ -77,7 +78,7 @@ class Measured:
     recurrent (int): those of the recurrent layers.
     training, prediction (Timing): in words.
     training_mebibytes, prediction_mebibytes (float | None): the most memory that a process of its
-        own held; `None` on systems that do not tell.
+        own held; `None` except on Linux.
     dev, test (Sequence[float]): F1 or accuracy of each seed, in percent; of test data only where
         there are some, and none of what computes the same as another one.
     """
@@ -97,7 +98,7 @@ def count_parameters(nlp: Language) -> tuple[int, int]:
     """Count what training changes.
 
     nlp (Language): a pipeline with networks of ours.
-    RETURNS (Tuple[int, int]): parameters of the networks; those of them in recurrent layers.
+    RETURNS (tuple[int, int]): parameters of the networks; those of them in recurrent layers.
     """
     networks = [shim.network for shim in our_shims(nlp)]
     counts = [
@@ -134,7 +135,7 @@ def time_cells(
     passages (Sequence[Passage]): the texts to predict.
     rounds (int): how often.
     train_words (int): words of a round of training, at least.
-    RETURNS (Tuple[List[Timing], List[Timing]]): of training and of prediction, in words; of
+    RETURNS (tuple[list[Timing], list[Timing]]): of training and of prediction, in words; of
         prediction only with words in the cache.
     """
     prepare = prepare or {}
@@ -151,7 +152,7 @@ def peak_of_training(config: Config, n_words: int) -> float | None:
 
     config (Config): a training config.
     n_words (int): training ends when it has seen so many.
-    RETURNS (float | None): mebibytes of a process of its own; `None` on systems that do not tell.
+    RETURNS (float | None): mebibytes of a process of its own; `None` except on Linux.
     """
     return _in_own_process(_train, config, n_words)
 
@@ -161,7 +162,7 @@ def peak_of_prediction(model: Path, passages: Sequence[Passage]) -> float | None
 
     model (Path): a trained pipeline.
     passages (Sequence[Passage]): the texts.
-    RETURNS (float | None): mebibytes of a process of its own; `None` on systems that do not tell.
+    RETURNS (float | None): mebibytes of a process of its own; `None` except on Linux.
     """
     return _in_own_process(_predict, model, passages)
 
@@ -186,8 +187,8 @@ def _predict(model: Path, passages: Sequence[Passage]) -> float | None:
 
 
 def _peak() -> float | None:
-    # https://man7.org/linux/man-pages/man5/proc_pid_status.5.html: in kB. What getrusage tells is
-    # no less than what the process had before its program was loaded: its parent's.
+    # https://man7.org/linux/man-pages/man5/proc_pid_status.5.html: in kB. The value of
+    # getrusage includes what the process had before its program was loaded: its parent's.
     if not _STATUS.exists():
         return None
     found = _PEAK.search(_STATUS.read_text(encoding="ascii"))

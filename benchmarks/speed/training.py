@@ -24,13 +24,13 @@ def parse_training(text: str) -> tuple[str, Path]:
 
     text (str): the text.
     RETURNS (tuple[str, Path]): the name, and the config.
-    RAISES (ValueError): it is something else, or there is no such file.
+    RAISES (ValueError): it has another form, or the file does not exist.
     """
     name, _, config = text.partition("=")
     if not name or not config:
         raise ValueError(f"--train {text}: write NAME=CONFIG")
     if not Path(config).is_file():
-        raise ValueError(f"--train {text}: {config}: there is no such config")
+        raise ValueError(f"--train {text}: {config}: no such config")
     return name, Path(config)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..plots import save_figure
+from bigru_tagger.plots import save_figure
+
 from .memory import Memory
 from .passages import Shape
 from .prediction import COLD

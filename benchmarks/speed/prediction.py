@@ -9,10 +9,11 @@ from pathlib import Path
 from spacy.language import Language
 from thinc.api import Model
 
-from ..model.shim import NetworkShim
-from ..scoring.loading import load_pipeline
+from bigru_tagger.model.shim import NetworkShim
+from bigru_tagger.scoring.loading import load_pipeline
+
+from .external import ExternalTagger
 from .passages import Passage, Shape, reshape
-from .peers import Peer
 from .timing import Clock, Task, Timing, Work, time_in_turn
 
 COLD = "cold"
@@ -28,12 +29,12 @@ class Sizes:
     rounds (int): timed runs of each task.
     words (int | None): of the data, as whole Docs; `None` takes all.
     calls (int): of `nlp(text)`.
-    matrix (int): rows and columns of the matrices whose product tells the peak.
+    matrix (int): rows and columns of the matrices whose product is the peak.
     roofline_words (int): that the recurrence runs over.
     lengths (tuple[int, ...]): tokens of a Doc.
     length_words (int): of all Docs of a length together, unless one Doc has more.
     numbers (tuple[int, int]): of Docs, few and many.
-    stream_words, stream_steps (int): words of the stream, and how often memory is looked at.
+    stream_words, stream_steps (int): words of the stream, and how often memory is measured.
     train_words (int): of the batches of a round of training, at least.
     """
 
@@ -147,7 +148,7 @@ def our_shims(nlp: Language) -> list[NetworkShim]:
 
 
 def measure_prediction(
-    systems: Mapping[str, Language | Peer],
+    systems: Mapping[str, Language | ExternalTagger],
     passages: Sequence[Passage],
     rounds: int,
     *,
@@ -155,7 +156,7 @@ def measure_prediction(
 ) -> list[Timing]:
     """Time `nlp.pipe` over new Docs of the data; ours also with an empty word cache.
 
-    systems (Mapping[str, Union[Language, Peer]]): pipelines and peers by name; peers get the
+    systems (Mapping[str, Language | ExternalTagger]): the systems by name; external taggers get the
         sentences of the data.
     passages (Sequence[Passage]): the data.
     rounds (int): how often.
@@ -164,7 +165,7 @@ def measure_prediction(
     """
     tasks: dict[tuple[str, str], Task] = {}
     for name, system in systems.items():
-        if isinstance(system, Peer):
+        if isinstance(system, ExternalTagger):
             tasks[name, ""] = system.prediction(passages)
             continue
         for variant in variants(system):
@@ -201,7 +202,7 @@ def prediction_task(nlp: Language, passages: Sequence[Passage], *, cold: bool = 
 
 
 def measure_latency(
-    systems: Mapping[str, Language | Peer],
+    systems: Mapping[str, Language | ExternalTagger],
     text: str,
     calls: int,
     *,
@@ -209,14 +210,14 @@ def measure_latency(
 ) -> list[Timing]:
     """Time `nlp(text)`.
 
-    systems (Mapping[str, Union[Language, Peer]]): pipelines and peers by name.
+    systems (Mapping[str, Language | ExternalTagger]): the systems by name.
     text (str): the text.
     calls (int): how often.
     clock (Clock): the clock.
     RETURNS (list[Timing]): in words.
     """
     tasks = {
-        (name, ""): system.call(text) if isinstance(system, Peer) else _call(system, text)
+        (name, ""): system.call(text) if isinstance(system, ExternalTagger) else _call(system, text)
         for name, system in systems.items()
     }
     # Not before each call: that empties the processor's caches, which no user does.

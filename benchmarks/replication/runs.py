@@ -7,22 +7,20 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from glob import glob
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from spacy.util import is_package, load_config
+from spacy.util import load_config
 
-from ..corpus.hub import SAMPLE, DatasetSource
-from ..scoring.run import describe_machine, package_versions
+import bigru_tagger
+from bigru_tagger.corpus.fingerprint import HASH_DIGITS, fingerprint
+from bigru_tagger.scoring.run import describe_machine, package_versions
 
 AS_CONFIGURED = "as configured"
 """The label of a recipe without overrides."""
 
-HASH_DIGITS = 12
-_SOURCE = Path(__file__).parent.parent / "*" / "*.py"
+_SOURCE = Path(bigru_tagger.__file__).parent / "*" / "*.py"
 _PROBE = -1  # no config has this seed
 _SEEDS = ("system.seed", "training.seed")
 
@@ -115,13 +113,13 @@ def make_recipe(
     name (str | None): what to call the variant; `None` takes the overrides themselves.
     test (tuple[str, str] | None): the test data and their split.
     RETURNS (Recipe): the description.
-    RAISES (OSError): there is no such config.
+    RAISES (OSError): the config does not exist.
     RAISES (ValueError): the config does not take the overrides, its seed is not that of
         `[system]`, or there is an absolute path where it would not stay on this machine.
     """
     for setting, value in overrides.items():
         if setting in _SEEDS:
-            raise ValueError(f"--{setting}: each run gets a seed of its own; say which by --seeds")
+            raise ValueError(f"--{setting}: each run gets its own seed; choose them by --seeds")
         if not _is_path(setting) and any(Path(text).is_absolute() for text in _texts(value)):
             raise ValueError(
                 f"--{setting}: {value!r} is a path of this machine, which has no place in the "
@@ -153,32 +151,8 @@ def make_recipe(
     )
 
 
-def fingerprint(source: str) -> str:
-    """Tell data and vectors apart by what they hold, not by where they lie.
-
-    source (str): a file, a folder, a glob pattern, an installed package, or an id of the hub.
-    RETURNS (str): a hash of names within a folder and of contents; of a package its name and
-        version; the id of anything else.
-    RAISES (ValueError): an absolute path with nothing there.
-    """
-    place = Path(DatasetSource(SAMPLE).resolve().path if source == SAMPLE else source)
-    found = [place] if place.exists() else [Path(path) for path in sorted(glob(source))]
-    if found:
-        digest = sha256()
-        for root in found:
-            for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
-                name = file.relative_to(root)
-                if file.is_file() and not any(part.startswith(".") for part in name.parts):
-                    content = sha256(file.read_bytes()).hexdigest()
-                    digest.update(f"{name.as_posix()}\n{content}\n".encode())
-        return digest.hexdigest()[:HASH_DIGITS]
-    if place.is_absolute():
-        raise ValueError(f"{source}: there is nothing; check the path")
-    return f"{source} {version(source)}" if is_package(source) else source
-
-
 def source_fingerprint() -> str:
-    """Fingerprint the code of this package.
+    """Fingerprint the code of `bigru_tagger`.
 
     RETURNS (str): see `fingerprint`.
     """

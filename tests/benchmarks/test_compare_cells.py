@@ -2,20 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import spacy
 import torch
-from samples import ROOT, TINY, build, load_script, train
+from samples import ROOT, TINY, build, train
 from spacy.util import load_config
 from thinc.api import Config
 
-from bigru_tagger.benchmark.passages import Passage
-from bigru_tagger.benchmark.prediction import our_shims
-from bigru_tagger.benchmark.timing import Timing
-from bigru_tagger.replication.cells import (
+from benchmarks import compare_cells
+from benchmarks.replication.cells import (
     BY_TORCH,
     CELLS,
     Measured,
@@ -26,15 +23,13 @@ from bigru_tagger.replication.cells import (
     plot_cells,
     time_cells,
 )
-from bigru_tagger.replication.runs import Run, append_run, make_recipe
+from benchmarks.replication.runs import Run, append_run, make_recipe
+from benchmarks.speed.passages import Passage
+from benchmarks.speed.prediction import our_shims
+from benchmarks.speed.timing import Timing
 
 CONFIGS = ROOT / "configs"
 PASSAGES = [Passage(["Bob", "met", "Eve", "."], [True, True, False, False], None)]
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    return load_script("compare_cells")
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +169,7 @@ def test_the_peak_is_of_a_process_of_its_own(model: Path) -> None:
     assert 100 < peak < 1024
 
 
-def make_line(script: ModuleType, plan: object, name: str, seed: int, f: float) -> Run:
+def make_line(plan: object, name: str, seed: int, f: float) -> Run:
     recipe = make_recipe(
         plan.config, plan.settings[name], name=name, test=("bigru_tagger/sample", "test")
     )
@@ -185,9 +180,9 @@ def make_line(script: ModuleType, plan: object, name: str, seed: int, f: float) 
 
 
 @pytest.fixture
-def plan(script: ModuleType, tmp_path: Path):
+def plan(tmp_path: Path):
     config = CONFIGS / "sample.cfg"
-    return script.Plan(
+    return compare_cells.Plan(
         config=config,
         settings={cell.name: cell.overrides(load_config(config)) for cell in CELLS[:2]},
         seeds="0-1",
@@ -198,26 +193,26 @@ def plan(script: ModuleType, tmp_path: Path):
 
 
 def test_measuring_takes_the_scores_of_the_seeds_that_were_asked_for(
-    script: ModuleType, plan: object, monkeypatch: pytest.MonkeyPatch
+    plan: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, first in (("GRU", 0.5), ("LSTM", 0.25)):
         for seed in range(3):  # one more than is asked for
-            run = make_line(script, plan, name, seed, first + seed / 8)
+            run = make_line(plan, name, seed, first + seed / 8)
             folder = plan.output / f"{run.recipe.config}-{run.recipe.key}" / f"seed-{seed}"
             (folder / "model-best").parent.mkdir(parents=True)
             cell = {"cell": name.lower()}
             build("bigru_ner", model={**TINY, **cell}).to_disk(folder / "model-best")
     timing = Timing("", "", (1,), (1.0,))
-    monkeypatch.setattr(script, "time_cells", lambda *_, **__: ([timing] * 3, [timing] * 3))
-    monkeypatch.setattr(script, "peak_of_training", lambda *_: 1.0)
-    monkeypatch.setattr(script, "peak_of_prediction", lambda *_: 2.0)
-    gru, lstm, again = script.measure(plan, script.QUICK)
+    monkeypatch.setattr(compare_cells, "time_cells", lambda *_, **__: ([timing] * 3, [timing] * 3))
+    monkeypatch.setattr(compare_cells, "peak_of_training", lambda *_: 1.0)
+    monkeypatch.setattr(compare_cells, "peak_of_prediction", lambda *_: 2.0)
+    gru, lstm, again = compare_cells.measure(plan, compare_cells.QUICK)
     assert (gru.name, gru.test, lstm.name, lstm.dev) == ("GRU", [50.0, 62.5], "LSTM", [25.0, 37.5])
     assert lstm.recurrent * 3 == gru.recurrent * 4
     assert (again.name, again.recurrent, again.dev) == (BY_TORCH, gru.recurrent, ())
 
 
-def test_a_model_that_is_gone_is_told(script: ModuleType, plan: object) -> None:
-    make_line(script, plan, "GRU", 0, 0.5)
-    with pytest.raises(ValueError, match=r"model-best is not there any more.*delete the line"):
-        script.measure(plan, script.QUICK)
+def test_a_missing_model_is_an_error(plan: object) -> None:
+    make_line(plan, "GRU", 0, 0.5)
+    with pytest.raises(ValueError, match=r"model-best does not exist any more.*delete the line"):
+        compare_cells.measure(plan, compare_cells.QUICK)

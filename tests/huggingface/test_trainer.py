@@ -1,19 +1,18 @@
-"""`scripts/train_with_trainer`, on the sample corpus."""
+"""`bigru-tagger train-with-trainer`, on the sample corpus."""
 
 import re
 
 import numpy as np
 import pytest
-import typer
-from samples import load_script
 from spacy.util import load_config
 from transformers import EvalPrediction, TrainingArguments
 from typer.testing import CliRunner
 
+from bigru_tagger.cli import app
 from bigru_tagger.huggingface.exchange import load_transformers
+from bigru_tagger.huggingface.trainer import make_trainer
 from bigru_tagger.huggingface.word_tokenizer import decode_characters
 
-SCRIPT = load_script("train_with_trainer")
 SMALL = {
     "components.ner.model.hidden": 16,
     "components.ner.model.embed.characters": None,
@@ -23,9 +22,8 @@ SMALL = {
 
 
 def run(*arguments, fails=False):
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(SCRIPT.train)
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    command = ["train-with-trainer", *(str(argument) for argument in arguments)]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == (1 if fails else 0), result.output
     return result.output
 
@@ -35,7 +33,7 @@ def trainer(tmp_path_factory):
     arguments = TrainingArguments(
         str(tmp_path_factory.mktemp("trainer")), report_to="none", use_cpu=True
     )
-    return SCRIPT.make_trainer(load_config("configs/sample.cfg", SMALL), arguments, limit=20)
+    return make_trainer(load_config("configs/sample.cfg", SMALL), arguments, limit=20)
 
 
 def test_rows_hold_what_the_readers_read(trainer):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from samples import ROOT
 
-from bigru_tagger.benchmark.passages import Passage
-from bigru_tagger.benchmark.peers import Peer, PeerCommand, parse_peer
-from bigru_tagger.benchmark.prediction import COLD, measure_latency, measure_prediction
+from benchmarks.speed.external import ExternalCommand, ExternalTagger, parse_peer
+from benchmarks.speed.passages import Passage
+from benchmarks.speed.prediction import COLD, measure_latency, measure_prediction
 
 # Writes each request to a file, and tags by counting.
 TAGGER = """
@@ -55,21 +55,21 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "requests of it.txt"
 
 
-def counter(log: Path, missing: int = 0) -> PeerCommand:
+def counter(log: Path, missing: int = 0) -> ExternalCommand:
     script = log.parent / "counter.py"
     script.write_text(TAGGER, encoding="utf8")
     return parse_peer(f"counter={sys.executable} {script} '{log}' {missing}")
 
 
 def test_commands() -> None:
-    assert parse_peer("flair=python -m x --a=b") == PeerCommand("flair", "python -m x --a=b")
+    assert parse_peer("flair=python -m x --a=b") == ExternalCommand("flair", "python -m x --a=b")
     for text in ("flair", "=python", "flair= "):
         with pytest.raises(ValueError, match=f"--peer {text}: write NAME=COMMAND"):
             parse_peer(text)
 
 
 def test_sentences_are_sent_before_the_clock_runs(log: Path) -> None:
-    with Peer(counter(log), threads=3) as peer:
+    with ExternalTagger(counter(log), threads=3) as peer:
         assert peer.about == "counter, threads 3"
         work = peer.prediction(PASSAGES)()
         assert log.read_text(encoding="utf8").splitlines() == [SENTENCES]
@@ -80,7 +80,7 @@ def test_sentences_are_sent_before_the_clock_runs(log: Path) -> None:
 
 
 def test_it_takes_turns_with_pipelines(log: Path) -> None:
-    with Peer(counter(log), threads=1) as peer:
+    with ExternalTagger(counter(log), threads=1) as peer:
         (timing,) = measure_prediction({"counter": peer}, PASSAGES, 2)
         assert (timing.system, timing.variant, timing.amounts) == ("counter", "", (7, 7))
         assert timing.variant != COLD
@@ -91,7 +91,7 @@ def test_it_takes_turns_with_pipelines(log: Path) -> None:
 
 
 def test_tokens_that_were_lost_are_missed(log: Path) -> None:
-    with Peer(counter(log, missing=2), threads=1) as peer:
+    with ExternalTagger(counter(log, missing=2), threads=1) as peer:
         work = peer.prediction(PASSAGES)()
         with pytest.raises(ValueError, match=r"--peer counter: it was given 7 tokens, and .* 5$"):
             work()
@@ -109,12 +109,12 @@ def test_tokens_that_were_lost_are_missed(log: Path) -> None:
 )
 def test_what_is_no_tagger(command: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"--peer bad: .*{message}"):
-        Peer(PeerCommand("bad", command), threads=1)
+        ExternalTagger(ExternalCommand("bad", command), threads=1)
 
 
 def test_a_tagger_that_ends_early() -> None:
     command = f'{sys.executable} -c \'print(chr(123) + chr(34) + "about" + chr(34) + ":1}}")\''
-    with Peer(PeerCommand("bad", command), threads=1) as peer:
+    with ExternalTagger(ExternalCommand("bad", command), threads=1) as peer:
         work = peer.call("text")()
         with pytest.raises(ValueError, match=r"--peer bad: .* ended \(0\) where"):
             work()
@@ -127,7 +127,9 @@ def test_flair(tmp_path: Path) -> None:
     command = [FLAIR, FLAIR_TAGGER, "train", "train.txt", "out", "--vectors", "vectors.txt"]
     subprocess.run(list(map(str, command)), cwd=tmp_path, check=True)
     model = tmp_path / "out" / "final-model.pt"
-    with Peer(PeerCommand("flair", f"{FLAIR} {FLAIR_TAGGER} serve '{model}'"), 1) as peer:
+    with ExternalTagger(
+        ExternalCommand("flair", f"{FLAIR} {FLAIR_TAGGER} serve '{model}'"), 1
+    ) as peer:
         assert peer.about.startswith("flair ")
         assert peer.prediction(PASSAGES)()() == 7
         assert peer.call("Eva left Rome.")()() == 4

@@ -1,16 +1,18 @@
-"""Taggers that are no spaCy pipelines, each a process of its own, timed along with those that are.
+"""Taggers outside spaCy, each in a separate process, timed in turn with pipelines.
 
-So a tagger can take part whose requirements contradict this package's: its command may run another
-Python, or no Python. It reads requests from standard input and answers each on standard output, in
-JSON, a line each. First of all, when it is ready, it says what it is:
+The command of a tagger may run another Python, or no Python, so its requirements may contradict
+those of this package. It reads requests from standard input and answers on standard output, one
+line of JSON each. When it is ready, it first names itself:
 
     {"about": "flair 0.15.1"}
 
-A request and its answer, the number of tokens, are one of
+These are the requests:
 
     {"sentences": [["Ada", "left", "."]]}      keep these sentences; not timed
     {"tag": "sentences"}                       tag the sentences that were kept last
     {"text": "Ada left."}                      tokenize a text, and tag it
+
+The answer is the number of tokens:
 
     {"words": 3}
 
@@ -32,39 +34,39 @@ from .timing import Task, Work
 
 
 @dataclass(frozen=True)
-class PeerCommand:
-    """What starts a tagger.
+class ExternalCommand:
+    """The command that starts a tagger.
 
-    name (str): what to call it.
-    command (str): the command, as a shell would read it, but for variables and the like.
+    name (str): its name in the results.
+    command (str): the command, split as by a shell, without expansion of variables.
     """
 
     name: str
     command: str
 
 
-def parse_peer(text: str) -> PeerCommand:
+def parse_peer(text: str) -> ExternalCommand:
     """Read NAME=COMMAND.
 
     text (str): the text.
-    RETURNS (PeerCommand): the command.
+    RETURNS (ExternalCommand): the command.
     RAISES (ValueError): it is something else.
     """
     name, _, command = text.partition("=")
     if not name or not command.strip():
         raise ValueError(f"--peer {text}: write NAME=COMMAND")
-    return PeerCommand(name, command)
+    return ExternalCommand(name, command)
 
 
-class Peer:
-    """A tagger that runs as a process of its own, as long as the context lasts."""
+class ExternalTagger:
+    """A tagger in a separate process, which ends with the context."""
 
-    def __init__(self, peer: PeerCommand, threads: int) -> None:
+    def __init__(self, peer: ExternalCommand, threads: int) -> None:
         """Start the tagger, and wait until it is ready.
 
-        peer (PeerCommand): what starts it.
+        peer (ExternalCommand): what starts it.
         threads (int): its `OMP_NUM_THREADS`.
-        RAISES (ValueError): it cannot be started, or does not answer as it should.
+        RAISES (ValueError): it cannot be started, or gives another answer.
         """
         self.command = peer
         try:
@@ -80,7 +82,7 @@ class Peer:
             raise ValueError(f"--peer {peer.name}: cannot run {peer.command}: {error}") from error
         self.about = str(self._read("about"))
 
-    def __enter__(self) -> "Peer":
+    def __enter__(self) -> "ExternalTagger":
         return self
 
     def __exit__(
@@ -108,8 +110,8 @@ class Peer:
             words = self._ask({"tag": "sentences"})
             if words != n_words:
                 raise ValueError(
-                    f"--peer {self.command.name}: it was given {n_words:,} tokens, and says that "
-                    f"it tagged {words:,}"
+                    f"--peer {self.command.name}: it was given {n_words:,} tokens, and tagged "
+                    f"{words:,}"
                 )
             return words
 
@@ -129,7 +131,7 @@ class Peer:
 
     def _ask(self, request: dict[str, Any]) -> int:
         assert self._process.stdin is not None
-        with suppress(OSError):  # if it has ended, what is read next tells
+        with suppress(OSError):  # it has ended: the read below raises
             print(json.dumps(request), file=self._process.stdin, flush=True)
         return int(self._read("words"))
 
@@ -143,6 +145,6 @@ class Peer:
             said = f"said {line.strip()!r}" if line else f"ended ({self._process.returncode})"
             raise ValueError(
                 f"--peer {self.command.name}: {self.command.command} {said} where it should have "
-                f'answered {{"{key}": …}}: see bigru_tagger/benchmark/peers.py for what is asked '
+                f'answered {{"{key}": …}}: see benchmarks/speed/external.py for what is asked '
                 "of it, and above for what it wrote to standard error"
             ) from error

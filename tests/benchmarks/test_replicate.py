@@ -9,21 +9,20 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import typer
 from click.testing import Result
-from samples import ROOT, load_script
+from samples import ROOT
 from typer.testing import CliRunner
 
-from bigru_tagger.replication import runs
-from bigru_tagger.replication.report import difference, estimate, replace_block, results_table
-from bigru_tagger.replication.runs import (
+from benchmarks import replicate as command
+from benchmarks.replication import runs, training
+from benchmarks.replication.report import difference, estimate, replace_block, results_table
+from benchmarks.replication.runs import (
     Recipe,
     Run,
     append_run,
-    fingerprint,
     make_recipe,
     parse_seeds,
     read_runs,
@@ -32,11 +31,6 @@ from bigru_tagger.replication.runs import (
 
 SCRIPT = ROOT / "scripts" / "replicate"
 SAMPLE = ROOT / "configs" / "sample.cfg"
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    return load_script("replicate")
 
 
 def entities(f: float) -> dict[str, dict[str, object]]:
@@ -115,7 +109,7 @@ def test_a_recipe_is_what_is_trained() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"training.seed": 3}, "--training.seed: each run gets a seed"),
+        ({"training.seed": 3}, "--training.seed: each run gets its own seed"),
         ({"corpora.dev.path": "/data"}, "--corpora.dev.path: '/data' is a path of this machine"),
         ({"initialize.lookups": [{"path": "/data"}]}, "is a path of this machine"),
         ({"paths.data": "/not/there"}, "/not/there: there is nothing"),
@@ -131,22 +125,6 @@ def test_a_seed_that_goes_nowhere(tmp_path: Path) -> None:
     config.write_text(SAMPLE.read_text(encoding="utf8").replace("${system.seed}", "7"))
     with pytest.raises(ValueError, match=r"training\.seed is 7: write seed = \$\{system\.seed\}"):
         make_recipe(config, {})
-
-
-def test_fingerprints(tmp_path: Path) -> None:
-    for name in ("a.conll", "b.conll", ".hidden"):
-        (tmp_path / name).write_text(name)
-    whole = fingerprint(str(tmp_path))
-    (tmp_path / ".hidden").write_text("changed")
-    assert fingerprint(str(tmp_path)) == whole
-    assert fingerprint(str(tmp_path / "*.conll")) not in (
-        whole,
-        fingerprint(str(tmp_path / "a.conll")),
-    )
-    (tmp_path / "b.conll").rename(tmp_path / "c.conll")
-    assert fingerprint(str(tmp_path)) != whole
-    assert fingerprint("eriktks/conll2003") == "eriktks/conll2003"
-    assert fingerprint("numpy").startswith("numpy ")
 
 
 def test_results_are_read_as_written(tmp_path: Path) -> None:
@@ -254,10 +232,10 @@ def test_test_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="pinning is for Linux")
-def test_cores(script: ModuleType) -> None:
-    assert script.choose_cores(1).get() is None
+def test_cores() -> None:
+    assert training.choose_cores(1).get() is None
     with pytest.raises(ValueError, match="--jobs 10000: this process may use"):
-        script.choose_cores(10000)
+        training.choose_cores(10000)
 
 
 def test_scores_of_all_targets() -> None:
@@ -271,29 +249,26 @@ def test_scores_of_all_targets() -> None:
     assert found == {"chunks": {**short, "per_type": {"NP": short}}, "tags": {"accuracy": 0.9}}
 
 
-def test_a_stop_ends_what_runs(script: ModuleType, tmp_path: Path) -> None:
+def test_a_stop_ends_what_runs(tmp_path: Path) -> None:
     recipe = make_recipe(SAMPLE, {})
-    plan = script.Plan(
-        SAMPLE, [], recipe, 0, None, tmp_path, False, -1, script.choose_cores(1), None
+    plan = training.Plan(
+        SAMPLE, [], recipe, 0, None, tmp_path, False, -1, training.choose_cores(1), None
     )
     threading.Timer(1, plan.stop.set).start()
     start = time.monotonic()
-    with pytest.raises(script.RunError, match=r"status -15\. Its log is .*log\.txt"):
-        script.execute(["-c", "import time; time.sleep(60)"], tmp_path / "log.txt", plan, None)
+    with pytest.raises(training.RunError, match=r"status -15\. Its log is .*log\.txt"):
+        training.execute(["-c", "import time; time.sleep(60)"], tmp_path / "log.txt", plan, None)
     assert time.monotonic() - start < 30
-    with pytest.raises(script.RunError, match="stopped before it began"):
-        script.execute(["-c", ""], tmp_path / "log.txt", plan, None)
+    with pytest.raises(training.RunError, match="stopped before it began"):
+        training.execute(["-c", ""], tmp_path / "log.txt", plan, None)
 
 
 @pytest.fixture
-def replicate(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Result]:
-    """The script's command, in a folder of its own."""
+def replicate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command, in a folder of its own."""
     app = typer.Typer()
-    app.command()(script.replicate)
+    app.command()(command.replicate)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
@@ -310,11 +285,11 @@ SMALL = {
 
 def test_two_seeds_a_resume_and_a_failure(replicate: Callable[..., Result], tmp_path: Path) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    command = [str(SAMPLE), "--seeds", "0-1", "--jobs", str(min(2, cores)), "--name", "tiny"]
-    command += ["--test", "bigru_tagger/sample:test", "--"]
-    command += [part for setting in SMALL.items() for part in setting]
+    arguments = [str(SAMPLE), "--seeds", "0-1", "--jobs", str(min(2, cores)), "--name", "tiny"]
+    arguments += ["--test", "bigru_tagger/sample:test", "--"]
+    arguments += [part for setting in SMALL.items() for part in setting]
     first = subprocess.run(
-        [sys.executable, str(SCRIPT), *command], capture_output=True, text=True, check=False
+        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False
     )
     assert first.returncode == 0, first.stderr
     assert "| `sample` | tiny | entity F1 | 2 |" in first.stdout
@@ -339,13 +314,13 @@ def test_two_seeds_a_resume_and_a_failure(replicate: Callable[..., Result], tmp_
     logs = set(tmp_path.rglob("log.txt"))
     assert len(logs) == 2
 
-    again = replicate(*command)
+    again = replicate(*arguments)
     assert again.exit_code == 0, again.output
     assert again.output.count("done before as “tiny”, in results/sample.jsonl") == 2
     assert "the code has changed" not in again.output
     assert path.read_text(encoding="utf8") == written
 
-    failing = replicate(*command[:2], "0", *command[3:], "--training.optimizer.beta1", "much")
+    failing = replicate(*arguments[:2], "0", *arguments[3:], "--training.optimizer.beta1", "much")
     assert failing.exit_code == 1
     (log,) = set(tmp_path.rglob("log.txt")) - logs
     assert f"Error: seed 0: ended with status 1. Its log is {log.relative_to(tmp_path)}" in (
@@ -357,20 +332,19 @@ def test_two_seeds_a_resume_and_a_failure(replicate: Callable[..., Result], tmp_
 
 def test_what_was_trained_stays_when_scoring_fails(
     replicate: Callable[..., Result],
-    script: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    command = [str(SAMPLE), "--seeds", "0", "--test", "bigru_tagger/sample:test", "--"]
-    command += [part for setting in SMALL.items() for part in setting]
+    arguments = [str(SAMPLE), "--seeds", "0", "--test", "bigru_tagger/sample:test", "--"]
+    arguments += [part for setting in SMALL.items() for part in setting]
     broken = tmp_path / "broken.py"
     broken.write_text("raise SystemExit('no scores today')", encoding="utf8")
     with monkeypatch.context() as patch:
-        patch.setattr(script, "EVALUATE", broken)
-        failed = replicate(*command)
+        patch.setattr(training, "EVALUATE", broken)
+        failed = replicate(*arguments)
     assert failed.exit_code == 1
     assert "no scores today" in failed.stderr
-    assert replicate(*command).exit_code == 0
+    assert replicate(*arguments).exit_code == 0
     (log,) = tmp_path.rglob("log.txt")
     lines = log.read_text(encoding="utf8").splitlines()
     commands = [line for line in lines if line.startswith("$ ")]
@@ -394,7 +368,7 @@ def test_table_into_a_file(replicate: Callable[..., Result], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--table", "none.jsonl"], "none.jsonl: there is no such file"),
+        (["--table", "none.jsonl"], "none.jsonl: no such file of results"),
         (["none.cfg"], "none.cfg"),
         ([SAMPLE, "--baseline", "x"], "--baseline, --into and --block go with --table"),
         ([SAMPLE, "--seeds", "x"], "--seeds x: write 0-4"),

@@ -21,10 +21,10 @@ class Memory:
     """Resident memory of a process of its own, over a stream of words.
 
     system (str): whose.
-    words (list[int]): how many had come when it was looked at.
-    mebibytes (list[float]): the memory then.
+    words (list[int]): how many had been tagged at each measurement.
+    mebibytes (list[float]): the memory at that time.
     cached (list[float]): the mebibytes of it that our word caches had filled.
-    strings (list[int]): entries of the vocab's string store then.
+    strings (list[int]): entries of the vocab's string store at that time.
     """
 
     system: str
@@ -35,9 +35,9 @@ class Memory:
 
 
 def resident_memory() -> float | None:
-    """Look at the memory that this process holds.
+    """Read the memory that this process holds.
 
-    RETURNS (float | None): mebibytes; `None` on systems that do not tell as Linux does.
+    RETURNS (float | None): mebibytes; `None` except on Linux.
     """
     if not _STATM.exists():
         return None
@@ -48,13 +48,13 @@ def resident_memory() -> float | None:
 def measure_memory(
     systems: Iterable[System], passages: Sequence[Passage], sizes: Sizes, threads: int
 ) -> list[Memory]:
-    """Look at the memory of each system over a long stream, in a process of its own.
+    """Measure the memory of each system over a long stream, in a process of its own.
 
     systems (Iterable[System]): the systems.
     passages (Sequence[Passage]): the data that the stream is made of.
     sizes (Sizes): how long the stream is.
     threads (int): of torch.
-    RETURNS (list[Memory]): none where the system does not tell.
+    RETURNS (list[Memory]): empty except on Linux.
     RAISES (ValueError): see `load_system`.
     """
     if resident_memory() is None:
@@ -72,14 +72,14 @@ def measure_memory(
 def run_stream(
     system: System, passages: Sequence[Passage], n_words: int, steps: int, threads: int
 ) -> Memory:
-    """Run a pipeline over a stream, and look at this process's memory on the way.
+    """Run a pipeline over a stream, and measure this process's memory on the way.
 
     system (System): the system.
     passages (Sequence[Passage]): see `stream`.
     n_words (int): see `stream`.
-    steps (int): how often to look, beside the first time, before the stream begins.
+    steps (int): how often to measure, after the first time, which is before the stream begins.
     threads (int): of torch.
-    RETURNS (Memory): what was seen.
+    RETURNS (Memory): the measurements.
     RAISES (ValueError): see `load_system`.
     """
     torch.set_num_threads(threads)
@@ -88,13 +88,13 @@ def run_stream(
     memory = Memory(system.name, [], [], [], [])
     n_done = 0
 
-    def look() -> None:
+    def measure() -> None:
         memory.words.append(n_done)
         memory.mebibytes.append(resident_memory() or float("nan"))
         memory.cached.append(sum(shim.cache.n_bytes for shim in shims) / _MEBIBYTE)
         memory.strings.append(len(nlp.vocab.strings))
 
-    look()
+    measure()
     # A batch is made before its first Doc comes out: one of more words than a step would hide it.
     mean_length = sum(map(len, passages)) / len(passages)
     batch_size = max(min(nlp.batch_size, int(n_words / steps / mean_length)), 1)
@@ -102,5 +102,5 @@ def run_stream(
     for doc in nlp.pipe(docs, batch_size=batch_size):
         n_done += len(doc)
         if n_done >= len(memory.words) * n_words / steps:
-            look()
+            measure()
     return memory

@@ -1,4 +1,4 @@
-"""What several seeds say together: means, intervals and differences, and a table of them."""
+"""Means, intervals and differences over several seeds, and a table of them."""
 
 import math
 import re
@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from scipy.special import stdtrit
 
-from ..scoring.run import replacing
+from bigru_tagger.scoring.run import replacing
+
 from .runs import AS_CONFIGURED, Recipe, Run
 
 CONFIDENCE = 0.95
@@ -31,7 +32,7 @@ class Estimate(NamedTuple):
     sd (float | None): the standard deviation of a single value, by n − 1; `None` for one value,
         and for a difference.
     interval (tuple[float, float] | None): where the true mean lies with 95 % confidence, if single
-        values are normally distributed; `None` where there are too few values to tell.
+        values are normally distributed; `None` where there are too few values.
     """
 
     value: float
@@ -79,7 +80,7 @@ def results_table(runs: Iterable[Run], *, baseline: str | None = None) -> str:
     """Lay results out as a Markdown table: a row per recipe, or one per target where it has more.
 
     Of several runs of a seed, the last counts. Scores are in percent. Where the runs of a row were
-    not made by the same code of ours, a warning says so.
+    not made by the same version of this package, there is a warning.
 
     runs (Iterable[Run]): the results, in any order.
     baseline (str | None): the name of the variant to which others of its config and inputs are
@@ -139,7 +140,7 @@ def results_table(runs: Iterable[Run], *, baseline: str | None = None) -> str:
 
 
 def replace_block(path: Path, name: str, text: str) -> None:
-    """Replace what stands in a file between `<!-- results:NAME -->` and `<!-- /results -->`.
+    """Replace the text of a file between `<!-- results:NAME -->` and `<!-- /results -->`.
 
     path (Path): the file, which is replaced only when all is written.
     name (str): the block's name.
@@ -179,7 +180,7 @@ def score_values(runs: Iterable[Run], side: str, target: str) -> list[float]:
 
 
 def found_targets(runs: Sequence[Run]) -> dict[str, tuple[str, str]]:
-    """Tell what runs were scored on.
+    """Find what runs were scored on.
 
     runs (Sequence[Run]): the runs.
     RETURNS (dict[str, tuple[str, str]]): of each target its score's title in a table, and its name
@@ -220,7 +221,7 @@ def _find_baseline(
 
 
 def mean_cell(values: Sequence[float], *, with_interval: bool = False) -> str:
-    """Write a mean for a table.
+    """Format a mean for a table.
 
     values (Sequence[float]): see `estimate`; or none.
     with_interval (bool): add the interval.
@@ -236,7 +237,7 @@ def mean_cell(values: Sequence[float], *, with_interval: bool = False) -> str:
 
 
 def difference_cell(values: Sequence[float], baseline: Sequence[float]) -> str:
-    """Write a difference of means for a table.
+    """Format a difference of means for a table.
 
     values, baseline (Sequence[float]): see `difference`; or none.
     RETURNS (str): the difference and its interval, as far as there are values.

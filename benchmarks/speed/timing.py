@@ -1,13 +1,11 @@
-"""Times of work that is done in turn, and of the functions inside it."""
+"""Times of work that is done in turn."""
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from types import ModuleType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from tqdm import tqdm
 
@@ -19,9 +17,6 @@ Work: TypeAlias = Callable[[], int]
 
 Task: TypeAlias = Callable[[], Work]
 """Prepares what is not to be timed, and gives the work."""
-
-REST = "rest"
-"""The stage of all that is in no other stage."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ def time_in_turn(
 
     tasks (Mapping[tuple[str, str], Task]): the tasks by system and variant.
     rounds (int): how often to time each.
-    title (str): what the progress bar says.
+    title (str): the title of the progress bar.
     collect (bool): collect garbage before each run; else only once.
     clock (Clock): the clock.
     RETURNS (list[Timing]): a timing for each task, in their order.
@@ -88,67 +83,3 @@ def time_in_turn(
         Timing(*key, tuple(n for n, _ in runs), tuple(seconds for _, seconds in runs))
         for key, runs in measured.items()
     ]
-
-
-class StageClock:
-    """Adds up the time of functions by stage, each without that of the stages it calls."""
-
-    def __init__(self, stages: Mapping[str, object], clock: Clock = time.perf_counter) -> None:
-        """Start the clock.
-
-        stages (Mapping[str, object]): the stages' names.
-        clock (Clock): the clock.
-        """
-        self.seconds = dict.fromkeys([*stages, REST], 0.0)
-        self._clock = clock
-        self._running = [REST]
-        self._since = clock()
-
-    def stop(self) -> None:
-        """Count what has passed up to now."""
-        now = self._clock()
-        self.seconds[self._running[-1]] += now - self._since
-        self._since = now
-
-    def wrap(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Make a function count for a stage.
-
-        stage (str): the stage.
-        function (Callable): the function.
-        RETURNS (Callable): what does the same, and is timed.
-        """
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            self.stop()
-            self._running.append(stage)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.stop()
-                self._running.pop()
-
-        return timed
-
-
-@contextmanager
-def replaced(
-    owner: type | ModuleType, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
-) -> Iterator[None]:
-    """Put another function in a function's place for the length of the context.
-
-    owner (type | ModuleType): the class or module whose own function it is.
-    name (str): the function's name.
-    wrap (Callable): from the function to the other one.
-    RAISES (AttributeError): there is no such function, as after it was renamed.
-    """
-    original = vars(owner).get(name)
-    if not callable(original):
-        raise AttributeError(
-            f"{owner.__name__} has no function {name!r} of its own to be timed: if it was renamed, "
-            "rename it in benchmark/stages.py or benchmark/roofline.py, too"
-        )
-    setattr(owner, name, wrap(original))
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)

@@ -1,26 +1,29 @@
 """How near the GRU's recurrence comes to the peak of the machine."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import torch
 from spacy.language import Language
 from torch import Tensor, nn
 
-from ..network import encoder
-from ..network.gru import predict_gru
+from bigru_tagger.network import encoder
+from bigru_tagger.network.gru import predict_gru
+
 from .passages import Passage
 from .prediction import prediction_task
-from .timing import Clock, Task, Timing, replaced, time_in_turn
+from .timing import Clock, Task, Timing, time_in_turn
 
 
 @dataclass(frozen=True)
 class Roofline:
     """How near the recurrence comes to the peak of the machine.
 
-    matrix (int): rows and columns of the matrices whose product tells the peak.
+    matrix (int): rows and columns of the matrices whose product is the peak.
     product (Timing): of that product, in FLOPs.
     flops (dict[str, int]): by system, FLOPs of the recurrent products per word.
     recurrences (list[Timing]): of `predict_gru` alone, in words, over all layers.
@@ -68,7 +71,7 @@ def measure_roofline(
     their input all has been prepared: they gather it, but multiply nothing but W_h h.
 
     pipelines (Mapping[str, Language]): the pipelines by name; those without a GRU of ours, or with
-        one that is not on the CPU, are left out.
+        one that is not on the CPU, are omitted.
     passages (Sequence[Passage]): the data.
     rounds (int): how often.
     matrix (int): rows and columns of the matrices.
@@ -131,3 +134,27 @@ def _recur(recurrences: Sequence[tuple[Any, ...]], n_words: int) -> Task:
         return n_words
 
     return lambda: work
+
+
+@contextmanager
+def replaced(
+    owner: type | ModuleType, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """Put another function in a function's place for the length of the context.
+
+    owner (type | ModuleType): the class or module whose own function it is.
+    name (str): the function's name.
+    wrap (Callable): from the function to the other one.
+    RAISES (AttributeError): the function does not exist, as after it was renamed.
+    """
+    original = vars(owner).get(name)
+    if not callable(original):
+        raise AttributeError(
+            f"{owner.__name__} has no function {name!r} of its own to record: if it was renamed, "
+            "rename it in benchmarks/speed/roofline.py, too"
+        )
+    setattr(owner, name, wrap(original))
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)

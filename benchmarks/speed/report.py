@@ -1,4 +1,4 @@
-"""What a benchmark says: tables in Markdown, and all times as JSON."""
+"""Render a benchmark as tables in Markdown, and all times as JSON."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -125,12 +125,12 @@ def read_benchmark(path: Path) -> Benchmark:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is no benchmark.json of this version of scripts/benchmark ({error!r}): give "
-            "one that it wrote, or measure anew"
+            "one that it wrote, or measure again"
         ) from error
 
 
 def render_benchmark(benchmark: Benchmark) -> str:
-    """Lay a benchmark out in Markdown: what it depends on, then a table for each section.
+    """Render a benchmark in Markdown: what it depends on, then a table for each section.
 
     benchmark (Benchmark): the times.
     RETURNS (str): the text, without an end of the last line.
@@ -239,8 +239,9 @@ def _stages(measured: Sequence[StageTimes]) -> list[str]:
         )
     names = [*measured[0].seconds, "all"]
     return [
-        "A stage counts without those that it calls. Embedding is what words cost that are not in "
-        "the cache; the last but one row is spaCy and all other components.",
+        "As torch's profiler sees them. A stage counts without those that run inside it: `embed` "
+        "is above all the words that are not in the cache, `network` the output layer, and `rest` "
+        "spaCy and all other components.",
         _table(header, zip(names, *columns, strict=True)),
     ]
 
@@ -285,7 +286,7 @@ def _lengths_table(lengths: dict[Shape, list[Timing]]) -> str:
 
 def _memory(measured: Sequence[Memory]) -> list[str]:
     if not measured:
-        return ["This system does not tell a process's memory as Linux does."]
+        return ["The memory of a process cannot be read on this system, only on Linux."]
     header = ["words", *(memory.system for memory in measured)]
     rows = []
     for step in range(len(measured[0].words)):

@@ -3,39 +3,11 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-
-_Value = TypeVar("_Value")
-
-
-class cached_property(Generic[_Value]):  # noqa: N801 - as Python's own
-    """A property that is computed once per object, without a lock.
-
-    `functools.cached_property` holds a lock of the class while it computes, before Python 3.12:
-    threads wait for each other, and a process that is forked meanwhile waits for ever.
-    """
-
-    def __init__(self, compute: Callable[[Any], _Value]) -> None:
-        """Note how to compute it.
-
-        compute (Callable): from the object to the value.
-        """
-        self.compute = compute
-        self.__doc__ = compute.__doc__
-
-    def __get__(self, instance: Any, owner: type) -> _Value:
-        """Compute the value, which stands before this property in the object from now on.
-
-        instance (Any): the object.
-        owner (type): its class.
-        RETURNS (Any): the value.
-        """
-        value = instance.__dict__[self.compute.__name__] = self.compute(instance)
-        return value
 
 
 class WordCache:

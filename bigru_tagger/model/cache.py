@@ -1,4 +1,4 @@
-"""What was computed once per word or per text, kept from batch to batch."""
+"""Bounded caches for the representations of words and texts."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +60,7 @@ class WordCache:
             all rows are computed anew.
         compute (Callable): from positions in `keys` to the rows of these words, tensors of
             (n_positions, ...) by name, always of the same names, shapes and types.
-        RETURNS (Tuple[Mapping[str, Tensor], ndarray]): tables of (n_rows, ...), and each word's row
+        RETURNS (tuple[Mapping[str, Tensor], ndarray]): tables of (n_rows, ...), and each word's row
             in them, int64 (n_words,).
         """
         with self._locks.setdefault(os.getpid(), Lock()):
@@ -114,7 +114,7 @@ def _same(version: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 class TextCache:
-    """What was computed for each text, kept over epochs, bounded in size.
+    """Tensors of texts, kept over epochs, bounded in size.
 
     When it is full, what is there stays: an epoch asks for every text once, so that to drop the
     oldest for the newest would drop each before it is asked for again.
@@ -153,7 +153,7 @@ class TextCache:
         keys (Sequence[bytes]): what makes two texts the same.
         version (Tuple): see `WordCache.look_up`.
         compute (Callable): from positions in `keys` to a tensor for each.
-        RETURNS (List[Tensor]): a tensor for each key; those that were kept are on the CPU.
+        RETURNS (list[Tensor]): a tensor for each key; those that were kept are on the CPU.
         """
         with self._locks.setdefault(os.getpid(), Lock()):  # see `WordCache`
             if not _same(version, self._version):

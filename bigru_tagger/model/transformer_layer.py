@@ -51,7 +51,7 @@ class TransformerShim(ModuleShim):
     def predict(self, docs: list[Doc]) -> Tensor:
         """Embed Docs without keeping what backpropagation would need.
 
-        docs (List[Doc]): Docs.
+        docs (list[Doc]): Docs.
         RETURNS (Tensor): vectors, (n_tokens, width).
         """
         transformer = self._evaluating(self.transformer)
@@ -64,8 +64,8 @@ class TransformerShim(ModuleShim):
     def begin_update(self, docs: list[Doc]) -> tuple[Tensor, Callable[[Tensor], None]]:
         """Embed Docs in training.
 
-        docs (List[Doc]): Docs.
-        RETURNS (Tuple[Tensor, Callable]): vectors, (n_tokens, width), and a function from their
+        docs (list[Doc]): Docs.
+        RETURNS (tuple[Tensor, Callable]): vectors, (n_tokens, width), and a function from their
             gradient that adds up the gradients of the parameters.
         """
         transformer = self.transformer.train()

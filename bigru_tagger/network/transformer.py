@@ -100,7 +100,7 @@ def split_windows(n_sub_words: int, size: int, overlap: int) -> list[Window]:
     n_sub_words (int): length of the text.
     size (int): sub-words of a window.
     overlap (int): sub-words that neighbours share, at least; below `size`.
-    RETURNS (List[Window]): the windows; one for a text that needs no cut.
+    RETURNS (list[Window]): the windows; one for a text that needs no cut.
     """
     gaps = max(-(-(n_sub_words - size) // (size - overlap)), 0)
     begins = [0, *(i * (n_sub_words - size) // gaps for i in range(1, gaps + 1))]

@@ -27,10 +27,10 @@ class PretrainedTransformer:
     """A transformer by name, and how to read it.
 
     name (str): an encoder of the hub, or a folder that `save_pretrained` wrote.
-    revision (Optional[str]): a branch, tag or commit of the hub; None for the newest.
+    revision (str | None): a branch, tag or commit of the hub; None for the newest.
     pooling (str): see `TransformerSpec`.
     layers (int): see `TransformerSpec`.
-    window (Optional[int]): see `TransformerSpec`; None for the model's maximum.
+    window (int | None): see `TransformerSpec`; None for the model's maximum.
     overlap (int): see `TransformerSpec`.
     """
 

@@ -49,7 +49,8 @@ class HashModule(EmbeddingModule, kind="hash"):
         self.unknown_rate = unknown_rate
         self.width = len(rows) * width
         self.register_buffer("seen", torch.zeros(1 << _FILTER_BITS, dtype=torch.bool))
-        # What no file stores has its numbers also where all else is on the meta device.
+        # No file stores these buffers: they have values also where a network is built on the meta
+        # device, to be loaded.
         constants = torch.Generator("cpu").manual_seed(0)
         shape = (len(rows), 4)
         multipliers = torch.randint(1 << 62, shape, generator=constants, device="cpu") | 1

@@ -8,9 +8,9 @@ from .hash import HashModule
 
 
 class StaticVectors(EmbeddingModule):
-    """What embeddings of static vectors share: a vector for words without one, and corrections.
+    """The base of static vectors: a learned vector for unknown words, and learned corrections.
 
-    The vectors stay as they are. What training may add to a word's vector is a correction, hashed
+    The vectors themselves do not change. Training may add a correction to a word's vector, hashed
     by the word's lower-cased form, so that fine-tuning needs no vocabulary either. It begins at
     zero, and is zero for words that training never saw, but for the filter's false alarms, see
     `HashModule`. Weight decay pulls it back to zero, and so the vector back to the static one.

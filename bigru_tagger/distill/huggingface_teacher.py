@@ -26,8 +26,8 @@ class HuggingFaceTeacher:
     Each sentence that a Doc tells is read by itself, and a Doc that tells none as one. A word's
     distribution is that of its first sub-word. A sentence longer than the model's maximum is read
     in windows that overlap by half or more, see `split_windows`; each word is judged in the one
-    where it stands farthest from a cut. Words of which the tokenizer leaves nothing, such as a lone zero-width space, get no
-    judgement.
+    where it stands farthest from a cut. Words of which the tokenizer leaves nothing, such as a lone
+    zero-width space, get no judgement.
     """
 
     def __init__(self, name: str, *, device: str = "cpu") -> None:

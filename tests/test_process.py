@@ -15,7 +15,8 @@ import torch
 from samples import NARROW, TEXTS, TINY, build
 
 from bigru_tagger import __version__
-from bigru_tagger.model.cache import TextCache, WordCache, cached_property
+from bigru_tagger.embeddings.base import cached_property
+from bigru_tagger.model.cache import TextCache, WordCache
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 

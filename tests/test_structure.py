@@ -14,6 +14,7 @@ ORDER = [
     "scoring",
     "stages",
     "network",
+    "embeddings",
     "model",
     "pipeline",
     "report",
@@ -35,13 +36,15 @@ def test_all_parts_are_in_the_order() -> None:
 def test_parts_import_only_those_above_them() -> None:
     for position, name in enumerate(ORDER):
         part = PACKAGE / name
-        files = part.glob("*.py") if part.is_dir() else [part.with_suffix(".py")]
-        dots = r"\.\." if part.is_dir() else r"\."
+        files = part.rglob("*.py") if part.is_dir() else [part.with_suffix(".py")]
         imported = {
             target.split(".")[0]
             for path in files
             for target in re.findall(
-                rf"^\s*from {dots}(\w[\w.]*) import", path.read_text(encoding="utf8"), re.MULTILINE
+                # As many dots as lead to the package, and so to its other parts.
+                rf"^\s*from {'[.]' * len(path.relative_to(PACKAGE).parts)}(\w[\w.]*) import",
+                path.read_text(encoding="utf8"),
+                re.MULTILINE,
             )
         }
         assert imported <= set(ORDER[:position]), name

@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from spacy.tokens import Doc, Span
-from torch import nn
 
 from ..corpus.sentences import sentence_starts
-from ..network.transformer_loading import quiet_unless_terminal, reason_of
+from ..network.transformer import SubWords, split_windows
+from ..network.transformer_loading import max_sub_words, quiet_unless_terminal, reason_of
 from ..pipeline.soft_targets import TeacherError
 
 WINDOWS_AT_ONCE = 32
-_NO_LIMIT = 1_000_000  # transformers' way to say so is a very large number
 _PREFIXES = frozenset("BIESLU")
 _FOUR_PARTS = frozenset("ESLU")  # which only the schemes have that tell all four apart
 _PARTS = {"B": 0, "I": 1, "L": 2, "E": 2, "U": 3, "S": 3}  # by their place in `biluo_tags`
@@ -26,10 +24,10 @@ class HuggingFaceTeacher:
     """A token-classification model of Hugging Face's `transformers`.
 
     Each sentence that a Doc tells is read by itself, and a Doc that tells none as one. A word's
-    distribution is that of its first sub-word. What is longer than the model's maximum is read in
-    windows that overlap by half, and each word is judged in the one where it stands farthest from
-    a cut. Words of which the tokenizer leaves nothing, such as a lone zero-width space, get no
-    judgement.
+    distribution is that of its first sub-word. A sentence longer than the model's maximum is read
+    in windows that overlap by half or more, see `split_windows`; each word is judged in the one
+    where it stands farthest from a cut. Words of which the tokenizer leaves nothing, such as a lone
+    zero-width space, get no judgement.
     """
 
     def __init__(self, name: str, *, device: str = "cpu") -> None:
@@ -68,26 +66,10 @@ class HuggingFaceTeacher:
                 "fast (tokenizer.json) is needed"
             )
         self._model = model.to(device).eval()
+        self.max_length = max_sub_words(model, self._tokenizer)
         names = model.config.id2label
         self._mapping = TagMapping.from_names([names[index] for index in range(len(names))], name)
         self.labels = self._mapping.labels
-
-    @cached_property
-    def max_length(self) -> int | None:
-        """RETURNS (Optional[int]): sub-words at once, special ones among them; None: no maximum."""
-        limit: int = self._tokenizer.model_max_length
-        positions = getattr(self._model.config, "max_position_embeddings", None)
-        if positions is not None:
-            # RoBERTa and its kin number positions from behind that of the padding.
-            paddings = [
-                module.padding_idx
-                for module in self._model.modules()
-                if isinstance(module, nn.Embedding) and module.num_embeddings == positions
-            ]
-            limit = min(
-                limit, *(positions - (-1 if i is None else i) - 1 for i in [None, *paddings])
-            )
-        return limit if limit < _NO_LIMIT else None
 
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """See `Teacher`."""
@@ -121,44 +103,35 @@ class HuggingFaceTeacher:
         return found
 
     def _encode(self, sentences: list[list[str]]) -> tuple[dict[str, Any], list[list["_Place"]]]:
-        """Cut sentences into windows of sub-words, and say which words each of them judges."""
-        cutting: dict[str, Any] = {}
-        step = 0  # from the begin of a window to that of the next
-        if self.max_length is not None:
-            room = self.max_length - self._tokenizer.num_special_tokens_to_add()
-            step = room - room // 2
-            cutting = {"truncation": True, "max_length": self.max_length, "stride": room - step}
-        encoded = self._tokenizer(
-            sentences, is_split_into_words=True, return_overflowing_tokens=True, **cutting
-        )
-        sample = encoded.pop("overflow_to_sample_mapping")
-        best: dict[tuple[int, int], tuple[float, _Place]] = {}
-        first: dict[tuple[int, int], int] = {}  # of each word: its first sub-word in the sentence
-        begin = 0
-        for window, sentence in enumerate(sample):
-            begin = begin + step if window and sample[window - 1] == sentence else 0
-            is_last = window + 1 == len(sample) or sample[window + 1] != sentence
-            words = encoded.word_ids(window)
-            inner = [position for position, word in enumerate(words) if word is not None]
-            for index, position in enumerate(inner):
-                key = sentence, words[position]
-                if first.setdefault(key, begin + index) != begin + index:
-                    continue
-                before = index if begin else np.inf
-                behind = np.inf if is_last else len(inner) - 1 - index
-                place = _Place(sentence, words[position], position, window)
-                best[key] = max(best.get(key, (-1.0, place)), (min(before, behind), place))
-        places: list[list[_Place]] = [[] for _ in sample]
-        for _, place in best.values():
-            places[place.window].append(place)
-        return dict(encoded), places
+        """Cut sentences into windows of sub-words, and find the words that each of them judges."""
+        encoded = self._tokenizer(sentences, is_split_into_words=True, verbose=False)
+        inputs: dict[str, Any] = {key: [] for key in encoded}
+        places = []
+        for sentence, ids in enumerate(encoded["input_ids"]):
+            text = SubWords.of(ids, encoded.word_ids(sentence))
+            n_before, end = len(text.before), len(ids) - len(text.behind)
+            size = len(text.ids)
+            if self.max_length is not None:
+                size = min(size, self.max_length - n_before - len(text.behind))
+            for window in split_windows(len(text.ids), size, size // 2) if text.ids else []:
+                inside = range(n_before + window.begin, n_before + window.end)
+                kept = [*range(n_before), *inside, *range(end, len(ids))]
+                for key, values in encoded.items():
+                    inputs[key].append([values[sentence][i] for i in kept])
+                places.append(
+                    [
+                        _Place(sentence, text.words[i], n_before + i - window.begin)
+                        for i in range(window.first, window.stop)
+                        if i == 0 or text.words[i] != text.words[i - 1]
+                    ]
+                )
+        return inputs, places
 
 
 class _Place(NamedTuple):
     sentence: int
     word: int
     position: int
-    window: int
 
 
 @dataclass(frozen=True)

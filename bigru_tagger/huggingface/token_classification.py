@@ -24,11 +24,11 @@ from transformers import (
 )
 from transformers.modeling_outputs import TokenClassifierOutput
 
+from ..embeddings.base import WordEmbedding
+from ..embeddings.standard import standard_embed
 from ..files import beside
-from ..model.architectures import standard_embed
 from ..model.batches import read_batch
 from ..model.devices import Precision, use_bfloat16
-from ..model.features import WordEmbedding
 from ..model.thinc_model import DropoutSettings, network_shim
 from ..network.encoder import NO_DROPOUT
 from ..network.network import Network

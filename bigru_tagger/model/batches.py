@@ -1,18 +1,19 @@
 """Docs to the network's input: for training as they are, for prediction by way of the cache."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from spacy.attrs import SENT_START
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from torch import Tensor
 
+from ..embeddings.base import UniqueWords, WordEmbedding
 from ..network.network import Batch
 from ..stages import EMBED, READ, stage
 from .devices import to_torch
-from .features import WordEmbedding, Words, occurrence_keys, sentence_lengths
 from .shim import NetworkShim
 
 _FORMS = "words.forms"  # beside what `Network.prepare` names
@@ -42,7 +43,7 @@ def read_batch(
     RETURNS (Batch): the network's input; the other embeddings' part is still empty.
     """
     words = _present(words, shim)
-    distinct = Words.from_docs(docs)
+    distinct = UniqueWords.from_docs(docs)
     read: dict[str, tuple[Tensor, ...]] = dict.fromkeys(words, ())
     if words and len(distinct.orths):
 
@@ -89,7 +90,7 @@ def read_prepared(
     words = _present(words, shim)
     if not words or not any(map(len, docs)):
         return read_batch(docs, words, shim, by_sentence=by_sentence, with_groups=with_groups)
-    distinct = Words.from_docs(docs)
+    distinct = UniqueWords.from_docs(docs)
 
     def compute(rows: np.ndarray) -> dict[str, Tensor]:
         parts = [
@@ -115,6 +116,44 @@ def read_prepared(
     )
 
 
+def sentence_lengths(docs: Sequence[Doc], words: UniqueWords) -> list[int]:
+    """Count the tokens of each sentence.
+
+    docs (Sequence[Doc]): Docs; the sentences of one without sentence starts are guessed, see
+        `UniqueWords.sentence_starts`.
+    words (UniqueWords): their words.
+    RETURNS (list[int]): tokens of the sentences of all Docs, in order; none for Docs without
+        tokens.
+    """
+    if not len(words.index):
+        return []
+    given = np.concatenate([doc.to_array(SENT_START).reshape(-1) for doc in docs]).view(np.int64)
+    begins = (words.lengths.cumsum() - words.lengths)[words.lengths > 0]
+    # As `Doc.has_annotation` has it: the first token always starts a sentence.
+    later = given != 0
+    later[begins] = False
+    known = np.repeat(np.logical_or.reduceat(later, begins), words.lengths[words.lengths > 0])
+    starts = given == 1
+    if not known.all():
+        starts = np.where(known, starts, words.sentence_starts)
+    starts[begins] = True
+    lengths: list[int] = np.diff(np.append(np.flatnonzero(starts), len(starts))).tolist()
+    return lengths
+
+
+def occurrence_keys(words: UniqueWords, forms: np.ndarray) -> np.ndarray:
+    """Give tokens a number that those of the same word in the same Doc share.
+
+    words (UniqueWords): the words of a batch.
+    forms (ndarray): what makes two distinct words the same, such as the hash of the lower-cased
+        form, int64 (n_words,).
+    RETURNS (ndarray): numbers, with gaps, int64 (n_tokens,).
+    """
+    kinds, kind = np.unique(forms, return_inverse=True)
+    docs = np.repeat(np.arange(len(words.lengths)), words.lengths)
+    return cast(np.ndarray, docs * len(kinds) + kind.reshape(-1)[words.index])
+
+
 def _present(words: Mapping[str, WordEmbedding], shim: NetworkShim) -> dict[str, WordEmbedding]:
     # A config with `embed = null` does not fix the embeddings: which ones the network has depends
     # on its language, and on the version that trained it.
@@ -133,11 +172,11 @@ def _version(vocab: Vocab) -> tuple[Any, ...]:
     )
 
 
-def _lengths(docs: Sequence[Doc], words: Words, by_sentence: bool) -> Sequence[int]:
+def _lengths(docs: Sequence[Doc], words: UniqueWords, by_sentence: bool) -> Sequence[int]:
     return sentence_lengths(docs, words) if by_sentence else words.lengths.tolist()
 
 
-def _group(words: Words, forms: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+def _group(words: UniqueWords, forms: np.ndarray, device: torch.device) -> dict[str, Tensor]:
     docs = np.repeat(np.arange(len(words.lengths), dtype=np.int64), words.lengths)
     keys = to_torch(occurrence_keys(words, forms), device)
     return {
@@ -147,7 +186,7 @@ def _group(words: Words, forms: np.ndarray, device: torch.device) -> dict[str, T
 
 
 @stage(EMBED)
-def _read(embedding: WordEmbedding, words: Words, device: torch.device) -> tuple[Tensor, ...]:
+def _read(embedding: WordEmbedding, words: UniqueWords, device: torch.device) -> tuple[Tensor, ...]:
     arrays = embedding.read(words)
     if not isinstance(arrays, tuple):
         arrays = (arrays,)

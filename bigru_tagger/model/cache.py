@@ -1,41 +1,13 @@
-"""What was computed once per word or per text, kept from batch to batch."""
+"""Bounded caches for the representations of words and texts."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-
-_Value = TypeVar("_Value")
-
-
-class cached_property(Generic[_Value]):  # noqa: N801 - as Python's own
-    """A property that is computed once per object, without a lock.
-
-    `functools.cached_property` holds a lock of the class while it computes, before Python 3.12:
-    threads wait for each other, and a process that is forked meanwhile waits for ever.
-    """
-
-    def __init__(self, compute: Callable[[Any], _Value]) -> None:
-        """Note how to compute it.
-
-        compute (Callable): from the object to the value.
-        """
-        self.compute = compute
-        self.__doc__ = compute.__doc__
-
-    def __get__(self, instance: Any, owner: type) -> _Value:
-        """Compute the value, which stands before this property in the object from now on.
-
-        instance (Any): the object.
-        owner (type): its class.
-        RETURNS (Any): the value.
-        """
-        value = instance.__dict__[self.compute.__name__] = self.compute(instance)
-        return value
 
 
 class WordCache:
@@ -88,7 +60,7 @@ class WordCache:
             all rows are computed anew.
         compute (Callable): from positions in `keys` to the rows of these words, tensors of
             (n_positions, ...) by name, always of the same names, shapes and types.
-        RETURNS (Tuple[Mapping[str, Tensor], ndarray]): tables of (n_rows, ...), and each word's row
+        RETURNS (tuple[Mapping[str, Tensor], ndarray]): tables of (n_rows, ...), and each word's row
             in them, int64 (n_words,).
         """
         with self._locks.setdefault(os.getpid(), Lock()):
@@ -142,7 +114,7 @@ def _same(version: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 class TextCache:
-    """What was computed for each text, kept over epochs, bounded in size.
+    """Tensors of texts, kept over epochs, bounded in size.
 
     When it is full, what is there stays: an epoch asks for every text once, so that to drop the
     oldest for the newest would drop each before it is asked for again.
@@ -181,7 +153,7 @@ class TextCache:
         keys (Sequence[bytes]): what makes two texts the same.
         version (Tuple): see `WordCache.look_up`.
         compute (Callable): from positions in `keys` to a tensor for each.
-        RETURNS (List[Tensor]): a tensor for each key; those that were kept are on the CPU.
+        RETURNS (list[Tensor]): a tensor for each key; those that were kept are on the CPU.
         """
         with self._locks.setdefault(os.getpid(), Lock()):  # see `WordCache`
             if not _same(version, self._version):

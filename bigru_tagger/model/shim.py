@@ -121,8 +121,11 @@ class ModuleShim(Shim, ABC):
         # For torch's optimizer; the learn rate of thinc's is multiplied by `rate_scale`.
         return [{"params": list(self.module.parameters()), "rate_scale": 1.0}]
 
-    def _settings(self) -> dict[str, Any]:
-        # The arguments that build a shim like this one.
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that build a shim like this one.
+
+        RETURNS (dict[str, Any]): keyword arguments of the class.
+        """
         return {
             "device": self.device_name,
             "mixed_precision": self.mixed_precision,
@@ -289,7 +292,7 @@ class ModuleShim(Shim, ABC):
         return {**self._origin(), "module": self._model}
 
     def _origin(self) -> dict[str, Any]:
-        return {"settings": self._settings(), "for_worker": is_pickled_for_worker()}
+        return {"settings": self.settings(), "for_worker": is_pickled_for_worker()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Give a copy an identity of its own, or it would share its averages with the original."""

@@ -12,6 +12,9 @@ from thinc.api import Model, Ops
 from thinc.types import Floats2d
 from torch import Tensor
 
+from ..embeddings.base import Embedding, WordEmbedding
+from ..embeddings.tok2vec import Tok2VecEmbedding
+from ..embeddings.transformer import TransformerEmbedding
 from ..network.crf import CRF
 from ..network.encoder import Dropout
 from ..network.network import NEW_TAG_MARGIN, Batch, Network, NetworkSpec, NetworkTrace
@@ -19,9 +22,8 @@ from ..network.transitions import Array, Transitions
 from ..stages import EMBED, stage
 from .batches import read_batch, read_prepared
 from .devices import join_arrays, split_array, to_array, to_torch
-from .features import Embedding, UpstreamTok2Vec, WordEmbedding
 from .shim import NetworkShim, no_backprop
-from .transformer_layer import TransformerShim
+from .transformer_layer import transformer_model
 
 _INPUT = "input"  # the one embedding of an encoder that reads vectors
 # Tokens that prediction handles at once: memory does not grow with the batch, and is used again
@@ -93,15 +95,12 @@ def docs_model(
             )
     if not embed:
         raise ValueError("'embed' has to hold at least one embedding")
-    upstream = {
-        name: embedding.tok2vec
-        for name, embedding in embed.items()
-        if isinstance(embedding, UpstreamTok2Vec)
-    }
-    for layer in upstream.values():
-        for upstream_shim in layer.shims:
-            if isinstance(upstream_shim, TransformerShim):
-                upstream_shim.follow(shim)
+    upstream = {}
+    for block, embedding in embed.items():
+        if isinstance(embedding, Tok2VecEmbedding):
+            upstream[block] = embedding.tok2vec
+        elif isinstance(embedding, TransformerEmbedding):
+            upstream[block] = transformer_model(embedding, shim)
     words = {
         name: embedding for name, embedding in embed.items() if isinstance(embedding, WordEmbedding)
     }
@@ -144,7 +143,7 @@ def vectors_model(
     RAISES (ValueError): if an LSTM is asked for recurrent dropout.
     """
     _check_recurrent_dropout(spec, dropout)
-    spec = replace(spec, embed={_INPUT: {"kind": "dense", "width": width}})
+    spec = replace(spec, embed={_INPUT: {"kind": "tok2vec", "width": width}})
     return Model(
         name,
         partial(_encode, dropout=dropout),
@@ -281,7 +280,7 @@ def _initialise(
     present = {name: words[name] for name in embed}
     for name, layer in zip(upstream, model.layers, strict=True):
         layer.initialize(X=X)
-        embed[name] = {"kind": "dense", "width": int(layer.get_dim("nO"))}
+        embed[name] = {"kind": "tok2vec", "width": int(layer.get_dim("nO"))}
     is_tagger = model.name == "bigru_tagger"
     n_tags = model.get_dim("nO") if is_tagger else None
     network = Network(replace(spec, embed=embed, n_tags=n_tags))

@@ -11,8 +11,8 @@ from thinc.api import Model
 from thinc.types import Floats2d
 from torch import Tensor
 
+from ..embeddings.transformer import TransformerEmbedding
 from ..network.transformer import WordTransformer
-from ..network.transformer_loading import PretrainedTransformer
 from .cache import TextCache
 from .devices import join_arrays, split_array, to_array
 from .shim import ModuleShim, NetworkShim, no_backprop, tensors_of
@@ -26,28 +26,17 @@ class TransformerShim(ModuleShim):
 
     def __init__(
         self,
-        source: PretrainedTransformer,
-        *,
-        trainable: bool,
-        learn_rate: float | None,
-        cache_bytes: int,
+        embedding: TransformerEmbedding,
         **settings: Any,
     ) -> None:
-        """Hold no transformer yet.
+        """Create a shim without a transformer.
 
-        source (PretrainedTransformer): what initialisation loads.
-        trainable (bool): train the encoder too, not only the mix of its layers.
-        learn_rate (Optional[float]): the encoder's own highest learn rate; None for that of the
-            optimizer.
-        cache_bytes (int): size of what is kept of a frozen encoder's states.
-        **settings: those of `ModuleShim`.
+        embedding (TransformerEmbedding): the transformer and its settings.
+        **settings: the arguments of `ModuleShim`.
         RAISES (ValueError): if a setting does not fit.
         """
         super().__init__(**settings)
-        self.source = source
-        self.trainable = trainable
-        self.learn_rate = learn_rate
-        self.cache_bytes = cache_bytes
+        self.embedding = embedding
         # A pipeline that only predicts rarely sees a text again, so training has to begin first.
         self.cache = TextCache(0)
 
@@ -59,26 +48,15 @@ class TransformerShim(ModuleShim):
         """
         return cast(WordTransformer, self.module)
 
-    def follow(self, shim: NetworkShim) -> None:
-        """Take over device and precision of the network that reads the vectors.
-
-        shim (NetworkShim): the network's shim.
-        """
-        self.device_name = shim.device_name
-        self.device = shim.device
-        self.mixed_precision = shim.mixed_precision
-        self.predict_precision = shim.predict_precision
-        self.allow_tf32 = shim.allow_tf32
-
     def predict(self, docs: list[Doc]) -> Tensor:
         """Embed Docs without keeping what backpropagation would need.
 
-        docs (List[Doc]): Docs.
+        docs (list[Doc]): Docs.
         RETURNS (Tensor): vectors, (n_tokens, width).
         """
         transformer = self._evaluating(self.transformer)
         with torch.no_grad():
-            if not self.trainable:
+            if not self.embedding.trainable:
                 return transformer.mix_layers(self._frozen_states(docs))
             with self._predict_autocast():
                 return transformer.mix_layers(transformer.pooled_states(_texts(docs)))
@@ -86,16 +64,16 @@ class TransformerShim(ModuleShim):
     def begin_update(self, docs: list[Doc]) -> tuple[Tensor, Callable[[Tensor], None]]:
         """Embed Docs in training.
 
-        docs (List[Doc]): Docs.
-        RETURNS (Tuple[Tensor, Callable]): vectors, (n_tokens, width), and a function from their
+        docs (list[Doc]): Docs.
+        RETURNS (tuple[Tensor, Callable]): vectors, (n_tokens, width), and a function from their
             gradient that adds up the gradients of the parameters.
         """
         transformer = self.transformer.train()
-        if self.trainable:
+        if self.embedding.trainable:
             with self._autocast(self.mixed_precision):
                 states = transformer.pooled_states(_texts(docs))
         else:
-            self.cache.max_bytes = self.cache_bytes
+            self.cache.max_bytes = self.embedding.cache_bytes
             states = self._frozen_states(docs)
         vectors = transformer.mix_layers(states)
         return vectors, self._backprop(vectors)
@@ -122,26 +100,21 @@ class TransformerShim(ModuleShim):
 
     def _hold(self, module: torch.nn.Module) -> None:
         super()._hold(module)
-        if not self.trainable:
+        if not self.embedding.trainable:
             self.transformer.freeze()
         self._encoder_tensors = tensors_of(self.transformer.encoder)
         self.cache.clear()
 
     def _parameter_groups(self, optimizer: Any) -> list[dict[str, Any]]:
-        scale = 1.0 if self.learn_rate is None else self.learn_rate / _highest_rate(optimizer)
-        encoder = list(self.transformer.encoder.parameters()) if self.trainable else []
+        rate = self.embedding.learn_rate
+        scale = 1.0 if rate is None else rate / _highest_rate(optimizer)
+        encoder = list(self.transformer.encoder.parameters()) if self.embedding.trainable else []
         mix = [] if self.transformer.mix is None else list(self.transformer.mix.parameters())
         groups = [{"params": mix, "rate_scale": 1.0}, {"params": encoder, "rate_scale": scale}]
         return [group for group in groups if group["params"]]
 
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "source": self.source,
-            "trainable": self.trainable,
-            "learn_rate": self.learn_rate,
-            "cache_bytes": self.cache_bytes,
-            **super()._settings(),
-        }
+    def settings(self) -> dict[str, Any]:  # noqa: D102
+        return {"embedding": self.embedding, **super().settings()}
 
     def __getstate__(self) -> dict[str, Any]:
         """See `ModuleShim`; a model of `transformers` that has run cannot be pickled itself."""
@@ -156,12 +129,16 @@ class TransformerShim(ModuleShim):
         return WordTransformer.from_bytes(data)
 
 
-def transformer_model(shim: TransformerShim) -> Model[list[Doc], list[Floats2d]]:
+def transformer_model(
+    embedding: TransformerEmbedding, network: NetworkShim
+) -> Model[list[Doc], list[Floats2d]]:
     """Build a model from Docs to the vectors of their tokens.
 
-    shim (TransformerShim): holds the transformer.
-    RETURNS (Model[List[Doc], List[Floats2d]]): the model, not initialised.
+    embedding (TransformerEmbedding): the transformer and its settings.
+    network (NetworkShim): the shim of the network that reads the vectors, for device and precision.
+    RETURNS (Model[list[Doc], list[Floats2d]]): the model, not initialised.
     """
+    shim = TransformerShim(embedding, **network.settings())
     return Model("bigru_transformer", _embed, init=_initialise, dims={"nO": None}, shims=[shim])
 
 
@@ -171,7 +148,7 @@ def _initialise(
     Y: list[Floats2d] | None = None,  # noqa: N803
 ) -> None:
     shim = cast(TransformerShim, model.shims[0])
-    shim.module = shim.source.load()
+    shim.module = shim.embedding.source.load()
     model.set_dim("nO", shim.transformer.width, force=True)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..stages import EMBED, stage
 from .context import ContextPooling
 from .crf import CRF
-from .embed import EMBEDDINGS, DenseEmbedding, GazetteerEmbedding
+from .embeddings.base import build_module
 from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerTrace, SharedInput
 from .layout import Layout
 from .storage import check_tensors, on_meta, pack_tensors, unpack_tensors
@@ -24,7 +24,9 @@ _SPEC = "bigru_tagger.network"
 # How much less than the first tag a new one scores. Confidences change by about exp(-16) = 1e-7;
 # training takes about half as long again to learn the tag as from 8.
 NEW_TAG_MARGIN = 16.0
-_ENTERING = "encoder.input"  # no module, and so no embedding, has a name with a full stop
+# Keys of `Batch.prepared`. No module, and so no embedding, has a name with a full stop.
+_ENTERING = "encoder.input"
+_SEQUENCES = "embed.sequences"
 # What building a network raises if a spec from a damaged file has wrong names, types or numbers.
 _BAD_SPEC = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -33,8 +35,8 @@ _BAD_SPEC = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeErr
 class NetworkSpec:
     """All that fixes the shape of a network.
 
-    embed (Mapping[str, Mapping[str, Any]]): the embeddings by name: `kind`, a key of
-        `bigru_tagger.network.embed.EMBEDDINGS`, and the keyword arguments of that class.
+    embed (Mapping[str, Mapping[str, Any]]): the embeddings by name: `kind`, see
+        `bigru_tagger.network.embeddings.base.find_module`, and the keyword arguments of the class.
     hidden (Sequence[int]): units of each layer and direction; empty for no encoder at all.
     cell (str): "gru" or "lstm".
     bidirectional (bool): read backwards too.
@@ -66,7 +68,7 @@ class Batch:
     index (Tensor): each token's row among the distinct words, or in `prepared`, int64 (n_tokens,).
     words (Mapping[str, Tuple[Tensor, ...]]): what each word embedding reads, the arguments of its
         module, with one row per distinct word.
-    tokens (Mapping[str, Tensor]): what each other embedding reads, one row per token.
+    tokens (Mapping[str, Tensor]): for each embedding of vectors, one row per token.
     groups (Mapping[str, Tensor]): for networks with `occurrences`, which tokens are occurrences of
         one word in one document, and for those with `global_context`, which are of one document,
         under these names; numbered from 0, int64 (n_tokens,).
@@ -110,13 +112,9 @@ class Network(nn.Module):
         self.embed = nn.ModuleDict()
         input_width = 0
         for name, arguments in spec.embed.items():
-            settings = dict(arguments)
-            kind = settings.pop("kind", None)
-            if kind not in EMBEDDINGS:
-                raise ValueError(f"embedding {name!r} is of no known kind: {kind!r}")
-            module = EMBEDDINGS[kind](**settings)
+            module = build_module(name, arguments)
             self.embed[name] = module
-            input_width += int(module.width)  # type: ignore[arg-type]
+            input_width += module.width
         if input_width == 0:
             raise ValueError(
                 "the network has nothing to read: add an embedding that does not depend on static "
@@ -233,9 +231,10 @@ class Network(nn.Module):
         RETURNS (Dict[str, Tensor]): for `Batch.prepared`: rows of words, (n_words, ...), by name.
         """
         prepared = {
-            name: words[name][0]
+            f"{_SEQUENCES}.{name}.{number}": array
             for name, module in self.embed.items()
-            if isinstance(module, GazetteerEmbedding)
+            if module.reads == "sequences"
+            for number, array in enumerate(words[name])
         }
         vectors = self._embed_words(words)
         if vectors is not None:
@@ -248,7 +247,7 @@ class Network(nn.Module):
         vectors = [
             module(*words[name])
             for name, module in self.embed.items()
-            if name in words and not isinstance(module, GazetteerEmbedding)
+            if name in words and module.reads == "words"
         ]
         return torch.cat(vectors, 1) if vectors else None
 
@@ -257,10 +256,15 @@ class Network(nn.Module):
         # What does not, (n_tokens, width).
         vectors = [torch.zeros((len(layout.row), 0), device=layout.row.device)]
         for name, module in self.embed.items():
-            if isinstance(module, GazetteerEmbedding):
-                hashes = batch.words[name][0] if batch.prepared is None else batch.prepared[name]
-                vectors.append(module(hashes[batch.index], layout))
-            elif isinstance(module, DenseEmbedding):
+            if module.reads == "sequences":
+                key = f"{_SEQUENCES}.{name}."
+                arrays = (
+                    batch.words[name]
+                    if batch.prepared is None
+                    else [rows for own, rows in batch.prepared.items() if own.startswith(key)]
+                )
+                vectors.append(module(*(rows[batch.index] for rows in arrays), layout))
+            elif module.reads == "vectors":
                 vectors.append(module(batch.tokens[name]))
         return torch.cat(vectors, 1)
 

@@ -64,16 +64,31 @@ class Window(NamedTuple):
 class SubWords(NamedTuple):
     """The sub-words of a text.
 
-    before (List[int]): what the tokenizer puts before each window, such as `[CLS]`.
-    ids (List[int]): the sub-words.
-    words (List[int]): number of each sub-word's word, ascending.
-    behind (List[int]): what the tokenizer puts behind each window, such as `[SEP]`.
+    before (list[int]): what the tokenizer puts before each window, such as `[CLS]`.
+    ids (list[int]): the sub-words.
+    words (list[int]): number of each sub-word's word, ascending.
+    behind (list[int]): what the tokenizer puts behind each window, such as `[SEP]`.
     """
 
     before: list[int]
     ids: list[int]
     words: list[int]
     behind: list[int]
+
+    @classmethod
+    def of(cls, ids: list[int], words: Sequence[int | None]) -> "SubWords":
+        """Split the output of a tokenizer.
+
+        ids (list[int]): the sub-words, with those that the tokenizer adds at both ends.
+        words (Sequence[int | None]): number of each sub-word's word, None for an added one.
+        RETURNS (SubWords): the parts; all empty if no sub-word belongs to a word.
+        """
+        places = [place for place, word in enumerate(words) if word is not None]
+        if not places:
+            return cls([], [], [], [])
+        begin, end = places[0], places[-1] + 1
+        owners = [word for word in words if word is not None]
+        return cls(ids[:begin], ids[begin:end], owners, ids[end:])
 
 
 def split_windows(n_sub_words: int, size: int, overlap: int) -> list[Window]:
@@ -85,7 +100,7 @@ def split_windows(n_sub_words: int, size: int, overlap: int) -> list[Window]:
     n_sub_words (int): length of the text.
     size (int): sub-words of a window.
     overlap (int): sub-words that neighbours share, at least; below `size`.
-    RETURNS (List[Window]): the windows; one for a text that needs no cut.
+    RETURNS (list[Window]): the windows; one for a text that needs no cut.
     """
     gaps = max(-(-(n_sub_words - size) // (size - overlap)), 0)
     begins = [0, *(i * (n_sub_words - size) // gaps for i in range(1, gaps + 1))]
@@ -201,12 +216,8 @@ class WordTransformer(nn.Module):
         encoding = self.tokenizer.encode(
             [self._before_word + words[i] for i in solid], is_pretokenized=True
         )
-        # What the tokenizer adds, before and behind, belongs to no word.
-        owners = [(place, solid[i]) for place, i in enumerate(encoding.word_ids) if i is not None]
-        if not owners:
-            return SubWords([], [], [], [])
-        ids, begin, end = encoding.ids, owners[0][0], owners[-1][0] + 1
-        return SubWords(ids[:begin], ids[begin:end], [word for _, word in owners], ids[end:])
+        words_of = [None if i is None else solid[i] for i in encoding.word_ids]
+        return SubWords.of(encoding.ids, words_of)
 
     def _encode(self, texts: Sequence[SubWords]) -> Tensor:
         # The states of all sub-words in their order, (n_sub_words, layers, width).

@@ -27,10 +27,10 @@ class PretrainedTransformer:
     """A transformer by name, and how to read it.
 
     name (str): an encoder of the hub, or a folder that `save_pretrained` wrote.
-    revision (Optional[str]): a branch, tag or commit of the hub; None for the newest.
+    revision (str | None): a branch, tag or commit of the hub; None for the newest.
     pooling (str): see `TransformerSpec`.
     layers (int): see `TransformerSpec`.
-    window (Optional[int]): see `TransformerSpec`; None for the model's maximum.
+    window (int | None): see `TransformerSpec`; None for the model's maximum.
     overlap (int): see `TransformerSpec`.
     """
 
@@ -167,7 +167,7 @@ class PretrainedTransformer:
         return len(states), width
 
     def _choose_window(self, encoder: Any, tokenizer: Any) -> int:
-        limit = _maximum(encoder, tokenizer)
+        limit = max_sub_words(encoder, tokenizer)
         if limit is not None and self.window is not None and self.window > limit:
             raise ValueError(
                 f"TransformerEmbed: window = {self.window}, but {self.name} reads no more than "
@@ -208,8 +208,13 @@ class PretrainedTransformer:
         )
 
 
-def _maximum(encoder: Any, tokenizer: Any) -> int | None:
-    # Sub-words that the model reads at once, as far as it or its tokenizer tells.
+def max_sub_words(encoder: Any, tokenizer: Any) -> int | None:
+    """Find the number of sub-words that a transformer reads at once.
+
+    encoder (Any): a model of `transformers`, with a head or without.
+    tokenizer (Any): its tokenizer.
+    RETURNS (int | None): the number, with the special ones; None where neither has a maximum.
+    """
     positions = getattr(encoder.config, "max_position_embeddings", None) or 0
     for name, module in encoder.named_modules():
         # RoBERTa and its like count positions from behind that of the padding.

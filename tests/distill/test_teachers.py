@@ -364,10 +364,10 @@ def test_sentences_beyond_the_maximum_are_read_in_windows_and_nothing_is_lost(tr
     ids, begins = sub_words(LONG)
     room = POSITIONS - 2
     assert len(ids) > 3 * room
-    windows = [range(0, room)]
-    while windows[-1].stop < len(ids):
-        begin = windows[-1].start + room // 2
-        windows.append(range(begin, min(begin + room, len(ids))))
+    # As few windows of half an overlap as there can be, at even distances.
+    further = -(-(len(ids) - room) // (room // 2))
+    begins_of_windows = [i * (len(ids) - room) // further for i in range(further + 1)]
+    windows = [range(begin, begin + room) for begin in begins_of_windows]
     rows = [classify(folder, ids[window.start : window.stop]) for window in windows]
     (found,) = transformer._classify([LONG])
     for word, begin in enumerate(begins):

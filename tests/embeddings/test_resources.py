@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spacy.strings import get_string_id
 from spacy.vocab import Vocab
 
-from bigru_tagger.model.resources import (
+from bigru_tagger.embeddings.resources import (
     MissingResourceError,
     ResourceError,
     fold,

@@ -9,19 +9,16 @@ from samples import NARROW, SENTENCES, TEXTS, TINY, WORDS, build, train
 from spacy.tokens import Doc
 from thinc.api import Adam
 
-from bigru_tagger.model.architectures import (
-    BiGRUTagger,
-    ClusterEmbed,
-    GazetteerEmbed,
-    VectorFileEmbed,
-)
+from bigru_tagger.embeddings.base import UniqueWords
+from bigru_tagger.embeddings.clusters import ClusterEmbed, ClusterEmbedding
+from bigru_tagger.embeddings.gazetteer import GazetteerEmbed, GazetteerEmbedding
+from bigru_tagger.embeddings.resources import ResourceError
+from bigru_tagger.embeddings.vector_file import VectorFileEmbed, VectorFileEmbedding
+from bigru_tagger.model.architectures import BiGRUTagger
 from bigru_tagger.model.batches import read_batch
-from bigru_tagger.model.features import Words
-from bigru_tagger.model.resources import ResourceError
 from bigru_tagger.model.shim import NetworkShim
-from bigru_tagger.model.tables import Gazetteer, VectorFile, WordClusters
 from bigru_tagger.model.thinc_model import network_shim
-from bigru_tagger.network.embed import look_up
+from bigru_tagger.network.embeddings.lookup import look_up
 from bigru_tagger.network.network import Network, NetworkSpec
 
 VECTORS = "Oslo 1 2\nlondon 3 4\nAda 5 6\nada 7 8\n00 9 10\n"
@@ -56,7 +53,7 @@ def embed(embedding, *texts):
 
 def test_vectors_of_a_file_by_the_best_form_of_the_word(files):
     texts = [["Oslo", "OSLO", "oslo"], [], ["LONDON", "London", "Ada", "ADA", "17", "zebra"]]
-    module, vectors = embed(VectorFile(str(files / "vectors.txt"), 0), *texts)
+    module, vectors = embed(VectorFileEmbedding(str(files / "vectors.txt"), 0), *texts)
     assert vectors.tolist() == [
         [1.0, 2.0],
         [1.0, 2.0],  # capitalised
@@ -76,14 +73,14 @@ def test_vectors_of_a_file_by_the_best_form_of_the_word(files):
 def test_half_precision_is_kept(tmp_path, dtype):
     np.save(tmp_path / "v.npy", np.array([[0.1, 2.0]], dtype=dtype))
     (tmp_path / "words.txt").write_text("word\n", encoding="utf-8")
-    module, vectors = embed(VectorFile(str(tmp_path), 0), ["word"])
+    module, vectors = embed(VectorFileEmbedding(str(tmp_path), 0), ["word"])
     assert str(module.table.dtype) == f"torch.{dtype}"
     assert vectors.tolist() == np.array([[0.1, 2.0]], dtype=dtype).astype("float32").tolist()
 
 
 def test_cluster_prefixes_by_hand(files):
     """Paths are 0010 Oslo, 0011 London, 01 Ada, 1 ships."""
-    clusters = WordClusters(str(files / "paths"), prefixes=[1, 3, 4], width=2)
+    clusters = ClusterEmbedding(str(files / "paths"), prefixes=[1, 3, 4], width=2)
     words = ["Oslo", "London", "Ada", "Ships", "zebra"]
     module, vectors = embed(clusters, words)
     assert module.width == vectors.shape[1] == 6
@@ -106,7 +103,7 @@ def test_cluster_prefixes_by_hand(files):
 
 def test_words_of_one_cluster_and_no_word_known(tmp_path):
     (tmp_path / "paths").write_text("0\ta\n0\tb\n", encoding="utf-8")
-    _, vectors = embed(WordClusters(str(tmp_path / "paths"), [4], 3), ["a", "b", "x", "y"])
+    _, vectors = embed(ClusterEmbedding(str(tmp_path / "paths"), [4], 3), ["a", "b", "x", "y"])
     np.testing.assert_array_equal(vectors[0], vectors[1])
     np.testing.assert_array_equal(vectors[2], vectors[3])
     assert (vectors[0] != vectors[2]).all()
@@ -115,7 +112,7 @@ def test_words_of_one_cluster_and_no_word_known(tmp_path):
 def test_clusters_of_the_vocab():
     vocab = spacy.blank("en").vocab
     vocab.lookups.add_table("lexeme_cluster", {"the": 0b01, "a": 0b11, "dog": 0b10})
-    clusters = WordClusters("lexeme_cluster", [1, 2], 4)
+    clusters = ClusterEmbedding("lexeme_cluster", [1, 2], 4)
     # Prefixes 0 and 1, then 01, 10 and 11, and one more each for unknown words.
     assert clusters.network_spec(vocab) == {
         "kind": "clusters",
@@ -135,7 +132,7 @@ def test_clusters_of_the_vocab():
 
 
 def test_phrases_of_a_folder(files):
-    gazetteer = Gazetteer(str(files / "lists"), width=5, max_words=4)
+    gazetteer = GazetteerEmbedding(str(files / "lists"), width=5, max_words=4)
     module, vectors = embed(gazetteer, ["NEW", "York", "City", "loves", "London"], ["Oslo"])
     weight, bias = (parameter.detach().numpy() for parameter in module.linear.parameters())
     marks = np.zeros((6, 2, 4))  # LOC, PER; begins, inside, ends, by itself
@@ -147,12 +144,12 @@ def test_phrases_of_a_folder(files):
 
 def test_the_string_store_does_not_grow(files):
     vocab = spacy.blank("en").vocab
-    words = Words.from_docs([Doc(vocab, words=["Zyxwv", "17"])])
+    words = UniqueWords.from_docs([Doc(vocab, words=["Zyxwv", "17"])])
     before = len(vocab.strings)
     for embedding in (
-        VectorFile(str(files / "vectors.txt"), 0),
-        WordClusters(str(files / "paths"), [4], 2),
-        Gazetteer(str(files / "lists"), 2, 4),
+        VectorFileEmbedding(str(files / "vectors.txt"), 0),
+        ClusterEmbedding(str(files / "paths"), [4], 2),
+        GazetteerEmbedding(str(files / "lists"), 2, 4),
     ):
         embedding.network_spec(vocab)
         embedding.tensors(vocab)
@@ -162,7 +159,7 @@ def test_the_string_store_does_not_grow(files):
 
 def test_a_table_is_read_once_and_let_go(files):
     vocab = spacy.blank("en").vocab
-    embedding = VectorFile(str(files / "vectors.txt"), 0)
+    embedding = VectorFileEmbedding(str(files / "vectors.txt"), 0)
     embedding.network_spec(vocab)
     shutil.rmtree(files)
     assert embedding.tensors(vocab)["table"].shape == (5, 2)
@@ -173,13 +170,13 @@ def test_a_table_is_read_once_and_let_go(files):
 @pytest.mark.parametrize(
     ("build_embedding", "message"),
     [
-        (lambda: WordClusters("x", [], 4), r"'prefixes' .* got prefixes = \[\], width = 4"),
-        (lambda: WordClusters("x", [0], 4), r"from 1 to 62 bits.*\[0\]"),
-        (lambda: WordClusters("x", [4, 63], 4), r"from 1 to 62 bits.*\[4, 63\]"),
-        (lambda: WordClusters("x", [4], 0), "'width' has to be positive.*width = 0"),
-        (lambda: VectorFile("x", -1), "VectorFileEmbed: 'correction_rows' .* 0; got -1"),
-        (lambda: Gazetteer("x", 0, 4), "'width' .* got width = 0"),
-        (lambda: Gazetteer("x", 4, 0), "'max_words' .* max_words = 0"),
+        (lambda: ClusterEmbedding("x", [], 4), r"'prefixes' .* got prefixes = \[\], width = 4"),
+        (lambda: ClusterEmbedding("x", [0], 4), r"from 1 to 62 bits.*\[0\]"),
+        (lambda: ClusterEmbedding("x", [4, 63], 4), r"from 1 to 62 bits.*\[4, 63\]"),
+        (lambda: ClusterEmbedding("x", [4], 0), "'width' has to be positive.*width = 0"),
+        (lambda: VectorFileEmbedding("x", -1), "VectorFileEmbed: 'correction_rows' .* 0; got -1"),
+        (lambda: GazetteerEmbedding("x", 0, 4), "'width' .* got width = 0"),
+        (lambda: GazetteerEmbedding("x", 4, 0), "'max_words' .* max_words = 0"),
     ],
 )
 def test_settings_that_do_not_fit(build_embedding, message):
@@ -290,7 +287,9 @@ def test_training_corrects_the_vectors_of_the_words_it_sees_and_no_others(files)
     nlp = build("bigru_ner", model={**TINY, "embed": {"it": settings_of("VectorFile", files)}})
     pipe = nlp.get_pipe("bigru_ner")
     module = network_shim(pipe.model).network.embed["it"].eval()
-    words = Words.from_docs([Doc(nlp.vocab, words=["Ada", "OSLO", "ada", "near", "00", "zebra"])])
+    words = UniqueWords.from_docs(
+        [Doc(nlp.vocab, words=["Ada", "OSLO", "ada", "near", "00", "zebra"])]
+    )
     candidates = torch.from_numpy(words.candidates.view(np.int64))
 
     def corrections():

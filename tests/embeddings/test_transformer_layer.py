@@ -15,8 +15,10 @@ from thinc.api import SGD, Adam
 from thinc.api import registry as thinc_registry
 from tiny_transformer import save_bert
 
-from bigru_tagger.model.architectures import TransformerEmbed
+from bigru_tagger.embeddings.transformer import TransformerEmbed
 from bigru_tagger.model.cache import TextCache
+from bigru_tagger.model.shim import NetworkShim
+from bigru_tagger.model.transformer_layer import transformer_model
 from bigru_tagger.network.transformer import WordTransformer
 
 SETTINGS = {
@@ -57,7 +59,8 @@ def shim_of(nlp):
 
 
 def layer(folder, **settings):
-    model = TransformerEmbed(name=folder, **{**SETTINGS, **settings}).tok2vec
+    embedding = TransformerEmbed(name=folder, **{**SETTINGS, **settings})
+    model = transformer_model(embedding, NetworkShim())
     model.initialize(X=[])
     return model, model.shims[0]
 
@@ -526,7 +529,7 @@ def test_settings_that_do_not_fit(settings, message):
 
 
 def test_before_initialisation_there_is_no_transformer():
-    model = TransformerEmbed(name="any", **SETTINGS).tok2vec
+    model = transformer_model(TransformerEmbed(name="any", **SETTINGS), NetworkShim())
     assert model.shims[0].to_bytes() == b""
     assert not model.shims[0].from_bytes(b"").is_initialised
     with pytest.raises(ValueError, match="no parameters yet"):

@@ -13,19 +13,17 @@ from spacy.util import registry
 from spacy.vectors import Vectors
 from thinc.api import SGD, Adam, Model
 
-from bigru_tagger.model import architectures, batches, resources, tables
-from bigru_tagger.model.architectures import (
-    BiGRUEncoder,
-    BiGRUTagger,
-    BiGRUTok2Vec,
-    CharCNNEmbed,
-    CharGRUEmbed,
-    ClusterEmbed,
-    GazetteerEmbed,
-    HashEmbed,
-    VectorFileEmbed,
-    VectorsEmbed,
-)
+from bigru_tagger.embeddings import resources
+from bigru_tagger.embeddings.char_cnn import CharCNNEmbed
+from bigru_tagger.embeddings.char_gru import CharGRUEmbed
+from bigru_tagger.embeddings.clusters import ClusterEmbed, ClusterEmbedding
+from bigru_tagger.embeddings.gazetteer import GazetteerEmbed
+from bigru_tagger.embeddings.hash import HashEmbed
+from bigru_tagger.embeddings.standard import standard_embed
+from bigru_tagger.embeddings.vector_file import VectorFileEmbed
+from bigru_tagger.embeddings.vectors import VectorsEmbed
+from bigru_tagger.model import architectures, batches
+from bigru_tagger.model.architectures import BiGRUEncoder, BiGRUTagger, BiGRUTok2Vec
 from bigru_tagger.model.batches import read_batch
 from bigru_tagger.model.shim import NetworkShim
 from bigru_tagger.model.thinc_model import DropoutSettings, network_shim
@@ -307,9 +305,7 @@ def test_a_trained_pipeline_needs_no_lookups(lookups, monkeypatch, tmp_path):
 
 def test_a_pipeline_saved_before_there_were_clusters(lookups, tmp_path, monkeypatch):
     without = {
-        name: embedding
-        for name, embedding in architectures.standard_embed().items()
-        if name != "clusters"
+        name: embedding for name, embedding in standard_embed().items() if name != "clusters"
     }
     with monkeypatch.context() as old:
         old.setattr(architectures, "standard_embed", lambda: without)
@@ -319,7 +315,7 @@ def test_a_pipeline_saved_before_there_were_clusters(lookups, tmp_path, monkeypa
     assert list(network.embed) == ["words", "characters", "vectors"]
     again = spacy.load(tmp_path)
     assert scores(again) == scores(nlp)
-    monkeypatch.setattr(tables.WordClusters, "read", lambda *_: pytest.fail("not in the network"))
+    monkeypatch.setattr(ClusterEmbedding, "read", lambda *_: pytest.fail("not in the network"))
     assert scores(again) == scores(nlp)
     train(again, steps=1)
 

@@ -14,7 +14,7 @@ GRADIENTS = [4.0, -1.0, 2.0]
 
 def follow(optimizer):
     """The bias of a network, 1 at first, after each of three steps."""
-    network = Network(NetworkSpec({"x": {"kind": "dense", "width": 1}}, [], n_tags=1))
+    network = Network(NetworkSpec({"x": {"kind": "tok2vec", "width": 1}}, [], n_tags=1))
     torch.nn.init.ones_(network.linear.bias)
     shim, biases = NetworkShim(network), []
     for gradient in GRADIENTS:
@@ -46,7 +46,7 @@ def test_three_steps_worked_out(settings, expected):
 
 
 def test_decay_leaves_parameters_without_gradient_alone():
-    network = Network(NetworkSpec({"x": {"kind": "dense", "width": 1}}, [], n_tags=1))
+    network = Network(NetworkSpec({"x": {"kind": "tok2vec", "width": 1}}, [], n_tags=1))
     weight = network.linear.weight.item()
     network.linear.bias.grad = torch.tensor([1.0])
     NetworkShim(network).finish_update(SGD(0.1, L2=0.5))
@@ -77,7 +77,7 @@ def scheduled(schedule, **settings):
 def update(optimizer, n_updates, *, n_shims=1, step=False):
     """Update networks, as many as a pipeline has trained components."""
     shims = [
-        NetworkShim(Network(NetworkSpec({"x": {"kind": "dense", "width": 1}}, [], n_tags=1)))
+        NetworkShim(Network(NetworkSpec({"x": {"kind": "tok2vec", "width": 1}}, [], n_tags=1)))
         for _ in range(n_shims)
     ]
     for _ in range(n_updates):

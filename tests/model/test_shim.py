@@ -21,7 +21,7 @@ from bigru_tagger.network.network import Network, NetworkSpec
 
 def linear_shim(weight=(1.0, 2.0), bias=0.5):
     """A shim around a network of three parameters: two weights and a bias."""
-    network = Network(NetworkSpec({"x": {"kind": "dense", "width": 2}}, [], n_tags=1))
+    network = Network(NetworkSpec({"x": {"kind": "tok2vec", "width": 2}}, [], n_tags=1))
     with torch.no_grad():
         network.linear.weight.copy_(torch.tensor([weight]))
         network.linear.bias.fill_(bias)
@@ -81,7 +81,7 @@ TORCHS = {"lr": 0.05, "betas": (0.8, 0.99), "eps": 1e-6, "weight_decay": 0.1}
 )
 def test_the_step_is_that_of_torchs_optimizer(config, build_torchs):
     optimizer = registry.resolve({"o": {**config, "grad_clip": 0.0}})["o"]
-    shim = NetworkShim(Network(NetworkSpec({"x": {"kind": "dense", "width": 3}}, [4], n_tags=2)))
+    shim = NetworkShim(Network(NetworkSpec({"x": {"kind": "tok2vec", "width": 3}}, [4], n_tags=2)))
     reference = copy.deepcopy(shim.network)
     torchs = build_torchs(reference.parameters())
     for _ in range(8):  # RAdam changes its formula at its sixth step

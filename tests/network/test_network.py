@@ -17,9 +17,12 @@ from bigru_tagger.network.storage import pack_tensors
 
 EMBED = {
     "attributes": {"kind": "hash", "rows": [11, 7], "width": 3, "unknown_rate": 0.0},
-    "characters": {"kind": "characters", "rows": 9, "width": 2, "filters": 4, "window": 3},
+    "characters": {
+        **{"kind": "char_cnn", "rows": 9, "width": 2},
+        **{"out_channels": 4, "kernel_size": 3},
+    },
     "vectors": {"kind": "vectors", "width": 2},
-    "upstream": {"kind": "dense", "width": 3},
+    "upstream": {"kind": "tok2vec", "width": 3},
 }
 METADATA = "bigru_tagger.network"
 GROUPS = {"occurrences": torch.tensor([0, 1, 1, 2]), "global_context": torch.tensor([0, 0, 1, 1])}
@@ -61,7 +64,7 @@ def dense_batch(lengths, width):
 
 def dense_network(width, hidden=(), **settings):
     return make_network(
-        embed={"dense": {"kind": "dense", "width": width}}, hidden=hidden, **settings
+        embed={"dense": {"kind": "tok2vec", "width": width}}, hidden=hidden, **settings
     )
 
 
@@ -167,7 +170,7 @@ def test_a_word_loses_the_same_units_at_all_its_tokens():
 def test_word_dropout_reaches_what_tokens_share(hidden):
     """Half of the tokens have an input of zero, so they all score alike with the GRU left out."""
     torch.manual_seed(0)
-    embed = {"it": {"kind": "vectors", "width": 3}, "own": {"kind": "dense", "width": 2}}
+    embed = {"it": {"kind": "vectors", "width": 3}, "own": {"kind": "tok2vec", "width": 2}}
     network = Network(NetworkSpec(embed, hidden=hidden, n_tags=None))
     words = {"it": (torch.rand(2, 3), torch.zeros(2, 1, dtype=torch.int64))}
     row, own = torch.arange(800) % 2, torch.ones(800, 2)
@@ -219,7 +222,7 @@ def saved(spec, **tensors):
     return safetensors.torch.save(tensors or {"x": torch.zeros(1)}, metadata=metadata)
 
 
-GOOD_SPEC = {"embed": {"dense": {"kind": "dense", "width": 2}}, "hidden": [], "n_tags": 1}
+GOOD_SPEC = {"embed": {"dense": {"kind": "tok2vec", "width": 2}}, "hidden": [], "n_tags": 1}
 
 
 @pytest.mark.parametrize(
@@ -239,7 +242,7 @@ GOOD_SPEC = {"embed": {"dense": {"kind": "dense", "width": 2}}, "hidden": [], "n
         saved({"embed": {}}),
         saved({**GOOD_SPEC, "embed": []}),
         saved({**GOOD_SPEC, "embed": {"dense": 5}}),
-        saved({**GOOD_SPEC, "embed": {"dense": {"kind": ["dense"], "width": 2}}}),
+        saved({**GOOD_SPEC, "embed": {"dense": {"kind": ["tok2vec"], "width": 2}}}),
         saved(
             {
                 **GOOD_SPEC,
@@ -283,7 +286,7 @@ def claiming(network, **changes):
         ({"hidden": [100_000, 3]}, r"float32 \[300000, 15\] for 'encoder.layers"),
         ({"hidden": [4] * 1_000_000}, "demands 1000000 layers, the file holds"),
         ({"embed__attributes__rows": [10**11, 5]}, r"float32 \[100000000005, 3\] for 'embed.attr"),
-        ({"embed__characters__filters": 10**9}, r"for 'embed.characters.convolution.weight'"),
+        ({"embed__characters__out_channels": 10**9}, r"for 'embed.characters.convolution.weight'"),
         ({"n_tags": 10**7, "crf": True}, "missing: crf.between, crf.first, crf.last"),
         ({"n_tags": 10**7}, r"float32 \[10000000, 6\] for 'linear.weight'"),
         ({"n_tags": 10**12, "crf": True}, "overflowed"),
@@ -368,7 +371,7 @@ def test_a_gazetteer_reads_hashes_of_words_along_the_sequences():
 
 
 def test_filling_sets_buffers_and_storage_keeps_them():
-    embed = {"table": {"kind": "vector_table", "n_words": 2, "width": 1, "half": True}}
+    embed = {"table": {"kind": "vector_file", "n_words": 2, "width": 1, "half": True}}
     network = make_network(embed=embed, hidden=[], n_tags=None)
     network.fill({"table": {"keys": [3, 8], "table": [[0.5], [1.5]]}})
     batch = Batch([3], torch.tensor([1, 0, 1]), {"table": (torch.tensor([[8, 3], [1, 3]]),)})
@@ -445,9 +448,9 @@ def test_an_embedding_of_an_unknown_kind_is_named(arguments):
 
 
 def test_building_a_network_leaves_its_spec_as_it_was():
-    embed = {"dense": {"kind": "dense", "width": 2}}
+    embed = {"dense": {"kind": "tok2vec", "width": 2}}
     Network(NetworkSpec(embed, [4]))
-    assert embed == {"dense": {"kind": "dense", "width": 2}}
+    assert embed == {"dense": {"kind": "tok2vec", "width": 2}}
 
 
 def test_the_network_imports_no_spacy():

@@ -1,4 +1,4 @@
-"""What lies in files and packages beside the training data: vectors, word clusters, phrases."""
+"""Load word vectors, word clusters and gazetteers from files and packages."""
 
 import gzip
 import importlib.util
@@ -52,7 +52,7 @@ class ClusterTable(NamedTuple):
 class PhraseTable(NamedTuple):
     """Phrases, and which lists they are on.
 
-    names (List[str]): the name of each list.
+    names (list[str]): the name of each list.
     keys (ndarray): hash of each phrase, see `phrase_hashes`, uint64 (n_phrases,).
     lists (ndarray): bit i is set if the phrase is on list i, int64 (n_phrases,).
     """
@@ -215,7 +215,7 @@ def read_clusters(source: str, vocab: Vocab) -> ClusterTable:
         it was loaded there, otherwise from the package `spacy-lookups-data`; or a file with a path
         of the digits 0 and 1, a tab, a word, and possibly more columns on each line, as Liang's
         `brown-cluster` writes them.
-    vocab (Vocab): the vocab, which says the language.
+    vocab (Vocab): the vocab, for its lookups and its language.
     RETURNS (ClusterTable): the clusters.
     RAISES (MissingResourceError): if there are none of that name.
     RAISES (ResourceError): if the file or table is not of that form.
@@ -243,7 +243,7 @@ def _read_package(source: str, lang: str) -> ClusterTable:
 
 
 def _read_table(table: Mapping[int | str, Any], source: str, lang: str) -> ClusterTable:
-    # Four of five words of spaCy's own tables have the number 0, which says that they have none.
+    # Four of five words of spaCy's own tables have the number 0, which stands for no cluster.
     clusters = {get_string_id(word): path for word, path in table.items() if path != 0}
     if not clusters or not all(isinstance(path, int) for path in clusters.values()):
         raise ResourceError(
@@ -280,7 +280,7 @@ def _cluster_table(paths: Mapping[int, int]) -> ClusterTable:
 def read_phrases(source: str | Mapping[str, str | Sequence[str]]) -> PhraseTable:
     """Read lists of phrases, one phrase a line.
 
-    source (Union[str, Dict[str, Union[str, List[str]]]]): a folder, whose `.txt` files are a list
+    source (str | dict[str, str | list[str]]): a folder, whose `.txt` files are a list
         each; or for each list its name, and its file or files.
     RETURNS (PhraseTable): the phrases. Case, and where spaces stand, make no difference.
     RAISES (ResourceError): if a file is missing, there are no phrases, or too many lists.

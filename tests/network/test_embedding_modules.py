@@ -5,22 +5,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bigru_tagger.model.resources import fold, phrase_hashes
-from bigru_tagger.network.embed import (
-    EMBEDDINGS,
-    CharacterCNN,
-    CharacterGRU,
-    ClusterEmbedding,
-    DenseEmbedding,
-    GazetteerEmbedding,
-    HashEmbedding,
-    VectorEmbedding,
-    VectorTable,
-    look_up,
-)
+from bigru_tagger.embeddings.resources import fold, phrase_hashes
+from bigru_tagger.network.embeddings.base import build_module
+from bigru_tagger.network.embeddings.char_cnn import CharCNNModule
+from bigru_tagger.network.embeddings.char_gru import CharGRUModule
+from bigru_tagger.network.embeddings.clusters import ClusterModule
+from bigru_tagger.network.embeddings.gazetteer import GazetteerModule
+from bigru_tagger.network.embeddings.hash import HashModule
+from bigru_tagger.network.embeddings.lookup import look_up
+from bigru_tagger.network.embeddings.tok2vec import Tok2VecModule
+from bigru_tagger.network.embeddings.vector_file import VectorFileModule
+from bigru_tagger.network.embeddings.vectors import VectorsModule
 from bigru_tagger.network.layout import Layout
 
-# What `Characters.read` gives: 1, the characters, 2.
+# What `CharacterEmbedding.read` returns: 1, the characters, 2.
 CHARACTERS = st.lists(
     st.lists(st.integers(3, 11), max_size=6).map(lambda ids: [1, *ids, 2]), min_size=1, max_size=4
 )
@@ -36,7 +34,7 @@ def pad(words, n_characters):
 
 def make_cnn(window):
     torch.manual_seed(window)
-    return CharacterCNN(rows=12, width=4, filters=5, window=window)
+    return CharCNNModule(rows=12, width=4, out_channels=5, kernel_size=window)
 
 
 def convolve(cnn, word, window):
@@ -59,7 +57,7 @@ def convolve(cnn, word, window):
 
 
 def hash_by_hand(value, attribute, embedding, first_row, n_rows):
-    """Hash as `HashEmbedding` says it does, in Python's integers."""
+    """Hash as `HashModule` says it does, in Python's integers."""
     rows, bits = [], []
     for multiplier in embedding.multipliers[attribute].tolist():
         product = value * multiplier % 2**64
@@ -70,7 +68,7 @@ def hash_by_hand(value, attribute, embedding, first_row, n_rows):
 
 @given(value=st.integers(-(2**63), 2**63 - 1))
 def test_hashes_are_the_high_bits_of_products(value):
-    embedding = HashEmbedding([11, 7], 2, unknown_rate=0.0)
+    embedding = HashModule([11, 7], 2, unknown_rate=0.0)
     rows, bits = embedding.hash(torch.tensor([[value, value]]))
     by_hand = [hash_by_hand(value, 0, embedding, 0, 11), hash_by_hand(value, 1, embedding, 11, 7)]
     assert rows[0].tolist() == [hashed for hashed, _ in by_hand]
@@ -79,13 +77,13 @@ def test_hashes_are_the_high_bits_of_products(value):
 
 def test_hashes_do_not_change():
     """Saved models depend on these numbers."""
-    rows, bits = HashEmbedding([1000], 2, unknown_rate=0.0).hash(torch.tensor([[1234567890123]]))
+    rows, bits = HashModule([1000], 2, unknown_rate=0.0).hash(torch.tensor([[1234567890123]]))
     assert rows.tolist() == [[[55, 627, 533, 386]]]
     assert bits.tolist() == [[[723353, 595555, 39603, 132652]]]
 
 
 def test_hash_embedding_sums_four_rows_of_each_attribute():
-    embedding = HashEmbedding([4, 3], 2, unknown_rate=0.0).train()
+    embedding = HashModule([4, 3], 2, unknown_rate=0.0).train()
     values = torch.tensor([[5, 9], [6, 9]])
     rows, _ = embedding.hash(values)
     table = embedding.table.weight.tolist()
@@ -98,7 +96,7 @@ def test_hash_embedding_sums_four_rows_of_each_attribute():
 
 
 def test_values_that_training_never_saw_share_a_vector():
-    embedding = HashEmbedding([50, 50], 2, unknown_rate=0.0)
+    embedding = HashModule([50, 50], 2, unknown_rate=0.0)
     embedding.unknown.data = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     values, other = torch.tensor([[5, 9]]), torch.tensor([[5, 10]])
     assert embedding.eval()(values).tolist() == [[1.0, 2.0, 3.0, 4.0]]
@@ -108,24 +106,24 @@ def test_values_that_training_never_saw_share_a_vector():
 
 
 def test_prediction_does_not_make_values_known():
-    embedding = HashEmbedding([50], 2, unknown_rate=0.0).eval()
+    embedding = HashModule([50], 2, unknown_rate=0.0).eval()
     embedding(torch.tensor([[5]]))
     assert not embedding.seen.any()
 
 
 def test_some_values_count_as_unknown_in_training():
     torch.manual_seed(0)
-    embedding = HashEmbedding([50], 1, unknown_rate=0.25).train()
+    embedding = HashModule([50], 1, unknown_rate=0.25).train()
     embedding.unknown.data.fill_(100.0)
     output = embedding(torch.full((4000, 1), 7))
     assert (output == 100.0).float().mean().item() == pytest.approx(0.25, abs=0.03)
 
 
 def test_the_filter_survives_storage():
-    embedding = HashEmbedding([50], 2, unknown_rate=0.0).train()
+    embedding = HashModule([50], 2, unknown_rate=0.0).train()
     values = torch.tensor([[5], [9]])
     embedding(values)
-    other = HashEmbedding([50], 2, unknown_rate=0.0)
+    other = HashModule([50], 2, unknown_rate=0.0)
     other.load_state_dict(embedding.state_dict())
     assert torch.equal(other.eval()(values), embedding.eval()(values))
 
@@ -133,7 +131,7 @@ def test_the_filter_survives_storage():
 def test_hash_embedding_starts_with_the_variance_of_an_ordinary_table():
     torch.manual_seed(0)
     values = torch.randint(2**62, (1000, 1))
-    vectors = HashEmbedding([5000], 64, unknown_rate=0.0).train()(values)
+    vectors = HashModule([5000], 64, unknown_rate=0.0).train()(values)
     assert vectors.std().item() == pytest.approx(64**-0.5, rel=0.02)
 
 
@@ -159,7 +157,7 @@ def test_character_cnn_does_not_depend_on_padding(words, further):
 
 def make_character_gru():
     torch.manual_seed(0)
-    gru = CharacterGRU(rows=12, width=4, hidden=3)
+    gru = CharGRUModule(rows=12, width=4, hidden=3)
     for parameter in gru.parameters():  # biases too
         nn.init.normal_(parameter, std=0.5)
     return gru
@@ -208,7 +206,7 @@ def test_padding_row_of_the_character_table_is_zero_and_gets_no_gradient():
 
 
 def test_unknown_vector_stands_for_rows_of_zeros_and_no_others():
-    embedding = VectorEmbedding(3)
+    embedding = VectorsModule(3)
     nn.init.constant_(embedding.unknown, 9.0)
     vectors = torch.tensor(
         [[1.0, -1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1e-30, 0.0], [-0.0, 0.0, -0.0]]
@@ -221,27 +219,27 @@ def test_unknown_vector_stands_for_rows_of_zeros_and_no_others():
 
 
 def test_unknown_vector_starts_at_zero():
-    assert not VectorEmbedding(4)(torch.zeros(2, 4), NO_FORMS).any()
+    assert not VectorsModule(4)(torch.zeros(2, 4), NO_FORMS).any()
 
 
 def test_dense_embedding_passes_vectors_on():
     vectors = torch.randn(3, 4)
-    assert DenseEmbedding(4)(vectors) is vectors
+    assert Tok2VecModule(4)(vectors) is vectors
 
 
 @pytest.mark.parametrize(
     ("kind", "arguments", "shape", "width"),
     [
         ("hash", {"rows": [5, 5], "width": 3, "unknown_rate": 0.1}, (0, 2), 6),
-        ("characters", {"rows": 9, "width": 3, "filters": 4, "window": 3}, (0, 2), 4),
+        ("char_cnn", {"rows": 9, "width": 3, "out_channels": 4, "kernel_size": 3}, (0, 2), 4),
         ("vectors", {"width": 3}, (0, 3), 3),
         ("vectors", {"width": 0}, (5, 0), 0),
         ("vectors", {"width": 0, "correction_rows": 4}, (5, 0), 0),
         ("vectors", {"width": 3, "correction_rows": 4}, (0, 3), 3),
-        ("character_states", {"rows": 9, "width": 3, "hidden": 4}, (0, 2), 8),
-        ("vector_table", {"n_words": 2, "width": 3, "half": True}, (0, 4), 3),
+        ("char_gru", {"rows": 9, "width": 3, "hidden": 4}, (0, 2), 8),
+        ("vector_file", {"n_words": 2, "width": 3, "half": True}, (0, 4), 3),
         (
-            "vector_table",
+            "vector_file",
             {"n_words": 2, "width": 3, "half": True, "correction_rows": 4},
             (0, 4),
             3,
@@ -252,28 +250,15 @@ def test_dense_embedding_passes_vectors_on():
             (0, 4),
             6,
         ),
-        ("dense", {"width": 3}, (0, 3), 3),
+        ("tok2vec", {"width": 3}, (0, 3), 3),
     ],
 )
 def test_no_words_and_no_width_are_embedded(kind, arguments, shape, width):
-    dtype = torch.float32 if kind in ("vectors", "dense") else torch.int64
-    embedding = EMBEDDINGS[kind](**arguments)
+    dtype = torch.float32 if kind in ("vectors", "tok2vec") else torch.int64
+    embedding = build_module("it", {"kind": kind, **arguments})
     forms = [torch.zeros((shape[0], 1), dtype=torch.int64)] if kind == "vectors" else []
     assert embedding(torch.zeros(shape, dtype=dtype), *forms).shape == (shape[0], width)
     assert embedding.width == width
-
-
-def test_every_kind_of_embedding_is_tested_here():
-    assert set(EMBEDDINGS.values()) == {
-        HashEmbedding,
-        CharacterCNN,
-        CharacterGRU,
-        VectorEmbedding,
-        VectorTable,
-        ClusterEmbedding,
-        GazetteerEmbedding,
-        DenseEmbedding,
-    }
 
 
 # --- corrections
@@ -290,7 +275,7 @@ def sums_of_rows(embedding, values):
 
 
 def test_corrections_begin_at_zero_and_are_zero_for_values_never_seen():
-    embedding = HashEmbedding([50], 2, unknown_rate=0.0, correction=True)
+    embedding = HashModule([50], 2, unknown_rate=0.0, correction=True)
     seen, unseen = torch.tensor([[5], [9]]), torch.tensor([[6], [7]])
     assert not embedding.train()(seen).any()
     nn.init.normal_(embedding.table.weight)
@@ -299,7 +284,7 @@ def test_corrections_begin_at_zero_and_are_zero_for_values_never_seen():
 
 
 def test_gradient_reaches_the_corrections_of_values_in_the_batch_and_no_others():
-    embedding = HashEmbedding([1000], 2, unknown_rate=0.0, correction=True)
+    embedding = HashModule([1000], 2, unknown_rate=0.0, correction=True)
     values = torch.tensor([[5], [9], [5]])
     embedding.train()(values).sum().backward()
     rows, _ = embedding.hash(values)
@@ -312,12 +297,12 @@ STATIC = torch.tensor([[1.0, 2.0], [0.1, -0.3], [0.0, 0.0], [0.0, 0.0]])
 
 
 def corrected_vectors():
-    embedding = VectorEmbedding(2, correction_rows=100)
+    embedding = VectorsModule(2, correction_rows=100)
     return embedding, (STATIC, torch.tensor([[11], [12], [13], [14]]))
 
 
 def corrected_table():
-    embedding = VectorTable(n_words=2, width=2, half=False, correction_rows=100)
+    embedding = VectorFileModule(n_words=2, width=2, half=False, correction_rows=100)
     embedding.keys.copy_(torch.tensor([12, 21]))
     embedding.table.copy_(STATIC[[1, 0]])
     # The first word is in the table by its last form, and is corrected by its second all the same.
@@ -359,7 +344,7 @@ def test_first_candidate_that_is_a_key_is_found(data, keys):
 
 @pytest.mark.parametrize("half", [True, False])
 def test_vector_table_gives_the_vectors_of_the_best_candidate(half):
-    table = VectorTable(n_words=3, width=2, half=half)
+    table = VectorFileModule(n_words=3, width=2, half=half)
     table.keys.copy_(torch.tensor([-7, 4, 9]))
     table.table.copy_(torch.tensor([[1.0, 2.0], [0.0, 0.0], [0.1, -5.0]]))
     nn.init.constant_(table.unknown, 8.0)
@@ -378,7 +363,7 @@ def test_vector_table_gives_the_vectors_of_the_best_candidate(half):
 
 
 def test_table_of_one_word_and_all_words_unknown():
-    table = VectorTable(n_words=1, width=2, half=False)
+    table = VectorFileModule(n_words=1, width=2, half=False)
     table.keys.fill_(5)
     table.table.fill_(1.0)
     assert table(torch.tensor([[5], [4], [6]])).tolist() == [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
@@ -386,10 +371,13 @@ def test_table_of_one_word_and_all_words_unknown():
 
 def test_tables_are_stored_but_not_trained():
     for module, learned in (
-        (VectorTable(2, 3, half=True), {"unknown"}),
-        (VectorTable(2, 3, half=True, correction_rows=4), {"unknown", "correction.table.weight"}),
-        (ClusterEmbedding(2, 1, 2, 4, 3), {"table.weight"}),
-        (GazetteerEmbedding(["X"], 2, 3, 4), {"linear.weight", "linear.bias"}),
+        (VectorFileModule(2, 3, half=True), {"unknown"}),
+        (
+            VectorFileModule(2, 3, half=True, correction_rows=4),
+            {"unknown", "correction.table.weight"},
+        ),
+        (ClusterModule(2, 1, 2, 4, 3), {"table.weight"}),
+        (GazetteerModule(["X"], 2, 3, 4), {"linear.weight", "linear.bias"}),
     ):
         buffers = {name for name, _ in module.named_buffers()} - NOT_STORED
         assert {name for name, _ in module.named_parameters()} == learned
@@ -398,7 +386,7 @@ def test_tables_are_stored_but_not_trained():
 
 
 def test_cluster_embedding_concatenates_the_rows_of_the_prefixes():
-    embedding = ClusterEmbedding(n_words=3, n_clusters=2, n_prefixes=2, n_rows=5, width=1)
+    embedding = ClusterModule(n_words=3, n_clusters=2, n_prefixes=2, n_rows=5, width=1)
     embedding.keys.copy_(torch.tensor([-1, 3, 8]))
     embedding.clusters.copy_(torch.tensor([1, 0, 1]))
     embedding.rows.copy_(torch.tensor([[1, 3], [1, 4], [0, 2]]))
@@ -418,7 +406,7 @@ def make_gazetteer(lists, max_words=8):
         for phrase in phrases
     ]
     keys = phrase_hashes([fold(phrase) for phrase in phrases])[:, 0].view(np.int64)
-    embedding = GazetteerEmbedding(list(lists), len(phrases), width=3, max_words=max_words)
+    embedding = GazetteerModule(list(lists), len(phrases), width=3, max_words=max_words)
     embedding.keys.copy_(torch.from_numpy(np.sort(keys)))
     embedding.lists.copy_(torch.tensor(bits)[torch.from_numpy(np.argsort(keys))])
     return embedding

@@ -12,15 +12,11 @@ from spacy.strings import StringStore, get_string_id
 from spacy.tokens import Doc
 from spacy.vectors import BaseVectors, Vectors
 
-from bigru_tagger.model.features import (
-    CharacterFilters,
-    CharacterStates,
-    HashedAttributes,
-    StaticVectors,
-    Words,
-    occurrence_keys,
-    sentence_lengths,
-)
+from bigru_tagger.embeddings.base import UniqueWords
+from bigru_tagger.embeddings.char_cnn import CharCNNEmbed, CharCNNEmbedding
+from bigru_tagger.embeddings.char_gru import CharGRUEmbed, CharGRUEmbedding
+from bigru_tagger.embeddings.hash import HashEmbedding
+from bigru_tagger.embeddings.vectors import VectorsEmbedding
 
 VOCAB = spacy.blank("en").vocab
 WORD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
@@ -28,7 +24,7 @@ TEXTS = st.lists(st.lists(st.sampled_from(["a", "A", "the", " ", "😀"]) | WORD
 
 
 def make_words(*texts, vocab=VOCAB):
-    return Words.from_docs([Doc(vocab, words=words) for words in texts])
+    return UniqueWords.from_docs([Doc(vocab, words=words) for words in texts])
 
 
 def read(embedding, words):
@@ -47,12 +43,13 @@ def read_characters(embedding, words):
 
 def make_attributes(*attrs, fold_digits=False):
     rows = [9] * len(attrs)
-    return HashedAttributes(attrs, rows, 4, unknown_rate=0.1, fold_digits=fold_digits)
+    return HashEmbedding(attrs, rows, 4, unknown_rate=0.1, fold_digits=fold_digits)
 
 
 def make_characters(rows=2048, max_length=20, fold_digits=False):
-    return CharacterFilters(
-        width=4, filters=5, window=3, rows=rows, max_length=max_length, fold_digits=fold_digits
+    return CharCNNEmbedding(
+        **{"width": 4, "out_channels": 5, "kernel_size": 3, "rows": rows},
+        **{"max_length": max_length, "fold_digits": fold_digits},
     )
 
 
@@ -76,7 +73,7 @@ def test_each_distinct_word_is_looked_up_once():
             return VOCAB.strings[orth]
 
     known = make_words(["the", "cat", "the"], [], ["cat", "The"])
-    words = Words(
+    words = UniqueWords(
         SimpleNamespace(strings=CountingStrings()), known.orths, known.index, known.lengths
     )
     for _ in range(2):
@@ -125,7 +122,6 @@ def test_empty_docs_have_no_words(texts, attrs):
     assert words.attributes(attrs).shape == (0, len(attrs))
     assert words.candidates.shape == (0, 4)
     assert words.forms.shape == (0,)
-    assert occurrence_keys(words, words.forms).shape == (0,)
     assert make_attributes("NORM", "SHAPE").read(words).shape == (0, 2)
     assert make_characters().read(words).shape == (0, 22)
 
@@ -172,7 +168,7 @@ def test_digits_are_folded_where_the_config_says_so():
 )
 def test_bad_settings_of_hashed_attributes_are_named(attrs, rows, width, rate, named):
     with pytest.raises(ValueError, match=named):
-        HashedAttributes(attrs, rows, width, unknown_rate=rate, fold_digits=False)
+        HashEmbedding(attrs, rows, width, unknown_rate=rate, fold_digits=False)
 
 
 @pytest.mark.parametrize("attr", ["ORTH", "NORM", "LOWER", "SHAPE", "LENGTH", "IS_ALPHA"])
@@ -231,19 +227,19 @@ def test_characters_of_any_word_follow_the_rule(texts, rows, max_length):
 
 def test_spec_of_characters_counts_the_marks_and_the_padding():
     assert make_characters(rows=100).network_spec(VOCAB) == {
-        "kind": "characters",
+        "kind": "char_cnn",
         "rows": 103,
         "width": 4,
-        "filters": 5,
-        "window": 3,
+        "out_channels": 5,
+        "kernel_size": 3,
     }
 
 
 def test_a_gru_over_characters_reads_the_same_as_a_convolution():
-    states = CharacterStates(width=4, hidden=6, rows=2048, max_length=20, fold_digits=False)
+    states = CharGRUEmbedding(width=4, hidden=6, rows=2048, max_length=20, fold_digits=False)
     words = make_words(["ab", "é", "\n\n\n"], ["Ж😀"])
     np.testing.assert_array_equal(states.read(words), make_characters().read(words))
-    spec = {"kind": "character_states", "rows": 2051, "width": 4, "hidden": 6}
+    spec = {"kind": "char_gru", "rows": 2051, "width": 4, "hidden": 6}
     assert states.network_spec(VOCAB) == spec
 
 
@@ -254,16 +250,16 @@ FILTERS, STATES = {"filters": 5, "window": 3}, {"hidden": 6}
 @pytest.mark.parametrize(
     ("embedding", "settings", "setting", "value"),
     [
-        (CharacterFilters, FILTERS, "width", 0),
-        (CharacterFilters, FILTERS, "filters", 0),
-        (CharacterFilters, FILTERS, "rows", 0),
-        (CharacterFilters, FILTERS, "window", 0),
-        (CharacterFilters, FILTERS, "window", 4),
-        (CharacterFilters, FILTERS, "max_length", 1),
-        (CharacterStates, STATES, "width", 0),
-        (CharacterStates, STATES, "rows", 0),
-        (CharacterStates, STATES, "max_length", 1),
-        (CharacterStates, STATES, "hidden", 0),
+        (CharCNNEmbed, FILTERS, "width", 0),
+        (CharCNNEmbed, FILTERS, "filters", 0),
+        (CharCNNEmbed, FILTERS, "rows", 0),
+        (CharCNNEmbed, FILTERS, "window", 0),
+        (CharCNNEmbed, FILTERS, "window", 4),
+        (CharCNNEmbed, FILTERS, "max_length", 1),
+        (CharGRUEmbed, STATES, "width", 0),
+        (CharGRUEmbed, STATES, "rows", 0),
+        (CharGRUEmbed, STATES, "max_length", 1),
+        (CharGRUEmbed, STATES, "hidden", 0),
     ],
 )
 def test_bad_settings_of_characters_are_named(embedding, settings, setting, value):
@@ -306,43 +302,6 @@ def test_candidates_are_not_added_to_the_string_store():
     assert len(vocab.strings) == before
 
 
-@settings(max_examples=50, deadline=None)
-@given(TEXTS.filter(bool))
-def test_groups_are_the_words_of_a_doc_whatever_their_case(texts):
-    words = make_words(*texts)
-    keys = occurrence_keys(words, words.forms).tolist()
-    tokens = [(i, token.lower()) for i, text in enumerate(texts) for token in text]
-    assert len(keys) == len(tokens)
-    assert len(set(keys)) == len(set(tokens)) == len(set(zip(keys, tokens, strict=True)))
-
-
-def make_doc(*sentences):
-    starts = [i == 0 for words in sentences for i in range(len(words))]
-    return Doc(VOCAB, words=[word for words in sentences for word in words], sent_starts=starts)
-
-
-@pytest.mark.parametrize(
-    ("docs", "expected"),
-    [
-        ([Doc(VOCAB)], []),
-        ([Doc(VOCAB, words=["a"])], [1]),
-        ([Doc(VOCAB, words=["a", "b", "c"])], [3]),
-        ([make_doc(["a"])], [1]),
-        ([make_doc("ab", "c", "def")], [2, 1, 3]),
-        ([make_doc("ab", "c"), Doc(VOCAB), Doc(VOCAB, words=["a", "b"])], [2, 1, 2]),
-        # Where some starts are known, the unknown ones are none; nor is one twice at the beginning.
-        ([Doc(VOCAB, words="abcd", sent_starts=[None, None, True, None])], [2, 2]),
-        ([Doc(VOCAB, words="abc", sent_starts=[False, False, False])], [3]),
-        # A parse tells sentences too.
-        ([Doc(VOCAB, words="abc", heads=[0, 0, 2], deps=["ROOT", "x", "ROOT"])], [2, 1]),
-        # Without starts, they are guessed: a sentence ends in one Doc only.
-        ([Doc(VOCAB, words="a."), Doc(VOCAB, words="b.c"), make_doc("d.e")], [2, 2, 1, 3]),
-    ],
-)
-def test_sentence_lengths(docs, expected):
-    assert sentence_lengths(docs, Words.from_docs(docs)) == expected
-
-
 @pytest.mark.parametrize(
     ("tokens", "expected"),
     [
@@ -360,7 +319,7 @@ def test_sentence_lengths(docs, expected):
     ],
 )
 def test_sentence_starts_are_guessed(tokens, expected):
-    words = Words.from_docs([Doc(VOCAB, words=tokens.split(" "))])
+    words = UniqueWords.from_docs([Doc(VOCAB, words=tokens.split(" "))])
     starts = words.sentence_starts
     starts[0] = True
     assert np.flatnonzero(starts).tolist() == expected
@@ -369,7 +328,7 @@ def test_sentence_starts_are_guessed(tokens, expected):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", ".", "!", "。", ",", '"', "("]), min_size=1))
 def test_sentence_starts_are_those_of_spacys_sentencizer(tokens):
-    starts = Words.from_docs([Doc(VOCAB, words=tokens)]).sentence_starts
+    starts = UniqueWords.from_docs([Doc(VOCAB, words=tokens)]).sentence_starts
     expected = Sentencizer()(Doc(VOCAB, words=tokens))
     assert starts[1:].tolist() == [token.is_sent_start for token in expected][1:]
 
@@ -381,11 +340,9 @@ BOUNDARIES = st.sampled_from(["a", "B", ".", "!", "。", "؟", ",", '"', "(", ")
 @given(st.lists(st.lists(BOUNDARIES, max_size=6), min_size=1, max_size=5))
 def test_sentence_starts_do_not_depend_on_the_docs_before(texts):
     docs = [Doc(VOCAB, words=words, spaces=[False] * len(words)) for words in texts]
-    alone = [Words.from_docs([doc]).sentence_starts.tolist() for doc in docs]
-    together = Words.from_docs(docs).sentence_starts.tolist()
+    alone = [UniqueWords.from_docs([doc]).sentence_starts.tolist() for doc in docs]
+    together = UniqueWords.from_docs(docs).sentence_starts.tolist()
     assert together == [start for starts in alone for start in starts]
-    lengths = [length for doc in docs for length in sentence_lengths([doc], Words.from_docs([doc]))]
-    assert sentence_lengths(docs, Words.from_docs(docs)) == lengths
 
 
 def make_vocab(keys=None, data=None, **settings):
@@ -400,7 +357,7 @@ def make_vocab(keys=None, data=None, **settings):
 def test_vectors_keyed_by_the_text(fallback):
     vocab = make_vocab(["the", "Apple", "apple"])
     words = make_words(["the", "Apple", "APPLE"], ["THE", "zebra", "the"], vocab=vocab)
-    assert read(StaticVectors(fallback, 0), words) == {
+    assert read(VectorsEmbedding(fallback, 0), words) == {
         "the": [1.0, 2.0],
         "Apple": [3.0, 4.0],
         "APPLE": [5.0, 6.0] if fallback else [0.0, 0.0],
@@ -414,7 +371,7 @@ def test_vectors_of_other_forms_stand_in(fallback):
     vocab = make_vocab(["London", "00-00", "Un", "un"])
     words = make_words(["LONDON", "31-08", "UN", "Un"], vocab=vocab)
     none = [0.0, 0.0]
-    assert read(StaticVectors(fallback, 0), words) == {
+    assert read(VectorsEmbedding(fallback, 0), words) == {
         "LONDON": [1.0, 2.0] if fallback else none,
         "31-08": [3.0, 4.0] if fallback else none,
         "UN": [7.0, 8.0] if fallback else none,  # in lower case rather than capitalised
@@ -429,7 +386,7 @@ def test_vectors_of_other_forms_stand_in(fallback):
 )
 def test_vectors_keyed_by_another_attribute(attr, keys, found, fallback):
     vocab = make_vocab(keys, attr=attr)
-    rows = read(StaticVectors(fallback, 0), make_words(["the", "The", "Apple"], vocab=vocab))
+    rows = read(VectorsEmbedding(fallback, 0), make_words(["the", "The", "Apple"], vocab=vocab))
     assert rows == {
         word: [1.0, 2.0] if word in found else [0.0, 0.0] for word in ("the", "The", "Apple")
     }
@@ -440,7 +397,7 @@ def test_floret_vectors_are_those_of_the_vocab():
     vocab = make_vocab(data=data, mode="floret", minn=2, maxn=3, hash_count=2)
     texts = ["unseen", "words", "Ünseen", "😀", "  "]
     for text, row in read(
-        StaticVectors(fallback=True, correction_rows=0), make_words(texts, vocab=vocab)
+        VectorsEmbedding(fallback=True, correction_rows=0), make_words(texts, vocab=vocab)
     ).items():
         np.testing.assert_array_equal(row, vocab[text].vector)
         assert any(row)
@@ -462,11 +419,11 @@ def test_vectors_of_a_class_of_ones_own_are_asked_in_a_batch():
     vocab = spacy.blank("en").vocab
     vocab.vectors = Lengths(vocab.strings)
     words = make_words(["the", "zebra"], vocab=vocab)
-    assert read(StaticVectors(fallback=True, correction_rows=0), words) == {
+    assert read(VectorsEmbedding(fallback=True, correction_rows=0), words) == {
         "the": [3.0],
         "zebra": [5.0],
     }
-    assert StaticVectors(fallback=True, correction_rows=0).read(words)[0].dtype == np.float32
+    assert VectorsEmbedding(fallback=True, correction_rows=0).read(words)[0].dtype == np.float32
 
 
 @pytest.mark.parametrize("words", [["the", "zebra"], []])
@@ -482,9 +439,9 @@ def test_vectors_of_a_class_of_ones_own_are_asked_in_a_batch():
 )
 def test_vectors_are_float32_of_the_width_in_the_spec(vocab, width, words):
     for fallback in (True, False):
-        vectors, _ = StaticVectors(fallback, 0).read(make_words(words, vocab=vocab))
+        vectors, _ = VectorsEmbedding(fallback, 0).read(make_words(words, vocab=vocab))
         assert (vectors.dtype, vectors.shape) == (np.float32, (len(words), width))
-        spec = StaticVectors(fallback, 0).network_spec(vocab)
+        spec = VectorsEmbedding(fallback, 0).network_spec(vocab)
         assert spec == {"kind": "vectors", "width": width, "correction_rows": 0}
 
 
@@ -492,7 +449,7 @@ def test_vectors_are_float32_of_the_width_in_the_spec(vocab, width, words):
 @given(TEXTS.filter(bool))
 def test_vectors_come_with_the_hashes_of_lower_cased_forms(texts):
     words = make_words(*texts)
-    _, forms = StaticVectors(fallback=True, correction_rows=5).read(words)
+    _, forms = VectorsEmbedding(fallback=True, correction_rows=5).read(words)
     assert (forms.dtype, forms.shape) == (np.int64, (len(words.strings), 1))
     assert forms.view(np.uint64)[:, 0].tolist() == [
         StringStore([text.lower()])[text.lower()] for text in words.strings
@@ -501,7 +458,7 @@ def test_vectors_come_with_the_hashes_of_lower_cased_forms(texts):
 
 def test_bad_settings_of_vectors_are_named():
     with pytest.raises(ValueError, match=r"VectorsEmbed: 'correction_rows' .* 0; got -3"):
-        StaticVectors(fallback=True, correction_rows=-3)
+        VectorsEmbedding(fallback=True, correction_rows=-3)
 
 
 def test_a_subset_of_the_words_reads_the_same():

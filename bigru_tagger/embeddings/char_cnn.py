@@ -1,0 +1,62 @@
+"""Characters of each word, by a convolution and a maximum over positions."""
+
+from typing import Any
+
+from spacy.util import registry
+from spacy.vocab import Vocab
+
+from .characters import CharacterEmbedding
+
+
+@registry.misc("bigru_tagger.CharCNNEmbed.v1")
+def CharCNNEmbed(  # noqa: N802
+    *, width: int, filters: int, window: int, rows: int, max_length: int, fold_digits: bool
+) -> "CharCNNEmbedding":
+    """Embed the characters of each word by a convolution and a maximum over positions.
+
+    width (int): width of a character's vector.
+    filters (int): output channels of the convolution, the width of the word's vector.
+    window (int): kernel size of the convolution in characters, odd.
+    rows (int): size of the character table; code points beyond share rows.
+    max_length (int): characters read of a word; of a longer one, its first and last half.
+    fold_digits (bool): read every digit as 0.
+    RETURNS (CharCNNEmbedding): for the `embed` block of an architecture.
+    RAISES (ValueError): if a number does not fit.
+    """
+    return CharCNNEmbedding(
+        width=width,
+        out_channels=filters,
+        kernel_size=window,
+        rows=rows,
+        max_length=max_length,
+        fold_digits=fold_digits,
+    )
+
+
+class CharCNNEmbedding(CharacterEmbedding):
+    """Reads the characters of each word, for a convolution."""
+
+    def __init__(self, *, out_channels: int, kernel_size: int, **settings: Any) -> None:
+        """Check the settings.
+
+        out_channels (int): output channels of the convolution; `filters` in a config.
+        kernel_size (int): its kernel size, odd; `window` in a config.
+        **settings: the arguments of `CharacterEmbedding`.
+        RAISES (ValueError): if a number does not fit.
+        """
+        super().__init__(**settings)
+        if out_channels < 1 or kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(
+                "CharCNNEmbed: 'filters' has to be positive and 'window' odd; got "
+                f"filters = {out_channels}, window = {kernel_size}"
+            )
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+
+    def network_spec(self, vocab: Vocab) -> dict[str, Any]:  # noqa: D102
+        return {
+            "kind": "char_cnn",
+            **super().network_spec(vocab),
+            "out_channels": self.out_channels,
+            "kernel_size": self.kernel_size,
+        }

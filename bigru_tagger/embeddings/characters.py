@@ -1,0 +1,69 @@
+"""The characters of each word, for the embeddings of them."""
+
+from typing import Any
+
+import numpy as np
+from spacy.vocab import Vocab
+
+from .base import UniqueWords, WordEmbedding
+
+# Row 0 of the character table pads, row 1 begins a word and row 2 ends it.
+_CHARACTER_OFFSET = 3
+
+
+class CharacterEmbedding(WordEmbedding):
+    """Reads the characters of each word."""
+
+    def __init__(self, *, width: int, rows: int, max_length: int, fold_digits: bool) -> None:
+        """Check the settings.
+
+        width (int): width of a character's vector.
+        rows (int): size of the character table. Code points below `rows` have a row each, others
+            share them: 2048 rows distinguish all of Latin, Greek, Cyrillic, Armenian, Hebrew and
+            Arabic.
+        max_length (int): characters read of a word; of a longer one, its first and last half.
+        fold_digits (bool): read every digit as 0.
+        RAISES (ValueError): if a number does not fit.
+        """
+        if min(width, rows) < 1 or max_length < 2:
+            raise ValueError(
+                "characters: 'width' and 'rows' have to be positive and 'max_length' at least 2; "
+                f"got width = {width}, rows = {rows}, max_length = {max_length}"
+            )
+        self.width = width
+        self.rows = rows
+        self.max_length = max_length
+        self.fold_digits = fold_digits
+
+    def network_spec(self, vocab: Vocab) -> dict[str, Any]:
+        """Return the arguments that all modules of characters share.
+
+        vocab (Vocab): the vocab.
+        RETURNS (dict): the size of the table, and the width of its rows.
+        """
+        return {"rows": self.rows + _CHARACTER_OFFSET, "width": self.width}
+
+    def read(self, words: UniqueWords) -> np.ndarray:
+        """Read the characters between a mark of the beginning and one of the end.
+
+        words (UniqueWords): the words of a batch.
+        RETURNS (ndarray): rows of the character table, 0 behind the end, int64
+            (n_words, max_length + 2).
+        """
+        strings = words.folded.strings if self.fold_digits else words.strings
+        texts = [self._shorten(text) for text in strings]
+        lengths = np.array([len(text) for text in texts], dtype=np.int64)
+        code_points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+        characters = np.zeros((len(texts), self.max_length + 2), dtype=np.int64)
+        word = np.repeat(np.arange(len(texts)), lengths)
+        position = np.arange(len(word)) - np.repeat(lengths.cumsum() - lengths, lengths)
+        characters[:, 0] = 1
+        characters[word, position + 1] = code_points % self.rows + _CHARACTER_OFFSET
+        characters[np.arange(len(texts)), lengths + 1] = 2
+        return characters
+
+    def _shorten(self, text: str) -> str:
+        if len(text) <= self.max_length:
+            return text
+        half = self.max_length // 2
+        return text[:half] + text[len(text) - (self.max_length - half) :]

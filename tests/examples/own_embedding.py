@@ -1,0 +1,56 @@
+"""An embedding of one's own: how many characters, capitals and digits each word has."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from spacy.util import registry
+from spacy.vocab import Vocab
+from torch import Tensor, nn
+
+from bigru_tagger.embeddings.base import UniqueWords, WordEmbedding
+from bigru_tagger.network.embeddings.base import EmbeddingModule
+
+
+# 1. The function that a config names: [components.ner.model.embed.counts]
+@registry.misc("example.CountsEmbed.v1")
+def counts_embed(width: int) -> "CountsEmbedding":
+    """Embed the numbers of characters, capitals and digits of each word.
+
+    width (int): width of the word's vector.
+    RETURNS (CountsEmbedding): for the `embed` block of an architecture.
+    """
+    return CountsEmbedding(width)
+
+
+# 2. What is read of Docs: arrays with one row per distinct word.
+class CountsEmbedding(WordEmbedding):
+    """Counts the characters, capitals and digits of each word."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def network_spec(self, vocab: Vocab) -> dict[str, Any]:
+        # The kind of the torch module, and the arguments of its class.
+        return {"kind": "example.CountsEmbed.v1", "width": self.width}
+
+    def read(self, words: UniqueWords) -> np.ndarray:
+        counts = [
+            [len(text), sum(map(str.isupper, text)), sum(map(str.isdigit, text))]
+            for text in words.strings
+        ]
+        return np.array(counts, dtype=np.float32).reshape(-1, 3)  # (n_words, 3)
+
+
+# 3. The torch module. A saved network finds it by its kind: the name of the entry point.
+class CountsModule(EmbeddingModule, kind="example.CountsEmbed.v1"):
+    """A linear layer over the logarithms of counts."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, width)
+        self.width = width
+
+    def forward(self, counts: Tensor) -> Tensor:
+        vectors: Tensor = self.linear(torch.log1p(counts))
+        return vectors  # (n_words, width)

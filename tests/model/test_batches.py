@@ -1,0 +1,68 @@
+"""What a batch is made of besides the words: sentences, and occurrences of a word in its Doc."""
+
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy.tokens import Doc
+
+from bigru_tagger.embeddings.base import UniqueWords
+from bigru_tagger.model.batches import occurrence_keys, sentence_lengths
+
+VOCAB = spacy.blank("en").vocab
+WORD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
+TEXTS = st.lists(st.lists(st.sampled_from(["a", "A", "the", " ", "😀"]) | WORD, max_size=6))
+
+
+@settings(max_examples=50, deadline=None)
+@given(TEXTS.filter(bool))
+def test_groups_are_the_words_of_a_doc_whatever_their_case(texts):
+    words = UniqueWords.from_docs([Doc(VOCAB, words=words) for words in texts])
+    keys = occurrence_keys(words, words.forms).tolist()
+    tokens = [(i, token.lower()) for i, text in enumerate(texts) for token in text]
+    assert len(keys) == len(tokens)
+    assert len(set(keys)) == len(set(tokens)) == len(set(zip(keys, tokens, strict=True)))
+
+
+def test_no_tokens_have_no_keys():
+    words = UniqueWords.from_docs([Doc(VOCAB), Doc(VOCAB)])
+    assert occurrence_keys(words, words.forms).shape == (0,)
+
+
+def make_doc(*sentences):
+    starts = [i == 0 for words in sentences for i in range(len(words))]
+    return Doc(VOCAB, words=[word for words in sentences for word in words], sent_starts=starts)
+
+
+@pytest.mark.parametrize(
+    ("docs", "expected"),
+    [
+        ([Doc(VOCAB)], []),
+        ([Doc(VOCAB, words=["a"])], [1]),
+        ([Doc(VOCAB, words=["a", "b", "c"])], [3]),
+        ([make_doc(["a"])], [1]),
+        ([make_doc("ab", "c", "def")], [2, 1, 3]),
+        ([make_doc("ab", "c"), Doc(VOCAB), Doc(VOCAB, words=["a", "b"])], [2, 1, 2]),
+        # Where some starts are known, the unknown ones are none; nor is one twice at the beginning.
+        ([Doc(VOCAB, words="abcd", sent_starts=[None, None, True, None])], [2, 2]),
+        ([Doc(VOCAB, words="abc", sent_starts=[False, False, False])], [3]),
+        # A parse tells sentences too.
+        ([Doc(VOCAB, words="abc", heads=[0, 0, 2], deps=["ROOT", "x", "ROOT"])], [2, 1]),
+        # Without starts, they are guessed: a sentence ends in one Doc only.
+        ([Doc(VOCAB, words="a."), Doc(VOCAB, words="b.c"), make_doc("d.e")], [2, 2, 1, 3]),
+    ],
+)
+def test_sentence_lengths(docs, expected):
+    assert sentence_lengths(docs, UniqueWords.from_docs(docs)) == expected
+
+
+BOUNDARIES = st.sampled_from(["a", "B", ".", "!", "。", "؟", ",", '"', "(", ")", "…", "\n\n", " "])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(BOUNDARIES, max_size=6), min_size=1, max_size=5))
+def test_sentence_lengths_do_not_depend_on_the_docs_before(texts):
+    docs = [Doc(VOCAB, words=words, spaces=[False] * len(words)) for words in texts]
+    alone = [sentence_lengths([doc], UniqueWords.from_docs([doc])) for doc in docs]
+    together = sentence_lengths(docs, UniqueWords.from_docs(docs))
+    assert together == [length for lengths in alone for length in lengths]

@@ -30,7 +30,7 @@ from spacy.tokens import DocBin
 from tqdm import tqdm
 
 from bigru_tagger.corpus.corpus import open_corpus
-from bigru_tagger.files import beside
+from bigru_tagger.files import atomic_path
 from bigru_tagger.plots import save_figure
 from bigru_tagger.replication.report import (
     difference_cell,
@@ -237,7 +237,7 @@ def _shuffled(docs: Sequence[spacy.tokens.Doc], seed: int) -> list[spacy.tokens.
 
 
 def _write(docs: Iterable[spacy.tokens.Doc], path: Path) -> Path:
-    with beside(path) as place:
+    with atomic_path(path) as place:
         DocBin(docs=docs).to_disk(place)
     return path
 

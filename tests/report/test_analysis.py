@@ -11,15 +11,14 @@ from spacy.lang.en import English
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from bigru_tagger.report.analysis import analyse, analyse_layers
+from bigru_tagger.report.calibration import Threshold, confidence_attributes
 from bigru_tagger.report.cells import percent
-from bigru_tagger.report.confidences import Threshold, confidence_attributes
-from bigru_tagger.report.layers import analyse, analyse_layers
-from bigru_tagger.report.markdown import render_markdown
+from bigru_tagger.report.evaluation_sections import make_report
+from bigru_tagger.report.evaluation_text import render
 from bigru_tagger.report.matching import MucCounts
-from bigru_tagger.report.page import render_page
+from bigru_tagger.report.render import render_markdown, render_page
 from bigru_tagger.report.resampling import bootstrap_interval, micro
-from bigru_tagger.report.sections import make_report
-from bigru_tagger.report.text import render
 from bigru_tagger.scoring.run import SpanReport, score_predictions
 from bigru_tagger.scoring.scoring import Counts, make_seqeval_scorer, tag_examples
 

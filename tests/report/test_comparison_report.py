@@ -6,8 +6,7 @@ from test_system_comparison import DOCS, A, B, evaluation
 from bigru_tagger.report.blocks import Paragraph, Piece, ReadingList, Report, Table
 from bigru_tagger.report.comparison_sections import comparison_facts, comparison_sections
 from bigru_tagger.report.comparison_text import explain, render_comparison
-from bigru_tagger.report.markdown import render_markdown
-from bigru_tagger.report.page import render_page
+from bigru_tagger.report.render import render_markdown, render_page
 from bigru_tagger.report.system_comparison import compare_systems
 
 # Of B, the only one to find an entity in the second document.

@@ -136,5 +136,6 @@ def test_gold_without_entities(place, tmp_path):
 
 
 def test_files_of_the_page_are_in_the_package():
-    folder = Path(spacy.util.get_package_path("bigru_tagger")) / "report" / "assets"
-    assert sorted(path.name for path in folder.iterdir()) == ["report.css", "report.js"]
+    folder = Path(spacy.util.get_package_path("bigru_tagger")) / "report"
+    found = sorted(path.name for path in (*folder.glob("assets/*"), *folder.glob("templates/*")))
+    assert found == ["report.css", "report.html.jinja", "report.js", "report.md.jinja"]

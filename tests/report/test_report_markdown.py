@@ -1,8 +1,8 @@
 from oracle import evaluate_sentences
 
-from bigru_tagger.report.layers import analyse
-from bigru_tagger.report.markdown import render_markdown
-from bigru_tagger.report.sections import make_report
+from bigru_tagger.report.analysis import analyse
+from bigru_tagger.report.evaluation_sections import make_report
+from bigru_tagger.report.render import render_markdown
 
 
 def markdown_of(*sentences, **names):

@@ -9,9 +9,9 @@ import subprocess
 import pytest
 from oracle import evaluate_sentences
 
-from bigru_tagger.report.layers import analyse
-from bigru_tagger.report.page import render_page
-from bigru_tagger.report.sections import make_report
+from bigru_tagger.report.analysis import analyse
+from bigru_tagger.report.evaluation_sections import make_report
+from bigru_tagger.report.render import render_page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

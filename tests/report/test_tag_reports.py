@@ -15,16 +15,16 @@ from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
+from bigru_tagger.report.analysis import analyse, analyse_layers
 from bigru_tagger.report.blocks import Piece
 from bigru_tagger.report.comparison_sections import comparison_facts, comparison_sections
 from bigru_tagger.report.comparison_text import render_comparison
+from bigru_tagger.report.evaluation_sections import make_report
+from bigru_tagger.report.evaluation_text import render
 from bigru_tagger.report.excerpts import group_errors
-from bigru_tagger.report.layers import analyse, analyse_layers
-from bigru_tagger.report.markdown import render_markdown
 from bigru_tagger.report.matching import match_example
-from bigru_tagger.report.sections import make_report
+from bigru_tagger.report.render import render_markdown
 from bigru_tagger.report.system_comparison import Overlap, compare_systems
-from bigru_tagger.report.text import render
 from bigru_tagger.scoring.run import score_predictions
 from bigru_tagger.scoring.scoring import TAGS, Counts, is_annotated, tag_example, unknown_tokens
 
@@ -92,7 +92,7 @@ def test_analysis_of_the_worked_example(analysis):
 
 def test_report_of_the_worked_example(analysis):
     report = make_report(evaluation(1), [analysis], {"command": "c"}, plots=False)
-    assert [section.title for section in report.sections] == [
+    assert [section.title for section in report.evaluation_sections] == [
         "Scores",
         "Look at these first",
         "Types confused",

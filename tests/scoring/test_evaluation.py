@@ -14,7 +14,7 @@ from spacy.training import Example
 from typer.testing import CliRunner
 
 from bigru_tagger.cli.evaluate import evaluate_command
-from bigru_tagger.report.text import render
+from bigru_tagger.report.evaluation_text import render
 from bigru_tagger.scoring.loading import load_pipeline, told_labels
 from bigru_tagger.scoring.run import SpanReport, evaluate
 from bigru_tagger.scoring.scoring import (

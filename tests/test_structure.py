@@ -10,6 +10,7 @@ ORDER = [
     "files",
     "plots",
     "schemes",
+    "tasks",
     "corpus",
     "scoring",
     "network",

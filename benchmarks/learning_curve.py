@@ -48,6 +48,7 @@ from bigru_tagger.replication.runs import (
     read_runs,
     source_fingerprint,
 )
+from bigru_tagger.report.markdown import markdown_table
 from bigru_tagger.scoring.run import evaluate
 
 
@@ -324,7 +325,7 @@ def curve_table(runs: Sequence[Run]) -> str:
     header = ["data", "sentences", "seeds"]
     for ours, other in _pairs():
         header += [ours.name, other.name, "difference"]
-    rows = [header, ["---", "---:", "---:", *["---"] * 3 * len(_pairs())]]
+    rows = []
     points = {(_data(run.recipe), _size(run.recipe)) for run in runs}
     for data, size in sorted(points):
         at = [run for run in runs if (_data(run.recipe), _size(run.recipe)) == (data, size)]
@@ -334,7 +335,7 @@ def curve_table(runs: Sequence[Run]) -> str:
             values, baseline = _scores(at, ours.name), _scores(at, other.name)
             cells += [mean_cell(values), mean_cell(baseline), difference_cell(values, baseline)]
         rows.append(cells)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return markdown_table(header, rows, "lrrl")
 
 
 def plot_curve(runs: Sequence[Run], path: Path) -> None:

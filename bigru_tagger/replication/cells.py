@@ -16,6 +16,7 @@ from ..benchmark.prediction import load_system, measure_prediction, our_shims, p
 from ..benchmark.timing import Timing
 from ..benchmark.training import measure_training
 from ..plots import save_figure
+from ..report.markdown import markdown_table
 from ..scoring.loading import setting_paths
 from .report import difference_cell, estimate, mean_cell
 
@@ -221,8 +222,7 @@ def cells_table(measured: Sequence[Measured]) -> str:
         ]
         for each in measured
     ]
-    rule = ["---", *["---:"] * 4, *["---"] * 3]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+    return markdown_table(header, rows, "lrrrrl")
 
 
 def _memory_and_scores(each: Measured, first: Measured) -> list[str]:

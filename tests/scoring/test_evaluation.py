@@ -225,7 +225,8 @@ def test_gold_without_entities(nlp):
 def test_pipeline_that_gives_nothing():
     nlp = English()
     with pytest.raises(
-        ValueError, match=r"entities and chunks and tags, .*\(no components\) gives nothing to score"
+        ValueError,
+        match=r"entities and chunks and tags, .*\(no components\) gives nothing to score",
     ):
         evaluate(nlp, gold_examples(nlp))
 

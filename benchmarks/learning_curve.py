@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 from bigru_tagger.corpus.corpus import open_corpus
 from bigru_tagger.files import atomic_path
+from bigru_tagger.markdown import markdown_table
 from bigru_tagger.plots import save_figure
 from bigru_tagger.replication.report import (
     difference_cell,
@@ -48,7 +49,6 @@ from bigru_tagger.replication.runs import (
     read_runs,
     source_fingerprint,
 )
-from bigru_tagger.report.markdown import markdown_table
 from bigru_tagger.scoring.run import evaluate
 
 

@@ -8,6 +8,7 @@ PACKAGE = ROOT / "bigru_tagger"
 # In the order of the data: what comes later may import what comes before.
 ORDER = [
     "files",
+    "markdown",
     "plots",
     "schemes",
     "tasks",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..report.markdown import markdown_table
+from ..markdown import markdown_table
 from .memory import Memory
 from .passages import Shape
 from .roofline import Roofline

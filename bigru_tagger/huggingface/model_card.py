@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..corpus.hub import SAMPLE
-from ..report.markdown import markdown_table
+from ..markdown import markdown_table
 from ..tasks import TASKS
 
 _USE = """\

@@ -15,8 +15,8 @@ from ..benchmark.passages import Passage
 from ..benchmark.prediction import load_system, measure_prediction, our_shims, parse_system
 from ..benchmark.timing import Timing
 from ..benchmark.training import measure_training
+from ..markdown import markdown_table
 from ..plots import save_figure
-from ..report.markdown import markdown_table
 from ..scoring.loading import setting_paths
 from .report import difference_cell, estimate, mean_cell
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from scipy.special import stdtrit
 
-from ..report.markdown import markdown_table
+from ..markdown import markdown_table
 from ..scoring.run import replacing
 from ..tasks import TASKS, Task
 from .runs import AS_CONFIGURED, Recipe, Run

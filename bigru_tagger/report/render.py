@@ -10,12 +10,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..markdown import escape_markdown, markdown_table
 from ..plots import can_plot
 from ..scoring.run import Evaluation, replacing
 from .analysis import Analysis
 from .blocks import Cell, Figure, Piece, Report, Table
 from .evaluation_sections import make_report
-from .markdown import escape_markdown, markdown_table
 from .plots import DATA, INK, MUTED
 from .system_comparison import SystemComparison
 

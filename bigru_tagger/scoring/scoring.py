@@ -299,7 +299,7 @@ class SeqevalScorer:
         warnings.warn(
             f"{named}: {sum(unknown.values())} of {micro_counts(per_type).gold} gold entities have "
             "a label that the component does not know and can never predict; they count as "
-            "missed. Add examples of the label to the training data, or name it under `labels` in "
+            "missing. Add examples of the label to the training data, or name it under `labels` in "
             "[initialize.components.<name>], and train again.",
             UserWarning,
             stacklevel=3,

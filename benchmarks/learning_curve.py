@@ -1,6 +1,6 @@
 """F1 by the number of training sentences, of `bigru_ner` and spaCy's `ner`.
 
-    python benchmarks/learning_curve.py conll2003 wnut_17 --vectors en_core_web_md
+    scripts/learning_curve conll2003 wnut_17 --vectors en_core_web_md
 
 trains what `spacy init config` gives for each system, without changing it but for the paths, the
 seed, and the number of steps if `--max-steps` sets one. All systems get the same sentences: the
@@ -33,13 +33,15 @@ from bigru_tagger.corpus.corpus import open_corpus
 from bigru_tagger.files import atomic_path
 from bigru_tagger.markdown import markdown_table
 from bigru_tagger.plots import save_figure
-from bigru_tagger.replication.report import (
+from bigru_tagger.scoring.run import evaluate
+
+from .replication.report import (
     difference_cell,
     mean_cell,
     replace_block,
     score_values,
 )
-from bigru_tagger.replication.runs import (
+from .replication.runs import (
     Recipe,
     Run,
     append_run,
@@ -49,7 +51,6 @@ from bigru_tagger.replication.runs import (
     read_runs,
     source_fingerprint,
 )
-from bigru_tagger.scoring.run import evaluate
 
 
 class System(NamedTuple):
@@ -183,11 +184,11 @@ def plan(
     systems (Sequence[System]): what to train.
     sizes (Sequence[int]): numbers of sentences; larger ones than there are become all.
     seeds (Sequence[int]): which seeds.
-    vectors (Optional[str]): a pipeline with word vectors.
+    vectors (str | None): a pipeline with word vectors.
     dev (int): sentences of the validation split; 0 for all.
-    max_steps (Optional[int]): steps of each training; None leaves them to the preset.
+    max_steps (int | None): steps of each training; `None` leaves them to the preset.
     folder (Path): where data, configs and logs go.
-    RETURNS (List[Job]): the trainings.
+    RETURNS (list[Job]): the trainings.
     """
     nlp = spacy.blank("en")
     sentences = {
@@ -407,5 +408,10 @@ def _identity(recipe: Recipe, seed: int) -> tuple[str, str, str, int]:
     return recipe.config, recipe.name, recipe.key, seed
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command line."""
     typer.run(learning_curve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,53 @@
+import subprocess
+from multiprocessing.process import BaseProcess
+
 import pytest
-from samples import NARROW, TASKS, build, train
+from samples import NARROW, ROOT, TASKS, build, train
+from spacy.lang.en import English
+from spacy.language import Language
 from thinc.api import fix_random_seed
+
+# 1,347 contractions and abbreviations. To add them to a tokenizer is most of what
+# `spacy.blank("en")` takes, and hundreds of tests call it, so that they get three of them. New
+# processes have all.
+English.Defaults.tokenizer_exceptions = {
+    word: English.Defaults.tokenizer_exceptions[word] for word in ("don't", "isn't", "Mr.")
+}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="only tests for the inner loop")
+
+
+def pytest_configure(config):
+    if config.getoption("--fast"):
+        # Hypothesis gives its tests this marker.
+        config.option.markexpr = "not slow and not hypothesis"
+
+
+def pytest_ignore_collect(collection_path, config):
+    if config.getoption("--fast") and collection_path == ROOT / "tests" / "benchmarks":
+        return True
+    return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_fast(request):
+    """With --fast, end a test as skipped at its first step of training or new process.
+
+    What a test does decides, not where it stands or how long it took on some machine, so that new
+    tests need no mark. A fixture that trains skips all tests that use it.
+    """
+
+    def skip(*_, **__):
+        pytest.skip("--fast: it trains or starts a process")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("--fast"):
+            patch.setattr(Language, "update", skip)
+            patch.setattr(BaseProcess, "start", skip)
+            patch.setattr(subprocess.Popen, "__init__", skip)
+        yield
 
 
 @pytest.fixture(autouse=True)

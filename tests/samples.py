@@ -1,10 +1,7 @@
 """Sentences of our own, and small pipelines that learn them, for the tests of components."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import numpy as np
@@ -139,16 +136,3 @@ def parameters(pipe):
     """Copies of the network's parameters, by name."""
     network = pipe.model.shims[0].network
     return {name: value.detach().clone() for name, value in network.named_parameters()}
-
-
-def load_script(name):
-    """Load a script as a module: it has no ending that would make it one."""
-    path = ROOT / "scripts" / name
-    loader = SourceFileLoader(name, str(path))
-    spec = spec_from_loader(name, loader)
-    module = module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look for it
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    loader.exec_module(module)
-    sys.dont_write_bytecode = before
-    return module

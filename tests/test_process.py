@@ -194,12 +194,14 @@ def test_no_lock_of_another_thread_hangs_a_forked_child(name):
     child = multiprocessing.get_context("fork").Process(
         target=lambda: os._exit(0 if compute() == 14.0 else 1)
     )
-    child.start()
-    child.join(30)
-    if child.is_alive():
-        child.kill()
-    slow.go_on.set()
-    thread.join()
+    try:
+        child.start()
+        child.join(30)
+        if child.is_alive():
+            child.kill()
+    finally:
+        slow.go_on.set()
+        thread.join()
     assert child.exitcode == 0
 
 

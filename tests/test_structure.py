@@ -14,11 +14,10 @@ ORDER = [
     "tasks",
     "corpus",
     "scoring",
+    "stages",
     "network",
     "model",
     "pipeline",
-    "benchmark",
-    "replication",
     "report",
     "distill",
     "huggingface",
@@ -48,3 +47,14 @@ def test_parts_import_only_those_above_them() -> None:
             )
         }
         assert imported <= set(ORDER[:position]), name
+
+
+def test_the_package_does_not_import_benchmarks() -> None:
+    importing = [
+        path
+        for path in PACKAGE.rglob("*.py")
+        if re.search(
+            r"^\s*(from|import) benchmarks\b", path.read_text(encoding="utf8"), re.MULTILINE
+        )
+    ]
+    assert importing == []

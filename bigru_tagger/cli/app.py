@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from itertools import takewhile
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from .. import __version__
 
@@ -32,6 +34,16 @@ def options(
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""
+
+
+class WithOverrides(TyperCommand):
+    """A command whose arguments after `--` override settings of a config: they are `ctx.obj`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Separate the overrides from the command's own arguments."""
+        own = list(takewhile(lambda argument: argument != "--", args))
+        ctx.obj = args[len(own) + 1 :]
+        return super().parse_args(ctx, own)
 
 
 @contextmanager

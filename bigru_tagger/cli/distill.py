@@ -1,28 +1,17 @@
 """A small pipeline that learns what a large one says."""
 
 import shlex
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from ..files import atomic_path
-from .app import app, errors_told
+from .app import WithOverrides, app, errors_told
 from .reading import with_reader_options
 
 
-class _WithOverrides(TyperCommand):
-    """A command behind whose arguments and a `--` stand settings for `spacy train`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        own = list(takewhile(lambda argument: argument != "--", args))
-        ctx.obj = args[len(own) + 1 :]
-        return super().parse_args(ctx, own)
-
-
-@app.command("distill", cls=_WithOverrides)
+@app.command("distill", cls=WithOverrides)
 @with_reader_options
 def distill_command(
     ctx: typer.Context,
@@ -85,6 +74,7 @@ def distill_command(
     from spacy.util import load_config
 
     from ..corpus.corpus import default_split, settings_for
+    from ..corpus.fingerprint import fingerprint
     from ..distill.outputs import (
         check_student,
         read_row,
@@ -94,7 +84,6 @@ def distill_command(
     )
     from ..distill.teachers import load_teacher, teacher_names
     from ..distill.texts import read_texts
-    from ..replication.runs import fingerprint
     from ..scoring.loading import load_pipeline
     from ..scoring.renaming import parse_names
 

@@ -10,6 +10,7 @@ from spacy.vocab import Vocab
 from torch import Tensor
 
 from ..network.network import Batch
+from ..stages import EMBED, READ, stage
 from .devices import to_torch
 from .features import WordEmbedding, Words, occurrence_keys, sentence_lengths
 from .shim import NetworkShim
@@ -20,6 +21,7 @@ _FORMS = "words.forms"  # beside what `Network.prepare` names
 _WORDS_AT_ONCE = 1024
 
 
+@stage(READ)
 def read_batch(
     docs: list[Doc],
     words: dict[str, WordEmbedding],
@@ -66,6 +68,7 @@ def read_batch(
     )
 
 
+@stage(READ)
 def read_prepared(
     docs: list[Doc],
     words: dict[str, WordEmbedding],
@@ -143,6 +146,7 @@ def _group(words: Words, forms: np.ndarray, device: torch.device) -> dict[str, T
     }
 
 
+@stage(EMBED)
 def _read(embedding: WordEmbedding, words: Words, device: torch.device) -> tuple[Tensor, ...]:
     arrays = embedding.read(words)
     if not isinstance(arrays, tuple):

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network.encoder import NO_DROPOUT, Dropout
 from ..network.network import NEW_TAG_MARGIN, Batch, Network, NetworkTrace
+from ..stages import EMBED, NETWORK, stage
 from .cache import WordCache
 from .devices import (
     Precision,
@@ -352,6 +353,7 @@ class NetworkShim(ModuleShim):
         changes = self._n_steps + sum(tensor._version for tensor in self._embedding_tensors)
         return network, changes
 
+    @stage(EMBED)
     def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
         """Do all that depends on the word alone, as prediction will need it.
 
@@ -362,6 +364,7 @@ class NetworkShim(ModuleShim):
         with torch.inference_mode(), self._predict_autocast():
             return network.prepare(words)
 
+    @stage(NETWORK)
     def predict(self, batch: Batch) -> Tensor:
         """Run the network without keeping what backpropagation would need.
 

@@ -16,6 +16,7 @@ from ..network.crf import CRF
 from ..network.encoder import Dropout
 from ..network.network import NEW_TAG_MARGIN, Batch, Network, NetworkSpec, NetworkTrace
 from ..network.transitions import Array, Transitions
+from ..stages import EMBED, stage
 from .batches import read_batch, read_prepared
 from .devices import join_arrays, split_array, to_array, to_torch
 from .features import Embedding, UpstreamTok2Vec, WordEmbedding
@@ -371,6 +372,7 @@ def _trace(
     return shim.trace(batch)
 
 
+@stage(EMBED)
 def _predict_upstream(
     model: Model[list[Doc], list[Floats2d]], docs: list[Doc], upstream: list[str]
 ) -> dict[str, Tensor]:

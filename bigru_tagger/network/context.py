@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ..stages import CONTEXT, stage
+
 
 class ContextPooling(nn.Module):
     """Gives each token a weighted mean of the states of other tokens of the document.
@@ -41,6 +43,7 @@ class ContextPooling(nn.Module):
         self.width = n_out
         self._widths = [width, *(n for n in units.values() if n)]
 
+    @stage(CONTEXT)
     def forward(self, states: Tensor, groups: Mapping[str, Tensor], dropout: float = 0.0) -> Tensor:
         """Mix each state with the means over its groups.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from ..stages import ENCODE, stage
 from .gru import Recurrence, predict_gru, project_inputs, run_gru
 from .layout import Layout
 
@@ -159,6 +160,7 @@ class BiGRUEncoder(nn.Module):
         """Leave behind in copies and pickles what prediction makes anew."""
         return {**self.__dict__, "_recurrences": {}}
 
+    @stage(ENCODE)
     def forward(
         self,
         vectors: Tensor,

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..stages import MARGINALS, stage
 from .transitions import (
     Array,
     TagSets,
@@ -36,6 +37,7 @@ _SAME = 1e-9
 _MANY_TAGS = 48
 
 
+@stage(MARGINALS)
 def span_probabilities(
     logits: Array,
     lengths: np.ndarray,
@@ -94,6 +96,7 @@ def _span_marginals(
     return to_numpy(library.exp(total).clip(0.0, 1.0))
 
 
+@stage(MARGINALS)
 def tag_probabilities(logits: Array, lengths: np.ndarray, transitions: Transitions) -> np.ndarray:
     """Compute the probability of each tag at each token: the marginals of single tokens.
 

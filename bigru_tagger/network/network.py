@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..stages import EMBED, stage
 from .context import ContextPooling
 from .crf import CRF
 from .embed import EMBEDDINGS, DenseEmbedding, GazetteerEmbedding
@@ -241,6 +242,7 @@ class Network(nn.Module):
             prepared[_ENTERING] = self.encoder.prepare(vectors)
         return prepared
 
+    @stage(EMBED)
     def _embed_words(self, words: Mapping[str, tuple[Tensor, ...]]) -> Tensor | None:
         # What depends on the word alone, (n_words, width).
         vectors = [
@@ -250,6 +252,7 @@ class Network(nn.Module):
         ]
         return torch.cat(vectors, 1) if vectors else None
 
+    @stage(EMBED)
     def _embed_tokens(self, batch: Batch, layout: Layout) -> Tensor:
         # What does not, (n_tokens, width).
         vectors = [torch.zeros((len(layout.row), 0), device=layout.row.device)]

@@ -9,6 +9,7 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..scoring.scoring import same_words
+from ..stages import ANNOTATE, stage
 from .factories import Scorer
 from .gold import Gold, span_tags
 from .spans import Entity, SpanTagger
@@ -83,6 +84,7 @@ class BiGRUChunker(SpanTagger):
             tags[span.start : span.end] = span_tags(span.label_, len(span))
         return self.findable(tags, example)
 
+    @stage(ANNOTATE)
     def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Entity]]) -> None:
         """Write the spans to `doc.spans`, their probabilities to the group's `attrs["scores"]`.
 

@@ -12,6 +12,7 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..scoring.scoring import same_words
+from ..stages import ANNOTATE, stage
 from .factories import Scorer
 from .gold import Gold
 from .soft_targets import SoftTargets
@@ -109,6 +110,7 @@ class BiGRUNer(SpanTagger):
         forbidden[taken, 1:] = True
         return forbidden
 
+    @stage(ANNOTATE)
     def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Entity]]) -> None:
         """Write the entities to `doc.ents`, beside those that are there already.
 

@@ -16,6 +16,7 @@ from ..model.thinc_model import crf_of
 from ..network.decoding import decode, decode_best
 from ..network.marginals import span_probabilities, tag_probabilities
 from ..network.transitions import Array, Transitions, array_like, to_numpy
+from ..stages import DECODE, stage
 from .component import SequenceTagger
 from .gold import Gold, correct_gold
 
@@ -171,6 +172,7 @@ class SpanTagger(SequenceTagger):
                 )
         return tags
 
+    @stage(DECODE)
     def decode(self, docs: Sequence[Doc], logits: Array) -> list[list[Entity]]:
         """Find the most probable spans.
 

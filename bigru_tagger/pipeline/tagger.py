@@ -12,6 +12,7 @@ from thinc.types import Floats2d
 
 from ..network.decoding import decode
 from ..network.transitions import Array, Transitions, to_numpy
+from ..stages import ANNOTATE, DECODE, stage
 from ..tasks import TAGS, TokenTask
 from .component import SequenceTagger
 from .factories import Scorer
@@ -64,6 +65,7 @@ class BiGRUTokenTagger(SequenceTagger):
         """See `SequenceTagger.gold_tags`."""
         return [tag or None for tag in example.get_aligned(self.task.attribute, as_string=True)]
 
+    @stage(DECODE)
     def decode(self, docs: Sequence[Doc], logits: Array) -> list[np.ndarray]:
         """Find the most probable tag of each token; with a CRF, those of the best sequence.
 
@@ -75,6 +77,7 @@ class BiGRUTokenTagger(SequenceTagger):
         tags = to_numpy(decode(logits, lengths, self.transitions))
         return np.split(tags, lengths.cumsum())[:-1]
 
+    @stage(ANNOTATE)
     def set_annotations(self, docs: Iterable[Doc], predictions: list[np.ndarray]) -> None:
         """Write the tags to the tokens.
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from spacy.language import Language
 
+from ..corpus.fingerprint import fingerprint
 from ..model.shim import NetworkShim
 from ..model.thinc_model import network_shim
-from ..replication.runs import fingerprint
 from ..scoring.run import Evaluation, describe_machine
 
 
@@ -20,7 +20,7 @@ def describe_evaluation(
 ) -> dict[str, str]:
     """Name what the numbers of an evaluation depend on, each in a line.
 
-    Behind model and data stand their fingerprints, see `runs.fingerprint`.
+    Behind model and data stand their fingerprints, see `fingerprint`.
 
     nlp (Language | None): the pipeline; `None` for a file of predictions.
     evaluation (Evaluation): its numbers.

@@ -199,6 +199,7 @@ def split_tokens(
     spaces: list[bool] = []
     found = []
     starts, ends = [], []  # the new tokens of each gold one
+    joined: set[int] = set()  # tokens of an entity that another of its tokens follows
 
     def add(word: str) -> None:
         if word:
@@ -206,8 +207,13 @@ def split_tokens(
             spaces.append(False)
 
     def add_entity(entity: PlacedEntity) -> None:
-        found.append((entity.label, len(words), len(words) + 1))
-        add(entity.text)
+        # White space at its ends stands alone, so that it belongs to the gold tokens around it.
+        start = len(words)
+        core = entity.text.strip()
+        for part in entity.text.partition(core) if core else (entity.text,):
+            add(part)
+        joined.update(range(start, len(words) - 1))
+        found.append((entity.label, start, len(words)))
 
     waiting = deque(entity for entity in unaligned if _letters(entity.text))
     left = 0  # characters of the entity just added that are still to be passed over
@@ -221,6 +227,8 @@ def split_tokens(
             if waiting and (waiting[0].first, waiting[0].skipped) == (token.i, position):
                 add(piece)
                 piece = ""
+                if words and waiting[0].text[0].isspace():
+                    words[-1] = words[-1].rstrip() or words[-1]
                 left = len(_letters(waiting[0].text))
                 add_entity(waiting.popleft())
             if left:
@@ -237,7 +245,10 @@ def split_tokens(
         if not _letters(entity.text):
             add_entity(entity)
     found += [(label, starts[start], ends[end - 1]) for label, start, end in aligned]
-    doc = Doc(reference.vocab, words=words, spaces=None if reference.has_unknown_spaces else spaces)
+    if reference.has_unknown_spaces:
+        spaces = [token not in joined for token in range(len(words))]
+    doc = Doc(reference.vocab, words=words, spaces=spaces)
+    doc.has_unknown_spaces = reference.has_unknown_spaces
     return doc, sorted(found, key=lambda entity: entity[1])
 
 

@@ -2,23 +2,18 @@
 
 import pytest
 import spacy
-from samples import load_script
 from spacy.tokens import DocBin
 
-from bigru_tagger.replication.runs import Recipe, Run, append_run, read_runs
+from benchmarks import learning_curve
+from benchmarks.replication.runs import Recipe, Run, append_run, read_runs
 
 SAMPLE = "bigru_tagger/sample"
 
 
-@pytest.fixture(scope="module")
-def script():
-    return load_script("../benchmarks/learning_curve.py")
-
-
-def plan(script, folder, sizes, seeds, systems=None, **settings):
+def plan(folder, sizes, seeds, systems=None, **settings):
     settings = {"vectors": None, "dev": 20, "max_steps": None, **settings}
-    systems = script.SYSTEMS[:2] if systems is None else systems
-    return script.plan(SAMPLE, systems, sizes, seeds, folder=folder, **settings)
+    systems = learning_curve.SYSTEMS[:2] if systems is None else systems
+    return learning_curve.plan(SAMPLE, systems, sizes, seeds, folder=folder, **settings)
 
 
 def texts(path):
@@ -44,8 +39,8 @@ def make_run(data, size, name, seed, test):
 
 
 @pytest.mark.slow
-def test_systems_of_a_seed_share_their_sentences(script, tmp_path):
-    jobs = plan(script, tmp_path, [10, 30, 9999], [0, 1])
+def test_systems_of_a_seed_share_their_sentences(tmp_path):
+    jobs = plan(tmp_path, [10, 30, 9999], [0, 1])
     assert len(jobs) == 12
     files = {}
     for job in jobs:
@@ -62,24 +57,24 @@ def test_systems_of_a_seed_share_their_sentences(script, tmp_path):
     assert len(texts(jobs[0].test)) == 130
 
 
-def test_seeds_share_a_recipe_and_systems_do_not(script, tmp_path):
-    jobs = plan(script, tmp_path, [10, 30], [0, 1])
+def test_seeds_share_a_recipe_and_systems_do_not(tmp_path):
+    jobs = plan(tmp_path, [10, 30], [0, 1])
     assert len({(job.recipe.config, job.recipe.name, job.recipe.key) for job in jobs}) == 4
-    longer = plan(script, tmp_path, [10, 30], [0], max_steps=5)
+    longer = plan(tmp_path, [10, 30], [0], max_steps=5)
     assert {job.recipe.key for job in jobs}.isdisjoint(job.recipe.key for job in longer)
 
 
-def test_configs_are_those_of_init_config(script, tmp_path):
-    (job,) = plan(script, tmp_path, [10], [0], script.SYSTEMS[:1])
+def test_configs_are_those_of_init_config(tmp_path):
+    (job,) = plan(tmp_path, [10], [0], learning_curve.SYSTEMS[:1])
     config = spacy.util.load_config(job.config, interpolate=True)
-    given = script.init_config(lang="en", pipeline=["bigru_ner"], optimize="efficiency")
+    given = learning_curve.init_config(lang="en", pipeline=["bigru_ner"], optimize="efficiency")
     given = given.interpolate()
     assert config["training"] == given["training"]
     assert config["components"] == given["components"]
 
 
-def test_vectors_are_for_the_systems_with_vectors(script, tmp_path):
-    jobs = plan(script, tmp_path, [10], [0], script.SYSTEMS, vectors="some_vectors")
+def test_vectors_are_for_the_systems_with_vectors(tmp_path):
+    jobs = plan(tmp_path, [10], [0], learning_curve.SYSTEMS, vectors="some_vectors")
     with_vectors = {
         job.recipe.name
         for job in jobs
@@ -88,13 +83,13 @@ def test_vectors_are_for_the_systems_with_vectors(script, tmp_path):
     assert with_vectors == {"bigru_ner with vectors", "ner with vectors"}
 
 
-def test_the_table(script):
+def test_the_table():
     runs = [
         *(make_run("a", 50, "bigru_ner", seed, f) for seed, f in enumerate([0.5, 0.6])),
         *(make_run("a", 50, "ner", seed, f) for seed, f in enumerate([0.3, 0.4])),
         make_run("a", 1000, "ner with vectors", 0, 0.75),
     ]
-    lines = script.curve_table(runs).splitlines()
+    lines = learning_curve.curve_table(runs).splitlines()
     assert lines[0].startswith("| data | sentences | seeds | bigru_ner | ner | difference | ")
     # Both squared standard errors are 25, so t has 2 degrees of freedom: 4.3027 * 50 ** 0.5.
     assert (
@@ -104,22 +99,22 @@ def test_the_table(script):
     assert lines[3] == "| a | 1,000 | 1 |  |  |  |  | 75.00 |  |"
 
 
-def test_the_plot(script, tmp_path):
+def test_the_plot(tmp_path):
     runs = [make_run(data, size, "ner", 0, 0.5) for data in "ab" for size in (50, 100)]
-    script.plot_curve(runs, tmp_path / "curve.svg")
+    learning_curve.plot_curve(runs, tmp_path / "curve.svg")
     assert "<svg" in (tmp_path / "curve.svg").read_text(encoding="utf8")
 
 
 @pytest.mark.slow
-def test_a_training_and_no_second_one(script, tmp_path, monkeypatch):
-    (job,) = plan(script, tmp_path, [10], [0], script.SYSTEMS[:1], max_steps=2)
-    run = script.run_job(job)
+def test_a_training_and_no_second_one(tmp_path, monkeypatch):
+    (job,) = plan(tmp_path, [10], [0], learning_curve.SYSTEMS[:1], max_steps=2)
+    run = learning_curve.run_job(job)
     assert (run.steps, run.seed, run.recipe) == (0, 0, job.recipe)
     assert run.test is not None
     assert 0.0 <= run.test["entities"]["f"] <= 1.0
     assert list(job.folder.glob("model-*")) == []
     results = tmp_path / "results.jsonl"
     append_run(results, run)
-    monkeypatch.setattr(script, "run_job", lambda job: pytest.fail("trained again"))
-    script.run_all([job], 1, results)
+    monkeypatch.setattr(learning_curve, "run_job", lambda job: pytest.fail("trained again"))
+    learning_curve.run_all([job], 1, results)
     assert read_runs(results) == [run]

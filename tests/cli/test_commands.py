@@ -153,6 +153,6 @@ def test_package_requires_this_distribution(trained: Path, tmp_path: Path) -> No
     run("package", trained, tmp_path, "--build", "none", "--name", "sample")
     (meta,) = tmp_path.glob("en_sample-*/meta.json")
     requirements = json.loads(meta.read_text(encoding="utf8"))["requirements"]
-    assert "bigru-tagger>=0.1.0,<0.2.0" in requirements
+    assert "bigru-tagger>=0.2.0,<0.3.0" in requirements
     (model,) = tmp_path.glob("en_sample-*/en_sample/en_sample-*")
     assert spacy.load(model).pipe_names == ["ner"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from samples import ROOT, SENTENCES, TEXTS, annotate, read_examples
 from spacy import util
 from spacy.tokens import Doc
+from spacy.vocab import Vocab
 from thinc.api import Config
 from typer.testing import CliRunner
 
@@ -176,13 +177,12 @@ TAG = st.sampled_from(["", "O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
 )
 def test_a_row_holds_all_that_a_text_says(tokens, knows):
     has_spaces, has_starts, has_ents = knows
-    vocab = spacy.blank("en").vocab
     tags = [tag for tag, _, _ in tokens]
     for i, tag in enumerate(tags):
         if tag.startswith("I-") and (not i or tags[i - 1][2:] != tag[2:]):
             tags[i] = f"B-{tag[2:]}"
     doc = Doc(
-        vocab,
+        Vocab(),
         words=[f"w{i}" for i in range(len(tokens))],
         spaces=[space for _, space, _ in tokens] if has_spaces else None,
         sent_starts=[not i or start for i, (_, _, start) in enumerate(tokens)]
@@ -190,7 +190,7 @@ def test_a_row_holds_all_that_a_text_says(tokens, knows):
         else None,
         ents=tags if has_ents else None,
     )
-    copy = make_doc(spacy.blank("en").vocab, read_row(doc))
+    copy = make_doc(Vocab(), read_row(doc))
     assert copy.text == doc.text
     assert copy.has_unknown_spaces == doc.has_unknown_spaces
     for name in ("text", "whitespace_", "is_sent_start", "ent_iob_", "ent_type_"):

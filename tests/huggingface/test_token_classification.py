@@ -587,13 +587,3 @@ def test_trainer_learns_the_sentences(tmp_path):
         doc = nlp.make_doc(text)
         expected = [(doc[a].idx, doc[b - 1].idx + len(doc[b - 1]), label) for a, b, label in ents]
         assert groups(tag(text)) == expected
-
-
-def test_spacy_alone_does_not_import_transformers():
-    code = (
-        "import sys, spacy, bigru_tagger, bigru_tagger.cli\n"
-        "nlp = spacy.blank('en')\n"
-        "nlp.add_pipe('bigru_ner')\n"
-        "assert 'transformers' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

@@ -1,14 +1,10 @@
-import json
-
 import numpy as np
 import pytest
-import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import SENTENCES, TINY, annotate, build, load_script, train
+from samples import annotate, build
 from spacy.tokens import Doc
 from spacy.training import Example
-from typer.testing import CliRunner
 
 from bigru_tagger.report.calibration import (
     Calibrator,
@@ -123,72 +119,3 @@ def test_gold_does_not_reach_the_pipeline(nlp, monkeypatch):
 def test_a_component_that_finds_no_spans_is_an_error(nlp):
     with pytest.raises(ValueError, match=r"no component 'ner' .*; it has bigru_ner"):
         Calibrator(nlp, "ner", [])
-
-
-# --- the script
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Column files that a pipeline trained on `SENTENCES` reads partly wrong."""
-    folder = tmp_path_factory.mktemp("data")
-    lines = []
-    for text, ents, *_ in SENTENCES:
-        words = text.split()
-        tags = ["O"] * len(words)
-        for start, end, label in ents:
-            tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
-        lines += [f"{word} {tag}" for word, tag in zip(words, tags, strict=True)] + [""]
-    lines += ["Ada O", "Lovelace O", ""]
-    for split in ("validation", "test"):
-        (folder / f"{split}.conll").write_text("\n".join(lines), encoding="utf8")
-    return folder
-
-
-@pytest.fixture
-def model(tmp_path):
-    pipeline = build("bigru_ner", model=TINY)
-    train(pipeline)
-    pipeline.to_disk(tmp_path / "model")
-    return tmp_path / "model"
-
-
-def run(*arguments):
-    app = load_script("calibrate")
-    typer_app = app.typer.Typer(pretty_exceptions_enable=False)
-    typer_app.command()(app.main)
-    return CliRunner().invoke(typer_app, [str(argument) for argument in arguments])
-
-
-def test_script_stores_the_temperature_in_the_model(model, data):
-    before = {file: file.read_bytes() for file in model.rglob("*") if file.is_file()}
-    result = run(model, data, "--component", "bigru_ner", "--report", "test")
-    assert result.exit_code == 0, result.output
-    temperature = json.loads((model / "bigru_ner" / "cfg").read_text())["temperature"]
-    assert f"Temperature of bigru_ner: {temperature:.3f} (was 1.000)" in result.output
-    assert [line.split()[0] for line in result.output.splitlines()[3:5]] == ["validation", "test"]
-    # spaCy's parser of JSON may differ from Python's in the last bit.
-    assert temperature != 1.0
-    loaded = spacy.load(model).get_pipe("bigru_ner").temperature
-    assert loaded == pytest.approx(temperature, rel=1e-12)
-    after = {file: file.read_bytes() for file in model.rglob("*") if file.is_file()}
-    assert {file.name for file in before if before[file] != after[file]} == {"cfg"}
-    assert before.keys() == after.keys()
-
-
-def test_script_writes_another_pipeline(model, data, tmp_path):
-    before = (model / "bigru_ner" / "cfg").read_bytes()
-    arguments = (model, data, "--component", "bigru_ner", "--output", tmp_path / "new")
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    assert spacy.load(tmp_path / "new").get_pipe("bigru_ner").temperature != 1.0
-    assert (model / "bigru_ner" / "cfg").read_bytes() == before
-    result = run(*arguments)
-    assert result.exit_code == 1
-    assert "is there already; it is left as it is" in result.output
-
-
-def test_script_says_what_is_wrong(model, data):
-    result = run(model, data)
-    assert result.exit_code == 1
-    assert "Name the component by --component" in result.output

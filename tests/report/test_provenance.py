@@ -4,7 +4,7 @@ from oracle import evaluate_sentences
 from samples import TINY, build, parameters
 from spacy.lang.en import English
 
-from bigru_tagger.replication.runs import fingerprint
+from bigru_tagger.corpus.fingerprint import fingerprint
 from bigru_tagger.report.provenance import describe_evaluation, n_parameters, size_on_disk
 
 

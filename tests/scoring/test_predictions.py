@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conlleval import conlleval
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -243,7 +243,17 @@ def examples_of_other_tokens(draw):
     return examples
 
 
+def space_before_the_entity():
+    """A predicted entity that begins with the space inside of a gold token."""
+    predicted = Doc(VOCAB, words=["B", " ", "B", "BBB"])
+    predicted.set_ents([Span(predicted, 1, 3, "PER")], default="outside")
+    gold = Doc(VOCAB, words=["B ", "B", "BBB"])
+    gold.set_ents([], default="outside")
+    return [Example(predicted, gold)]
+
+
 @settings(max_examples=200, deadline=None)
+@example(space_before_the_entity())
 @given(examples_of_other_tokens())
 def test_entities_on_other_tokens_can_be_read(tmp_path_factory, examples):
     path = tmp_path_factory.mktemp("predictions") / "predictions.txt"

@@ -1,0 +1,303 @@
+"""Measure how fast pipelines predict and train, side by side: `scripts/benchmark --help`."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sized
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from spacy.cli._util import parse_config_overrides
+from spacy.language import Language
+
+from bigru_tagger.plots import can_plot
+from bigru_tagger.scoring.run import describe_machine, package_versions, replacing
+
+from .speed.external import ExternalTagger, parse_peer
+from .speed.memory import measure_memory
+from .speed.passages import Passage, read_passages, short_text
+from .speed.plot import plot_benchmark
+from .speed.prediction import (
+    FULL,
+    QUICK,
+    Sizes,
+    System,
+    load_system,
+    measure_latency,
+    measure_lengths,
+    measure_prediction,
+    parse_system,
+    shapes,
+)
+from .speed.report import Benchmark, read_benchmark, render_benchmark
+from .speed.roofline import measure_roofline
+from .speed.stages import measure_stages
+from .speed.training import measure_training, parse_training, read_configs
+
+SECTIONS = ("prediction", "latency", "stages", "roofline", "lengths", "memory", "training")
+THREADS = "OMP_NUM_THREADS"
+
+
+def benchmark(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DATA [-- --SETTING VALUE …]",
+            help="Data as for `bigru-tagger evaluate`. Arguments after -- override settings of all "
+            "configs to train that have the setting, or by --NAME.SETTING of one config.",
+        ),
+    ] = None,
+    *,
+    measured_before: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="The benchmark.json of an earlier run: print its tables again, without measuring.",
+            dir_okay=False,
+            exists=True,
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split of a dataset.")] = "test",
+    n_sents: Annotated[
+        int | None, typer.Option(help="Sentences per Doc; 0 for whole documents.", min=0)
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PIPELINE[:COMPONENTS]",
+            help="A pipeline, and the components to run, separated by commas; repeatable.",
+        ),
+    ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=COMMAND",
+            help="A tagger outside spaCy, for prediction and latency: a command that answers as "
+            "`scripts/flair_tagger serve` does; repeatable.",
+        ),
+    ] = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=CONFIG", help="A config to train; repeatable."),
+    ] = None,
+    from_step: Annotated[
+        int,
+        typer.Option(
+            help="Batches to skip in training, since those of spaCy's presets grow at first.",
+            min=0,
+        ),
+    ] = 2000,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The system that the others are compared to.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Timed runs of each; at least 5, unless --quick.", min=1)
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 1,
+    only: Annotated[
+        str | None, typer.Option(help=f"The sections, separated by commas: {','.join(SECTIONS)}.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Quick run (about a minute) on little data, two rounds.")
+    ] = False,
+    output: Annotated[
+        Path, typer.Option(help="Folder for benchmark.md, .json and .svg.", file_okay=False)
+    ] = Path("output/benchmark"),
+) -> None:
+    """Measure how fast pipelines predict and train, side by side in one run.
+
+    Runs take turns; the tables show medians. Prints Markdown, and writes it with all times to
+    --output.
+    """
+    try:
+        if measured_before is not None:
+            write(read_benchmark(measured_before), output)
+            return
+        if not arguments:
+            raise ValueError("Nothing to measure with: give DATA, or --from FILE")
+        data, *overrides = arguments
+        torch.set_num_threads(threads)
+        sizes = QUICK if quick else FULL
+        if rounds is not None and rounds < FULL.rounds and not quick:
+            raise ValueError(
+                f"--rounds {rounds}: a median needs {FULL.rounds} or more; try it out by --quick"
+            )
+        rounds = rounds or sizes.rounds
+        systems = by_name("--model", [(s.name, s) for s in map(parse_system, model or [])])
+        commands = by_name("--peer", [(p.name, p) for p in map(parse_peer, peer or [])])
+        configs = by_name("--train", [parse_training(text) for text in train or []])
+        names = [*systems, *commands, *configs]
+        sections = choose_sections(only, systems, commands, configs)
+        if baseline is not None and baseline not in names:
+            raise ValueError(f"--baseline {baseline}: no such system; there are {', '.join(names)}")
+        if overrides and not configs:
+            raise ValueError(
+                "Arguments after -- override settings of a config: give --train NAME=CONFIG"
+            )
+        trained = read_configs(configs, parse_config_overrides(list(overrides)))
+        passages = read_passages(data, split=split, n_sents=n_sents, limit=sizes.words)
+        pipelines = {name: load_system(system) for name, system in systems.items()}
+        about = describe(threads, rounds, f"{data} (split {split})", passages, systems)
+        # First, since what is wrong with a config or its data shows here only.
+        measured: dict[str, Any] = {}
+        if "training" in sections:
+            measured["training"] = measure_training(
+                trained, rounds, n_words=sizes.train_words, from_step=from_step
+            )
+            about["training"] = f"from step {from_step:,}"
+        with ExitStack() as running:
+            external = {
+                name: running.enter_context(ExternalTagger(command, threads))
+                for name, command in commands.items()
+            }
+            about |= {name: own.about for name, own in external.items()}
+            measured |= measure_predicting(
+                sections,
+                systems=systems,
+                pipelines=pipelines,
+                external=external,
+                passages=passages,
+                sizes=sizes,
+                rounds=rounds,
+                threads=threads,
+            )
+        write(Benchmark(about, baseline, **measured), output)
+    except (OSError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def by_name(option: str, named: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Key by name. RAISES (ValueError): a name is given twice."""
+    found = dict(named)
+    if len(found) < len(named):
+        names = [name for name, _ in named]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{option} {twice}: this name is given twice")
+    return found
+
+
+def choose_sections(only: str | None, systems: Sized, commands: Sized, configs: Sized) -> list[str]:
+    """List the sections to measure.
+
+    only (str | None): their names, separated by commas; `None` for all that can be measured.
+    systems, commands, configs (Sized): pipelines, external taggers, and configs to train.
+    RETURNS (list[str]): their names.
+    RAISES (ValueError): an unknown section, or one that needs another option.
+    """
+    measurable = dict.fromkeys(SECTIONS, len(systems))
+    measurable["training"] = len(configs)
+    for name in ("prediction", "latency"):
+        measurable[name] += len(commands)
+    possible = [name for name in SECTIONS if measurable[name]]
+    if not possible:
+        raise ValueError("Nothing to measure: give --model NAME=PIPELINE")
+    sections = possible if only is None else only.split(",")
+    for section in sections:
+        if section not in SECTIONS:
+            raise ValueError(f"--only {section}: the sections are {', '.join(SECTIONS)}")
+        if section not in possible:
+            needed = "--train NAME=CONFIG" if section == "training" else "--model NAME=PIPELINE"
+            raise ValueError(f"--only {section}: this needs {needed}")
+    return sections
+
+
+def measure_predicting(
+    sections: list[str],
+    *,
+    systems: dict[str, System],
+    pipelines: dict[str, Language],
+    external: dict[str, ExternalTagger],
+    passages: list[Passage],
+    sizes: Sizes,
+    rounds: int,
+    threads: int,
+) -> dict[str, Any]:
+    """Measure the sections on pipelines and external taggers.
+
+    sections (list[str]): which of them.
+    systems (dict[str, System]): what the pipelines were loaded from.
+    pipelines (dict[str, Language]): the pipelines.
+    external (dict[str, ExternalTagger]): taggers that are no pipelines.
+    passages (list[Passage]): the data.
+    sizes (Sizes): how much is measured.
+    rounds (int): timed runs of each.
+    threads (int): of torch.
+    RETURNS (dict[str, Any]): the sections for `Benchmark`.
+    """
+    everything: dict[str, Language | ExternalTagger] = {**pipelines, **external}
+    measures: dict[str, Callable[[], Any]] = {
+        "prediction": lambda: measure_prediction(everything, passages, rounds),
+        "latency": lambda: measure_latency(everything, short_text(passages), sizes.calls),
+        "stages": lambda: measure_stages(pipelines, passages, rounds),
+        "roofline": lambda: measure_roofline(
+            pipelines, first_words(passages, sizes.roofline_words), rounds, matrix=sizes.matrix
+        ),
+        "lengths": lambda: measure_lengths(pipelines, passages, shapes(sizes), rounds),
+        "memory": lambda: measure_memory(systems.values(), passages, sizes, threads),
+    }
+    return {name: measure() for name, measure in measures.items() if name in sections}
+
+
+def first_words(passages: list[Passage], n_words: int) -> list[Passage]:
+    """Take the first Docs, up to the one with which there are so many words."""
+    taken: list[Passage] = []
+    for passage in passages:
+        if sum(map(len, taken)) >= n_words:
+            break
+        taken.append(passage)
+    return taken
+
+
+def describe(
+    threads: int, rounds: int, data: str, passages: list[Passage], systems: dict[str, System]
+) -> dict[str, str]:
+    """Describe what the numbers depend on."""
+    machine = describe_machine()
+    versions = package_versions()
+    n_words = sum(map(len, passages))
+    about = {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": f"`{shlex.join(sys.argv)}`",
+        "machine": f"{machine['cpu']}, {os.cpu_count()} cores",
+        "threads": f"{threads} ({THREADS}={os.environ.get(THREADS, 'not set')})",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "data": f"{data}: {n_words:,} words in {len(passages):,} Docs",
+        "rounds": str(rounds),
+    }
+    for name, system in systems.items():
+        kept = "" if system.keep is None else f", only {', '.join(system.keep)}"
+        about[name] = f"{system.pipeline}{kept}"
+    return about
+
+
+def write(result: Benchmark, output: Path) -> None:
+    """Print the tables of a benchmark, and write its files."""
+    text = render_benchmark(result)
+    typer.echo(text)
+    paths = [output / f"benchmark.{ending}" for ending in ("md", "json", "svg")]
+    with replacing(paths[0]) as file:
+        file.write(f"{text}\n")
+    with replacing(paths[1]) as file:
+        file.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
+    if not can_plot():
+        paths.pop()
+        typer.echo("No plot was drawn: pip install matplotlib.", err=True)
+    elif not plot_benchmark(result, paths[2]):
+        paths.pop()
+    typer.echo(f"Written to {', '.join(map(str, paths))}", err=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    typer.run(benchmark)
+
+
+if __name__ == "__main__":
+    main()

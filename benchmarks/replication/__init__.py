@@ -1,0 +1,1 @@
+"""Several seeds of one recipe, and the comparison of recurrent layers."""

@@ -1,0 +1,275 @@
+"""GRU against LSTM, one direction against two: variants of a config, measured and compared."""
+
+import multiprocessing
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from spacy.language import Language
+from thinc.api import Config
+
+from bigru_tagger.markdown import markdown_table
+from bigru_tagger.plots import save_figure
+from bigru_tagger.scoring.loading import setting_paths
+
+from ..speed.passages import Passage
+from ..speed.prediction import load_system, measure_prediction, our_shims, parse_system
+from ..speed.timing import Timing
+from ..speed.training import measure_training
+from .report import difference_cell, estimate, mean_cell
+
+_T = TypeVar("_T")
+_KIBIBYTES = 2**10  # of a mebibyte
+_STATUS = Path("/proc/self/status")
+_PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A kind of recurrent layer.
+
+    name (str): what to call it.
+    cell (str): "gru" or "lstm".
+    bidirectional (bool): whether it also reads from the end.
+    """
+
+    name: str
+    cell: str
+    bidirectional: bool
+
+    def overrides(self, config: Config) -> dict[str, Any]:
+        """Name the settings that make a config one of this kind.
+
+        config (Config): a training config.
+        RETURNS (dict[str, Any]): settings by their dotted names.
+        RAISES (ValueError): the config has no network whose cell could be chosen.
+        """
+        models = [
+            f"components.{path.removesuffix('.cell')}"
+            for path in setting_paths("cell", config["components"])
+        ]
+        if not models:
+            raise ValueError(
+                "the config has no model with a setting `cell`: take one with a "
+                "bigru_tagger.BiGRUTagger.v1 or bigru_tagger.BiGRUTok2Vec.v1"
+            )
+        settings = {"cell": self.cell, "bidirectional": self.bidirectional}
+        return {f"{model}.{name}": value for model in models for name, value in settings.items()}
+
+
+CELLS = (
+    Cell("GRU", "gru", bidirectional=True),
+    Cell("LSTM", "lstm", bidirectional=True),
+    Cell("GRU, one direction", "gru", bidirectional=False),
+    Cell("LSTM, one direction", "lstm", bidirectional=False),
+)
+BY_TORCH = "GRU, by torch's cells"
+"""The first of these as it would be without code of our own, which an LSTM does not have."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one kind of layer.
+
+    name (str): which.
+    parameters (int): of the whole network that training changes.
+    recurrent (int): those of the recurrent layers.
+    training, prediction (Timing): in words.
+    training_mebibytes, prediction_mebibytes (float | None): the most memory that a process of its
+        own held; `None` except on Linux.
+    dev, test (Sequence[float]): F1 or accuracy of each seed, in percent; of test data only where
+        there are some, and none of what computes the same as another one.
+    """
+
+    name: str
+    parameters: int
+    recurrent: int
+    training: Timing
+    prediction: Timing
+    training_mebibytes: float | None
+    prediction_mebibytes: float | None
+    dev: Sequence[float]
+    test: Sequence[float]
+
+
+def count_parameters(nlp: Language) -> tuple[int, int]:
+    """Count what training changes.
+
+    nlp (Language): a pipeline with networks of ours.
+    RETURNS (tuple[int, int]): parameters of the networks; those of them in recurrent layers.
+    """
+    networks = [shim.network for shim in our_shims(nlp)]
+    counts = [
+        sum(parameter.numel() for module in modules for parameter in module.parameters())
+        for modules in (networks, [network.encoder for network in networks])
+    ]
+    return counts[0], counts[1]
+
+
+def leave_to_torch(nlp: Language) -> None:
+    """Let torch's cells compute what a GRU has code of ours for.
+
+    nlp (Language): a pipeline with networks of ours, that has not run yet.
+    """
+    for shim in our_shims(nlp):
+        shim.network.encoder.own_gru = False
+
+
+def time_cells(
+    configs: Mapping[str, Config],
+    models: Mapping[str, Path],
+    passages: Sequence[Passage],
+    rounds: int,
+    *,
+    train_words: int,
+    prepare: Mapping[str, Callable[[Language], None]] | None = None,
+) -> tuple[list[Timing], list[Timing]]:
+    """Time training and prediction, each in turn.
+
+    configs (Mapping[str, Config]): a training config of each kind.
+    models (Mapping[str, Path]): a trained pipeline of each kind.
+    prepare (Mapping[str, Callable[[Language], None]] | None): what to do with the pipelines of some
+        kinds before they run.
+    passages (Sequence[Passage]): the texts to predict.
+    rounds (int): how often.
+    train_words (int): words of a round of training, at least.
+    RETURNS (tuple[list[Timing], list[Timing]]): of training and of prediction, in words; of
+        prediction only with words in the cache.
+    """
+    prepare = prepare or {}
+    training = measure_training(configs, rounds, n_words=train_words, prepare=prepare)
+    pipelines = {name: load_system(parse_system(f"{name}={path}")) for name, path in models.items()}
+    for name, change in prepare.items():
+        change(pipelines[name])
+    prediction = measure_prediction(pipelines, passages, rounds)
+    return training, [timing for timing in prediction if not timing.variant]
+
+
+def peak_of_training(config: Config, n_words: int) -> float | None:
+    """Find the most memory that training takes.
+
+    config (Config): a training config.
+    n_words (int): training ends when it has seen so many.
+    RETURNS (float | None): mebibytes of a process of its own; `None` except on Linux.
+    """
+    return _in_own_process(_train, config, n_words)
+
+
+def peak_of_prediction(model: Path, passages: Sequence[Passage]) -> float | None:
+    """Find the most memory that prediction takes.
+
+    model (Path): a trained pipeline.
+    passages (Sequence[Passage]): the texts.
+    RETURNS (float | None): mebibytes of a process of its own; `None` except on Linux.
+    """
+    return _in_own_process(_predict, model, passages)
+
+
+def _in_own_process(function: Callable[..., _T], *arguments: Any) -> _T:
+    # Not forked: what this process holds would count.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _train(config: Config, n_words: int) -> float | None:
+    measure_training({"": config}, 1, n_words=n_words)
+    return _peak()
+
+
+def _predict(model: Path, passages: Sequence[Passage]) -> float | None:
+    nlp = load_system(parse_system(f"model={model}"))
+    for _ in nlp.pipe([passage.doc(nlp.vocab) for passage in passages]):
+        pass
+    return _peak()
+
+
+def _peak() -> float | None:
+    # https://man7.org/linux/man-pages/man5/proc_pid_status.5.html: in kB. The value of
+    # getrusage includes what the process had before its program was loaded: its parent's.
+    if not _STATUS.exists():
+        return None
+    found = _PEAK.search(_STATUS.read_text(encoding="ascii"))
+    return None if found is None else int(found[1]) / _KIBIBYTES
+
+
+def cells_table(measured: Sequence[Measured]) -> str:
+    """Lay out as a Markdown table, each compared to the first.
+
+    measured (Sequence[Measured]): at least one.
+    RETURNS (str): the table's lines.
+    """
+    first = measured[0]
+    header = [
+        "",
+        "parameters (recurrent)",
+        "training words/s",
+        "prediction words/s",
+        "MiB of training, prediction",
+        "dev",
+        "test",
+        f"test − {first.name}",
+    ]
+    rows = [
+        [
+            each.name,
+            f"{each.parameters:,} ({each.recurrent:,})",
+            _speed(each.training, first.training),
+            _speed(each.prediction, first.prediction),
+            *_memory_and_scores(each, first),
+        ]
+        for each in measured
+    ]
+    return markdown_table(header, rows, "lrrrrl")
+
+
+def _memory_and_scores(each: Measured, first: Measured) -> list[str]:
+    if not each.dev:  # it computes the same as another one
+        return [""] * 4
+    return [
+        f"{_mebibytes(each.training_mebibytes)}, {_mebibytes(each.prediction_mebibytes)}",
+        mean_cell(each.dev),
+        mean_cell(each.test, with_interval=True),
+        "" if each is first else difference_cell(each.test, first.test),
+    ]
+
+
+def _speed(timing: Timing, first: Timing) -> str:
+    return f"{timing.speed:,.0f} ({timing.speed / first.speed:.2f})"
+
+
+def _mebibytes(value: float | None) -> str:
+    return "?" if value is None else f"{value:,.0f}"
+
+
+def plot_cells(measured: Sequence[Measured], path: Path) -> None:
+    """Draw scores against speed, of training and of prediction.
+
+    measured (Sequence[Measured]): at least one; those without scores are left out.
+    path (Path): the image, .svg or .png, replaced only when all is drawn.
+    RAISES (OSError): the image cannot be written.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an optional dependency
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    measured = [each for each in measured if each.dev]
+    on_test = all(each.test for each in measured)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, kind in zip(panels, ("training", "prediction"), strict=True):
+        for each in measured:
+            value, _, interval = estimate(each.test if on_test else each.dev)
+            low, high = interval or (value, value)
+            speed = getattr(each, kind).speed
+            errors = [[value - low], [high - value]]
+            axes.errorbar(speed, value, errors, fmt="o", capsize=4, label=each.name)
+        axes.set_xlim(left=0)
+        axes.locator_params(axis="x", nbins=5)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set_xlabel(f"words/s of {kind}")
+        axes.grid(alpha=0.3)
+    panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    panels[0].set_ylabel(f"{'test' if on_test else 'dev'} score, mean and 95 % interval")
+    save_figure(figure, path)

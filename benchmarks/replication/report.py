@@ -1,0 +1,245 @@
+"""Means, intervals and differences over several seeds, and a table of them."""
+
+import math
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean, median, stdev, variance
+from typing import NamedTuple
+
+from scipy.special import stdtrit
+
+from bigru_tagger.markdown import markdown_table
+from bigru_tagger.scoring.run import replacing
+from bigru_tagger.tasks import TASKS, Task
+
+from .runs import AS_CONFIGURED, Recipe, Run
+
+CONFIDENCE = 0.95
+_BLOCK_END = "<!-- /results -->"
+
+
+class Estimate(NamedTuple):
+    """A mean, or a difference of means, and how sure it is.
+
+    value (float): the mean.
+    sd (float | None): the standard deviation of a single value, by n − 1; `None` for one value,
+        and for a difference.
+    interval (tuple[float, float] | None): where the true mean lies with 95 % confidence, if single
+        values are normally distributed; `None` where there are too few values.
+    """
+
+    value: float
+    sd: float | None
+    interval: tuple[float, float] | None
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Estimate a mean by Student's t.
+
+    values (Sequence[float]): independent values, at least one.
+    RETURNS (Estimate): their mean ± t · sd / √n, with n − 1 degrees of freedom.
+    """
+    mean = fmean(values)
+    if len(values) < 2:
+        return Estimate(mean, None, None)
+    sd = stdev(values)
+    margin = _quantile(len(values) - 1) * sd / math.sqrt(len(values))
+    return Estimate(mean, sd, (mean - margin, mean + margin))
+
+
+def difference(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
+    """Estimate by how much one mean is above another, by Welch's t.
+
+    values, baseline (Sequence[float]): independent values, at least one each; their variances
+        need not be alike.
+    RETURNS (Estimate): the difference of their means, with the degrees of freedom of Welch (1947)
+        and Satterthwaite (1946).
+    """
+    value = fmean(values) - fmean(baseline)
+    sides = (values, baseline)
+    if min(map(len, sides)) < 2:
+        return Estimate(value, None, None)
+    squares = [variance(side) / len(side) for side in sides]  # squared standard errors
+    if not sum(squares):
+        return Estimate(value, None, (value, value))
+    freedom = sum(squares) ** 2 / sum(
+        square**2 / (len(side) - 1) for square, side in zip(squares, sides, strict=True)
+    )
+    margin = _quantile(freedom) * math.sqrt(sum(squares))
+    return Estimate(value, None, (value - margin, value + margin))
+
+
+def results_table(runs: Iterable[Run], *, baseline: str | None = None) -> str:
+    """Lay results out as a Markdown table: a row per recipe, or one per target where it has more.
+
+    Of several runs of a seed, the last counts. Scores are in percent. Where the runs of a row were
+    not made by the same version of this package, there is a warning.
+
+    runs (Iterable[Run]): the results, in any order.
+    baseline (str | None): the name of the variant to which others of its config and inputs are
+        compared, on the test data.
+    RETURNS (str): the table's lines.
+    RAISES (ValueError): there are no results, or no variant has the baseline's name, or several
+        that differ have it.
+    """
+    groups: dict[tuple[str, str, str], dict[int, Run]] = {}
+    for run in runs:
+        recipe = run.recipe
+        groups.setdefault((recipe.config, recipe.name, recipe.key), {})[run.seed] = run
+    variants = [list(seeds.values()) for seeds in groups.values()]
+    if not variants:
+        raise ValueError("There are no results to lay out: check the file, or train first.")
+    if baseline is not None and not any(name == baseline for _, name, _ in groups):
+        names = ", ".join(repr(name) for name in dict.fromkeys(name for _, name, _ in groups))
+        raise ValueError(f"No variant is called {baseline!r}; there are {names}")
+    for variant in variants:
+        if len({run.versions.get("source") for run in variant}) > 1:
+            warnings.warn(
+                f"{variant[0].recipe.config}, {variant[0].recipe.name}: the code has changed "
+                "between the runs. Delete the older lines to train these seeds again.",
+                UserWarning,
+                stacklevel=2,
+            )
+    header = ["config", "variant", "score", "seeds", "dev", "test", "seconds"]
+    if baseline is not None:
+        header.insert(-1, f"test − {baseline}")
+    labels = [_label(variant[0].recipe, groups) for variant in variants]
+    rows = []
+    for label, variant in zip(labels, variants, strict=True):
+        reference = _find_baseline(variant[0], variants, baseline)
+        for i, (target, task) in enumerate(found_targets(variant).items()):
+            dev, test = (score_values(variant, side, target) for side in ("dev", "test"))
+            cells = [
+                f"`{variant[0].recipe.config}`",
+                label,
+                task.score_title,
+                str(len(variant)),
+                mean_cell(dev),
+                mean_cell(test, with_interval=True),
+                f"{median(run.seconds for run in variant):.0f}",
+            ]
+            if baseline is not None:
+                cells.insert(-1, difference_cell(test, score_values(reference, "test", target)))
+            if i:  # what holds for all targets stands once
+                cells = [
+                    "" if name in ("config", "variant", "seeds", "seconds") else cell
+                    for name, cell in zip(header, cells, strict=True)
+                ]
+            rows.append(cells)
+    if set(labels) == {AS_CONFIGURED}:
+        header, *rows = [[*row[:1], *row[2:]] for row in (header, *rows)]
+    aligns = "".join("r" if name in ("seeds", "seconds") else "l" for name in header)
+    return markdown_table(header, rows, aligns)
+
+
+def replace_block(path: Path, name: str, text: str) -> None:
+    """Replace the text of a file between `<!-- results:NAME -->` and `<!-- /results -->`.
+
+    path (Path): the file, which is replaced only when all is written.
+    name (str): the block's name.
+    text (str): what to put there.
+    RAISES (OSError): the file cannot be read or written.
+    RAISES (ValueError): there is not exactly one such block.
+    """
+    content = path.read_text(encoding="utf8")
+    start = f"<!-- results:{name} -->"
+    block = re.compile(f"{re.escape(start)}.*?{re.escape(_BLOCK_END)}", re.DOTALL)
+    replaced, n = block.subn(lambda _: f"{start}\n{text}\n{_BLOCK_END}", content)
+    if n != 1:
+        raise ValueError(
+            f"{path}: there are {n} blocks of this name. Put the lines {start} and {_BLOCK_END} "
+            "once where the table belongs"
+        )
+    with replacing(path) as file:
+        file.write(replaced)
+
+
+def _quantile(freedom: float) -> float:
+    """Student's t that CONFIDENCE of the values lie within, on both sides of zero."""
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+
+def score_values(runs: Iterable[Run], side: str, target: str) -> list[float]:
+    """List a target's scores, of the runs that have one.
+
+    runs (Iterable[Run]): the runs.
+    side (str): "dev" or "test".
+    target (str): one of `found_targets`.
+    RETURNS (list[float]): in percent.
+    """
+    scored = (getattr(run, side) or {} for run in runs)
+    score = "accuracy" if TASKS[target].per_token else "f"
+    return [100 * scores[target][score] for scores in scored if target in scores]
+
+
+def found_targets(runs: Sequence[Run]) -> dict[str, Task]:
+    """List the tasks that runs were scored on.
+
+    runs (Sequence[Run]): the runs.
+    RETURNS (dict[str, Task]): the tasks by their names, tags first.
+    """
+    found = {target for run in runs for scores in (run.dev, run.test or {}) for target in scores}
+    return {name: task for name, task in reversed(TASKS.items()) if name in found}
+
+
+def _label(recipe: Recipe, keys: Iterable[tuple[str, str, str]]) -> str:
+    name = recipe.name.replace("|", "\\|")
+    same = [key for config, other, key in keys if (config, other) == (recipe.config, recipe.name)]
+    if len(same) == 1:
+        return name
+    inputs = ", ".join(f"{key} {value}" for key, value in sorted(recipe.inputs.items()))
+    return f"{name} ({recipe.hash}; {inputs})"
+
+
+def _find_baseline(
+    run: Run, variants: Iterable[Sequence[Run]], baseline: str | None
+) -> Sequence[Run]:
+    """Find the runs to compare a variant to; none for the baseline itself."""
+    if baseline is None or run.recipe.name == baseline:
+        return []
+    test = run.recipe.inputs.get("test")
+    found = [
+        runs
+        for runs in variants
+        if (runs[0].recipe.config, runs[0].recipe.name) == (run.recipe.config, baseline)
+        and runs[0].recipe.inputs.get("test") == test
+    ]
+    if len(found) > 1:
+        raise ValueError(
+            f"{len(found)} variants of {run.recipe.config} are called {baseline!r} and differ in "
+            "settings or inputs: train them under names of their own (--name)"
+        )
+    return found[0] if found else []
+
+
+def mean_cell(values: Sequence[float], *, with_interval: bool = False) -> str:
+    """Format a mean for a table.
+
+    values (Sequence[float]): see `estimate`; or none.
+    with_interval (bool): add the interval.
+    RETURNS (str): mean ± standard deviation, as far as there are values.
+    """
+    if not values:
+        return ""
+    value, sd, interval = estimate(values)
+    cell = f"{value:.2f}" if sd is None else f"{value:.2f} ± {sd:.2f}"
+    if with_interval and interval is not None:
+        cell += f" [{interval[0]:.2f}, {interval[1]:.2f}]"
+    return cell
+
+
+def difference_cell(values: Sequence[float], baseline: Sequence[float]) -> str:
+    """Format a difference of means for a table.
+
+    values, baseline (Sequence[float]): see `difference`; or none.
+    RETURNS (str): the difference and its interval, as far as there are values.
+    """
+    if not values or not baseline:
+        return ""
+    value, _, interval = difference(values, baseline)
+    cell = f"{value:+.2f}"
+    if interval is not None:
+        cell += f" [{interval[0]:+.2f}, {interval[1]:+.2f}]"
+    return cell.replace("-", "−")

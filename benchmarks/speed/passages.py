@@ -1,0 +1,200 @@
+"""The texts that a benchmark runs over: gold data, cut and joined to Docs of any size."""
+
+import itertools
+import random
+import string
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import spacy
+from spacy.tokens import Doc
+from spacy.training import Example
+from spacy.vocab import Vocab
+
+from bigru_tagger.corpus.corpus import open_corpus
+from bigru_tagger.scoring.scoring import same_words
+
+_SHORT = range(8, 16)  # tokens of a short sentence
+_INVENTED = 0.05  # share of the stream's words that nobody has seen before
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The tokens of a Doc, before there is one.
+
+    words (list[str]): the tokens.
+    spaces (list[bool]): whether a space follows each.
+    starts (list[bool | int | None] | None): whether a sentence starts at each; `None` if
+        they are not known.
+    """
+
+    words: list[str]
+    spaces: list[bool]
+    starts: list[bool | int | None] | None
+
+    def __len__(self) -> int:
+        """Count the tokens."""
+        return len(self.words)
+
+    def doc(self, vocab: Vocab) -> Doc:
+        """Make a Doc of them, without any other annotation.
+
+        vocab (Vocab): its vocabulary.
+        RETURNS (Doc): a new Doc.
+        """
+        return Doc(vocab, words=self.words, spaces=self.spaces, sent_starts=self.starts)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Docs of one size.
+
+    docs (int): how many.
+    tokens (int | None): in each; `None` for a sentence of the data.
+    with_starts (bool): whether sentence starts are known, where the data have them.
+    """
+
+    docs: int
+    tokens: int | None
+    with_starts: bool
+
+    def __str__(self) -> str:
+        """Describe it for a table."""
+        tokens = "of one sentence" if self.tokens is None else f"of {self.tokens:,} tokens"
+        known = "with" if self.with_starts else "without"
+        return f"{self.docs:,} Doc{'s' * (self.docs != 1)} {tokens}, {known} sentence starts"
+
+
+def read_passages(
+    data: str, *, split: str, n_sents: int | None = None, limit: int | None = None
+) -> list[Passage]:
+    """Read the tokens of gold data, and the sentence starts that a pipeline may know.
+
+    data (str): what `open_corpus` takes.
+    split (str): the split.
+    n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for the reader's default.
+    limit (int | None): stop at the Doc with which there are so many words.
+    RETURNS (list[Passage]): at least one, none of them empty.
+    RAISES (ValueError): the data cannot be read, or have no tokens.
+    """
+    options = {} if n_sents is None else {"sentences_per_doc": n_sents}
+    try:
+        corpus = open_corpus(data, split=split, **options)
+    except TypeError as error:  # a .spacy file has its documents already
+        raise ValueError(f"--n-sents: {error}") from error
+    passages: list[Passage] = []
+    n_words = 0
+    for eg in corpus(spacy.blank("en")):
+        if limit is not None and n_words >= limit:
+            break
+        if len(eg.reference):
+            passages.append(_read_passage(eg))
+            n_words += len(eg.reference)
+    if not passages:
+        raise ValueError(f"{data}: there are no tokens to measure with: check the split {split!r}")
+    return passages
+
+
+def _read_passage(eg: Example) -> Passage:
+    doc = eg.reference
+    known = same_words(eg) and eg.predicted.has_annotation("SENT_START")
+    return Passage(
+        words=[token.text for token in doc],
+        spaces=[bool(token.whitespace_) for token in doc],
+        starts=[token.is_sent_start for token in eg.predicted] if known else None,
+    )
+
+
+def join(passages: Iterable[Passage]) -> Passage:
+    """Make one passage of several; a sentence starts at each.
+
+    passages (Iterable[Passage]): none of them empty.
+    RETURNS (Passage): the joined one.
+    """
+    passages = list(passages)
+    starts: list[bool | int | None] = []
+    for passage in passages:
+        given = passage.starts or [False] * len(passage)
+        starts += [True, *(bool(start) for start in given[1:])]
+    return Passage(
+        words=[word for passage in passages for word in passage.words],
+        spaces=[space for passage in passages for space in passage.spaces],
+        starts=starts,
+    )
+
+
+def part(passages: Iterable[Passage]) -> list[Passage]:
+    """Make a passage of each sentence.
+
+    passages (Iterable[Passage]): none of them empty.
+    RETURNS (list[Passage]): the sentences.
+    """
+    whole = join(passages)
+    bounds = [*(i for i, start in enumerate(whole.starts or []) if start), len(whole)]
+    return [
+        Passage(whole.words[i:j], whole.spaces[i:j], [True, *[False] * (j - i - 1)])
+        for i, j in itertools.pairwise(bounds)
+    ]
+
+
+def reshape(passages: Sequence[Passage], shape: Shape) -> list[Passage]:
+    """Cut the data to Docs of one size, and begin again where they end.
+
+    passages (Sequence[Passage]): the data.
+    shape (Shape): what is needed.
+    RETURNS (list[Passage]): the Docs.
+    """
+    if shape.tokens is None:
+        cut = list(itertools.islice(itertools.cycle(part(passages)), shape.docs))
+    else:
+        whole = join(passages)
+        known = whole.starts or []
+        cut = []
+        for doc in range(shape.docs):
+            begin = doc * shape.tokens
+            tokens = [i % len(whole) for i in range(begin, begin + shape.tokens)]
+            starts = [True, *(known[i] for i in tokens[1:])]
+            cut.append(
+                Passage([whole.words[i] for i in tokens], [whole.spaces[i] for i in tokens], starts)
+            )
+    if shape.with_starts:
+        return cut
+    return [Passage(passage.words, passage.spaces, None) for passage in cut]
+
+
+def stream(
+    passages: Sequence[Passage], n_words: int, *, invented: float = _INVENTED, seed: int = 0
+) -> Iterator[Passage]:
+    """Repeat the data with new words in it, so that the vocabulary goes on growing.
+
+    passages (Sequence[Passage]): the data.
+    n_words (int): where to stop; the last Doc is whole.
+    invented (float): share of the words that are random letters.
+    seed (int): of the random numbers.
+    YIELDS (Passage): a Doc.
+    """
+    generator = random.Random(seed)
+    for passage in itertools.cycle(passages):
+        if n_words <= 0:
+            return
+        n_words -= len(passage)
+        words = [
+            _invent(generator) if generator.random() < invented else word for word in passage.words
+        ]
+        yield Passage(words, passage.spaces, passage.starts)
+
+
+def _invent(generator: random.Random) -> str:
+    return "".join(generator.choices(string.ascii_lowercase, k=10))
+
+
+def short_text(passages: Sequence[Passage]) -> str:
+    """Choose a short sentence from the data.
+
+    passages (Sequence[Passage]): the data.
+    RETURNS (str): the first sentence of 8 to 15 tokens; the first of all if there is none.
+    """
+    sentences = part(passages)
+    short = next((sentence for sentence in sentences if len(sentence) in _SHORT), sentences[0])
+    tokens = zip(short.words, short.spaces, strict=True)
+    return "".join(word + " " * space for word, space in tokens).strip()

@@ -1,0 +1,267 @@
+"""How fast pipelines predict, measured side by side in one run."""
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spacy.language import Language
+from thinc.api import Model
+
+from bigru_tagger.model.shim import NetworkShim
+from bigru_tagger.scoring.loading import load_pipeline
+
+from .external import ExternalTagger
+from .passages import Passage, Shape, reshape
+from .timing import Clock, Task, Timing, Work, time_in_turn
+
+COLD = "cold"
+"""The variant whose word cache was emptied before each run."""
+
+_SYSTEM = re.compile(r"(?P<name>[^=]+)=(?P<pipeline>.+?)(:(?P<keep>[\w.-]+(,[\w.-]+)*))?")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    rounds (int): timed runs of each task.
+    words (int | None): of the data, as whole Docs; `None` takes all.
+    calls (int): of `nlp(text)`.
+    matrix (int): rows and columns of the matrices whose product is the peak.
+    roofline_words (int): that the recurrence runs over.
+    lengths (tuple[int, ...]): tokens of a Doc.
+    length_words (int): of all Docs of a length together, unless one Doc has more.
+    numbers (tuple[int, int]): of Docs, few and many.
+    stream_words, stream_steps (int): words of the stream, and how often memory is measured.
+    train_words (int): of the batches of a round of training, at least.
+    """
+
+    rounds: int
+    words: int | None
+    calls: int
+    matrix: int
+    roofline_words: int
+    lengths: tuple[int, ...]
+    length_words: int
+    numbers: tuple[int, int]
+    stream_words: int
+    stream_steps: int
+    train_words: int
+
+
+FULL = Sizes(
+    rounds=5,
+    words=None,
+    calls=200,
+    matrix=2048,
+    roofline_words=16_384,
+    lengths=(100, 1_000, 10_000, 100_000),
+    length_words=10_000,
+    numbers=(100, 5_000),
+    stream_words=1_000_000,
+    stream_steps=10,
+    train_words=10_000,
+)
+QUICK = Sizes(
+    rounds=2,
+    words=5_000,
+    calls=20,
+    matrix=1024,
+    roofline_words=4_096,
+    lengths=(100, 1_000),
+    length_words=1_000,
+    numbers=(10, 100),
+    stream_words=50_000,
+    stream_steps=5,
+    train_words=500,
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """A pipeline to measure.
+
+    name (str): what to call it.
+    pipeline (str): what `spacy.load` takes.
+    keep (tuple[str, ...] | None): the components that run; `None` for those that run anyway.
+    """
+
+    name: str
+    pipeline: str
+    keep: tuple[str, ...] | None = None
+
+
+def parse_system(text: str) -> System:
+    """Read NAME=PIPELINE or NAME=PIPELINE:COMPONENT,COMPONENT.
+
+    text (str): the text. What is a path with its colon is taken as one.
+    RETURNS (System): the system.
+    RAISES (ValueError): it is neither.
+    """
+    found = _SYSTEM.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            f"--model {text}: write NAME=PIPELINE, or NAME=PIPELINE:COMPONENT,COMPONENT to keep "
+            "some of its components only"
+        )
+    name, _, whole = text.partition("=")
+    if found["keep"] is None or Path(whole).exists():
+        return System(name, whole)
+    return System(name, found["pipeline"], tuple(found["keep"].split(",")))
+
+
+def load_system(system: System) -> Language:
+    """Load a pipeline, and leave out the components that are not to run.
+
+    system (System): what to load.
+    RETURNS (Language): the pipeline.
+    RAISES (ValueError): it cannot be loaded, or lacks a component that is to be kept.
+    """
+    nlp = load_pipeline(system.pipeline)
+    if system.keep is None:
+        return nlp
+    unknown = [name for name in system.keep if name not in nlp.component_names]
+    if unknown:
+        raise ValueError(
+            f"--model {system.name}: {system.pipeline} has no component {', '.join(unknown)}; it "
+            f"has {', '.join(nlp.component_names) or 'none'}"
+        )
+    for name in nlp.component_names:
+        if name not in system.keep:
+            nlp.remove_pipe(name)
+        elif name not in nlp.pipe_names:
+            nlp.enable_pipe(name)
+    return nlp
+
+
+def our_shims(nlp: Language) -> list[NetworkShim]:
+    """Find our networks in a pipeline.
+
+    nlp (Language): the pipeline.
+    RETURNS (list[NetworkShim]): their shims, in the order of the components.
+    """
+    models = [getattr(pipe, "model", None) for _, pipe in nlp.pipeline]
+    nodes = [node for model in models if isinstance(model, Model) for node in model.walk()]
+    return [shim for node in nodes for shim in node.shims if isinstance(shim, NetworkShim)]
+
+
+def measure_prediction(
+    systems: Mapping[str, Language | ExternalTagger],
+    passages: Sequence[Passage],
+    rounds: int,
+    *,
+    clock: Clock = time.perf_counter,
+) -> list[Timing]:
+    """Time `nlp.pipe` over new Docs of the data; ours also with an empty word cache.
+
+    systems (Mapping[str, Language | ExternalTagger]): the systems by name; external taggers get the
+        sentences of the data.
+    passages (Sequence[Passage]): the data.
+    rounds (int): how often.
+    clock (Clock): the clock.
+    RETURNS (list[Timing]): in words.
+    """
+    tasks: dict[tuple[str, str], Task] = {}
+    for name, system in systems.items():
+        if isinstance(system, ExternalTagger):
+            tasks[name, ""] = system.prediction(passages)
+            continue
+        for variant in variants(system):
+            tasks[name, variant] = prediction_task(system, passages, cold=variant == COLD)
+    return time_in_turn(tasks, rounds, title="prediction", clock=clock)
+
+
+def variants(nlp: Language) -> list[str]:
+    """List the ways in which a pipeline's prediction is timed.
+
+    nlp (Language): the pipeline.
+    RETURNS (list[str]): the variants: as it is, and if it is ours, `COLD`.
+    """
+    return ["", COLD] if our_shims(nlp) else [""]
+
+
+def prediction_task(nlp: Language, passages: Sequence[Passage], *, cold: bool = False) -> Task:
+    """Make the task of `nlp.pipe` over new Docs.
+
+    nlp (Language): the pipeline.
+    passages (Sequence[Passage]): the data.
+    cold (bool): empty the word cache before each run.
+    RETURNS (Task): the task, in words.
+    """
+
+    def prepare() -> Work:
+        docs = [passage.doc(nlp.vocab) for passage in passages]
+        if cold:
+            for shim in our_shims(nlp):
+                shim.cache.clear()
+        return lambda: sum(map(len, nlp.pipe(docs)))
+
+    return prepare
+
+
+def measure_latency(
+    systems: Mapping[str, Language | ExternalTagger],
+    text: str,
+    calls: int,
+    *,
+    clock: Clock = time.perf_counter,
+) -> list[Timing]:
+    """Time `nlp(text)`.
+
+    systems (Mapping[str, Language | ExternalTagger]): the systems by name.
+    text (str): the text.
+    calls (int): how often.
+    clock (Clock): the clock.
+    RETURNS (list[Timing]): in words.
+    """
+    tasks = {
+        (name, ""): system.call(text) if isinstance(system, ExternalTagger) else _call(system, text)
+        for name, system in systems.items()
+    }
+    # Not before each call: that empties the processor's caches, which no user does.
+    return time_in_turn(tasks, calls, title="latency", collect=False, clock=clock)
+
+
+def _call(nlp: Language, text: str) -> Task:
+    return lambda: lambda: len(nlp(text))
+
+
+def shapes(sizes: Sizes) -> list[Shape]:
+    """List the sizes of Docs to compare.
+
+    sizes (Sizes): how much is measured.
+    RETURNS (list[Shape]): Docs of all lengths, then few and many Docs.
+    """
+    lengths = [
+        Shape(max(sizes.length_words // tokens, 1), tokens, with_starts)
+        for tokens in sizes.lengths
+        for with_starts in (True, False)
+    ]
+    return [*lengths, *(Shape(docs, None, True) for docs in sizes.numbers)]
+
+
+def measure_lengths(
+    pipelines: Mapping[str, Language],
+    passages: Sequence[Passage],
+    shapes: Iterable[Shape],
+    rounds: int,
+    *,
+    clock: Clock = time.perf_counter,
+) -> dict[Shape, list[Timing]]:
+    """Time `nlp.pipe` over Docs of other lengths, and other numbers of Docs.
+
+    pipelines (Mapping[str, Language]): the pipelines by name.
+    passages (Sequence[Passage]): the data.
+    shapes (Iterable[Shape]): which lengths and numbers.
+    rounds (int): how often.
+    clock (Clock): the clock.
+    RETURNS (dict[Shape, list[Timing]]): in words, with an entry for each pipeline.
+    """
+    measured = {}
+    for shape in shapes:
+        docs = reshape(passages, shape)
+        tasks = {(name, ""): prediction_task(nlp, docs) for name, nlp in pipelines.items()}
+        measured[shape] = time_in_turn(tasks, rounds, title=str(shape), clock=clock)
+    return measured

@@ -1,1 +1,0 @@
-"""Several seeds of a recipe, and what they say together."""

@@ -1,0 +1,69 @@
+"""The scripts find the clone's `benchmarks` from anywhere, though it is not installed."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from samples import ROOT
+
+# By script, the module of `benchmarks` that it runs.
+MODULES = {
+    "benchmark": "measure_speed",
+    "compare_cells": "compare_cells",
+    "import_costs": "import_costs",
+    "learning_curve": "learning_curve",
+    "replicate": "replicate",
+}
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Another folder to work in, with a path that does not lead to the clone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(ROOT))])
+    return tmp_path
+
+
+@pytest.mark.parametrize("script", MODULES)
+def test_a_script_runs_its_module(script: str, elsewhere: Path) -> None:
+    found = runpy.run_path(str(ROOT / "scripts" / script))
+    assert found["main"].__module__ == f"benchmarks.{MODULES[script]}"
+    assert sys.path[0] == str(ROOT)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_script_starts_from_another_folder_and_by_a_link(elsewhere: Path, linked: bool) -> None:
+    script = ROOT / "scripts" / "import_costs"
+    if linked:
+        script = elsewhere / "costs"
+        script.symlink_to(ROOT / "scripts" / "import_costs")
+    ended = subprocess.run(
+        [sys.executable, script, "--help"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Print CPU seconds, memory and modules" in ended.stdout
+
+
+def test_flairs_script_needs_nothing_but_flair(elsewhere: Path) -> None:
+    # In an environment of Flair there is no spaCy: modules of these names raise when imported.
+    for name in ("spacy", "bigru_tagger", "typer"):
+        (elsewhere / f"{name}.py").write_text("raise AssertionError(__name__)", encoding="utf8")
+    ended = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "flair_tagger", "--help"],
+        env={**os.environ, "PYTHONPATH": str(elsewhere)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "AssertionError" not in ended.stderr
+    assert ended.returncode == 0 or "No module named 'flair'" in ended.stderr
+
+
+def test_all_scripts_of_python_are_thin() -> None:
+    for path in (ROOT / "scripts").iterdir():
+        lines = path.read_text(encoding="utf8").splitlines()
+        if "python" in lines[0] or path.suffix == ".py":
+            assert len(lines) <= 20, path

@@ -1,0 +1,105 @@
+"""`bigru-tagger calibrate`."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import spacy
+from samples import ROOT, SENTENCES, TINY, build, train
+from typer.testing import CliRunner
+
+from bigru_tagger.cli import app
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Column files that a pipeline trained on `SENTENCES` reads partly wrong."""
+    folder = tmp_path_factory.mktemp("data")
+    lines = []
+    for text, ents, *_ in SENTENCES:
+        words = text.split()
+        tags = ["O"] * len(words)
+        for start, end, label in ents:
+            tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
+        lines += [f"{word} {tag}" for word, tag in zip(words, tags, strict=True)] + [""]
+    lines += ["Ada O", "Lovelace O", ""]
+    for split in ("validation", "test"):
+        (folder / f"{split}.conll").write_text("\n".join(lines), encoding="utf8")
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path):
+    pipeline = build("bigru_ner", model=TINY)
+    train(pipeline)
+    pipeline.to_disk(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["calibrate", *(str(argument) for argument in arguments)])
+
+
+def test_the_temperature_is_stored_in_the_model(model, data):
+    before = {file: file.read_bytes() for file in model.rglob("*") if file.is_file()}
+    result = run(model, data, "--component", "bigru_ner", "--report", "test")
+    assert result.exit_code == 0, result.output
+    temperature = json.loads((model / "bigru_ner" / "cfg").read_text())["temperature"]
+    assert f"Temperature of bigru_ner: {temperature:.3f} (was 1.000)" in result.output
+    assert [line.split()[0] for line in result.output.splitlines()[3:5]] == ["validation", "test"]
+    # spaCy's parser of JSON may differ from Python's in the last bit.
+    assert temperature != 1.0
+    loaded = spacy.load(model).get_pipe("bigru_ner").temperature
+    assert loaded == pytest.approx(temperature, rel=1e-12)
+    after = {file: file.read_bytes() for file in model.rglob("*") if file.is_file()}
+    assert {file.name for file in before if before[file] != after[file]} == {"cfg"}
+    assert before.keys() == after.keys()
+
+
+def test_another_pipeline_is_written(model, data, tmp_path):
+    before = (model / "bigru_ner" / "cfg").read_bytes()
+    options = ("--component", "bigru_ner", "--output", tmp_path / "new")
+    result = run(model, data, *options)
+    assert result.exit_code == 0, result.output
+    assert spacy.load(tmp_path / "new").get_pipe("bigru_ner").temperature != 1.0
+    assert (model / "bigru_ner" / "cfg").read_bytes() == before
+    result = run(model, data, *options)
+    assert result.exit_code == 1
+    assert "already exists; it is not overwritten" in result.output
+
+
+def test_a_missing_component_is_named(model, data):
+    result = run(model, data)
+    assert result.exit_code == 1
+    assert "Name the component by --component" in result.output
+
+
+def test_a_single_file_has_no_split_and_takes_the_options_of_readers(model, data, tmp_path):
+    folder = tmp_path / "semicolons"
+    folder.mkdir()
+    lines = (data / "validation.conll").read_text(encoding="utf8")
+    separated = folder / "gold.txt"
+    separated.write_text(lines.replace(" ", ";"), encoding="utf8")
+    known = run(model, data, "--component", "bigru_ner", "--output", tmp_path / "known")
+    options = ("--component", "bigru_ner", "--separator", ";", "--columns", "tokens,ner")
+    result = run(model, separated, *options, "--output", tmp_path / "new")
+    assert result.exit_code == 0, result.output
+    lines, expected = result.output.splitlines(), known.output.splitlines()
+    assert lines[0] == expected[0]  # the same tokens give the same temperature
+    assert lines[3].split() == [str(separated), *expected[3].split()[1:]]
+
+
+def test_the_script_is_the_command(model, data):
+    command = [sys.executable, ROOT / "scripts" / "calibrate", model, data, "--component", "none"]
+    ended = subprocess.run(
+        command,
+        cwd=model,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == run(model, data, "--component", "none").stderr

@@ -30,7 +30,8 @@ from spacy.tokens import DocBin
 from tqdm import tqdm
 
 from bigru_tagger.corpus.corpus import open_corpus
-from bigru_tagger.files import beside
+from bigru_tagger.files import atomic_path
+from bigru_tagger.markdown import markdown_table
 from bigru_tagger.plots import save_figure
 from bigru_tagger.scoring.run import evaluate
 
@@ -238,7 +239,7 @@ def _shuffled(docs: Sequence[spacy.tokens.Doc], seed: int) -> list[spacy.tokens.
 
 
 def _write(docs: Iterable[spacy.tokens.Doc], path: Path) -> Path:
-    with beside(path) as place:
+    with atomic_path(path) as place:
         DocBin(docs=docs).to_disk(place)
     return path
 
@@ -325,7 +326,7 @@ def curve_table(runs: Sequence[Run]) -> str:
     header = ["data", "sentences", "seeds"]
     for ours, other in _pairs():
         header += [ours.name, other.name, "difference"]
-    rows = [header, ["---", "---:", "---:", *["---"] * 3 * len(_pairs())]]
+    rows = []
     points = {(_data(run.recipe), _size(run.recipe)) for run in runs}
     for data, size in sorted(points):
         at = [run for run in runs if (_data(run.recipe), _size(run.recipe)) == (data, size)]
@@ -335,7 +336,7 @@ def curve_table(runs: Sequence[Run]) -> str:
             values, baseline = _scores(at, ours.name), _scores(at, other.name)
             cells += [mean_cell(values), mean_cell(baseline), difference_cell(values, baseline)]
         rows.append(cells)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return markdown_table(header, rows, "lrrl")
 
 
 def plot_curve(runs: Sequence[Run], path: Path) -> None:

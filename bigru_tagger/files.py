@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are written atomically."""
 
 import os
 import shutil
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """Give a place beside a file, which takes the file's own once all is written.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that replaces `path` on success.
 
-    On an error the place is emptied, and what was at `path` stays.
+    On an error the temporary file is removed, and `path` is left as it was.
 
     path (Path): the file to write or replace; its folders are made.
-    YIELDS (Path): where to write: `path` itself if that is no plain file, such as /dev/stdout.
+    YIELDS (Path): where to write: `path` itself if that is not a plain file, such as /dev/stdout.
     """
     path = path.resolve()  # a link keeps its place, its target is replaced
     if path.exists() and not path.is_file():
@@ -31,18 +31,18 @@ def beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_beside(path: Path) -> Iterator[Path]:
-    """Give a folder beside a new one, which takes its place once all is written.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that is renamed to `path` on success.
 
-    On an error there is neither.
+    On an error the temporary folder is removed.
 
-    path (Path): the folder to write, which may be there if it is empty.
+    path (Path): the folder to write; it may exist if it is empty.
     YIELDS (Path): where to write.
-    RAISES (FileExistsError): if there is a file, or a folder that holds anything.
+    RAISES (FileExistsError): `path` is a file, or a folder that is not empty.
     """
     path = path.resolve()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"{path} is there already; it is left as it is")
+        raise FileExistsError(f"{path} already exists; not overwritten")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     unfinished.mkdir(parents=True)
     try:

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .files import beside
+from .files import atomic_path
 
 
 def can_plot() -> bool:
@@ -22,5 +22,5 @@ def save_figure(figure: Any, path: Path) -> None:
     path (Path): the image; its ending, such as .svg or .png, is its format.
     RAISES (OSError): the image cannot be written.
     """
-    with beside(path) as place:
+    with atomic_path(path) as place:
         figure.savefig(place, format=path.suffix.removeprefix("."))

@@ -8,8 +8,10 @@ PACKAGE = ROOT / "bigru_tagger"
 # In the order of the data: what comes later may import what comes before.
 ORDER = [
     "files",
+    "markdown",
     "plots",
     "schemes",
+    "tasks",
     "corpus",
     "scoring",
     "stages",

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from spacy.language import Language
 from thinc.api import Config
 
+from bigru_tagger.markdown import markdown_table
 from bigru_tagger.plots import save_figure
 from bigru_tagger.scoring.loading import setting_paths
 
@@ -222,8 +223,7 @@ def cells_table(measured: Sequence[Measured]) -> str:
         ]
         for each in measured
     ]
-    rule = ["---", *["---:"] * 4, *["---"] * 3]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+    return markdown_table(header, rows, "lrrrrl")
 
 
 def _memory_and_scores(each: Measured, first: Measured) -> list[str]:

@@ -10,19 +10,14 @@ from typing import NamedTuple
 
 from scipy.special import stdtrit
 
+from bigru_tagger.markdown import markdown_table
 from bigru_tagger.scoring.run import replacing
+from bigru_tagger.tasks import TASKS, Task
 
 from .runs import AS_CONFIGURED, Recipe, Run
 
 CONFIDENCE = 0.95
 _BLOCK_END = "<!-- /results -->"
-
-# By target: what its row in a table is called, and its score there.
-_TARGETS = {
-    "tags": ("part-of-speech accuracy", "accuracy"),
-    "chunks": ("chunk F1", "f"),
-    "entities": ("entity F1", "f"),
-}
 
 
 class Estimate(NamedTuple):
@@ -114,12 +109,12 @@ def results_table(runs: Iterable[Run], *, baseline: str | None = None) -> str:
     rows = []
     for label, variant in zip(labels, variants, strict=True):
         reference = _find_baseline(variant[0], variants, baseline)
-        for i, (target, (title, _)) in enumerate(found_targets(variant).items()):
+        for i, (target, task) in enumerate(found_targets(variant).items()):
             dev, test = (score_values(variant, side, target) for side in ("dev", "test"))
             cells = [
                 f"`{variant[0].recipe.config}`",
                 label,
-                title,
+                task.score_title,
                 str(len(variant)),
                 mean_cell(dev),
                 mean_cell(test, with_interval=True),
@@ -135,8 +130,8 @@ def results_table(runs: Iterable[Run], *, baseline: str | None = None) -> str:
             rows.append(cells)
     if set(labels) == {AS_CONFIGURED}:
         header, *rows = [[*row[:1], *row[2:]] for row in (header, *rows)]
-    rule = ["---:" if name in ("seeds", "seconds") else "---" for name in header]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+    aligns = "".join("r" if name in ("seeds", "seconds") else "l" for name in header)
+    return markdown_table(header, rows, aligns)
 
 
 def replace_block(path: Path, name: str, text: str) -> None:
@@ -175,19 +170,18 @@ def score_values(runs: Iterable[Run], side: str, target: str) -> list[float]:
     RETURNS (list[float]): in percent.
     """
     scored = (getattr(run, side) or {} for run in runs)
-    _, score = _TARGETS[target]
+    score = "accuracy" if TASKS[target].per_token else "f"
     return [100 * scores[target][score] for scores in scored if target in scores]
 
 
-def found_targets(runs: Sequence[Run]) -> dict[str, tuple[str, str]]:
-    """Find what runs were scored on.
+def found_targets(runs: Sequence[Run]) -> dict[str, Task]:
+    """List the tasks that runs were scored on.
 
     runs (Sequence[Run]): the runs.
-    RETURNS (dict[str, tuple[str, str]]): of each target its score's title in a table, and its name
-        in `Scores`.
+    RETURNS (dict[str, Task]): the tasks by their names, tags first.
     """
     found = {target for run in runs for scores in (run.dev, run.test or {}) for target in scores}
-    return {target: names for target, names in _TARGETS.items() if target in found}
+    return {name: task for name, task in reversed(TASKS.items()) if name in found}
 
 
 def _label(recipe: Recipe, keys: Iterable[tuple[str, str, str]]) -> str:

@@ -16,6 +16,7 @@ from spacy.util import load_config
 import bigru_tagger
 from bigru_tagger.corpus.fingerprint import HASH_DIGITS, fingerprint
 from bigru_tagger.scoring.run import describe_machine, package_versions
+from bigru_tagger.tasks import TASKS
 
 AS_CONFIGURED = "as configured"
 """The label of a recipe without overrides."""
@@ -285,15 +286,18 @@ def dev_scores(performance: Mapping[str, Any]) -> Scores:
     """Take the scores that training left in a pipeline's meta.json.
 
     performance (Mapping[str, Any]): the block `performance` of meta.json.
-    RETURNS (Scores): the scores of the layers that were trained.
+    RETURNS (Scores): the scores of the tasks that were trained.
     """
     scores: Scores = {}
-    for target, prefix in (("entities", "ents"), ("chunks", "spans_chunks")):
-        if performance.get(f"{prefix}_f") is not None:
+    for task in TASKS.values():
+        prefix = task.score_prefix
+        if performance.get(next(iter(task.scores))) is None:
+            continue
+        if task.per_token:
+            scores[task.name] = {"accuracy": performance[f"{prefix}_acc"]}
+        else:
             names = ("p", "r", "f", "per_type")
-            scores[target] = {name: performance.get(f"{prefix}_{name}") for name in names}
-    if performance.get("tag_acc") is not None:
-        scores["tags"] = {"accuracy": performance["tag_acc"]}
+            scores[task.name] = {name: performance.get(f"{prefix}_{name}") for name in names}
     return scores
 
 
@@ -301,16 +305,17 @@ def test_scores(evaluation: Mapping[str, Any]) -> Scores:
     """Take the scores in seqeval's strict mode from an evaluation.
 
     evaluation (Mapping[str, Any]): what `Evaluation.to_json` returned.
-    RETURNS (Scores): the scores of the layers that were evaluated.
+    RETURNS (Scores): the scores of the tasks that were evaluated.
     """
     scores: Scores = {}
-    for target in ("entities", "chunks"):
-        if evaluation[target] is not None:
-            counted = evaluation[target]["strict"]
+    for task in TASKS.values():
+        accuracy = evaluation.get(f"{task.score_prefix}_accuracy")
+        if accuracy is not None:
+            scores[task.name] = {"accuracy": accuracy}
+        elif evaluation.get(task.name) is not None:
+            counted = evaluation[task.name]["strict"]
             per_type = {label: _shorten(numbers) for label, numbers in counted["per_type"].items()}
-            scores[target] = {**_shorten(counted["micro"]), "per_type": per_type}
-    if evaluation["tag_accuracy"] is not None:
-        scores["tags"] = {"accuracy": evaluation["tag_accuracy"]}
+            scores[task.name] = {**_shorten(counted["micro"]), "per_type": per_type}
     return scores
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bigru_tagger.files import beside
+from bigru_tagger.files import atomic_path
 
 from .runs import Recipe, Run, append_run, collect_run, read_runs, source_fingerprint
 
@@ -134,7 +134,7 @@ def run_seed(plan: Plan, seed: int) -> Run:
                 start = time.perf_counter()
                 execute(train, log, plan, core, lambda: show_progress(bar, log))
                 seconds = time.perf_counter() - start
-            with beside(trained) as place:
+            with atomic_path(trained) as place:
                 place.write_text(json.dumps({"seconds": seconds, "source": source}))
         seconds = read_json(trained)["seconds"]
         if plan.test is not None:

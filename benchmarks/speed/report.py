@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from bigru_tagger.markdown import markdown_table
+
 from .memory import Memory
 from .passages import Shape
 from .roofline import Roofline
@@ -172,9 +174,8 @@ def render_benchmark(benchmark: Benchmark) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (cells[0], rule, *cells[1:]))
+    names, *cells = ([cell.replace("|", "\\|") for cell in row] for row in (header, *rows))
+    return markdown_table(names, cells, "lr")
 
 
 def _label(system: str, variant: str) -> str:

@@ -52,7 +52,7 @@ def calibrate_command(
     from wasabi.tables import table
 
     from ..corpus.corpus import default_split
-    from ..files import folder_beside
+    from ..files import atomic_folder
     from ..report.calibration import Calibrator, expected_calibration_error
     from ..scoring.loading import load_pipeline, read_gold
 
@@ -73,14 +73,14 @@ def calibrate_command(
         rows = []
         for part in dict.fromkeys([split, *(report or [])]):
             spans = calibrator if part == split else read(part)
-            judged = [spans.judge(value) for value in (before, temperature)]
+            judged = [spans.outcomes(value) for value in (before, temperature)]
             errors = [f"{expected_calibration_error(each):.4f}" for each in judged]
             rows.append((part or data, len(judged[0].correct), *errors))
         calibrator.pipe.temperature = temperature
         if output is None:
             _store_settings(calibrator.pipe, folder)
         else:
-            with folder_beside(output) as place:
+            with atomic_folder(output) as place:
                 nlp.to_disk(place)
     typer.echo(f"Temperature of {component}: {temperature:.3f} (was {before:.3f})")
     header = ("", "spans found", "calibration error before", "after")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..files import beside
+from ..files import atomic_path
 from .app import WithOverrides, app, errors_told
 from .reading import with_reader_options
 
@@ -130,7 +130,7 @@ def distill_command(
             },
             top_k=top_k,
         )
-        with beside(output / "config.cfg") as place:
+        with atomic_path(output / "config.cfg") as place:
             config.to_disk(place)
     arguments = [str(output / "config.cfg"), "--output", str(output), *ctx.obj]
     typer.echo("To train again, without the teacher:")

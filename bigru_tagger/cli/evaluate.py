@@ -84,13 +84,13 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
 ) -> None:
     """Score a spaCy pipeline, or a file of predictions, on gold data with seqeval."""
     from ..corpus.corpus import default_split
+    from ..report.analysis import analyse_tasks
+    from ..report.calibration import confidence_attributes
     from ..report.comparison_text import render_comparison
-    from ..report.confidences import confidence_attributes
-    from ..report.files import check_report_paths, write_reports
-    from ..report.layers import analyse_layers
+    from ..report.evaluation_text import label_hint, render
     from ..report.provenance import describe_evaluation
+    from ..report.render import check_report_paths, write_reports
     from ..report.system_comparison import compare_systems
-    from ..report.text import label_hint, render
     from ..scoring.predictions import write_predictions
     from ..scoring.renaming import parse_names
     from ..scoring.run import replacing
@@ -140,25 +140,22 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         nlp = pipeline_of(systems[model])
         if analysed:
             names = () if nlp is None else confidence_attributes(nlp)
-            analyses = analyse_layers(
+            analyses = analyse_tasks(
                 evaluation, confidence=names, training=training, document_lengths=lengths
             )
         if json_path is not None:
             with replacing(json_path) as file:
                 content = {"command": command, **evaluation.to_json()}
-                content["analysis"] = {own.layer: own.to_json() for own in analyses}
+                content["analysis"] = {own.task.name: own.to_json() for own in analyses}
                 if comparison is not None:
                     content["against"] = comparison.b.to_json()
                     content["comparison"] = comparison.to_json()
                 file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         if predictions is not None:
-            if evaluation.entities is None and evaluation.chunks is None:
+            task = next((own for own in evaluation.tasks if not own.per_token), None)
+            if task is None:
                 raise ValueError("--predictions: there are only tags, not entities or chunks.")
-            write_predictions(
-                predictions,
-                evaluation.examples,
-                spans_key=spans_key if evaluation.entities is None else None,
-            )
+            write_predictions(predictions, evaluation.examples, task)
         if paths:
             source = None if train is None else (train, train_split or "")
             about = describe_evaluation(nlp, evaluation, command=command, train=source)

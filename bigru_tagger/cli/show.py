@@ -51,7 +51,7 @@ def tag_command(
     """
     from spacy.util import minibatch
 
-    from ..report.confidences import confidence_attributes
+    from ..report.calibration import confidence_attributes
     from ..scoring.loading import load_pipeline, setters_of
 
     with errors_told((OSError, ValueError)):
@@ -100,15 +100,17 @@ def _read_lines(name: str, file: BinaryIO) -> Iterator[str]:
 
 def _describe(doc: "Doc", attributes: Sequence[str], finds_entities: bool) -> Iterator[str]:
     """Describe a Doc for people. YIELDS: its text, and an indented line for each thing found."""
-    from ..report.matching import span_probabilities
+    from ..tasks import CHUNKS, ENTITIES
 
     yield doc.text
-    yield from _describe_spans(doc.ents, span_probabilities(doc, None, attributes))
+    yield from _describe_spans(doc.ents, ENTITIES.probabilities(doc, attributes))
     if not doc.ents and (finds_entities or doc.has_annotation("ENT_IOB")):
         yield "  no entities"
     for key, group in doc.spans.items():
         yield f"  {key}:" if len(group) else f"  no {key}"
-        yield from _describe_spans(group, span_probabilities(doc, key, attributes), indent="    ")
+        yield from _describe_spans(
+            group, CHUNKS.with_key(key).probabilities(doc, ()), indent="    "
+        )
     if doc.has_annotation("TAG"):
         tagged = (f"{token.text}/{token.tag_}" for token in doc if not token.is_space)
         yield f"  tags: {' '.join(tagged)}"
@@ -127,14 +129,14 @@ def _describe_spans(
 
 def _to_json(doc: "Doc", attributes: Sequence[str]) -> dict[str, Any]:
     """Give what `Doc.to_json` gives, with a "score" for entities and spans that have one."""
-    from ..report.matching import span_probabilities
+    from ..tasks import CHUNKS, ENTITIES, Task
 
     content: dict[str, Any] = doc.to_json()
-    rows = [(None, doc.ents, content.get("ents", []))]
-    rows += [(key, group, content["spans"][key]) for key, group in doc.spans.items()]
-    for key, spans, entries in rows:
-        probabilities = span_probabilities(doc, key, attributes)
-        for span, entry in zip(spans, entries, strict=True):
+    rows: list[tuple[Task, list[dict[str, Any]]]] = [(ENTITIES, content.get("ents", []))]
+    rows += [(CHUNKS.with_key(key), content["spans"][key]) for key in doc.spans]
+    for task, entries in rows:
+        probabilities = task.probabilities(doc, attributes)
+        for span, entry in zip(task.stored(doc), entries, strict=True):
             if _key(span) in probabilities:
                 entry["score"] = probabilities[_key(span)]
     return content

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..files import folder_beside
+from ..files import atomic_folder
 from .app import app, errors_told
 
 
@@ -42,6 +42,6 @@ def from_transformers_command(
 
     with errors_told():
         nlp = exchange.load_transformers(model)
-        with folder_beside(output_dir) as place:
+        with atomic_folder(output_dir) as place:
             nlp.to_disk(place)
     typer.echo(f"Written to {output_dir}")

@@ -12,7 +12,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.training import Corpus
 from tqdm import tqdm
 
-from ..files import beside
+from ..files import atomic_path
 from .conll import SPLIT_ENDINGS
 from .corpus import SPACY_ENDING, corpus_splits, open_corpus
 from .sentences import CorpusError
@@ -109,7 +109,7 @@ def _write(docs: Iterable[Doc], path: Path) -> SplitCounts:
     for doc in docs:
         packed.add(doc)
         counts.add(doc)
-    with beside(path) as place:
+    with atomic_path(path) as place:
         packed.to_disk(place)
     return counts
 

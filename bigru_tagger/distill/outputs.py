@@ -1,10 +1,8 @@
 """Distillation: a teacher's outputs in a file, and the way from there to `spacy train`."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from itertools import islice, zip_longest
@@ -30,7 +28,7 @@ from tqdm import tqdm
 
 from ..corpus.hub import without_progress_bars
 from ..corpus.sentences import CorpusError, copy_tokens
-from ..files import beside
+from ..files import atomic_folder, atomic_path
 from ..pipeline.ner import biluo
 from ..pipeline.soft_targets import SoftTargets, Teacher, check_settings
 from ..pipeline.spans import biluo_tags
@@ -135,7 +133,7 @@ def store_outputs(
         _write_settings(parts, settings)
     with tqdm(total=n_texts, unit=" texts", desc="Teacher", disable=None) as progress:
         finished = _write_parts(parts, loaded, rows(), top_k, progress)
-    with without_progress_bars(), _beside(folder) as place:
+    with without_progress_bars(), atomic_folder(folder) as place:
         concatenate_datasets(list(map(_open, finished))).save_to_disk(str(place))
         _write_settings(place, settings)
     shutil.rmtree(parts)
@@ -153,7 +151,7 @@ def _write_parts(
             _check_texts(parts, _open(folder), part)
         else:
             taught = _teach(part, teacher, top_k)
-            with without_progress_bars(), _beside(folder) as place:
+            with without_progress_bars(), atomic_folder(folder) as place:
                 Dataset.from_list(taught, features=features).save_to_disk(str(place))
         folders.append(folder)
         progress.update(len(part))
@@ -218,19 +216,8 @@ def _open(folder: Path) -> Dataset:
     return Dataset.load_from_disk(str(folder))
 
 
-@contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """Give a place beside a folder, which takes the folder's own once all is written."""
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        yield unfinished
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
 def _write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    with beside(folder / SETTINGS) as place:
+    with atomic_path(folder / SETTINGS) as place:
         place.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf8")
 
 

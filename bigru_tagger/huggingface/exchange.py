@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from spacy.language import Language
 
-from ..files import folder_beside
+from ..files import atomic_folder
 from ..model.thinc_model import network_shim
 from ..network.network import Network
 from ..pipeline.component import SequenceTagger
@@ -114,7 +114,7 @@ def save_transformers(nlp: Language, name: str, folder: Path) -> None:
         anything.
     """
     model, tokenizer = to_transformers(nlp, name)
-    with folder_beside(folder) as place:
+    with atomic_folder(folder) as place:
         model.save_pretrained(place)
         tokenizer.save_pretrained(place)
 

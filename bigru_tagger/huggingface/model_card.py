@@ -7,22 +7,9 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..corpus.hub import SAMPLE
+from ..markdown import markdown_table
+from ..tasks import TASKS
 
-# What spaCy calls the scores of development data, and what the hub does.
-_SCORES = {
-    "bigru_ner": {"ents_f": "f1", "ents_p": "precision", "ents_r": "recall"},
-    "bigru_tagger": {"tag_acc": "accuracy"},
-    "bigru_chunker": {
-        "spans_{key}_f": "f1",
-        "spans_{key}_p": "precision",
-        "spans_{key}_r": "recall",
-    },
-}
-_WHAT = {
-    "bigru_ner": "finds named entities",
-    "bigru_tagger": "tags tokens",
-    "bigru_chunker": "finds labelled spans",
-}
 _USE = """\
 With [transformers](https://github.com/huggingface/transformers), and `bigru-tagger` installed:
 
@@ -56,12 +43,13 @@ def model_card(config: Mapping[str, Any], meta: Mapping[str, Any], labels: Seque
     """
     ((name, block),) = config["components"].items()
     factory = block["factory"]
-    key = block.get("spans_key", "chunks")
+    task = next(task for task in TASKS.values() if task.factory == factory)
+    task = task.with_key(block.get("spans_key"))
     performance = meta.get("performance", {})
     scores = {
-        metric: performance[attr.format(key=key)]
-        for attr, metric in _SCORES[factory].items()
-        if performance.get(attr.format(key=key)) is not None
+        metric: performance[attr]
+        for attr, metric in task.scores.items()
+        if performance.get(attr) is not None
     }
     data = _training_data(config)
     lang = meta.get("lang") or config["nlp"]["lang"]
@@ -85,12 +73,12 @@ def model_card(config: Mapping[str, Any], meta: Mapping[str, Any], labels: Seque
         ]
         or None,
     )
-    per_type = performance.get(next(iter(_SCORES[factory])).format(key=key)[:-1] + "per_type")
+    per_type = performance.get(f"{task.score_prefix}_per_type")
     parts = [
         f"---\n{metadata.to_yaml()}\n---\n",
         f"# {title}\n",
         meta.get("description") or "",
-        f"A bidirectional GRU that {_WHAT[factory]}: the component `{name}` (`{factory}`) of a "
+        f"A bidirectional GRU that {task.purpose}: the component `{name}` (`{factory}`) of a "
         "spaCy pipeline, in Hugging Face's format.\n",
         f"## Labels\n\n{', '.join(f'`{label}`' for label in labels)}\n",
         f"## Data\n\nTrained on {f'`{data}`' if data else 'data that the pipeline does not name'}"
@@ -124,7 +112,8 @@ def _score_lines(
     names = ", ".join(f"{metric} {100 * value:.2f}" for metric, value in scores.items())
     yield f"On the development data: {names}."
     if per_type:
-        yield "\n| label | precision | recall | F1 |\n| --- | ---: | ---: | ---: |"
-        for label, numbers in per_type.items():
-            cells = " | ".join(f"{100 * numbers[key]:.2f}" for key in "prf")
-            yield f"| {label} | {cells} |"
+        rows = [
+            (label, *(f"{100 * numbers[key]:.2f}" for key in "prf"))
+            for label, numbers in per_type.items()
+        ]
+        yield f"\n{markdown_table(('label', 'precision', 'recall', 'F1'), rows, 'lr')}"

@@ -26,7 +26,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 
 from ..embeddings.base import WordEmbedding
 from ..embeddings.standard import standard_embed
-from ..files import beside
+from ..files import atomic_path
 from ..model.batches import read_batch
 from ..model.devices import Precision, use_bfloat16
 from ..model.thinc_model import DropoutSettings, network_shim
@@ -389,7 +389,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
     def _write_card(self, path: Path) -> None:
         parts = self.parts
         text = model_card(parts.nlp.config.interpolate(), self.config.meta, parts.codes.labels)
-        with beside(path) as place:
+        with atomic_path(path) as place:
             place.write_text(text, encoding="utf8")
 
 

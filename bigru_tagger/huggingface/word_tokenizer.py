@@ -14,7 +14,7 @@ from spacy.util import load_model_from_config
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 from transformers.utils import PaddingStrategy
 
-from ..files import beside
+from ..files import atomic_path
 
 CHARACTERS = "characters"
 SENTENCE_STARTS = "sentence_starts"
@@ -225,7 +225,7 @@ class WordTokenizer(PreTrainedTokenizerBase):
         """
         prefix = f"{filename_prefix}-" if filename_prefix else ""
         path = Path(save_directory) / f"{prefix}{_FILE}"
-        with beside(path) as place:
+        with atomic_path(path) as place:
             place.write_bytes(self.rules.to_bytes(exclude=["vocab"]))
         return (str(path),)
 

@@ -1,9 +1,9 @@
 """The component `bigru_tagger`: one tag per token, written to `token.tag`."""
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import numpy as np
-from spacy.attrs import TAG
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -13,13 +13,16 @@ from thinc.types import Floats2d
 from ..network.decoding import decode
 from ..network.transitions import Array, Transitions, to_numpy
 from ..stages import ANNOTATE, DECODE, stage
+from ..tasks import TAGS, TokenTask
 from .component import SequenceTagger
 from .factories import Scorer
 from .gold import Gold
 
 
 class BiGRUTokenTagger(SequenceTagger):
-    """Part-of-speech tagger, or a tagger of anything else that has one tag per token."""
+    """Part-of-speech tagger; a subclass with another `task` sets another attribute of tokens."""
+
+    task: ClassVar[TokenTask] = TAGS
 
     def __init__(
         self,
@@ -56,11 +59,11 @@ class BiGRUTokenTagger(SequenceTagger):
 
     def find_labels(self, example: Example) -> Iterable[str]:
         """See `SequenceTagger.find_labels`."""
-        return [token.tag_ for token in example.reference if token.tag_]
+        return [span.label_ for span in self.task.stored(example.reference)]
 
     def gold_tags(self, example: Example) -> Gold:
         """See `SequenceTagger.gold_tags`."""
-        return [tag or None for tag in example.get_aligned("TAG", as_string=True)]
+        return [tag or None for tag in example.get_aligned(self.task.attribute, as_string=True)]
 
     @stage(DECODE)
     def decode(self, docs: Sequence[Doc], logits: Array) -> list[np.ndarray]:
@@ -76,7 +79,7 @@ class BiGRUTokenTagger(SequenceTagger):
 
     @stage(ANNOTATE)
     def set_annotations(self, docs: Iterable[Doc], predictions: list[np.ndarray]) -> None:
-        """Write the tags to `token.tag`.
+        """Write the tags to the tokens.
 
         docs (Iterable[Doc]): the Docs.
         predictions (List[ndarray]): what `predict` returned.
@@ -87,6 +90,6 @@ class BiGRUTokenTagger(SequenceTagger):
                 continue
             tags = hashes[columns]
             if not self.cfg["overwrite"]:
-                there = doc.to_array(TAG).reshape(-1)
+                there = doc.to_array(self.task.attribute).reshape(-1)
                 tags = np.where(there == 0, tags, there)
-            doc.from_array([TAG], tags[:, None])
+            doc.from_array([self.task.attribute], tags[:, None])

@@ -1,4 +1,4 @@
-"""What a report is made of, whatever format it is written in."""
+"""The content of a report, independent of its format."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from .matching import Kind
 class Cell:
     """A cell of a table.
 
-    text (str): what it says.
-    note (str): said beside, in small print.
-    share (float | None): from 0 to 1, to be drawn as well.
-    find (str): a text to look for in the list of errors.
+    text (str): its text.
+    note (str): a note in small print.
+    share (float | None): a number from 0 to 1 that is drawn as well.
+    find (str): a text that the cell links to in the list of errors.
     """
 
     text: str
@@ -28,7 +28,7 @@ class Paragraph:
     """Plain text.
 
     text (str): the text.
-    small (bool): that one may pass over.
+    small (bool): small print.
     """
 
     text: str
@@ -37,7 +37,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Code:
-    """What somebody may type."""
+    """A code block."""
 
     text: str
 
@@ -68,7 +68,7 @@ class Figure:
 
     title (str): what it shows.
     svg (str): the image.
-    alt (str): what one sees in it.
+    alt (str): a description of it.
     """
 
     title: str
@@ -97,7 +97,7 @@ class Excerpt:
     place (str): where that stands in the data.
     gold, predicted (list[Piece]): the sentence, or a part of a long one, with the entities of
         either side.
-    probability (float | None): what the pipeline says of the prediction.
+    probability (float | None): the probability of the prediction.
     """
 
     place: str
@@ -121,12 +121,17 @@ class ErrorGroup:
     excerpts: list[Excerpt]
 
     @property
+    def types(self) -> list[str]:
+        """The types of both sides, sorted."""
+        return sorted({label for label in (self.gold, self.predicted) if label is not None})
+
+    @property
     def title(self) -> str:
-        """What is wrong, in words."""
+        """The error in words."""
         if self.gold is None:
-            return f"{self.predicted} invented"
+            return f"{self.predicted} spurious"
         if self.predicted is None:
-            return f"{self.gold} missed"
+            return f"{self.gold} missing"
         if self.kind == "wrong boundaries":
             return f"{self.gold} with wrong boundaries"
         also = ", and wrong boundaries" if "boundaries" in self.kind else ""
@@ -144,13 +149,18 @@ class ErrorList:
     groups: list[ErrorGroup]
     types: list[str]
 
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether any prediction has a probability."""
+        return any(own.probability is not None for group in self.groups for own in group.excerpts)
+
 
 @dataclass(frozen=True)
-class ReadingList:
-    """Sentences as several read them.
+class VersionList:
+    """Sentences, each with the annotation of several sides.
 
     title (str): what they have in common.
-    sentences (list[dict[str, list[Piece]]]): each sentence by the name of who reads it.
+    sentences (list[dict[str, list[Piece]]]): each sentence by the name of the side.
     types (list[str]): all types, in the order of their colours.
     """
 
@@ -159,7 +169,7 @@ class ReadingList:
     types: list[str]
 
 
-Block: TypeAlias = Paragraph | Code | Table | Figure | ErrorList | ReadingList
+Block: TypeAlias = Paragraph | Code | Table | Figure | ErrorList | VersionList
 
 
 @dataclass(frozen=True)
@@ -168,7 +178,7 @@ class Section:
 
     name (str): the end of its address: letters and hyphens.
     title (str): its heading.
-    blocks (list[Block]): what it says.
+    blocks (list[Block]): its content.
     """
 
     name: str
@@ -182,8 +192,8 @@ class Report:
 
     title (str): what was evaluated.
     subtitle (str): on what.
-    facts (list[tuple[str, Cell]]): the few numbers that matter most, by their names.
-    sections (list[Section]): all the rest.
+    facts (list[tuple[str, Cell]]): the most important numbers, by their names.
+    sections (list[Section]): everything else.
     """
 
     title: str

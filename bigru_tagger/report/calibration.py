@@ -1,9 +1,9 @@
-"""Whether probabilities of spans mean what they say, and the temperature that mends them."""
+"""Calibration: compare the probabilities of spans with precision, and fit a temperature."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -14,17 +14,20 @@ from spacy.training import Example
 from ..pipeline.gold import Gold
 from ..pipeline.spans import SpanTagger
 from ..scoring.run import bare_copy
+from ..scoring.scoring import Counts
+from .matching import MatchedDoc
 
 N_BINS = 15
+THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _TEMPERATURES = (0.05, 20.0)  # where the best one is looked for
 _SMALLEST = 1e-12  # a wrong span that is called certain costs this much's logarithm, not infinity
 
 
-class Judged(NamedTuple):
-    """Spans that were found, and whether gold data have them.
+class SpanOutcomes(NamedTuple):
+    """Predicted spans: their probabilities, and whether they are correct.
 
     probability (ndarray): of each, float64 (n_spans,).
-    correct (ndarray): whether there is such a gold span, with its boundaries and label, bool
+    correct (ndarray): whether there is a gold span with the same boundaries and label, bool
         (n_spans,).
     """
 
@@ -46,39 +49,137 @@ class Bin:
     precision: float
 
 
-def reliability(judged: Judged, n_bins: int = N_BINS) -> list[Bin]:
+def reliability(outcomes: SpanOutcomes, n_bins: int = N_BINS) -> list[Bin]:
     """Sort spans into bins of equal width, for a reliability diagram.
 
-    judged (Judged): the spans.
+    outcomes (SpanOutcomes): the spans.
     n_bins (int): bins from 0 to 1; those without a span are left out.
-    RETURNS (List[Bin]): by rising probability.
+    RETURNS (list[Bin]): by rising probability.
     """
-    numbers = np.minimum((judged.probability * n_bins).astype(np.int64), n_bins - 1)
+    numbers = np.minimum((outcomes.probability * n_bins).astype(np.int64), n_bins - 1)
     return [
         Bin(
             int((numbers == number).sum()),
-            float(judged.probability[numbers == number].mean()),
-            float(judged.correct[numbers == number].mean()),
+            float(outcomes.probability[numbers == number].mean()),
+            float(outcomes.correct[numbers == number].mean()),
         )
         for number in np.unique(numbers)
     ]
 
 
-def expected_calibration_error(judged: Judged, n_bins: int = N_BINS) -> float:
+def expected_calibration_error(outcomes: SpanOutcomes, n_bins: int = N_BINS) -> float:
     """Compute by how much probabilities are off, on average.
 
-    judged (Judged): at least one span.
+    outcomes (SpanOutcomes): at least one span.
     n_bins (int): see `reliability`.
     RETURNS (float): the mean over spans of |precision - mean probability| of their bin. Naeini et
         al. 2015; Guo et al. 2017, arXiv 1706.04599, equation 3.
     RAISES (ValueError): there is no span.
     """
-    if not len(judged.probability):
+    if not len(outcomes.probability):
         raise ValueError("no spans were found, so there is no calibration error")
-    bins = reliability(judged, n_bins)
+    bins = reliability(outcomes, n_bins)
     return sum(b.count * abs(b.precision - b.probability) for b in bins) / sum(
         b.count for b in bins
     )
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The predictions that are at least as probable as a threshold.
+
+    threshold (float): the probability.
+    coverage (float): their share of all predictions.
+    counts (Counts): gold entities, these predictions, and the correct ones among them.
+    """
+
+    threshold: float
+    coverage: float
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class Confidences:
+    """Calibration of the predictions of an evaluation.
+
+    outcomes (SpanOutcomes): the predictions that have a probability.
+    unknown (int): how many have none.
+    error (float): the expected calibration error, see `expected_calibration_error`.
+    bins (list[Bin]): predictions of about the same probability.
+    thresholds (list[Threshold]): the scores at THRESHOLDS.
+    """
+
+    outcomes: SpanOutcomes
+    unknown: int
+    error: float
+    bins: list[Bin]
+    thresholds: list[Threshold]
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the numbers, but for those of single predictions."""
+        return {
+            "unknown": self.unknown,
+            "expected_calibration_error": self.error,
+            "bins": [asdict(own) for own in self.bins],
+            "thresholds": [asdict(own) for own in self.thresholds],
+        }
+
+
+def measure_confidences(docs: Iterable[MatchedDoc]) -> Confidences | None:
+    """Compare the probabilities of predictions with the gold data.
+
+    docs (Iterable[MatchedDoc]): the documents.
+    RETURNS (Confidences | None): the calibration; `None` where no prediction has a probability.
+    """
+    matches = [match for doc in docs for match in doc.matches]
+    known = [
+        (match.predicted.probability, match.kind == "correct")
+        for match in matches
+        if match.predicted is not None and match.predicted.probability is not None
+    ]
+    if not known:
+        return None
+    probability, correct = (np.array(column) for column in zip(*known, strict=True))
+    outcomes = SpanOutcomes(probability, correct)
+    n_gold = sum(match.gold is not None for match in matches)
+    thresholds = []
+    for threshold in THRESHOLDS:
+        kept = probability >= threshold
+        counts = Counts(n_gold, int(kept.sum()), int(correct[kept].sum()))
+        thresholds.append(Threshold(threshold, counts.predicted / len(known), counts))
+    return Confidences(
+        outcomes=outcomes,
+        unknown=sum(match.predicted is not None for match in matches) - len(known),
+        error=expected_calibration_error(outcomes),
+        bins=reliability(outcomes),
+        thresholds=thresholds,
+    )
+
+
+def coverage_curve(confidences: Confidences) -> tuple[np.ndarray, np.ndarray]:
+    """Compute precision against coverage, at each threshold that makes a difference.
+
+    confidences (Confidences): the predictions.
+    RETURNS (tuple[ndarray, ndarray]): the share of predictions that is kept, rising to 1, and their
+        precision, (n_thresholds,) each.
+    """
+    probability, correct = confidences.outcomes
+    order = np.argsort(-probability, kind="stable")
+    kept = np.arange(1, len(order) + 1)
+    precision = np.cumsum(correct[order]) / kept
+    # Predictions of the same probability are kept or dropped together.
+    last = np.append(np.diff(probability[order]) != 0, True)
+    return kept[last] / len(order), precision[last]
+
+
+def confidence_attributes(nlp: Language) -> tuple[str, ...]:
+    """List the attributes `span._.NAME` that hold the probability of an entity.
+
+    nlp (Language): the pipeline.
+    RETURNS (tuple[str, ...]): the names that its components are set to.
+    """
+    names = (getattr(pipe, "confidence", None) for _, pipe in nlp.pipeline)
+    return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
 class Calibrator:
@@ -122,11 +223,11 @@ class Calibrator:
         copies = zip(self._docs, examples, strict=True)
         self._gold = [self.pipe.gold_tags(Example(doc, eg.reference)) for doc, eg in copies]
 
-    def judge(self, temperature: float) -> Judged:
+    def outcomes(self, temperature: float) -> SpanOutcomes:
         """Find spans, and compare them to gold.
 
         temperature (float): the temperature of their probabilities.
-        RETURNS (Judged): the spans, but for those on tokens whose gold tag is not known.
+        RETURNS (SpanOutcomes): the spans, but for those on tokens whose gold tag is not known.
         """
         before = self.pipe.temperature
         self.pipe.temperature = temperature
@@ -134,15 +235,15 @@ class Calibrator:
             found = self.pipe.find_spans(self._docs, self._logits, with_probabilities=True)
         finally:
             self.pipe.temperature = before
-        judged = [
+        outcomes = [
             (span.probability, (span.start, span.end, span.label) in gold)
             for spans, tags in zip(found, self._gold, strict=True)
             for gold in [_spans(tags)]
             for span in spans
             if None not in tags[span.start : span.end]
         ]
-        probability, correct = zip(*judged, strict=True) if judged else ((), ())
-        return Judged(np.array(probability, dtype=float), np.array(correct, dtype=bool))
+        probability, correct = zip(*outcomes, strict=True) if outcomes else ((), ())
+        return SpanOutcomes(np.array(probability, dtype=float), np.array(correct, dtype=bool))
 
     def fit(self) -> float:
         """Find the temperature under which it is likeliest that the right spans are right.
@@ -151,7 +252,7 @@ class Calibrator:
             probabilities. Guo et al. 2017, arXiv 1706.04599, with spans in place of classes.
         RAISES (ValueError): no span was found, or all are right, or all wrong.
         """
-        correct = self.judge(1.0).correct
+        correct = self.outcomes(1.0).correct
         if len(correct) == 0 or correct.all() or not correct.any():
             raise ValueError(
                 f"{self.pipe.name}: of {len(correct)} spans that were found, {correct.sum()} are "
@@ -160,7 +261,7 @@ class Calibrator:
             )
         bounds = (math.log(_TEMPERATURES[0]), math.log(_TEMPERATURES[1]))
         best = minimize_scalar(
-            lambda value: _cross_entropy(self.judge(math.exp(value))),
+            lambda value: _cross_entropy(self.outcomes(math.exp(value))),
             bounds=bounds,
             method="bounded",
             options={"xatol": 1e-3},
@@ -168,8 +269,8 @@ class Calibrator:
         return float(math.exp(best.x))
 
 
-def _cross_entropy(judged: Judged) -> float:
-    of_truth = np.where(judged.correct, judged.probability, 1.0 - judged.probability)
+def _cross_entropy(outcomes: SpanOutcomes) -> float:
+    of_truth = np.where(outcomes.correct, outcomes.probability, 1.0 - outcomes.probability)
     return -float(np.log(np.maximum(of_truth, _SMALLEST)).mean())
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from ..scoring.run import DIGITS
+from ..tasks import Task
+from .analysis import ModeScores
 from .blocks import Cell, Table
-from .layers import ModeScores
 from .slices import Interval, Score
 
 MOST_TYPES = 20  # of a matrix, or a plot, that can be taken in
@@ -30,11 +31,23 @@ def percent_interval(interval: Interval) -> str:
     return "" if interval is None else f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
 
 
+def score_name(task: Task, *, alone: bool) -> str:
+    """Name the most important score of a task.
+
+    task (Task): the task.
+    alone (bool): whether the report has no other task.
+    RETURNS (str): such as "F1", "F1 of entities" or "tag accuracy".
+    """
+    if task.per_token:
+        return task.score_title
+    return "F1" if alone else f"F1 of {task.name}"
+
+
 def score_cell(value: float, interval: Interval, bar: bool = False) -> Cell:
     """Show a score with its interval.
 
     value (float): from 0 to 1.
-    interval (Interval): where it could be.
+    interval (Interval): its interval.
     bar (bool): draw it as well.
     RETURNS (Cell): the cell.
     """
@@ -45,7 +58,7 @@ def score_table(title: str, name: str, scores: Iterable[Score], n_totals: int = 
     """Show scores, a row each.
 
     title (str): of the table.
-    name (str): what a row is named by.
+    name (str): header of the column of names.
     scores (Iterable[Score]): the rows.
     n_totals (int): how many of them, at the end, sum up the others.
     RETURNS (Table): the table.

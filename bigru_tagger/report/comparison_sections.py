@@ -1,34 +1,34 @@
-"""What a report says of two systems: numbers become tables and sentences."""
+"""Sections of a report that compare two systems: numbers become tables and sentences."""
 
 from collections.abc import Sequence
 
-from .blocks import Block, Cell, Paragraph, Piece, ReadingList, Section, Table
+from ..tasks import Task
+from .blocks import Block, Cell, Paragraph, Piece, Section, Table, VersionList
+from .cells import score_name
 from .comparison_text import (
     DIFFERENCE_HEADER,
     OVERLAP_HEADER,
-    compared_layers,
     difference_cells,
     difference_rows,
     explain,
     overlap_rows,
 )
-from .system_comparison import Disagreement, LayerComparison, SystemComparison, TypedSpan
+from .system_comparison import Disagreement, SystemComparison, TypedSpan
 
 
 def comparison_sections(comparison: SystemComparison) -> list[Section]:
     """Write up a comparison.
 
     comparison (SystemComparison): the numbers.
-    RETURNS (list[Section]): a section for entities, chunks and tags each, as far as there are any.
+    RETURNS (list[Section]): a section for each task.
     """
-    layers = compared_layers(comparison)
     return [
         Section(
-            f"{name}-against",
-            f"A against B: {name}" if len(layers) > 1 else "A against B",
-            _blocks(comparison, name, layer),
+            f"{task.name}-against",
+            f"A against B: {task.name}" if len(comparison.tasks) > 1 else "A against B",
+            _blocks(comparison, task),
         )
-        for name, layer in layers
+        for task in _tasks(comparison)
     ]
 
 
@@ -38,32 +38,34 @@ def comparison_facts(comparison: SystemComparison) -> list[tuple[str, Cell]]:
     comparison (SystemComparison): the numbers.
     RETURNS (list[tuple[str, Cell]]): the differences of the micro-averaged F1.
     """
-    layers = compared_layers(comparison)
     facts = []
-    for name, layer in layers:
-        *_, difference, interval, p = difference_cells(layer.micro["f1"])
-        title = "F1" if len(layers) == 1 else f"F1 of {name}"
-        if name == "tags":
-            title = "tag accuracy"
+    for task in _tasks(comparison):
+        *_, difference, interval, p = difference_cells(comparison.tasks[task.name].micro["f1"])
+        title = score_name(task, alone=len(comparison.tasks) == 1)
         facts.append((f"{title}, A − B", Cell(difference, f"{interval} p {p}" if p else "")))
     return facts
 
 
-def _blocks(comparison: SystemComparison, name: str, layer: LayerComparison) -> list[Block]:
-    types = _types(comparison, name, layer)
-    rows = [tuple(map(Cell, row)) for row in difference_rows(layer, types)]
-    counts = [tuple(map(Cell, row)) for row in overlap_rows(layer)]
+def _tasks(comparison: SystemComparison) -> list[Task]:
+    return [task for task in comparison.a.tasks if task.name in comparison.tasks]
+
+
+def _blocks(comparison: SystemComparison, task: Task) -> list[Block]:
+    own = comparison.tasks[task.name]
+    types = _types(comparison, task)
+    rows = [tuple(map(Cell, row)) for row in difference_rows(own, types)]
+    counts = [tuple(map(Cell, row)) for row in overlap_rows(own)]
     blocks: list[Block] = [
         Paragraph(_systems(comparison)),
         Table("", DIFFERENCE_HEADER, rows, n_names=2),
-        Paragraph(explain(comparison, layer), small=True),
-        Table(f"{name.capitalize()} that both have, or one alone", OVERLAP_HEADER, counts),
+        Paragraph(explain(comparison, own), small=True),
+        Table(f"{task.name.capitalize()} that both have, or one alone", OVERLAP_HEADER, counts),
     ]
-    for own, found in (("A", layer.only_a), ("B", layer.only_b)):
+    for name, found in (("A", own.only_a), ("B", own.only_b)):
         if found:
-            alone = name == "tags"  # which all tokens have
-            sentences = [_readings(disagreement, alone=alone) for disagreement in found]
-            blocks.append(ReadingList(f"Only {own} gets right", sentences, types))
+            # All tokens have tags, so only that of the token in question is shown.
+            sentences = [_versions(disagreement, alone=task.per_token) for disagreement in found]
+            blocks.append(VersionList(f"Only {name} gets right", sentences, types))
     return blocks
 
 
@@ -79,29 +81,30 @@ def _speed(words_per_second: float | None) -> str:
     return "" if words_per_second is None else f", {words_per_second:,.0f} words/s"
 
 
-def _types(comparison: SystemComparison, name: str, layer: LayerComparison) -> list[str]:
+def _types(comparison: SystemComparison, task: Task) -> list[str]:
     # In the order of the report's other sections, and so in the same colours.
-    report = getattr(comparison.a, name)
+    report = comparison.a.scores[task.name]
     n_gold = {label: counts.gold for label, counts in report.default.items()}
-    return sorted(layer.per_type, key=lambda label: (-n_gold.get(label, -1), label))
+    per_type = comparison.tasks[task.name].per_type
+    return sorted(per_type, key=lambda label: (-n_gold.get(label, -1), label))
 
 
-def _readings(disagreement: Disagreement, *, alone: bool) -> dict[str, list[Piece]]:
-    # Who reads all that is shown alike shares a line.
+def _versions(disagreement: Disagreement, *, alone: bool) -> dict[str, list[Piece]]:
+    # Those whose spans are the same share a line.
     _, first, last = disagreement.entity
-    readers: dict[tuple[TypedSpan, ...], list[str]] = {}
+    owners: dict[tuple[TypedSpan, ...], list[str]] = {}
     for name in ("gold", "a", "b"):
         shown = tuple(
             span
             for span in getattr(disagreement, name)
             if not alone or (span[1] < last and span[2] > first)
         )
-        readers.setdefault(shown, []).append(name)
+        owners.setdefault(shown, []).append(name)
     return {
         ", ".join(name if name == "gold" else name.upper() for name in names): _pieces(
             disagreement, spans
         )
-        for spans, names in readers.items()
+        for spans, names in owners.items()
     }
 
 

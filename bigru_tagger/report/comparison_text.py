@@ -1,4 +1,4 @@
-"""What is said of two systems."""
+"""Render the comparison of two systems as text."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import fill
@@ -12,8 +12,8 @@ from .system_comparison import (
     SCORES,
     Difference,
     Disagreement,
-    LayerComparison,
     SystemComparison,
+    TaskComparison,
     TypedSpan,
 )
 
@@ -37,47 +37,33 @@ def render_comparison(comparison: SystemComparison) -> str:
         for speed in [system.words_per_second]
     ]
     blocks = [_table(systems, 2)]
-    for name, layer in compared_layers(comparison):
+    for name, found in comparison.tasks.items():
         blocks += [
             f"{name.capitalize()}, A against B (default mode, in percent)",
-            _table(difference_rows(layer, layer.per_type), 2, DIFFERENCE_HEADER),
-            _table(overlap_rows(layer), 1, OVERLAP_HEADER),
-            fill(explain(comparison, layer), _WIDTH),
+            _table(difference_rows(found, found.per_type), 2, DIFFERENCE_HEADER),
+            _table(overlap_rows(found), 1, OVERLAP_HEADER),
+            fill(explain(comparison, found), _WIDTH),
         ]
-        for own, other, found in (("A", "B", layer.only_a), ("B", "A", layer.only_b)):
-            blocks += _render_found(own, other, found)
+        for own, other, entities in (("A", "B", found.only_a), ("B", "A", found.only_b)):
+            blocks += _render_found(own, other, entities)
     return "\n\n".join(blocks)
 
 
-def compared_layers(comparison: SystemComparison) -> list[tuple[str, LayerComparison]]:
-    """List what was compared.
-
-    comparison (SystemComparison): the numbers.
-    RETURNS (list[tuple[str, LayerComparison]]): entities, chunks and tags, as far as there are any.
-    """
-    layers = (
-        ("entities", comparison.entities),
-        ("chunks", comparison.chunks),
-        ("tags", comparison.tags),
-    )
-    return [(name, layer) for name, layer in layers if layer is not None]
-
-
-def difference_rows(layer: LayerComparison, types: Iterable[str]) -> list[tuple[str, ...]]:
+def difference_rows(own: TaskComparison, types: Iterable[str]) -> list[tuple[str, ...]]:
     """Lay scores and their differences out in percent, under DIFFERENCE_HEADER.
 
-    layer (LayerComparison): the numbers.
+    own (TaskComparison): the numbers.
     types (Iterable[str]): its types, in the order to show them in.
     RETURNS (list[tuple[str, ...]]): three rows for all types together, and for each; of many types
         only the F1.
     """
-    of_types = [(label, layer.per_type[label]) for label in types]
+    of_types = [(label, own.per_type[label]) for label in types]
     named = list(zip(SCORES, _SCORE_NAMES, strict=True))
     shown = named if len(of_types) <= MOST_TYPES else named[-1:]
     return [
         ("" if i else label, name, *difference_cells(scores[score]))
-        for label, scores in (("all", layer.micro), *of_types)
-        for i, (score, name) in enumerate(named if scores is layer.micro else shown)
+        for label, scores in (("all", own.micro), *of_types)
+        for i, (score, name) in enumerate(named if scores is own.micro else shown)
     ]
 
 
@@ -98,46 +84,46 @@ def difference_cells(difference: Difference) -> tuple[str, str, str, str, str]:
     )
 
 
-def overlap_rows(layer: LayerComparison) -> list[tuple[str, ...]]:
+def overlap_rows(own: TaskComparison) -> list[tuple[str, ...]]:
     """Lay the counts of what both have out under OVERLAP_HEADER.
 
-    layer (LayerComparison): the numbers.
+    own (TaskComparison): the numbers.
     RETURNS (list[tuple[str, ...]]): a row for gold entities, and one for predictions that are none.
     """
     rows = []
-    for name, overlap in (("gold, found by", layer.gold), ("wrong, predicted by", layer.wrong)):
+    for name, overlap in (("gold, found by", own.gold), ("wrong, predicted by", own.wrong)):
         counts = (overlap.both, overlap.only_a, overlap.only_b, overlap.neither)
         rows.append((name, *(f"{n:,}" for n in (sum(counts), *counts))))
     rows[1] = (*rows[1][:-1], "")  # what nobody predicted is nothing
     return rows
 
 
-def explain(comparison: SystemComparison, layer: LayerComparison) -> str:
+def explain(comparison: SystemComparison, own: TaskComparison) -> str:
     """Say what intervals and p-values mean, and what they do not.
 
     comparison (SystemComparison): how they were computed.
-    layer (LayerComparison): on how many documents.
+    own (TaskComparison): on how many documents.
     RETURNS (str): sentences.
     """
-    if layer.documents < 2:
+    if own.documents < 2:
         return (
             "The data are one document, so there is nothing to resample, and no interval and no p."
         )
     notes = ""
-    if layer.documents == layer.sentences:
+    if own.documents == own.sentences:
         notes = (
             " These documents are single sentences, as far as the data tell. Sentences of one "
             "document are alike, so the true intervals are wider and the true p higher."
         )
     # Of all ways to swap documents, none at all and all of them are as extreme as what was found.
-    least = 2 * 0.5**layer.documents
+    least = 2 * 0.5**own.documents
     if least > 1 / (1 + comparison.n_trials):
         notes += (
             f" With so few documents, p is hardly ever below {least:.2g}, however large the "
             "difference."
         )
     return (
-        f"Intervals: {comparison.n_resamples:,} bootstrap resamples of {layer.documents:,} "
+        f"Intervals: {comparison.n_resamples:,} bootstrap resamples of {own.documents:,} "
         f"documents, the same ones for both. p: {comparison.n_trials:,} trials of paired "
         "approximate randomisation over them, two-sided, for each number by itself."
         f"{notes} Both are about these two systems on these data. Whether one way of training is "
@@ -145,8 +131,8 @@ def explain(comparison: SystemComparison, layer: LayerComparison) -> str:
     )
 
 
-def other_reading(disagreement: Disagreement, spans: Sequence[TypedSpan]) -> str:
-    """Say what the other system makes of an entity.
+def overlapping_spans(disagreement: Disagreement, spans: Sequence[TypedSpan]) -> str:
+    """Describe what the other system has in place of an entity.
 
     disagreement (Disagreement): the entity.
     spans (Sequence[TypedSpan]): what the other system has in its sentence.
@@ -179,7 +165,7 @@ def _render_found(own: str, other: str, found: Sequence[Disagreement]) -> Iterat
         label, start, end = disagreement.entity
         words = disagreement.words
         first, last = max(0, start - _NEIGHBOURS), end + _NEIGHBOURS
-        reading = other_reading(disagreement, getattr(disagreement, other.lower()))
+        overlapping = overlapping_spans(disagreement, getattr(disagreement, other.lower()))
         parts = (
             "…" if first else "",
             *words[first:start],
@@ -187,7 +173,7 @@ def _render_found(own: str, other: str, found: Sequence[Disagreement]) -> Iterat
             *words[end:last],
             "…" if last < len(words) else "",
         )
-        lines += [f"  {' '.join(filter(None, parts))}", f"      {other}: {reading}"]
+        lines += [f"  {' '.join(filter(None, parts))}", f"      {other}: {overlapping}"]
     if len(found) > _SHOWN:
         lines.append(f"  and {len(found) - _SHOWN} more, which --json and --report have")
     yield "\n".join(lines)

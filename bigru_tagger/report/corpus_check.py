@@ -10,14 +10,13 @@ from spacy.training import Example
 
 from ..corpus.sentences import sentence_starts
 from ..pipeline.gold import Gold, correct_gold, span_tags
-from ..scoring.scoring import TAGS, SpansKey, is_annotated, same_words, spans_of, unknown_tokens
+from ..scoring.scoring import same_words
+from ..tasks import ENTITIES, Task, annotated_tasks
 from .matching import Match, MatchedDoc, Mention
 from .surface_forms import NONE, SurfaceForm, find_surface_forms, inconsistent
 
 Level = Literal["error", "warning", "note"]
 
-ENTITIES = "entities"
-TAG_LAYER = "tags"
 N_CASES = 5  # shown of each finding
 _Annotation = frozenset[tuple[str, int, int, str]]  # layer, start, end, label
 _LONG = 10  # tokens from which a repeated document is no chance
@@ -31,7 +30,7 @@ class Finding:
         would suffer or mislead, "note" otherwise.
     text (str): what it is.
     split (str): where it is; "" for all splits together.
-    layer (str): "entities", "tags" or the key of `doc.spans`; "" for none of them.
+    layer (str): name of a task, or a key of `doc.spans`; "" for none of them.
     count (int): how often.
     cases (list[str]): some of them, or all.
     """
@@ -127,22 +126,22 @@ def check_corpus(
     rare (int): labels with fewer spans in the training split are reported.
     RETURNS (CorpusCheck): numbers and findings.
     """
-    readings = {}
+    checks = {}
     for name, examples in splits.items():
-        readings[name] = _SplitReading(name)
-        readings[name].read(examples)
-    train = train or ("train" if "train" in readings else next(iter(readings), ""))
-    findings = [finding for reading in readings.values() for finding in reading.findings()]
-    if train in readings:
-        findings += _label_findings(readings, train, rare)
-        findings += _shared_documents(readings, train)
-    findings += _surface_findings(readings)
+        checks[name] = _SplitCheck(name)
+        checks[name].read(examples)
+    train = train or ("train" if "train" in checks else next(iter(checks), ""))
+    findings = [finding for check in checks.values() for finding in check.findings()]
+    if train in checks:
+        findings += _label_findings(checks, train, rare)
+        findings += _shared_documents(checks, train)
+    findings += _surface_findings(checks)
     order = ("error", "warning", "note")
     findings.sort(key=lambda finding: order.index(finding.level))
-    return CorpusCheck({name: reading.counts for name, reading in readings.items()}, findings)
+    return CorpusCheck({name: check.counts for name, check in checks.items()}, findings)
 
 
-class _SplitReading:
+class _SplitCheck:
     """Reads one split, and keeps what comparisons with the others need."""
 
     def __init__(self, name: str) -> None:
@@ -178,29 +177,29 @@ class _SplitReading:
         longest = max(end - start for start, end in zip(starts, ends, strict=True))
         counts.longest_sentence = max(counts.longest_sentence, longest)
         annotation = frozenset(
-            (layer, span.start, span.end, span.label_)
-            for layer, key in _layers(doc)
-            for span in self._add_layer(number, example, layer, key)
+            (task.name, span.start, span.end, span.label_)
+            for task in annotated_tasks(doc)
+            for span in self._add_layer(number, example, task)
         )
         words = tuple(token.text for token in doc)
         self.numbers[words].append(number)
         self._annotations[words].append(annotation)
 
-    def _add_layer(self, number: int, example: Example, layer: str, key: SpansKey) -> list[Span]:
-        doc = example.reference
+    def _add_layer(self, number: int, example: Example, task: Task) -> list[Span]:
+        doc, layer = example.reference, task.name
         counts = self.counts.layers.setdefault(layer, LayerCounts())
         counts.documents += 1
         try:
-            spans = spans_of(doc, key)
+            spans = task.spans(doc)
         except ValueError:
             text = "with overlapping spans, which a tagger cannot learn"
             self._case("error", layer, "document", text, _place(number, doc))
             return []
-        unknown = unknown_tokens(doc, key)
+        unknown = task.unknown_tokens(doc)
         counts.without += not spans
         counts.unknown += int(unknown.sum())
         counts.labels.update(span.label_ for span in spans)
-        if layer == TAG_LAYER:
+        if task.per_token:
             return spans
         for span in spans:
             if len(span) > counts.longest:
@@ -305,26 +304,18 @@ class _SplitReading:
         )
 
 
-def _layers(doc: Doc) -> list[tuple[str, SpansKey]]:
-    keys: list[tuple[str, SpansKey]] = [(ENTITIES, None), *((key, key) for key in doc.spans)]
-    keys.append((TAG_LAYER, TAGS))
-    return [(layer, key) for layer, key in keys if is_annotated(doc, key)]
-
-
-def _label_findings(
-    readings: Mapping[str, _SplitReading], train: str, rare: int
-) -> Iterator[Finding]:
-    trained = readings[train].counts.layers
+def _label_findings(checks: Mapping[str, _SplitCheck], train: str, rare: int) -> Iterator[Finding]:
+    trained = checks[train].counts.layers
     for layer, own in trained.items():
         few = sorted((n, label) for label, n in own.labels.items() if n < rare)
         if few:
             cases = [f"{label} ({n})" for n, label in few]
             text = f"{_count(len(few), 'label')} with fewer than {rare} occurrences"
             yield Finding("warning", text, train, layer, len(few), cases)
-    for name, reading in readings.items():
+    for name, check in checks.items():
         if name == train:
             continue
-        for layer, own in reading.counts.layers.items():
+        for layer, own in check.counts.layers.items():
             known = trained[layer].labels if layer in trained else Counter[str]()
             new = sorted(own.labels.keys() - known.keys())
             if new:
@@ -339,10 +330,10 @@ def _label_findings(
                 yield Finding("note", text, name, layer, len(absent), cases)
 
 
-def _shared_documents(readings: Mapping[str, _SplitReading], train: str) -> Iterator[Finding]:
-    seen = readings[train].numbers
-    for name, reading in readings.items():
-        shared = {words: own for words, own in reading.numbers.items() if words in seen}
+def _shared_documents(checks: Mapping[str, _SplitCheck], train: str) -> Iterator[Finding]:
+    seen = checks[train].numbers
+    for name, check in checks.items():
+        shared = {words: own for words, own in check.numbers.items() if words in seen}
         n = sum(map(len, shared.values()))
         if n and name != train:
             text = f"{_count(n, 'document')} found in {train}, too{_how_many_long(shared)}"
@@ -350,10 +341,10 @@ def _shared_documents(readings: Mapping[str, _SplitReading], train: str) -> Iter
             yield Finding(level, text, name, "", n, _longest(shared))
 
 
-def _surface_findings(readings: Mapping[str, _SplitReading]) -> Iterator[Finding]:
-    layers = dict.fromkeys(layer for reading in readings.values() for layer in reading.docs)
+def _surface_findings(checks: Mapping[str, _SplitCheck]) -> Iterator[Finding]:
+    layers = dict.fromkeys(layer for check in checks.values() for layer in check.docs)
     for layer in layers:
-        docs = [doc for reading in readings.values() for doc in reading.docs[layer]]
+        docs = [doc for check in checks.values() for doc in check.docs[layer]]
         forms = inconsistent(find_surface_forms(docs), "gold")
         several = [form for form in forms if len(form.gold.keys() - {NONE}) > 1]
         if several:
@@ -361,7 +352,7 @@ def _surface_findings(readings: Mapping[str, _SplitReading]) -> Iterator[Finding
             yield Finding("note", text, "", layer, len(several), list(map(_describe, several)))
         # Chunks cover nearly all text: the same words are a part of another chunk elsewhere.
         partly = [form for form in forms if len(form.gold) == 2 and NONE in form.gold]
-        if partly and layer == ENTITIES:
+        if partly and layer == ENTITIES.name:
             text = f"{_count(len(partly), 'text')} annotated in one place and not in another"
             yield Finding("note", text, "", layer, len(partly), list(map(_describe, partly)))
 

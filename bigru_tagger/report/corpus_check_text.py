@@ -1,9 +1,10 @@
-"""What `bigru-tagger check` prints."""
+"""Render a corpus check as text: what `bigru-tagger check` prints."""
 
 from collections.abc import Callable, Mapping
 
 from wasabi.tables import table
 
+from ..tasks import TASKS
 from .corpus_check import N_CASES, CorpusCheck, Finding, Level, SplitCounts
 
 _TITLES: Mapping[Level, tuple[str, str]] = {
@@ -49,12 +50,13 @@ def _render_sizes(splits: Mapping[str, SplitCounts]) -> str:
 
 def _render_layer(splits: Mapping[str, SplitCounts], layer: str) -> str:
     own = [split.layers.get(layer) for split in splits.values()]
-    title = layer if layer in ("entities", "tags") else f"spans {layer!r}"
+    task = TASKS.get(layer)
+    title = f"spans {layer!r}" if task is None or task.assigns == "doc.spans" else layer
     rows = {title: ["-" if counts is None else f"{counts.labels.total():,}" for counts in own]}
     labels = sorted({label for counts in own if counts is not None for label in counts.labels})
     for label in labels:
         rows[f"  {label}"] = ["" if c is None else f"{c.labels[label]:,}" for c in own]
-    if layer != "tags":
+    if task is None or not task.per_token:
         rows["  documents without any"] = ["" if c is None else f"{c.without:,}" for c in own]
         rows["  longest (tokens)"] = ["" if c is None else f"{c.longest:,}" for c in own]
     return _table(splits, rows)

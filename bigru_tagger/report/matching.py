@@ -6,29 +6,22 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from spacy.tokens import Doc, Span
+from spacy.tokens import Span
 from spacy.training import Example
 
 from ..corpus.sentences import sentence_starts
-from ..scoring.scoring import (
-    SpansKey,
-    TokenTags,
-    is_annotated,
-    place_predictions,
-    spans_of,
-    type_of,
-    unknown_tokens,
-)
+from ..scoring.scoring import place_predictions, type_of
+from ..tasks import ENTITIES, Task
 
 Kind = Literal[
-    "correct", "wrong type", "wrong boundaries", "wrong type and boundaries", "missed", "invented"
+    "correct", "wrong type", "wrong boundaries", "wrong type and boundaries", "missing", "spurious"
 ]
 ERROR_KINDS: tuple[Kind, ...] = (
     "wrong type",
     "wrong boundaries",
     "wrong type and boundaries",
-    "missed",
-    "invented",
+    "missing",
+    "spurious",
 )
 Schema = Literal["strict", "exact", "partial", "type"]
 
@@ -54,9 +47,9 @@ class Mention(NamedTuple):
 class Match(NamedTuple):
     """A gold entity beside the prediction that answers it, if there is one, or the reverse.
 
-    gold (Mention | None): `None` for what is invented.
-    predicted (Mention | None): `None` for what is missed.
-    beside (bool): of a missed or invented entity, whether it overlaps one of the other side, which
+    gold (Mention | None): `None` for a spurious prediction.
+    predicted (Mention | None): `None` for a missing entity.
+    beside (bool): of a missing or spurious entity, whether it overlaps one of the other side, which
         is then matched with another: the rest of a split, or of a merge.
     """
 
@@ -68,9 +61,9 @@ class Match(NamedTuple):
     def kind(self) -> Kind:
         """What is wrong, if anything."""
         if self.gold is None:
-            return "invented"
+            return "spurious"
         if self.predicted is None:
-            return "missed"
+            return "missing"
         same_type = self.gold.label == self.predicted.label
         if _same_boundaries(self.gold, self.predicted):
             return "correct" if same_type else "wrong type"
@@ -118,14 +111,14 @@ class MucCounts:
     correct (int): they are the same, as far as the schema asks.
     incorrect (int): they are not.
     partial (int): in the schema "partial", they overlap and have other boundaries.
-    missed (int): gold entities that no prediction answers.
+    missing (int): gold entities that no prediction answers.
     spurious (int): predictions that answer no gold entity.
     """
 
     correct: int
     incorrect: int
     partial: int
-    missed: int
+    missing: int
     spurious: int
 
     @property
@@ -137,7 +130,7 @@ class MucCounts:
     @property
     def recall(self) -> float:
         """(correct + partial / 2) / gold entities; 0 where there are none."""
-        gold = self.correct + self.incorrect + self.partial + self.missed
+        gold = self.correct + self.incorrect + self.partial + self.missing
         return (self.correct + self.partial / 2) / gold if gold else 0.0
 
     @property
@@ -155,16 +148,16 @@ def muc_counts(kinds: Counter[Kind]) -> dict[Schema, MucCounts]:
         boundaries alone. "partial" asks for boundaries alone, and half of one is given for an
         overlap. "type" asks for an overlap and the type.
     """
-    n_missed, n_invented = kinds["missed"], kinds["invented"]
+    n_missing, n_spurious = kinds["missing"], kinds["spurious"]
     correct, of_type, boundaries, both = (
         kinds[kind]
         for kind in ("correct", "wrong type", "wrong boundaries", "wrong type and boundaries")
     )
     return {
-        "strict": MucCounts(correct, of_type + boundaries + both, 0, n_missed, n_invented),
-        "exact": MucCounts(correct + of_type, boundaries + both, 0, n_missed, n_invented),
-        "partial": MucCounts(correct + of_type, 0, boundaries + both, n_missed, n_invented),
-        "type": MucCounts(correct + boundaries, of_type + both, 0, n_missed, n_invented),
+        "strict": MucCounts(correct, of_type + boundaries + both, 0, n_missing, n_spurious),
+        "exact": MucCounts(correct + of_type, boundaries + both, 0, n_missing, n_spurious),
+        "partial": MucCounts(correct + of_type, 0, boundaries + both, n_missing, n_spurious),
+        "type": MucCounts(correct + boundaries, of_type + both, 0, n_missing, n_spurious),
     }
 
 
@@ -174,7 +167,7 @@ def match_mentions(gold: Sequence[Mention], predicted: Sequence[Mention]) -> lis
     Entities match where they overlap. Where there is a choice, it falls on a pair with the same
     boundaries, then on one of the same type, then on the one that shares the most tokens, then on
     the first. So where one gold entity was split into two, one part has wrong boundaries and the
-    other is invented; where two were merged, one has wrong boundaries and the other is missed.
+    other is spurious; where two were merged, one has wrong boundaries and the other is missing.
     In data without splits and merges, kinds are those of any such matching, nervaluate's too.
 
     gold, predicted (Sequence[Mention]): entities of one document.
@@ -205,30 +198,28 @@ def match_mentions(gold: Sequence[Mention], predicted: Sequence[Mention]) -> lis
 
 def match_example(
     eg: Example,
+    task: Task = ENTITIES,
     *,
-    spans_key: SpansKey = None,
     confidence: Iterable[str] = (),
     number: int = 1,
 ) -> MatchedDoc | None:
-    """Match the entities, spans or tags of an example.
+    """Match the gold and predicted annotation of an example.
 
     eg (Example): a prediction beside its reference.
-    spans_key (SpansKey): which to match.
-    confidence (Iterable[str]): names of the attributes that may tell the probability of an entity;
-        that of a span is in `doc.spans[spans_key].attrs["scores"]`.
+    task (Task): which to match.
+    confidence (Iterable[str]): see `Task.probabilities`.
     number (int): which of the documents it is.
     RETURNS (MatchedDoc | None): the matches, or `None` where the reference is not annotated.
     RAISES (ValueError): see `scoring.tag_example`.
     """
     reference = eg.reference
-    if not is_annotated(reference, spans_key):
+    if not task.is_annotated(reference):
         return None
     words = [token.text for token in reference]
     gold = [
-        Mention(span.start, span.end, type_of(span), _text(span))
-        for span in spans_of(reference, spans_key)
+        Mention(span.start, span.end, type_of(span), _text(span)) for span in task.spans(reference)
     ]
-    probabilities = span_probabilities(eg.predicted, spans_key, tuple(confidence))
+    probabilities = task.probabilities(eg.predicted, confidence)
     predicted = [
         Mention(
             start,
@@ -238,10 +229,10 @@ def match_example(
             aligned,
             probabilities.get((span.start, span.end, span.label_)),
         )
-        for start, end, aligned, span in place_predictions(eg, spans_key=spans_key)
+        for start, end, aligned, span in place_predictions(eg, task)
     ]
     spaces = [bool(token.whitespace_) for token in reference]
-    unknown = frozenset(np.flatnonzero(unknown_tokens(reference, spans_key)).tolist())
+    unknown = frozenset(np.flatnonzero(task.unknown_tokens(reference)).tolist())
     return MatchedDoc(
         number,
         words,
@@ -250,34 +241,6 @@ def match_example(
         unknown,
         match_mentions(gold, predicted),
     )
-
-
-def span_probabilities(
-    doc: Doc, spans_key: SpansKey, attributes: Sequence[str]
-) -> dict[tuple[int, int, str], float]:
-    """Read the probabilities of entities or spans.
-
-    doc (Doc): the predicted document.
-    spans_key (SpansKey): where they are.
-    attributes (Sequence[str]): names of the attributes that may hold the probability of an entity;
-        that of a span is in `doc.spans[spans_key].attrs["scores"]`.
-    RETURNS (dict[tuple[int, int, str], float]): by first token, the one behind the last, and label:
-        those that have a probability.
-    """
-    if spans_key is None:
-        scored = [(span, _score(span, attributes)) for span in doc.ents]
-    elif not isinstance(spans_key, TokenTags) and spans_key in doc.spans:
-        group = doc.spans[spans_key]
-        scores = group.attrs.get("scores", ())
-        # Of a group that somebody changed, nobody knows which score is whose.
-        scored = list(zip(group, scores, strict=True)) if len(scores) == len(group) else []
-    else:
-        scored = []
-    return {
-        (span.start, span.end, span.label_): float(value)
-        for span, value in scored
-        if value is not None
-    }
 
 
 def count_kinds(docs: Iterable[MatchedDoc]) -> Counter[Kind]:
@@ -310,11 +273,6 @@ def _preference(gold: Mention, predicted: Mention) -> tuple[bool, bool, int, int
     shared = min(gold.end, predicted.end) - max(gold.start, predicted.start)
     other_boundaries = not _same_boundaries(gold, predicted)
     return other_boundaries, gold.label != predicted.label, -shared, predicted.start
-
-
-def _score(span: Span, attributes: Sequence[str]) -> float | None:
-    values = (span._.get(name) for name in attributes if Span.has_extension(name))
-    return next((value for value in values if value is not None), None)
 
 
 def _text(span: Span) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .confidences import Confidences, coverage_curve
+from .calibration import Confidences, coverage_curve
 from .slices import Score
 
 # Stand-ins for what a page may set: a theme's colour of the text, and of the data.

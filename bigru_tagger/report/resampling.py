@@ -4,6 +4,10 @@ Sentences of one document share names and style, so they are not independent: wh
 drawn, and swapped. All that is computed here is a function of counts that are summed over the
 documents, a `Statistic`: of (..., n_types, 3) counts of gold, predicted and correct entities, or of
 whatever counts its caller has. What `prf` makes of counts is what `scoring.Counts` makes of them.
+
+It is not done by `scipy.stats`. Its `bootstrap` gives the same ends, but NaN for a type that is
+missing from one resample. Its `permutation_test` takes two to fourteen times as long, since it
+swaps labels in arrays where a product with the differences of the documents does.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from spacy.training import Example
 
-from ..scoring.scoring import TAGS, Counts, SpansKey, is_annotated, spans_of, type_of
+from ..scoring.scoring import Counts, type_of
+from ..tasks import ENTITIES, Task
 from .matching import MatchedDoc, Mention
 from .resampling import bootstrap_interval, per_type
 
@@ -64,11 +65,11 @@ class Training:
     words: frozenset[str]
 
 
-def read_training(examples: Iterable[Example], *, spans_key: SpansKey = None) -> Training:
+def read_training(examples: Iterable[Example], task: Task = ENTITIES) -> Training:
     """Collect what the references of training data hold.
 
     examples (Iterable[Example]): the training data.
-    spans_key (SpansKey): which entities, spans or tags to collect.
+    task (Task): which annotation to collect.
     RETURNS (Training): their entities and words.
     RAISES (ValueError): there is no entity.
     """
@@ -76,15 +77,14 @@ def read_training(examples: Iterable[Example], *, spans_key: SpansKey = None) ->
     words: set[str] = set()
     for eg in examples:
         words.update(token.text for token in eg.reference)
-        if is_annotated(eg.reference, spans_key):
-            for span in spans_of(eg.reference, spans_key):
+        if task.is_annotated(eg.reference):
+            for span in task.spans(eg.reference):
                 text = " ".join(token.text for token in span)
                 labels.setdefault(text, Counter())[type_of(span)] += 1
     if not labels:
-        what = f"spans under doc.spans[{spans_key!r}]"
-        if spans_key is None or spans_key is TAGS:
-            what = "entities" if spans_key is None else "tags"
-        raise ValueError(f"the training data hold no {what}: check --train and --train-split")
+        raise ValueError(
+            f"the training data hold no {task.name} ({task.place}): check --train and --train-split"
+        )
     return Training(labels, frozenset(words))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ..schemes import OUTSIDE, entity_spans
 from ..scoring.run import Evaluation
 from ..scoring.scoring import TaggedDoc, count_documents
+from ..tasks import TASKS
 from .resampling import (
     CONFIDENCE,
     N_RESAMPLES,
@@ -77,8 +78,8 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
-class LayerComparison:
-    """Two systems' entities, chunks or tags, as seqeval reads them in its default mode.
+class TaskComparison:
+    """Two systems' annotation of one task, as seqeval reads it in its default mode.
 
     documents (int): how many were resampled: those that the data tell, or else the Docs of both
         systems, joined until they end together.
@@ -106,7 +107,7 @@ class SystemComparison:
 
     a, b (Evaluation): each by itself.
     n_resamples, n_trials, seed (int): see `bootstrap_difference` and `randomization_test`.
-    entities, chunks, tags (LayerComparison | None): what both systems have; `None` otherwise.
+    tasks (dict[str, TaskComparison]): by name, what both systems have, in the order of `TASKS`.
     """
 
     a: Evaluation
@@ -114,9 +115,7 @@ class SystemComparison:
     n_resamples: int
     n_trials: int
     seed: int
-    entities: LayerComparison | None
-    chunks: LayerComparison | None
-    tags: LayerComparison | None
+    tasks: dict[str, TaskComparison]
 
     def to_json(self) -> dict[str, Any]:
         """Give all but the evaluations themselves as JSON-serialisable values."""
@@ -128,9 +127,7 @@ class SystemComparison:
             "n_resamples": self.n_resamples,
             "n_trials": self.n_trials,
             "seed": self.seed,
-            "entities": asdict(self.entities) if self.entities else None,
-            "chunks": asdict(self.chunks) if self.chunks else None,
-            "tags": asdict(self.tags) if self.tags else None,
+            **{name: asdict(self.tasks[name]) if name in self.tasks else None for name in TASKS},
         }
 
 
@@ -153,21 +150,23 @@ def compare_systems(
     RETURNS (SystemComparison): how they differ.
     RAISES (ValueError): the gold data differ, or both systems have nothing in common.
     """
-    layers = {
-        name: _compare_layer(
-            *(join_examples(side.examples, spans_key=side.layers[name][0]) for side in (a, b)),
+    tasks = {
+        task.name: _compare_task(
+            *(join_examples(side.examples, task) for side in (a, b)),
             lengths=document_lengths,
             n_resamples=n_resamples,
             n_trials=n_trials,
             seed=seed,
         )
-        for name in a.layers
-        if name in b.layers
+        for task in a.tasks
+        if task.name in b.scores
     }
-    if not layers:
+    if not tasks:
+        *names, last = TASKS
         raise ValueError(
-            f"There is nothing to compare: {a.model} was scored on {' and '.join(a.layers)}, "
-            f"{b.model} on {' and '.join(b.layers)}. Both have to predict entities, chunks or tags"
+            f"There is nothing to compare: {a.model} was scored on {' and '.join(a.scores)}, "
+            f"{b.model} on {' and '.join(b.scores)}. Both have to predict {', '.join(names)} or "
+            f"{last}"
         )
     return SystemComparison(
         a=a,
@@ -175,9 +174,7 @@ def compare_systems(
         n_resamples=n_resamples,
         n_trials=n_trials,
         seed=seed,
-        entities=layers.get("entities"),
-        chunks=layers.get("chunks"),
-        tags=layers.get("tags"),
+        tasks=tasks,
     )
 
 
@@ -193,7 +190,7 @@ def _check_same_gold(a: TaggedText, b: TaggedText) -> None:
             )
 
 
-def _compare_layer(
+def _compare_task(
     a: TaggedText,
     b: TaggedText,
     *,
@@ -201,12 +198,12 @@ def _compare_layer(
     n_resamples: int,
     n_trials: int,
     seed: int,
-) -> LayerComparison:
+) -> TaskComparison:
     _check_same_gold(a, b)
     ends = document_ends([a.doc_ends, b.doc_ends], lengths)
     documents = a.documents(ends), b.documents(ends)
     differences = _compare_scores(*documents, n_resamples=n_resamples, n_trials=n_trials, seed=seed)
-    return LayerComparison(
+    return TaskComparison(
         documents=len(documents[0]),
         sentences=a.n_sentences,
         micro=differences.pop(None),
@@ -258,7 +255,7 @@ def _known(value: float) -> float | None:
 
 
 def _compare_spans(a: TaggedText, b: TaggedText) -> dict[str, Any]:
-    """Find what only one system has: the fields of `LayerComparison` for that."""
+    """Find what only one system has: the fields of `TaskComparison` for that."""
     gold = entity_spans(a.gold)
     found = entity_spans(a.predicted), entity_spans(b.predicted)
     right_a, right_b = (set(spans) & set(gold) for spans in found)
@@ -266,13 +263,13 @@ def _compare_spans(a: TaggedText, b: TaggedText) -> dict[str, Any]:
         (set(spans) - set(gold)) | {(tag[2:], start, word) for start, word, tag in text.unaligned}
         for spans, text in zip(found, (a, b), strict=True)
     )
-    readings = _Readings(a, gold, *found)
+    surroundings = _Surroundings(a, gold, *found)
     only_a, only_b = right_a - right_b, right_b - right_a
     return {
         "gold": _overlap(right_a, right_b, len(gold)),
         "wrong": _overlap(wrong_a, wrong_b, len(wrong_a | wrong_b)),
-        "only_a": tuple(readings.around(span) for span in gold if span in only_a),
-        "only_b": tuple(readings.around(span) for span in gold if span in only_b),
+        "only_a": tuple(surroundings.around(span) for span in gold if span in only_a),
+        "only_b": tuple(surroundings.around(span) for span in gold if span in only_b),
     }
 
 
@@ -280,7 +277,7 @@ def _overlap(a: AbstractSet[Any], b: AbstractSet[Any], n: int) -> Overlap:
     return Overlap(len(a & b), len(a - b), len(b - a), n - len(a | b))
 
 
-class _Readings:
+class _Surroundings:
     """What gold data and both systems have in a text, to look up what lies around an entity."""
 
     def __init__(self, text: TaggedText, *sides: Sequence[TypedSpan]) -> None:
@@ -289,7 +286,7 @@ class _Readings:
 
     def around(self, entity: TypedSpan) -> Disagreement:
         label, start, end = entity
-        # The sentence grows where a reading of the entity runs out of it.
+        # The sentence grows where a version of the entity runs out of it.
         touching = [entity]
         for spans, starts in self.sides:
             # Spans of a side do not overlap: of those that start before, only the last reaches in.

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from spacy.training import Example
 
 from ..corpus.sentences import sentence_starts
-from ..scoring.scoring import SpansKey, TaggedDoc, tag_example
+from ..scoring.scoring import TaggedDoc, tag_example
+from ..tasks import ENTITIES, Task
 
 
 @dataclass
@@ -71,11 +72,11 @@ class TaggedText:
         return max(first, start - most), min(last, end + most)
 
 
-def join_examples(examples: Iterable[Example], *, spans_key: SpansKey = None) -> TaggedText:
+def join_examples(examples: Iterable[Example], task: Task = ENTITIES) -> TaggedText:
     """Put examples one after the other.
 
     examples (Iterable[Example]): predictions beside their references.
-    spans_key (SpansKey): which entities, spans or tags to read.
+    task (Task): which annotation to read.
     RETURNS (TaggedText): their tokens, tags and ends.
     RAISES (ValueError): see `tag_example`.
     """
@@ -88,7 +89,7 @@ def join_examples(examples: Iterable[Example], *, spans_key: SpansKey = None) ->
         sentences = sentence_starts(eg.reference)
         text.sentence_starts += [start + i for i in sentences]
         text.doc_ends.append(start + size)
-        doc = tag_example(eg, spans_key=spans_key)
+        doc = tag_example(eg, task)
         if doc is None:
             text.gold += ["O"] * size
             text.predicted += ["O"] * size

@@ -24,7 +24,8 @@ from spacy.training import Example
 from ..corpus.conll import DOCUMENT_START
 from ..corpus.sentences import CorpusError
 from ..schemes import OUTSIDE
-from .scoring import SpansKey, place_predictions
+from ..tasks import Task
+from .scoring import place_predictions
 
 _WHITE_SPACE = "␣"  # what stands for it within a column
 _BYTE_ORDER_MARK = "\ufeff"
@@ -110,18 +111,18 @@ def unescape(column: str) -> str:
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else " ", column)
 
 
-def unaligned_columns(eg: Example, spans_key: SpansKey) -> list[str]:
+def unaligned_columns(eg: Example, task: Task) -> list[str]:
     """Write the first columns of the entities that do not align with the gold tokens.
 
     eg (Example): a prediction beside its reference.
-    spans_key (SpansKey): which entities to take.
+    task (Task): which entities to take.
     RETURNS (list[str]): a column for each, in the order of `tag_example`.
     """
     counts = list(accumulate((len(_letters(token.text)) for token in eg.predicted), initial=0))
     return [
         f"{_WHITE_SPACE}{counts[-1] - counts[placed.span.start]}{_WHITE_SPACE}"
         f"{escape(placed.span.text)}"
-        for placed in place_predictions(eg, spans_key=spans_key)
+        for placed in place_predictions(eg, task)
         if not placed.aligned
     ]
 

@@ -15,6 +15,7 @@ from ..corpus.corpus import (
     open_corpus,
     settings_for,
 )
+from ..tasks import TASKS
 
 
 def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) -> Language:
@@ -124,7 +125,7 @@ def told_labels(nlp: Language) -> set[str] | None:
     """
     if not all(hasattr(pipe, "labels") for _, pipe in nlp.pipeline):
         return None
-    setters = setters_of(nlp, "doc.ents", "doc.spans")
+    setters = setters_of(nlp, *(task.assigns for task in TASKS.values() if not task.per_token))
     return {str(label) for name in setters for label in nlp.pipe_labels[name]}
 
 

@@ -20,6 +20,7 @@ from ..corpus.sentences import (
     sentence_starts,
 )
 from ..schemes import OUTSIDE, entity_spans, is_tag
+from ..tasks import ENTITIES, Task, list_tasks
 from .columns import (
     PlacedEntity,
     UnalignedEntity,
@@ -32,7 +33,7 @@ from .columns import (
     unescape,
 )
 from .run import replacing
-from .scoring import is_annotated, tag_example, type_of
+from .scoring import tag_example, type_of
 
 
 class PredictedToken(NamedTuple):
@@ -73,9 +74,7 @@ class Predictions:
         return set(map(unescape, self.written_labels))
 
 
-def write_predictions(
-    path: str | Path, examples: Iterable[Example], *, spans_key: str | None = None
-) -> None:
+def write_predictions(path: str | Path, examples: Iterable[Example], task: Task = ENTITIES) -> None:
     """Write the columns `token gold predicted` in IOB2, as conlleval reads them.
 
     Sentences, by the reference's sentence starts where it has them and else whole documents, are
@@ -88,19 +87,19 @@ def write_predictions(
 
     path (str | Path): the file, replaced only when all is written.
     examples (Iterable[Example]): predictions beside their references, `Evaluation.examples`.
-    spans_key (str | None): write `doc.spans[spans_key]`; `None` writes `doc.ents`.
+    task (Task): which spans to write.
     RAISES (ValueError): see `tag_example`.
     RAISES (OSError): the file cannot be written.
     """
     with replacing(Path(path)) as file:
         for eg in examples:
-            doc = tag_example(eg, spans_key=spans_key)
+            doc = tag_example(eg, task)
             if doc is None:
                 continue
             starts = set(sentence_starts(eg.reference)[1:])
             words = [token_column(token.text) for token in eg.reference]
             if len(doc.words) > len(words):
-                words += unaligned_columns(eg, spans_key)
+                words += unaligned_columns(eg, task)
             for i, (word, gold, predicted) in enumerate(
                 zip(words, doc.gold, doc.predicted, strict=True)
             ):
@@ -152,8 +151,9 @@ def align_predictions(
     without annotation may be missing, as `write_predictions` leaves them out. A document with
     entities that do not align with the gold tokens is predicted on tokens that are split for them.
 
-    The tags are read as entities, unless they share more labels with the gold chunks. A label is
-    read as `columns` has it, unless the gold data have it as it is written, and not as it is read.
+    The tags are read as entities, unless they share more labels with the gold chunks, or with the
+    spans of another task. A label is read as `columns` has it, unless the gold data have it as it
+    is written, and not as it is read.
 
     predictions (Predictions): the predictions.
     references (Iterable[Doc]): the gold data.
@@ -163,13 +163,13 @@ def align_predictions(
         that does not align with the gold tokens is not part of their text.
     """
     references = list(references)
-    key, labels = _choose_layer(predictions, references, spans_key)
-    tokens = _complete(_without_boundaries(predictions.tokens, references), references, key)
+    task, labels = _choose_task(predictions, references, spans_key)
+    tokens = _complete(_without_boundaries(predictions.tokens, references), references, task)
     _check_tokens(predictions.path, tokens, references)
     lines = [token.line for token in tokens]
     placed = place_unaligned(predictions.path, predictions.unaligned, lines, references)
     return [
-        _annotate(reference, tags, entities, labels, key)
+        _annotate(reference, tags, entities, labels, task)
         for reference, tags, entities in _join_documents(
             references, [token.tag for token in tokens], placed
         )
@@ -240,35 +240,32 @@ def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
         yield number, text.removesuffix("\r")
 
 
-def _choose_layer(
+def _choose_task(
     predictions: Predictions, references: Sequence[Doc], spans_key: str
-) -> tuple[str | None, dict[str, str]]:
-    """Tell entities from chunks. RETURNS: the spans key or None; labels by how they are written."""
-    gold: dict[str | None, set[str]] = {
-        key: {type_of(span) for doc in references for span in _spans(doc, key)}
-        for key in (None, spans_key)
+) -> tuple[Task, dict[str, str]]:
+    """Find which spans were predicted. RETURNS: the task; labels by how they are written."""
+    gold = {
+        task: {type_of(span) for doc in references for span in task.stored(doc)}
+        for task in list_tasks(spans_key)
+        if not task.per_token
     }
     labels = {
-        key: {
+        task: {
             # Gold data that were read from such a file have its labels as they are written.
             label: label if label in known and unescape(label) not in known else unescape(label)
             for label in predictions.written_labels
         }
-        for key, known in gold.items()
+        for task, known in gold.items()
     }
     # Where they share as many, say none at all, what the gold data have.
-    key = max(
+    task = max(
         gold,
-        key=lambda key: (
-            len(gold[key] & set(labels[key].values())),
-            any(is_annotated(doc, key) for doc in references),
+        key=lambda task: (
+            len(gold[task] & set(labels[task].values())),
+            any(map(task.is_annotated, references)),
         ),
     )
-    return key, labels[key]
-
-
-def _spans(doc: Doc, key: str | None) -> Iterable[Span]:
-    return doc.ents if key is None else doc.spans.get(key, ())
+    return task, labels[task]
 
 
 def _without_boundaries(
@@ -280,10 +277,10 @@ def _without_boundaries(
 
 
 def _complete(
-    tokens: Sequence[PredictedToken], references: Sequence[Doc], key: str | None
+    tokens: Sequence[PredictedToken], references: Sequence[Doc], task: Task
 ) -> Sequence[PredictedToken]:
     """Add the tokens of documents that nobody annotated, if just these are missing."""
-    annotated = [is_annotated(doc, key) for doc in references]
+    annotated = list(map(task.is_annotated, references))
     lengths = [len(doc) for doc in references]
     n_annotated = sum(n for n, known in zip(lengths, annotated, strict=True) if known)
     if not n_annotated == len(tokens) < sum(lengths):
@@ -360,16 +357,12 @@ def _annotate(
     tags: Sequence[str],
     unaligned: Sequence[PlacedEntity],
     labels: dict[str, str],
-    key: str | None,
+    task: Task,
 ) -> Example:
     found = entity_spans(tags)
     if unaligned:
         doc, found = split_tokens(reference, found, unaligned)
     else:
         doc = copy_tokens(reference.vocab, reference, None)
-    spans = [Span(doc, start, end, labels[label]) for label, start, end in found]
-    if key is None:
-        doc.set_ents(spans, default="outside")
-    else:
-        doc.spans[key] = spans
+    task.write(doc, [Span(doc, start, end, labels[label]) for label, start, end in found])
     return Example(doc, reference)

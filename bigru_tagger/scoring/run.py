@@ -20,18 +20,10 @@ from spacy.training import Example
 from tqdm import tqdm
 
 from ..corpus.sentences import copy_tokens
-from ..files import beside
+from ..files import atomic_path
+from ..tasks import CHUNKS, Task, list_tasks
 from .renaming import rename_labels
-from .scoring import (
-    TAGS,
-    Counts,
-    SpansKey,
-    count_tagged,
-    is_annotated,
-    micro_counts,
-    same_words,
-    tag_examples,
-)
+from .scoring import Counts, count_tagged, micro_counts, same_words, tag_examples
 
 WARM_UP_DOCS = 8  # enough to load kernels and fill first caches, too few to matter in time
 DIGITS = 4
@@ -51,14 +43,17 @@ class Average:
 
 @dataclass(frozen=True)
 class SpanReport:
-    """Counts of entities or chunks per type, as seqeval reads them from IOB2 tags.
+    """Counts of a task per type, as seqeval reads them from IOB2 tags.
 
-    default (dict[str, Counts]): in seqeval's default mode, which is conlleval's reading.
+    default (dict[str, Counts]): in seqeval's default mode, which follows conlleval's rules.
     strict (dict[str, Counts]): in its strict mode with the scheme IOB2.
+    accuracy (float | None): the share of right labels, as spaCy's scorer counts it, of a task that
+        gives each token a label.
     """
 
     default: dict[str, Counts]
     strict: dict[str, Counts]
+    accuracy: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give all numbers per mode: `per_type`, and the micro, macro and weighted `averages`."""
@@ -82,11 +77,9 @@ class Evaluation:
     documents, tokens (int): the size of the gold data.
     seconds (float | None): what `nlp.pipe` took over them, after a warm-up; `None` for a file of
         predictions.
-    entities (SpanReport | None): `doc.ents`, `None` where the gold data have no entities or no
-        component sets them. So, too, the other scores:
-    chunks (SpanReport | None): `doc.spans[spans_key]`.
-    tags (SpanReport | None): `token.tag`, each tagged token as an entity of one token.
-    tag_accuracy (float | None): the share of right tags, as spaCy's scorer counts it.
+    spans_key (str): where chunks are, in `doc.spans`.
+    scores (dict[str, SpanReport]): by the name of the task, for those that both the gold data and
+        the predictions hold.
     versions (dict[str, str]): of Python and of the packages that the numbers depend on.
     examples (tuple[Example, ...]): the predictions beside their references.
     """
@@ -98,11 +91,8 @@ class Evaluation:
     documents: int
     tokens: int
     seconds: float | None
-    entities: SpanReport | None
     spans_key: str
-    chunks: SpanReport | None
-    tags: SpanReport | None
-    tag_accuracy: float | None
+    scores: dict[str, SpanReport]
     versions: dict[str, str]
     examples: tuple[Example, ...] = field(repr=False, compare=False)
 
@@ -112,11 +102,9 @@ class Evaluation:
         return None if self.seconds is None else self.tokens / self.seconds
 
     @property
-    def layers(self) -> dict[str, tuple[SpansKey, SpanReport]]:
-        """What was scored: entities, chunks and tags, with the place where each is."""
-        keys: dict[str, SpansKey] = {"entities": None, "chunks": self.spans_key, "tags": TAGS}
-        reports = {name: getattr(self, name) for name in keys}
-        return {name: (key, reports[name]) for name, key in keys.items() if reports[name]}
+    def tasks(self) -> list[Task]:
+        """What was scored, in the order of `TASKS`."""
+        return [task for task in list_tasks(self.spans_key) if task.name in self.scores]
 
     def to_json(self) -> dict[str, Any]:
         """Give all numbers as JSON-serialisable values."""
@@ -129,20 +117,26 @@ class Evaluation:
             "tokens": self.tokens,
             "seconds": self.seconds,
             "words_per_second": self.words_per_second,
-            "entities": self.entities.to_json() if self.entities else None,
             "spans_key": self.spans_key,
-            "chunks": self.chunks.to_json() if self.chunks else None,
-            "tags": self.tags.to_json() if self.tags else None,
-            "tag_accuracy": self.tag_accuracy,
+            **self._scores_to_json(),
             "versions": self.versions,
         }
+
+    def _scores_to_json(self) -> dict[str, Any]:
+        content: dict[str, Any] = {}
+        for task in list_tasks(self.spans_key):
+            report = self.scores.get(task.name)
+            content[task.name] = report and report.to_json()
+            if task.per_token:
+                content[f"{task.score_prefix}_accuracy"] = report and report.accuracy
+        return content
 
 
 def evaluate(
     nlp: Language,
     examples: Iterable[Example],
     *,
-    spans_key: str = "chunks",
+    spans_key: str = CHUNKS.key,
     rename: Mapping[str, str] | None = None,
     batch_size: int | None = None,
     model: str = "",
@@ -186,7 +180,7 @@ def evaluate(
 def score_predictions(
     examples: Iterable[Example],
     *,
-    spans_key: str = "chunks",
+    spans_key: str = CHUNKS.key,
     rename: Mapping[str, str] | None = None,
     model: str,
     data: str = "",
@@ -214,8 +208,7 @@ def score_predictions(
     source = f"pipeline ({', '.join(pipes) or 'no components'})"
     if seconds is None:
         source = f"file {model}"
-    layers = _common_layers(examples, spans_key, source)
-    tag_scores = Scorer.score_token_attr(examples, "tag") if "tags" in layers else {}
+    tasks = _common_tasks(examples, spans_key, source)
     return Evaluation(
         model=model,
         pipes=pipes,
@@ -224,11 +217,8 @@ def score_predictions(
         documents=len(references),
         tokens=sum(map(len, references)),
         seconds=seconds,
-        entities=_report(examples) if "entities" in layers else None,
         spans_key=spans_key,
-        chunks=_report(examples, spans_key) if "spans" in layers else None,
-        tags=_report(examples, TAGS) if "tags" in layers else None,
-        tag_accuracy=tag_scores.get("tag_acc"),
+        scores={task.name: _report(examples, task) for task in tasks},
         versions=package_versions(),
         examples=examples,
     )
@@ -283,37 +273,35 @@ def bare_copy(nlp: Language, eg: Example) -> Doc:
     return copy_tokens(nlp.vocab, eg.reference, eg.predicted if same_words(eg) else None)
 
 
-def _common_layers(examples: Sequence[Example], spans_key: str, source: str) -> set[str]:
+def _common_tasks(examples: Sequence[Example], spans_key: str, source: str) -> list[Task]:
     """Find what gold data and predictions both hold. RAISES (ValueError): nothing."""
-    references = [eg.reference for eg in examples]
-    predictions = [eg.predicted for eg in examples]
-    predicted = {
-        "entities": any(map(is_annotated, predictions)),
-        "tags": any(is_annotated(doc, TAGS) for doc in predictions),
-        "spans": any(is_annotated(doc, spans_key) for doc in predictions),
-    }
+    tasks = list_tasks(spans_key)
     # Where no entity is gold, recall has no meaning: nothing but outside tags is no gold data.
-    gold = {
-        "entities": any(doc.ents for doc in references),
-        "tags": any(is_annotated(doc, TAGS) for doc in references),
-        "spans": any(doc.spans.get(spans_key) for doc in references),
-    }
-    held = [{layer for layer, present in side.items() if present} for side in (gold, predicted)]
-    if not held[0] & held[1]:
-        what = [" and ".join(sorted(layers)) or "nothing to score" for layers in held]
+    gold = [task for task in tasks if any(task.stored(eg.reference) for eg in examples)]
+    predicted = [task for task in tasks if any(task.is_annotated(eg.predicted) for eg in examples)]
+    common = [task for task in gold if task in predicted]
+    if not common:
+        what = [
+            " and ".join(task.name for task in side) or "nothing to score"
+            for side in (gold, predicted)
+        ]
+        *names, last = (f"{task.name} ({task.place})" for task in tasks)
         raise ValueError(
-            f"The gold data hold {what[0]}, the {source} gives {what[1]}. Both must hold entities "
-            f"(doc.ents), tags (token.tag) or spans (doc.spans[{spans_key!r}]): check the model, "
-            "the data and its split, and --spans-key."
+            f"The gold data hold {what[0]}, the {source} gives {what[1]}. Both must hold "
+            f"{', '.join(names)} or {last}: check the model, the data and its split, and "
+            "--spans-key."
         )
-    return held[0] & held[1]
+    return common
 
 
-def _report(examples: Iterable[Example], spans_key: SpansKey = None) -> SpanReport:
-    docs = tag_examples(examples, spans_key=spans_key)
+def _report(examples: Sequence[Example], task: Task) -> SpanReport:
+    docs = tag_examples(examples, task)
     default = count_tagged(docs)
-    # Of entities of one token each there are no two readings, and seqeval takes its time.
-    return SpanReport(default, default if spans_key is TAGS else count_tagged(docs, mode="strict"))
+    if task.per_token:
+        # Both modes agree on spans of one token, and seqeval is slow in strict mode.
+        scores = Scorer.score_token_attr(examples, task.score_prefix)
+        return SpanReport(default, default, scores[f"{task.score_prefix}_acc"])
+    return SpanReport(default, count_tagged(docs, mode="strict"))
 
 
 def macro_average(per_type: Mapping[str, Counts]) -> Average:
@@ -352,5 +340,5 @@ def replacing(path: Path) -> Iterator[TextIO]:
     path (Path): the file to write or replace.
     YIELDS (TextIO): the open file.
     """
-    with beside(path) as place, place.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_path(path) as place, place.open("w", encoding="utf-8", newline="\n") as file:
         yield file

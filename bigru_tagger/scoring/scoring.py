@@ -4,35 +4,22 @@ The scorer that runs during training and the evaluation command call the same fu
 what they report agrees to the last digit.
 """
 
-import itertools
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
 
+from ..tasks import CHUNKS, ENTITIES, Task
+
 NO_LABEL = "_"  # as seqeval reads "B-"; written out, it is a tag that seqeval knows
 
 Mode = Literal["default", "strict"]
-
-
-class TokenTags(Enum):
-    """Stands for `token.tag` among the places where spans are: each tagged token is one."""
-
-    TAGS = "token.tag"
-
-
-TAGS: Final = TokenTags.TAGS
-_ATTRIBUTES: Final[Mapping["SpansKey", str]] = {None: "ENT_IOB", TAGS: "TAG"}
-_MISSING = 0  # of both, at a token that nobody annotated
-SpansKey: TypeAlias = str | TokenTags | None
-"""Where spans are: `doc.spans[spans_key]`, for `None` `doc.ents`, for `TAGS` `token.tag`."""
 
 
 class TaggedDoc(NamedTuple):
@@ -101,32 +88,7 @@ def same_words(example: Example) -> bool:
     return np.array_equal(example.predicted.to_array("ORTH"), example.reference.to_array("ORTH"))
 
 
-def is_annotated(doc: Doc, spans_key: SpansKey = None) -> bool:
-    """Tell whether a document has tokens and its entities, spans or tags are set at all.
-
-    doc (Doc): gold or predicted.
-    spans_key (SpansKey): which of them.
-    """
-    if not len(doc):  # spaCy calls a document without tokens annotated
-        return False
-    attribute = _ATTRIBUTES.get(spans_key)
-    return spans_key in doc.spans if attribute is None else doc.has_annotation(attribute)
-
-
-def unknown_tokens(doc: Doc, spans_key: SpansKey = None) -> np.ndarray:
-    """Find the tokens that nobody annotated.
-
-    doc (Doc): gold or predicted.
-    spans_key (SpansKey): by entities, spans or tags.
-    RETURNS (ndarray): whether a token is one, bool (n_tokens,).
-    """
-    attribute = _ATTRIBUTES.get(spans_key)
-    if attribute is None:
-        return np.zeros(len(doc), dtype=bool)
-    return np.asarray(doc.to_array(attribute) == _MISSING)
-
-
-def tag_example(eg: Example, *, spans_key: SpansKey = None) -> TaggedDoc | None:
+def tag_example(eg: Example, task: Task = ENTITIES) -> TaggedDoc | None:
     """Write gold and predicted entities, spans or tags as IOB2 tags.
 
     Both sides are tagged on the reference's tokens. Where the tokens of the prediction differ, a
@@ -138,21 +100,21 @@ def tag_example(eg: Example, *, spans_key: SpansKey = None) -> TaggedDoc | None:
     `token.tag`) is neither right nor wrong and is left out, as spaCy's own scorer does.
 
     eg (Example): a prediction beside its reference.
-    spans_key (SpansKey): what to write.
+    task (Task): what to write.
     RETURNS (TaggedDoc | None): the tags, or `None` where the reference is not annotated.
     RAISES (ValueError): the texts of prediction and reference differ, or spans overlap and
         therefore have no IOB2 tags.
     """
-    if not is_annotated(eg.reference, spans_key):
+    if not task.is_annotated(eg.reference):
         return None
     reference = eg.reference
     words = [token.text for token in reference]
     gold = ["O"] * len(words)
-    for span in spans_of(reference, spans_key):
+    for span in task.spans(reference):
         _write(gold, span.start, span.end, type_of(span))
     predicted = ["O"] * len(words)
     unaligned = []
-    for placed in place_predictions(eg, spans_key=spans_key):
+    for placed in place_predictions(eg, task):
         if placed.aligned:
             _write(predicted, placed.start, placed.end, type_of(placed.span))
         else:
@@ -164,21 +126,21 @@ def tag_example(eg: Example, *, spans_key: SpansKey = None) -> TaggedDoc | None:
     )
 
 
-def place_predictions(eg: Example, *, spans_key: SpansKey = None) -> list[PlacedSpan]:
+def place_predictions(eg: Example, task: Task = ENTITIES) -> list[PlacedSpan]:
     """Find the reference's tokens of each predicted entity that counts, see `tag_example`.
 
     eg (Example): a prediction beside its reference.
-    spans_key (SpansKey): which to take.
+    task (Task): which to take.
     RETURNS (list[PlacedSpan]): the entities in their order, without those on tokens that lack gold
         annotation.
     RAISES (ValueError): see `tag_example`.
     """
-    missing = unknown_tokens(eg.reference, spans_key)
+    missing = task.unknown_tokens(eg.reference)
     # Read once: at each access, spaCy looks through all tokens of both Docs for changes.
     alignment = None if same_words(eg) else eg.alignment.x2y
     taken = np.zeros(len(eg.reference), dtype=bool)
     found = []
-    for span in spans_of(eg.predicted, spans_key):
+    for span in task.spans(eg.predicted):
         if alignment is None:
             touched = np.arange(span.start, span.end)
             aligned: Span | None = span
@@ -198,9 +160,9 @@ def place_predictions(eg: Example, *, spans_key: SpansKey = None) -> list[Placed
     return found
 
 
-def tag_examples(examples: Iterable[Example], *, spans_key: SpansKey = None) -> list[TaggedDoc]:
+def tag_examples(examples: Iterable[Example], task: Task = ENTITIES) -> list[TaggedDoc]:
     """Tag the examples whose reference is annotated, see `tag_example`."""
-    tagged = (tag_example(eg, spans_key=spans_key) for eg in examples)
+    tagged = (tag_example(eg, task) for eg in examples)
     return [doc for doc in tagged if doc is not None]
 
 
@@ -275,7 +237,7 @@ def count_documents(
 
 
 class SeqevalScorer:
-    """Score entities or chunks the way conlleval does, under the keys spaCy prints.
+    """Score a task the way conlleval does, under the keys spaCy prints.
 
     Returns `{attr}_p`, `{attr}_r`, `{attr}_f` and `{attr}_per_type`, where `attr` is `ents`, or
     `spans_{spans_key}` for spans. All are `None` where no reference is annotated.
@@ -284,8 +246,8 @@ class SeqevalScorer:
     closure, it can be pickled with its component.
     """
 
-    def __init__(self, target: Literal["ents", "spans"], spans_key: str) -> None:
-        self.spans_key = spans_key if target == "spans" else None
+    def __init__(self, task: Task) -> None:
+        self.task = task
         self._warned: set[frozenset[str]] = set()
 
     def __call__(
@@ -306,20 +268,19 @@ class SeqevalScorer:
         RETURNS (dict[str, Any]): the scores, JSON-serialisable.
         RAISES (ValueError): see `tag_example`.
         """
-        key = self.spans_key if self.spans_key is None else spans_key or self.spans_key
-        attr = "ents" if key is None else f"spans_{key}"
-        docs = tag_examples(examples, spans_key=key)
+        task = self.task.with_key(spans_key)
+        names = task.scores
+        of_types = f"{task.score_prefix}_per_type"
+        docs = tag_examples(examples, task)
         if not docs:
-            return {f"{attr}_{name}": None for name in ("p", "r", "f", "per_type")}
+            return dict.fromkeys((*names, of_types))
         per_type = count_tagged(docs)
         if labels is not None:
             self._warn_of_unknown(per_type, frozenset(labels))
         total = micro_counts(per_type)
         return {
-            f"{attr}_p": total.precision,
-            f"{attr}_r": total.recall,
-            f"{attr}_f": total.f1,
-            f"{attr}_per_type": {
+            **{name: getattr(total, metric) for name, metric in names.items()},
+            of_types: {
                 label: {"p": counts.precision, "r": counts.recall, "f": counts.f1}
                 for label, counts in per_type.items()
             },
@@ -338,7 +299,7 @@ class SeqevalScorer:
         warnings.warn(
             f"{named}: {sum(unknown.values())} of {micro_counts(per_type).gold} gold entities have "
             "a label that the component does not know and can never predict; they count as "
-            "missed. Add examples of the label to the training data, or name it under `labels` in "
+            "missing. Add examples of the label to the training data, or name it under `labels` in "
             "[initialize.components.<name>], and train again.",
             UserWarning,
             stacklevel=3,
@@ -358,37 +319,11 @@ def make_seqeval_scorer(
         meaning for `"ents"`.
     RETURNS (SeqevalScorer): `scorer(examples, **kwargs)`, for a component's `scorer` setting.
     """
-    return SeqevalScorer(target, spans_key)
+    return SeqevalScorer(ENTITIES if target == "ents" else CHUNKS.with_key(spans_key))
 
 
 # A call, not a decorator: catalogue has no types, and would take them from the function.
 registry.scorers("bigru_tagger.seqeval_scorer.v1", func=make_seqeval_scorer)
-
-
-def spans_of(doc: Doc, spans_key: SpansKey) -> list[Span]:
-    """List the entities, spans or tagged tokens of a document from left to right.
-
-    doc (Doc): gold or predicted.
-    spans_key (SpansKey): which of them.
-    RETURNS (list[Span]): the spans.
-    RAISES (ValueError): spans overlap.
-    """
-    if spans_key is None:
-        return list(doc.ents)
-    if isinstance(spans_key, TokenTags):
-        return [Span(doc, token.i, token.i + 1, token.tag) for token in doc if token.tag]
-    # Span groups keep the order in which spans were added, and may hold spans without tokens.
-    spans = [span for span in doc.spans.get(spans_key, ()) if len(span)]
-    spans.sort(key=lambda span: span.start)
-    for left, right in itertools.pairwise(spans):
-        if right.start < left.end:
-            raise ValueError(
-                f"doc.spans[{spans_key!r}] holds the overlapping spans {left.text!r} "
-                f"({left.label_}, tokens {left.start} to {left.end - 1}) and {right.text!r} "
-                f"({right.label_}, tokens {right.start} to {right.end - 1}), which IOB2 tags "
-                "cannot hold. Score them with spacy.spancat_scorer.v1."
-            )
-    return spans
 
 
 def _aligned(doc: Doc, span: Span, touched: np.ndarray) -> Span | None:

@@ -12,6 +12,7 @@ from spacy.training import Example
 from ..corpus.conll import FILE_ENDINGS
 from ..corpus.corpus import SentenceReader
 from ..corpus.sentences import CorpusError, group_sentences
+from ..tasks import list_tasks
 from .loading import load_pipeline, open_gold, read_gold, told_labels
 from .predictions import Predictions, align_predictions, read_predictions
 from .renaming import rename_labels
@@ -151,8 +152,9 @@ def _check_names(systems: Mapping[str, System], gold: GoldData) -> None:
     if gold.rename.keys() <= told:
         return
     for eg in _read_as_they_are(next(iter(systems.values())), gold):
-        doc = eg.reference
-        told.update(span.label_ for span in (*doc.ents, *doc.spans.get(gold.spans_key, ())))
+        for task in list_tasks(gold.spans_key):
+            if not task.per_token:
+                told.update(span.label_ for span in task.stored(eg.reference))
     unknown = sorted(gold.rename.keys() - told)
     if unknown:
         raise ValueError(

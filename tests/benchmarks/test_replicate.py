@@ -175,7 +175,7 @@ def test_the_table_of_several_targets() -> None:
     scores = {**entities(0.9), "tags": {"accuracy": 0.96}}
     rows = results_table([replace(make_run(0, 0, None), dev=scores)]).splitlines()[2:]
     assert rows == [
-        "| `tiny` | part-of-speech accuracy | 1 | 96.00 |  | 60 |",
+        "| `tiny` | tag accuracy | 1 | 96.00 |  | 60 |",
         "|  | entity F1 |  | 90.00 |  |  |",
     ]
 

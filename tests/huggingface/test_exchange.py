@@ -9,7 +9,7 @@ from spacy.language import Language
 from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
-from bigru_tagger.files import folder_beside
+from bigru_tagger.files import atomic_folder
 from bigru_tagger.huggingface.exchange import (
     choose_component,
     load_transformers,
@@ -183,7 +183,7 @@ def test_nothing_is_overwritten(with_vectors, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine").write_text("mine", encoding="utf8")
     message = run("to-transformers", tmp_path / "pipeline", tmp_path / "model", fails=True)
-    assert "is there already" in message
+    assert "already exists" in message
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine"]
     assert "Error: " in run("to-transformers", tmp_path / "nope", tmp_path / "new", fails=True)
     assert "Error: " in run("from-transformers", tmp_path / "pipeline", tmp_path / "x", fails=True)
@@ -193,13 +193,13 @@ def test_nothing_is_overwritten(with_vectors, tmp_path):
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("new", "empty"):
-        with folder_beside(tmp_path / name) as place:
+        with atomic_folder(tmp_path / name) as place:
             (place / "file").write_text("text", encoding="utf8")
             assert not (tmp_path / name / "file").exists()
         assert (tmp_path / name / "file").read_text(encoding="utf8") == "text"
 
     def interrupted():
-        with folder_beside(tmp_path / "other") as place:
+        with atomic_folder(tmp_path / "other") as place:
             (place / "file").write_text("text", encoding="utf8")
             raise KeyboardInterrupt
 

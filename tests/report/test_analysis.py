@@ -1,6 +1,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,20 +12,19 @@ from spacy.lang.en import English
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from bigru_tagger.report.analysis import analyse, analyse_tasks
+from bigru_tagger.report.calibration import Threshold, confidence_attributes
 from bigru_tagger.report.cells import percent
-from bigru_tagger.report.confidences import Threshold, confidence_attributes
-from bigru_tagger.report.layers import analyse, analyse_layers
-from bigru_tagger.report.markdown import render_markdown
+from bigru_tagger.report.evaluation_sections import make_report
+from bigru_tagger.report.evaluation_text import render
 from bigru_tagger.report.matching import MucCounts
-from bigru_tagger.report.page import render_page
+from bigru_tagger.report.render import render_markdown, render_page
 from bigru_tagger.report.resampling import bootstrap_interval, micro
-from bigru_tagger.report.sections import make_report
-from bigru_tagger.report.text import render
 from bigru_tagger.scoring.run import SpanReport, score_predictions
 from bigru_tagger.scoring.scoring import Counts, make_seqeval_scorer, tag_examples
 
 # Right: Ada Lovelace, York, Oslo, Bob. Type: Kew. Boundaries: Eve Smith. Both: New York City.
-# Missed: Lima, and nothing else; invented: Rain.
+# Missed: Lima, and nothing else; spurious: Rain.
 SENTENCES = [
     ("Ada Lovelace saw York", [(0, 2, "PER"), (3, 4, "LOC")], [(0, 2, "PER", 1), (3, 4, "LOC", 1)]),
     ("Oslo and Kew", [(0, 1, "LOC"), (2, 3, "LOC")], [(0, 1, "LOC", 0.9), (2, 3, "PER", 0.8)]),
@@ -42,7 +42,7 @@ def evaluation():
 
 @pytest.fixture(scope="module")
 def analysis(evaluation):
-    return analyse(evaluation, layer="entities", confidence=["confidence"])
+    return analyse(evaluation, confidence=["confidence"])
 
 
 def test_the_worked_example(analysis):
@@ -63,9 +63,9 @@ def test_kinds_and_confusions_of_the_worked_example(analysis):
     assert analysis.kinds == {
         "PER": Counter({"correct": 2, "wrong boundaries": 1}),
         "LOC": Counter(
-            {"correct": 2, "wrong type": 1, "wrong type and boundaries": 1, "missed": 1}
+            {"correct": 2, "wrong type": 1, "wrong type and boundaries": 1, "missing": 1}
         ),
-        "ORG": Counter({"invented": 1}),
+        "ORG": Counter({"spurious": 1}),
     }
     assert analysis.all_kinds.total() == 9
     assert analysis.confusions == Counter(
@@ -95,7 +95,7 @@ def test_token_accuracy_is_seqevals(evaluation, analysis):
 def test_confidences_of_the_worked_example(analysis):
     found = analysis.confidences
     assert found.unknown == 1
-    assert sorted(found.judged.probability.tolist()) == [0.5, 0.6, 0.8, 0.9, 1, 1, 1]
+    assert sorted(found.outcomes.probability.tolist()) == [0.5, 0.6, 0.8, 0.9, 1, 1, 1]
     # Off by .5, .6, .8, .1 and three times 0, each in a bin of its own but for the last three.
     assert found.error == pytest.approx((0.5 + 0.6 + 0.8 + 0.1) / 7)
     by_threshold = {own.threshold: own for own in found.thresholds}
@@ -106,7 +106,7 @@ def test_confidences_of_the_worked_example(analysis):
 
 
 def test_without_probabilities(evaluation):
-    analysis = analyse(evaluation, layer="entities")
+    analysis = analyse(evaluation)
     assert analysis.confidences is None
     assert "come without probabilities" in page_of(evaluation, analysis)
 
@@ -115,7 +115,7 @@ def test_places_where_docs_have_several_sentences():
     result = evaluate_sentences(
         ("Ada came . Kew fell", [(0, 1, "PER"), (3, 4, "LOC")], [(0, 1, "PER")]), starts={0, 3}
     )
-    analysis = analyse(result, layer="entities")
+    analysis = analyse(result)
     assert (analysis.documents, analysis.sentences) == (1, 2)
     assert [(own.name, own.recall) for own in analysis.positions] == [("1", 1.0), ("2", 0.0)]
     assert analysis.default.micro.intervals == (None, None, None)
@@ -124,9 +124,7 @@ def test_places_where_docs_have_several_sentences():
 
 def test_documents_that_the_data_tell(evaluation, analysis):
     # Two sentences each.
-    found = analyse(
-        evaluation, layer="entities", confidence=["confidence"], document_lengths=[7, 7, 5]
-    )
+    found = analyse(evaluation, confidence=["confidence"], document_lengths=[7, 7, 5])
     assert (found.documents, found.sentences, len(found.docs)) == (3, 6, 6)
     # Gold, predicted, correct of these documents; of LOC, ORG, PER.
     counts = [
@@ -154,20 +152,19 @@ def test_documents_of_docs_without_annotation_are_not_counted():
     examples = [*evaluate_sentences(*SENTENCES).examples]
     examples[0] = Example(examples[0].predicted, Doc(English().vocab, SENTENCES[0][0].split()))
     partly = score_predictions(examples, model="m", seconds=1.0)
-    assert analyse(partly, layer="entities", document_lengths=[4, 10, 5]).documents == 2
+    assert analyse(partly, document_lengths=[4, 10, 5]).documents == 2
     # The first sentence counts as one all the same.
-    found = analyse(partly, layer="entities", document_lengths=[14, 5])
+    found = analyse(partly, document_lengths=[14, 5])
     places = [(own.name, own.gold, own.correct) for own in found.positions]
     assert places == [("1", 1, 0), ("2", 2, 1), ("3 to 5", 3, 1)]
 
 
 def test_modes_that_differ_are_both_shown(evaluation):
     # Spans give well-formed tags, for which both modes agree: that they differ is made up here.
-    strict = {**evaluation.entities.strict, "PER": Counts(3, 3, 1)}
-    other = type(evaluation)(
-        **{**vars(evaluation), "entities": SpanReport(evaluation.entities.default, strict)}
-    )
-    analysis = analyse(other, layer="entities")
+    report = evaluation.scores["entities"]
+    strict = {**report.strict, "PER": Counts(3, 3, 1)}
+    other = replace(evaluation, scores={"entities": SpanReport(report.default, strict)})
+    analysis = analyse(other)
     assert analysis.strict.micro.correct == 3
     page = page_of(other, analysis)
     assert "strict mode (IOB2)</h3>" in page
@@ -237,12 +234,12 @@ def test_json_is_json(analysis):
 
 
 def test_layers_with_training_data(evaluation):
-    (analysis,) = analyse_layers(evaluation, training=evaluation.examples)
+    (analysis,) = analyse_tasks(evaluation, training=evaluation.examples)
     assert [(own.name, own.gold, own.correct) for own in analysis.novelty] == [
         ("seen with this type", 8, 4)
     ]
     with pytest.raises(ValueError, match="the training data hold no entities"):
-        analyse_layers(evaluation, training=[])
+        analyse_tasks(evaluation, training=[])
 
 
 def test_attributes_that_tell_probabilities():

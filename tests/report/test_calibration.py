@@ -8,7 +8,7 @@ from spacy.training import Example
 
 from bigru_tagger.report.calibration import (
     Calibrator,
-    Judged,
+    SpanOutcomes,
     expected_calibration_error,
     reliability,
 )
@@ -16,7 +16,7 @@ from bigru_tagger.report.calibration import (
 
 def judged(*pairs):
     probability, correct = zip(*pairs, strict=True)
-    return Judged(np.array(probability), np.array(correct, dtype=bool))
+    return SpanOutcomes(np.array(probability), np.array(correct, dtype=bool))
 
 
 def test_calibration_error_by_hand():
@@ -44,7 +44,7 @@ def test_bins_hold_every_span_once(pairs, n_bins):
 
 def test_without_spans_there_is_no_error_to_tell():
     with pytest.raises(ValueError, match="no spans were found"):
-        expected_calibration_error(Judged(np.zeros(0), np.zeros(0, dtype=bool)))
+        expected_calibration_error(SpanOutcomes(np.zeros(0), np.zeros(0, dtype=bool)))
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +75,14 @@ def test_the_temperature_makes_the_probability_the_share_that_is_right(nlp, n_ri
     with pytest.MonkeyPatch.context() as patch:
         force(patch, pipe, odds)
         calibrator = Calibrator(nlp, "bigru_ner", make_examples(nlp, n_right, 10 - n_right))
-        before = calibrator.judge(1.0)
+        before = calibrator.outcomes(1.0)
         assert before.probability == pytest.approx(odds / (1 + odds))
         assert before.correct.tolist() == [True] * n_right + [False] * (10 - n_right)
         # odds ** (1 / temperature) = right to wrong
         expected = np.log(odds) / np.log(n_right / (10 - n_right))
         temperature = calibrator.fit()
         assert temperature == pytest.approx(expected, rel=0.01)
-        after = calibrator.judge(temperature)
+        after = calibrator.outcomes(temperature)
     assert expected_calibration_error(after) == pytest.approx(0.0, abs=0.005)
     assert pipe.temperature == 1.0
 
@@ -100,7 +100,7 @@ def test_spans_on_tokens_without_gold_do_not_count(nlp, monkeypatch):
     force(monkeypatch, nlp.get_pipe("bigru_ner"), 3.0)
     gold = annotate(Doc(nlp.vocab, words=["Ada"]), missing=[0])
     examples = [*make_examples(nlp, 1, 1), Example(gold.copy(), gold)]
-    assert Calibrator(nlp, "bigru_ner", examples).judge(1.0).correct.tolist() == [True, False]
+    assert Calibrator(nlp, "bigru_ner", examples).outcomes(1.0).correct.tolist() == [True, False]
 
 
 def test_gold_does_not_reach_the_pipeline(nlp, monkeypatch):

@@ -3,11 +3,10 @@
 import pytest
 from test_system_comparison import DOCS, A, B, evaluation
 
-from bigru_tagger.report.blocks import Paragraph, Piece, ReadingList, Report, Table
+from bigru_tagger.report.blocks import Paragraph, Piece, Report, Table, VersionList
 from bigru_tagger.report.comparison_sections import comparison_facts, comparison_sections
 from bigru_tagger.report.comparison_text import explain, render_comparison
-from bigru_tagger.report.markdown import render_markdown
-from bigru_tagger.report.page import render_page
+from bigru_tagger.report.render import render_markdown, render_page
 from bigru_tagger.report.system_comparison import compare_systems
 
 # Of B, the only one to find an entity in the second document.
@@ -47,7 +46,7 @@ def test_text(comparison):
 
 
 def test_what_the_numbers_mean_is_said(comparison):
-    text = explain(comparison, comparison.entities)
+    text = explain(comparison, comparison.tasks["entities"])
     assert "2,000 bootstrap resamples of 3 documents" in text
     assert "1,000 trials of paired approximate randomisation" in text
     # Of the eight ways to swap three documents, two are no swap at all.
@@ -55,19 +54,21 @@ def test_what_the_numbers_mean_is_said(comparison):
     assert "several seeds" in text
     assert "significant" not in text
     one = compare_systems(*(evaluation(DOCS, side, cuts=[3]) for side in (1, 2)))
-    assert explain(one, one.entities).startswith("The data are one document, so there is nothing")
+    assert explain(one, one.tasks["entities"]).startswith(
+        "The data are one document, so there is nothing"
+    )
     assert "F1" in render_comparison(one)
     many = [DOCS[i % 3] for i in range(20)]
     enough = compare_systems(*(evaluation(many, side) for side in (1, 2)))
-    assert "hardly ever" not in explain(enough, enough.entities)
+    assert "hardly ever" not in explain(enough, enough.tasks["entities"])
 
 
 def test_sentences_that_stand_for_documents_are_said_to_be_such():
     sides = [evaluation(DOCS, side) for side in (1, 2)]
     for lengths, single in ((None, True), ([5, 3], False)):
         found = compare_systems(*sides, document_lengths=lengths)
-        assert found.entities.sentences == 3
-        assert ("are single sentences" in explain(found, found.entities)) == single
+        assert found.tasks["entities"].sentences == 3
+        assert ("are single sentences" in explain(found, found.tasks["entities"])) == single
 
 
 def test_long_sentences_and_lists_are_cut_in_the_text():
@@ -90,9 +91,9 @@ def test_sections(comparison):
     assert isinstance(scores, Table)
     assert [row[0].text for row in scores.rows if row[0].text] == ["all", "LOC", "PER"]
     assert [cell.text for cell in scores.rows[2]][1:5] == ["F1", "85.71", "50.00", "+35.71"]
-    assert meaning.text == explain(comparison, comparison.entities)
+    assert meaning.text == explain(comparison, comparison.tasks["entities"])
     assert [cell.text for cell in overlap.rows[0]][1:] == ["4", "1", "2", "1", "0"]
-    assert isinstance(only_a, ReadingList)
+    assert isinstance(only_a, VersionList)
     assert (only_a.title, len(only_a.sentences)) == ("Only A gets right", 2)
     assert list(only_a.sentences[0]) == ["gold, A", "B"]
     assert only_a.sentences[0]["B"][-2:] == [Piece(" "), Piece("")]

@@ -57,8 +57,8 @@ def test_groups_and_their_order():
         ("New York seven", [(0, 2, "LOC")], [(1, 2, "ORG")]),
     )
     assert [(group.title, len(group.excerpts)) for group in groups] == [
-        ("LOC invented", 3),
-        ("PER missed", 2),
+        ("LOC spurious", 3),
+        ("PER missing", 2),
         ("LOC with wrong boundaries", 1),
         ("LOC called ORG, and wrong boundaries", 1),
     ]

@@ -16,6 +16,7 @@ from bigru_tagger.report.matching import (
     muc_counts,
 )
 from bigru_tagger.scoring.scoring import Counts, count_tagged, tag_examples
+from bigru_tagger.tasks import CHUNKS
 
 VOCAB = Vocab()
 
@@ -48,8 +49,8 @@ def test_kinds_of_pairs(gold, predicted, kind):
 
 def test_entities_that_only_touch_have_nothing_to_do_with_each_other():
     assert match([(0, 2, "PER")], [(2, 3, "PER")]) == [
-        ("missed", (0, 2, "PER"), None, False),
-        ("invented", None, (2, 3, "PER"), False),
+        ("missing", (0, 2, "PER"), None, False),
+        ("spurious", None, (2, 3, "PER"), False),
     ]
 
 
@@ -57,19 +58,19 @@ def test_a_split_has_wrong_boundaries_once_and_the_rest_is_invented():
     # Both parts have the type and one shared token: the first is taken.
     assert match([(0, 2, "PER")], [(0, 1, "PER"), (1, 2, "PER")]) == [
         ("wrong boundaries", (0, 2, "PER"), (0, 1, "PER"), False),
-        ("invented", None, (1, 2, "PER"), True),
+        ("spurious", None, (1, 2, "PER"), True),
     ]
     # More shared tokens win, and the type wins over them.
     assert match([(0, 3, "PER")], [(0, 1, "PER"), (1, 3, "PER")])[1][2] == (1, 3, "PER")
     assert match([(0, 3, "PER")], [(0, 1, "PER"), (1, 3, "LOC")]) == [
         ("wrong boundaries", (0, 3, "PER"), (0, 1, "PER"), False),
-        ("invented", None, (1, 3, "LOC"), True),
+        ("spurious", None, (1, 3, "LOC"), True),
     ]
 
 
 def test_a_merge_has_wrong_boundaries_once_and_the_rest_is_missed():
     assert match([(0, 2, "PER"), (3, 4, "LOC")], [(0, 4, "LOC")]) == [
-        ("missed", (0, 2, "PER"), None, True),
+        ("missing", (0, 2, "PER"), None, True),
         ("wrong boundaries", (3, 4, "LOC"), (0, 4, "LOC"), False),
     ]
 
@@ -79,14 +80,14 @@ def test_a_chain_of_overlaps():
     gold = [(0, 2, "A"), (3, 6, "B")]
     predicted = [(1, 4, "B"), (5, 8, "C")]
     assert match(gold, predicted) == [
-        ("missed", (0, 2, "A"), None, True),
+        ("missing", (0, 2, "A"), None, True),
         ("wrong boundaries", (3, 6, "B"), (1, 4, "B"), False),
-        ("invented", None, (5, 8, "C"), True),
+        ("spurious", None, (5, 8, "C"), True),
     ]
 
 
 def test_muc_categories_of_a_worked_example():
-    # 1 right; 2 another type; 3 cut short; 4 cut short and of another type; 5 missed; 6 invented.
+    # 1 right; 2 another type; 3 cut short; 4 cut short and of another type; 5 missing; 6 spurious.
     gold = [(0, 1, "A"), (2, 3, "A"), (4, 6, "A"), (7, 9, "A"), (10, 11, "A")]
     predicted = [(0, 1, "A"), (2, 3, "B"), (4, 5, "A"), (7, 8, "B"), (12, 13, "A")]
     found = match_mentions(mentions(*gold), mentions(*predicted))
@@ -102,7 +103,7 @@ def test_muc_categories_of_a_worked_example():
 
 
 def test_muc_scores_of_other_numbers_of_gold_and_predicted():
-    counts = MucCounts(correct=3, incorrect=1, partial=2, missed=4, spurious=0)
+    counts = MucCounts(correct=3, incorrect=1, partial=2, missing=4, spurious=0)
     assert counts.precision == pytest.approx(4 / 6)
     assert counts.recall == pytest.approx(4 / 10)
     assert counts.f1 == pytest.approx(0.5)
@@ -144,7 +145,7 @@ def test_two_predictions_in_one_token_are_two():
     gold = make_doc(["haha"], [(0, 1, "LOC")], spaces=[False])
     predicted = make_doc(["ha", "ha"], [(0, 1, "LOC"), (1, 2, "LOC")], spaces=[False, False])
     found = match_example(Example(predicted, gold)).matches
-    assert sorted(own.kind for own in found) == ["invented", "wrong boundaries"]
+    assert sorted(own.kind for own in found) == ["spurious", "wrong boundaries"]
 
 
 def test_sentences_missing_annotation_and_number():
@@ -179,13 +180,13 @@ def test_probabilities_of_spans_are_in_the_groups_own_order():
     gold.spans["chunks"] = [Span(gold, 0, 1, "NP")]
     predicted.spans["chunks"] = [Span(predicted, 1, 2, "VP"), Span(predicted, 0, 1, "NP")]
     predicted.spans["chunks"].attrs["scores"] = [0.25, 0.5]
-    doc = match_example(Example(predicted, gold), spans_key="chunks")
+    doc = match_example(Example(predicted, gold), CHUNKS)
     assert [(own.predicted.label, own.predicted.probability) for own in doc.matches] == [
         ("NP", 0.5),
         ("VP", 0.25),
     ]
     predicted.spans["chunks"].append(Span(predicted, 2, 3, "NP"))
-    doc = match_example(Example(predicted, gold), spans_key="chunks")
+    doc = match_example(Example(predicted, gold), CHUNKS)
     assert {own.predicted.probability for own in doc.matches} == {None}
 
 
@@ -233,7 +234,7 @@ def test_every_entity_is_matched_once_and_correct_as_seqeval_says(
     )
     # What is beside something overlaps an entity of the other side that has another partner.
     for own in doc.matches:
-        if own.kind in ("missed", "invented"):
-            others = sides[own.kind == "missed"]
+        if own.kind in ("missing", "spurious"):
+            others = sides[own.kind == "missing"]
             overlaps = any(o and o.start < own.end and own.start < o.end for o in others)
             assert own.beside == overlaps

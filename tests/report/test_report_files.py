@@ -73,7 +73,7 @@ def test_entities_and_chunks_in_all_formats(place, tmp_path):
         assert f'<h2 id="{layer}-errors">All errors: {layer}</h2>' in html
         assert f"## All errors: {layer}" in markdown
     # Sentences are Docs here, which the report says.
-    assert "Each of these is one sentence" in html
+    assert "each of these is one sentence" in html
 
 
 def test_a_pipeline_without_components_of_ours(place, tmp_path):
@@ -136,5 +136,12 @@ def test_gold_without_entities(place, tmp_path):
 
 
 def test_files_of_the_page_are_in_the_package():
-    folder = Path(spacy.util.get_package_path("bigru_tagger")) / "report" / "assets"
-    assert sorted(path.name for path in folder.iterdir()) == ["report.css", "report.js"]
+    folder = Path(spacy.util.get_package_path("bigru_tagger")) / "report"
+    found = sorted(path.name for path in (*folder.glob("assets/*"), *folder.glob("templates/*")))
+    assert found == [
+        "blocks.html.jinja",
+        "report.css",
+        "report.html.jinja",
+        "report.js",
+        "report.md.jinja",
+    ]

@@ -1,13 +1,13 @@
 from oracle import evaluate_sentences
 
-from bigru_tagger.report.layers import analyse
-from bigru_tagger.report.markdown import render_markdown
-from bigru_tagger.report.sections import make_report
+from bigru_tagger.report.analysis import analyse
+from bigru_tagger.report.evaluation_sections import make_report
+from bigru_tagger.report.render import render_markdown
 
 
 def markdown_of(*sentences, **names):
     evaluation = evaluate_sentences(*sentences, **names)
-    analysis = analyse(evaluation, layer="entities", confidence=["confidence"])
+    analysis = analyse(evaluation, confidence=["confidence"])
     about = {"model": "a|b", "command": "bigru-tagger evaluate `m`"}
     return render_markdown(make_report(evaluation, [analysis], about, plots=False))
 
@@ -49,7 +49,7 @@ def test_nothing_in_the_data_is_taken_for_markup():
     )
     # In a block with a longer fence as it is; elsewhere escaped.
     assert "````text\nDoc 1\n  gold       [A* ```] <b> *x*\n" in text
-    assert "| \\`\\`\\` | A\\* | none | missed | 2 |" in text
+    assert "| \\`\\`\\` | A\\* | none | missing | 2 |" in text
     assert text.count("````") % 2 == 0
 
 

@@ -4,9 +4,9 @@ from html.parser import HTMLParser
 import pytest
 from oracle import evaluate_sentences
 
-from bigru_tagger.report.layers import analyse
-from bigru_tagger.report.page import render_page
-from bigru_tagger.report.sections import make_report
+from bigru_tagger.report.analysis import analyse
+from bigru_tagger.report.evaluation_sections import make_report
+from bigru_tagger.report.render import render_page
 
 VOID = {"meta", "input", "path", "use", "rect"}
 
@@ -48,7 +48,7 @@ class Page(HTMLParser):
 
 def page_of(*sentences, plots=True, **names):
     evaluation = evaluate_sentences(*sentences, **names)
-    analysis = analyse(evaluation, layer="entities", confidence=["confidence"])
+    analysis = analyse(evaluation, confidence=["confidence"])
     return render_page(make_report(evaluation, [analysis], {"command": "c"}, plots=plots))
 
 
@@ -126,9 +126,9 @@ def test_every_error_is_there_with_what_it_is_filtered_by(page):
     assert options[:5] == ["", "0", "1", "2", "3"]
     assert kinds == {
         ("wrong type", "3 1"),
-        ("missed", "0"),
+        ("missing", "0"),
         ("wrong type", "2 0"),
-        ("invented", "0"),
+        ("spurious", "0"),
     }
     errors = parsed.all("li", class_="error")
     assert [own.get("data-p") for own in errors] == ["0.900000", None, "0.750000", "0.250000"]

@@ -4,14 +4,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from bigru_tagger.report.calibration import Bin, Judged
-from bigru_tagger.report.confidences import Confidences, coverage_curve
+from bigru_tagger.report.calibration import Bin, Confidences, SpanOutcomes, coverage_curve
 from bigru_tagger.report.plots import plot_coverage, plot_reliability, plot_scores
 from bigru_tagger.report.slices import Score
 
 
 def confidences(probability, correct, bins=()):
-    judged = Judged(np.array(probability, dtype=float), np.array(correct, dtype=bool))
+    judged = SpanOutcomes(np.array(probability, dtype=float), np.array(correct, dtype=bool))
     return Confidences(judged, 0, 0.0, list(bins), [])
 
 

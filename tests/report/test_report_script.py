@@ -9,9 +9,9 @@ import subprocess
 import pytest
 from oracle import evaluate_sentences
 
-from bigru_tagger.report.layers import analyse
-from bigru_tagger.report.page import render_page
-from bigru_tagger.report.sections import make_report
+from bigru_tagger.report.analysis import analyse
+from bigru_tagger.report.evaluation_sections import make_report
+from bigru_tagger.report.render import render_page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -58,9 +58,9 @@ next();
 """
 STEPS = {
     "type": {"set": {"type": "0"}},
-    "type and kind": {"set": {"kind": "missed"}},
+    "type and kind": {"set": {"kind": "missing"}},
     "cleared": {"click": "button[type=reset]"},
-    "kind": {"set": {"kind": "invented"}},
+    "kind": {"set": {"kind": "spurious"}},
     "cleared again": {"click": "button[type=reset]"},
     "range": {"set": {"confidence": "0.5 0.8"}},
     "highest": {"set": {"confidence": "0.95 2"}},
@@ -75,14 +75,14 @@ STEPS = {
 KEW = ["wrong type: Doc 2", "wrong type: Doc 1"]  # what the pipeline is surest of comes first
 EVE = "wrong boundaries: Doc 3"
 YORK = "wrong type and boundaries: Doc 4"
-LIMA, RAIN = "missed: Doc 5", "invented: Doc 5"
+LIMA, RAIN = "missing: Doc 5", "spurious: Doc 5"
 
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
     """What is seen after each step, by its name; "first" before any."""
     evaluation = evaluate_sentences(*SENTENCES)
-    analysis = analyse(evaluation, layer="entities", confidence=["confidence"])
+    analysis = analyse(evaluation, confidence=["confidence"])
     assert analysis.types == ["LOC", "PER", "ORG"]  # whose numbers are the values of the filter
     page = render_page(make_report(evaluation, [analysis], {"command": "c"}, plots=False))
     place = tmp_path_factory.mktemp("page")

@@ -25,6 +25,7 @@ from bigru_tagger.report.slices import (
     scores_of,
 )
 from bigru_tagger.scoring.scoring import Counts
+from bigru_tagger.tasks import CHUNKS
 
 WORDS = ["Ada", "Lovelace", "met", ".", "Go", "!", "Eve", "Smith", "of", "the", "Royal", "Museum"]
 # Sentences of 4, 2 and 6 tokens.
@@ -101,11 +102,13 @@ def test_training_data():
     assert read_training(examples) == Training(
         {"New York": Counter(LOC=1, ORG=1)}, frozenset(["New", "York", "fell", "unannotated"])
     )
-    assert read_training(examples, spans_key="chunks").labels == {"New York": Counter(NP=1)}
-    with pytest.raises(ValueError, match=r"hold no entities: check --train and --train-split"):
+    assert read_training(examples, CHUNKS).labels == {"New York": Counter(NP=1)}
+    with pytest.raises(
+        ValueError, match=r"hold no entities \(doc.ents\): check --train and --train-split"
+    ):
         read_training(examples[2:])
-    with pytest.raises(ValueError, match=r"no spans under doc.spans\['other'\]"):
-        read_training(examples, spans_key="other")
+    with pytest.raises(ValueError, match=r"no chunks \(doc.spans\['other'\]\)"):
+        read_training(examples, CHUNKS.with_key("other"))
 
 
 def test_a_prediction_counts_in_its_own_slice():

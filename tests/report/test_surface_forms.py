@@ -61,7 +61,7 @@ def test_the_same_error_several_times():
         Confusion("wrong type", ("Kew", "LOC"), ("Kew", "ORG"), 2),
     ]
     assert frequent_confusions(docs, at_least=1)[-1] == Confusion(
-        "invented", None, ("Rain", "PER"), 1
+        "spurious", None, ("Rain", "PER"), 1
     )
 
 

@@ -75,7 +75,7 @@ def values(scores):
 
 
 def test_scores_of_worked_documents():
-    found = compare_systems(A, B).entities
+    found = compare_systems(A, B).tasks["entities"]
     assert found.documents == 3
     # A has 3 of 4 and nothing wrong; B has 2 of 4 and two wrong.
     assert values(found.micro) == {
@@ -98,7 +98,7 @@ def test_scores_of_worked_documents():
 
 
 def test_intervals_of_worked_documents():
-    found = compare_systems(A, B).entities
+    found = compare_systems(A, B).tasks["entities"]
     # One of the 27 resamples is the second document alone, which only B has right, and one is the
     # third, which only A has right: each is more than 2.5 % of all.
     for score in SCORES:
@@ -109,7 +109,7 @@ def test_intervals_of_worked_documents():
 
 
 def test_p_of_worked_documents():
-    found = compare_systems(A, B, n_trials=20_000).entities
+    found = compare_systems(A, B, n_trials=20_000).tasks["entities"]
     # Of the ways to swap (each has a mirror image with the same absolute difference):
     #   none: precision 3/3 - 2/4, F1 6/7 - 1/2   the first: 2/3 - 3/4, 4/7 - 3/4
     #   the second: 4/4 - 1/3, 1 - 2/7            the third: 2/3 - 3/4, 4/7 - 3/4
@@ -122,7 +122,7 @@ def test_p_of_worked_documents():
 
 
 def test_entities_that_one_system_has():
-    found = compare_systems(A, B).entities
+    found = compare_systems(A, B).tasks["entities"]
     assert found.gold == Overlap(both=1, only_a=2, only_b=1, neither=0)
     assert found.wrong == Overlap(both=0, only_a=0, only_b=2, neither=0)
     first = ("Ada", "met", "Eve")
@@ -145,8 +145,8 @@ def test_entities_that_one_system_has():
 def test_chunks_are_compared_too():
     sides = [evaluation(DOCS, side, spans_key="chunks") for side in (1, 2)]
     found = compare_systems(*sides)
-    assert found.entities is None
-    assert found.chunks == compare_systems(A, B).entities
+    assert "entities" not in found.tasks
+    assert found.tasks["chunks"] == compare_systems(A, B).tasks["entities"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_chunks_are_compared_too():
 )
 def test_documents_end_where_all_end(cuts, lengths, documents):
     sides = [evaluation(DOCS, side, cuts=own) for side, own in zip((1, 2), cuts, strict=True)]
-    found = compare_systems(*sides, document_lengths=lengths).entities
+    found = compare_systems(*sides, document_lengths=lengths).tasks["entities"]
     assert found.documents == documents
     assert values(found.micro)["f1"] == (Fraction(6, 7), Fraction(1, 2))
     assert found.gold == Overlap(both=1, only_a=2, only_b=1, neither=0)
@@ -174,7 +174,7 @@ def test_documents_end_where_all_end(cuts, lengths, documents):
 
 def test_a_type_that_one_system_alone_invents_has_no_difference():
     docs = [("Ada met Eve", [("PER", 0, 1)], [("PER", 0, 1)], [("X", 1, 2)]), *DOCS[1:]]
-    found = compare_systems(evaluation(docs, 1), evaluation(docs, 2)).entities
+    found = compare_systems(evaluation(docs, 1), evaluation(docs, 2)).tasks["entities"]
     assert found.per_type["X"]["recall"] == Difference(None, 0.0, None, None, None)
     assert set(found.per_type) == {"LOC", "PER", "X"}
 
@@ -191,7 +191,7 @@ def test_sentences_of_disagreements():
     ]
     starts = [i in (0, 3, 6) for i in range(9)]
     sides = [evaluation(docs, side, starts=starts) for side in (1, 2)]
-    found = compare_systems(*sides).entities
+    found = compare_systems(*sides).tasks["entities"]
     two, three = found.only_a
     assert (two.words, two.entity) == (("Two", "went", "."), ("PER", 0, 1))
     assert (two.gold, two.a, two.b) == ((("PER", 0, 1),), (("PER", 0, 1),), ())
@@ -203,7 +203,7 @@ def test_sentences_of_disagreements():
 def test_long_docs_without_sentences_are_cut():
     words = " ".join(f"w{i}" for i in range(300))
     docs = [(words, [("X", 0, 1), ("X", 150, 152)], [("X", 150, 152)], [("X", 0, 1)])]
-    found = compare_systems(*(evaluation(docs, side) for side in (1, 2))).entities
+    found = compare_systems(*(evaluation(docs, side) for side in (1, 2))).tasks["entities"]
     (middle,), (first,) = found.only_a, found.only_b
     assert (middle.words[0], middle.words[-1], len(middle.words)) == ("w100", "w201", 102)
     assert middle.words[middle.entity[1]] == "w150"
@@ -216,10 +216,10 @@ def test_the_numbers_are_those_of_the_scorer_to_the_last_digit():
         scores = make_seqeval_scorer()(own.examples)
         micro = own.to_json()["entities"]["default"]["micro"]
         for score, key in zip(SCORES, "prf", strict=True):
-            value = getattr(found.entities.micro[score], side)
+            value = getattr(found.tasks["entities"].micro[score], side)
             assert value == scores[f"ents_{key}"] == micro[score]
             for label, row in scores["ents_per_type"].items():
-                assert getattr(found.entities.per_type[label][score], side) == row[key]
+                assert getattr(found.tasks["entities"].per_type[label][score], side) == row[key]
 
 
 LABELS = ("LOC", "PER")
@@ -249,7 +249,7 @@ SYSTEMS = (
 @given(SYSTEMS)
 def test_a_system_does_not_differ_from_itself(docs):
     own = evaluation(docs, 1)
-    found = compare_systems(own, own, n_resamples=50, n_trials=50).entities
+    found = compare_systems(own, own, n_resamples=50, n_trials=50).tasks["entities"]
     for scores in (found.micro, *found.per_type.values()):
         for score in scores.values():
             assert (score.difference, score.p) == (0.0, 1.0)
@@ -263,8 +263,8 @@ def test_a_system_does_not_differ_from_itself(docs):
 @given(SYSTEMS)
 def test_to_swap_the_systems_negates_the_differences(docs):
     a, b = evaluation(docs, 1), evaluation(docs, 2)
-    there = compare_systems(a, b, n_resamples=50, n_trials=50).entities
-    back = compare_systems(b, a, n_resamples=50, n_trials=50).entities
+    there = compare_systems(a, b, n_resamples=50, n_trials=50).tasks["entities"]
+    back = compare_systems(b, a, n_resamples=50, n_trials=50).tasks["entities"]
     rows = [(there.micro, back.micro)]
     rows += [(own, back.per_type[label]) for label, own in there.per_type.items()]
     for row, mirrored in rows:
@@ -301,7 +301,9 @@ def exact_p(docs):
 @settings(max_examples=10, deadline=None)
 @given(SYSTEMS)
 def test_p_approximates_all_ways_to_swap(docs):
-    found = compare_systems(evaluation(docs, 1), evaluation(docs, 2), n_trials=4000).entities
+    found = compare_systems(evaluation(docs, 1), evaluation(docs, 2), n_trials=4000).tasks[
+        "entities"
+    ]
     # Within five standard deviations of a share of 4,000 trials.
     assert found.micro["f1"].p == pytest.approx(exact_p(docs), abs=5 * 0.5 / 4000**0.5)
 
@@ -313,7 +315,7 @@ def test_predictions_on_other_tokens_are_compared():
     right = annotated(["Kew", "Gardens", "fell"], [("LOC", 0, 2)])
     a = score_predictions([Example(other, gold), Example(right, gold)], model="A")
     b = score_predictions([Example(right, gold), Example(right, gold)], model="B")
-    found = compare_systems(a, b).entities
+    found = compare_systems(a, b).tasks["entities"]
     assert values(found.micro) == {
         "precision": (Fraction(1, 2), 1),
         "recall": (Fraction(1, 2), 1),
@@ -327,7 +329,7 @@ def test_predictions_on_other_tokens_are_compared():
 def test_documents_that_nobody_annotated_have_no_part():
     doc = Doc(VOCAB, words=["nobody", "looked"])
     sides = [score_predictions([*side.examples, Example(doc, doc)], model="x") for side in (A, B)]
-    assert compare_systems(*sides).entities == compare_systems(A, B).entities
+    assert compare_systems(*sides).tasks["entities"] == compare_systems(A, B).tasks["entities"]
 
 
 @pytest.mark.parametrize(

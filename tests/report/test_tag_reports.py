@@ -15,18 +15,19 @@ from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
+from bigru_tagger.report.analysis import analyse, analyse_tasks
 from bigru_tagger.report.blocks import Piece
 from bigru_tagger.report.comparison_sections import comparison_facts, comparison_sections
 from bigru_tagger.report.comparison_text import render_comparison
+from bigru_tagger.report.evaluation_sections import make_report
+from bigru_tagger.report.evaluation_text import render
 from bigru_tagger.report.excerpts import group_errors
-from bigru_tagger.report.layers import analyse, analyse_layers
-from bigru_tagger.report.markdown import render_markdown
 from bigru_tagger.report.matching import match_example
-from bigru_tagger.report.sections import make_report
+from bigru_tagger.report.render import render_markdown
 from bigru_tagger.report.system_comparison import Overlap, compare_systems
-from bigru_tagger.report.text import render
 from bigru_tagger.scoring.run import score_predictions
-from bigru_tagger.scoring.scoring import TAGS, Counts, is_annotated, tag_example, unknown_tokens
+from bigru_tagger.scoring.scoring import Counts, tag_example
+from bigru_tagger.tasks import TAGS
 
 VOCAB = Vocab()
 # Words, gold tags, those of A, those of B. A has two errors, and the same one twice; B has one.
@@ -49,22 +50,22 @@ def evaluation(side, docs=DOCS, model="A"):
 @pytest.fixture(scope="module")
 def analysis():
     training = [Example(doc, doc) for doc in [tagged("Ada saw Kew it", "NNP NN NNP PRP")]]
-    (found,) = analyse_layers(evaluation(1), training=training)
+    (found,) = analyse_tasks(evaluation(1), training=training)
     return found
 
 
 def test_counts_of_the_worked_example():
     scored = evaluation(1)
-    assert scored.tags.default == {
+    assert scored.scores["tags"].default == {
         "NN": Counts(0, 2, 0),
         "NNP": Counts(3, 3, 3),
         "PRP": Counts(2, 2, 2),
         "VBD": Counts(2, 0, 0),
         "VBZ": Counts(1, 1, 1),
     }
-    assert scored.tags.strict == scored.tags.default
-    assert scored.tag_accuracy == pytest.approx(6 / 8)
-    assert list(scored.layers) == ["tags"]
+    assert scored.scores["tags"].strict == scored.scores["tags"].default
+    assert scored.scores["tags"].accuracy == pytest.approx(6 / 8)
+    assert list(scored.scores) == ["tags"]
     text = render(scored)
     assert "Tags, token by token" in text
     assert "micro avg     0.7500    0.7500    0.7500         8" in text
@@ -72,7 +73,7 @@ def test_counts_of_the_worked_example():
 
 
 def test_analysis_of_the_worked_example(analysis):
-    assert analysis.layer == "tags"
+    assert analysis.task == TAGS
     assert (analysis.default.micro.f1, analysis.accuracy.value) == (0.75, 0.75)
     low, high = analysis.default.micro.intervals[2]
     assert low < 0.75 < high
@@ -127,7 +128,7 @@ def test_many_tags_are_listed_by_pairs():
     wrong = " ".join(["T01", *tags[1:]])
     docs = [(words, " ".join(tags), wrong), ("w w", "T05 T05", "T06 T05")]
     scored = evaluation(1, docs)
-    report = make_report(scored, analyse_layers(scored), {"command": "c"}, plots=False)
+    report = make_report(scored, analyse_tasks(scored), {"command": "c"}, plots=False)
     text = render_markdown(report)
     assert "### Pairs of types" in text
     assert "| T00 | T01 | 1 | 100.00 % |" in text
@@ -142,12 +143,12 @@ def test_many_tags_are_listed_by_pairs():
 
 def test_systems_are_compared_by_tags():
     found = compare_systems(evaluation(1), evaluation(2, model="B"), n_trials=100)
-    assert found.entities is None
-    assert found.chunks is None
-    scores = found.tags.micro["f1"]
+    assert "entities" not in found.tasks
+    assert "chunks" not in found.tasks
+    scores = found.tasks["tags"].micro["f1"]
     assert (scores.a, scores.b, scores.difference) == (0.75, 0.875, -0.125)
     # Right: Ada, it, Kew, it, rains; only A: Bob; only B: saw, twice.
-    assert found.tags.gold == Overlap(both=5, only_a=1, only_b=2, neither=0)
+    assert found.tasks["tags"].gold == Overlap(both=5, only_a=1, only_b=2, neither=0)
     assert found.to_json()["tags"]["documents"] == 3
     (fact,) = comparison_facts(found)
     assert (fact[0], fact[1].text) == ("tag accuracy, A − B", "−12.50")
@@ -161,19 +162,19 @@ def test_tokens_without_a_gold_tag_are_left_out():
     reference = tagged("Ada saw it", "NNP VBD PRP")
     reference[1].tag_ = ""
     eg = Example(tagged("Ada saw it", "NN NN PRP"), reference)
-    assert unknown_tokens(reference, TAGS).tolist() == [False, True, False]
-    assert tag_example(eg, spans_key=TAGS) == (
+    assert TAGS.unknown_tokens(reference).tolist() == [False, True, False]
+    assert tag_example(eg, TAGS) == (
         ["Ada", "saw", "it"],
         ["B-NNP", "O", "B-PRP"],
         ["B-NN", "O", "B-PRP"],
     )
-    matched = match_example(eg, spans_key=TAGS)
+    matched = match_example(eg, TAGS)
     assert matched.unknown == {1}
     assert [match.kind for match in matched.matches] == ["wrong type", "correct"]
-    found = analyse(score_predictions([eg], model="m", seconds=1.0), layer="tags")
+    found = analyse(score_predictions([eg], model="m", seconds=1.0), TAGS)
     assert (found.accuracy.correct, found.accuracy.tokens) == (1, 2)
-    assert not is_annotated(Doc(VOCAB, words=["Ada"]), TAGS)
-    assert not is_annotated(Doc(VOCAB), TAGS)
+    assert not TAGS.is_annotated(Doc(VOCAB, words=["Ada"]))
+    assert not TAGS.is_annotated(Doc(VOCAB))
 
 
 def test_tokens_that_differ_cannot_have_the_tag():
@@ -185,7 +186,7 @@ def test_tokens_that_differ_cannot_have_the_tag():
         spaces=[True, True, False],
     )
     scored = score_predictions([Example(predicted, reference)], model="m", seconds=1.0)
-    assert scored.tags.default == {
+    assert scored.scores["tags"].default == {
         "JJ": Counts(1, 1, 1),
         "NNP": Counts(2, 1, 0),
         "VBZ": Counts(1, 1, 1),
@@ -207,8 +208,8 @@ def test_the_accuracy_is_spacys(sentences):
     ]
     scored = evaluation(1, docs)
     spacys = Scorer.score_token_attr(scored.examples, "tag")["tag_acc"]
-    found = analyse(scored, layer="tags")
-    assert scored.tag_accuracy == spacys
+    found = analyse(scored, TAGS)
+    assert scored.scores["tags"].accuracy == spacys
     assert found.default.micro.f1 == pytest.approx(spacys, abs=1e-12)
     assert found.accuracy.value == pytest.approx(spacys, abs=1e-12)
     same = [gold == predicted for rows in sentences for gold, predicted in rows]

@@ -14,7 +14,7 @@ from spacy.training import Example
 from typer.testing import CliRunner
 
 from bigru_tagger.cli.evaluate import evaluate_command
-from bigru_tagger.report.text import render
+from bigru_tagger.report.evaluation_text import render
 from bigru_tagger.scoring.loading import load_pipeline, told_labels
 from bigru_tagger.scoring.run import SpanReport, evaluate
 from bigru_tagger.scoring.scoring import (
@@ -66,11 +66,11 @@ def test_worked_example(nlp):
     result = evaluate(nlp, gold_examples(nlp), model="m", data="d", split="dev")
     # Predicted PER: Ada Lovelace, Charles, Kew. Predicted LOC: London.
     expected = {"LOC": Counts(2, 1, 1), "PER": Counts(2, 3, 1)}
-    assert result.entities == SpanReport(default=expected, strict=expected)
+    assert result.scores["entities"] == SpanReport(default=expected, strict=expected)
     assert (result.documents, result.tokens) == (2, 12)
     assert result.pipes == ("entity_ruler",)
-    assert result.chunks is None
-    assert result.tag_accuracy is None
+    assert "chunks" not in result.scores
+    assert "tags" not in result.scores
     assert result.words_per_second == result.tokens / result.seconds > 0
     numbers = json.loads(json.dumps(result.to_json()))
     assert numbers["entities"]["strict"] == numbers["entities"]["default"]
@@ -110,7 +110,7 @@ def test_predictions_start_from_bare_tokens(nlp):
     result = evaluate(nlp, gold_examples(nlp))
     assert [token.text for token in result.examples[0].predicted] == FIRST
     assert not result.examples[0].predicted.has_annotation("SENT_START")
-    assert result.entities.default["PER"] == Counts(2, 3, 1)
+    assert result.scores["entities"].default["PER"] == Counts(2, 3, 1)
     assert result.model == "en_pipeline"
 
 
@@ -183,10 +183,10 @@ def test_tags_and_chunks():
     ruler = nlp.add_pipe("span_ruler", config={"spans_key": "chunks"})
     ruler.add_patterns([{"label": "NP", "pattern": "Ada Lovelace"}])
     result = evaluate(nlp, gold_examples(nlp))
-    assert result.entities is None
+    assert "entities" not in result.scores
     # Eleven of twelve tokens are X in gold.
-    assert result.tag_accuracy == pytest.approx(11 / 12)
-    assert result.chunks.default == {"NP": Counts(1, 1, 1), "VP": Counts(1, 0, 0)}
+    assert result.scores["tags"].accuracy == pytest.approx(11 / 12)
+    assert result.scores["chunks"].default == {"NP": Counts(1, 1, 1), "VP": Counts(1, 0, 0)}
     text = render(result)
     assert "tag accuracy  0.9167" in text
     assert "Chunks in doc.spans['chunks'], counted" in text
@@ -197,7 +197,7 @@ def test_a_retokenizing_component_is_projected(nlp):
     nlp.add_pipe("merge_entities")
     result = evaluate(nlp, gold_examples(nlp))
     assert len(result.examples[0].predicted) == len(FIRST) - 1
-    assert result.entities.default == {"LOC": Counts(2, 1, 1), "PER": Counts(2, 3, 1)}
+    assert result.scores["entities"].default == {"LOC": Counts(2, 1, 1), "PER": Counts(2, 3, 1)}
 
 
 def test_partly_annotated_data(nlp):
@@ -206,7 +206,7 @@ def test_partly_annotated_data(nlp):
         nlp, [*gold_examples(nlp), *(Example(doc, doc) for doc in (unannotated, Doc(nlp.vocab)))]
     )
     assert (result.documents, result.tokens) == (4, 13)
-    assert result.entities.default["PER"] == Counts(2, 3, 1)
+    assert result.scores["entities"].default["PER"] == Counts(2, 3, 1)
 
 
 @pytest.mark.parametrize("words", [None, []])
@@ -225,7 +225,8 @@ def test_gold_without_entities(nlp):
 def test_pipeline_that_gives_nothing():
     nlp = English()
     with pytest.raises(
-        ValueError, match=r"entities and spans and tags, .*\(no components\) gives nothing to score"
+        ValueError,
+        match=r"entities and chunks and tags, .*\(no components\) gives nothing to score",
     ):
         evaluate(nlp, gold_examples(nlp))
 

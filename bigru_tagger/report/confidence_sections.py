@@ -1,16 +1,16 @@
-"""What a report says of probabilities."""
+"""The section of a report on the probabilities of predictions."""
 
 from .blocks import Block, Cell, Figure, Paragraph, Table
+from .calibration import Confidences
 from .cells import percent
-from .confidences import Confidences
 from .plots import plot_coverage, plot_reliability
 
 
 def confidence_blocks(confidences: Confidences | None, plots: bool) -> list[Block]:
-    """Say what probabilities are worth.
+    """Show how well probabilities are calibrated.
 
     confidences (Confidences | None): the numbers; `None` where there are no probabilities.
-    plots (bool): draw plots, which takes matplotlib.
+    plots (bool): draw plots, which needs matplotlib.
     RETURNS (list[Block]): sentences, plots and tables.
     """
     if confidences is None:
@@ -24,7 +24,7 @@ def confidence_blocks(confidences: Confidences | None, plots: bool) -> list[Bloc
         rest = f" {confidences.unknown:,} others have none, and no part in this."
     blocks: list[Block] = [
         Paragraph(
-            f"The probabilities of {len(confidences.judged.correct):,} predictions are off by "
+            f"The probabilities of {len(confidences.outcomes.correct):,} predictions are off by "
             f"{percent(confidences.error)} points on average (expected calibration error, "
             f"{len(confidences.bins)} bins with predictions).{rest}"
         )

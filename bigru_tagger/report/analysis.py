@@ -1,4 +1,4 @@
-"""All that can be said of predicted entities, chunks or tags: numbers, without a layout."""
+"""The analysis of a task's predictions: all numbers of a report, without a layout."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,6 @@ from ..corpus.sentences import sentence_starts
 from ..schemes import OUTSIDE
 from ..scoring.run import Average, Evaluation, macro_average
 from ..scoring.scoring import (
-    TAGS,
     Counts,
     Mode,
     TaggedDoc,
@@ -20,7 +19,8 @@ from ..scoring.scoring import (
     micro_counts,
     tag_examples,
 )
-from .confidences import Confidences, judge_confidences
+from ..tasks import ENTITIES, Task
+from .calibration import Confidences, measure_confidences
 from .matching import (
     ERROR_KINDS,
     Kind,
@@ -60,6 +60,10 @@ from .surface_forms import (
     inconsistent,
 )
 
+# JSON keeps the names of its keys.
+_JSON_KINDS: dict[str, str] = {"missing": "missed", "spurious": "invented"}
+_JSON_MUC: dict[str, str] = {"missing": "missed"}
+
 
 @dataclass(frozen=True)
 class ModeScores:
@@ -86,9 +90,9 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All numbers of one layer.
+    """All numbers of one task.
 
-    layer (str): "entities", "chunks", or "tags", each tagged token as an entity of one token.
+    task (Task): the task. "Entities" below are its spans; a tagged token is one of one token.
     documents (int): annotated documents, which intervals resample: those that the data tell, or
         else the Docs.
     sentences (int): sentences that the gold data tell of them; a Doc without any is one.
@@ -99,7 +103,7 @@ class Analysis:
     docs (list[MatchedDoc]): all entities, matched.
     kinds (dict[str, Counter[Kind]]): by type, of the gold entity or else of the prediction: how
         many matches are of each kind.
-    beside (Counter[Kind]): of the missed and invented ones, those that are the rest of a merge or
+    beside (Counter[Kind]): of the missing and spurious ones, those that are the rest of a merge or
         split, see `matching.Match`.
     confusions (Counter[tuple[str | None, str | None]]): matches by gold and predicted type, `None`
         where that side has nothing.
@@ -113,7 +117,7 @@ class Analysis:
     forms (list[SurfaceForm]): how often each text has which type.
     """
 
-    layer: str
+    task: Task
     documents: int
     sentences: int
     default: ModeScores
@@ -136,11 +140,6 @@ class Analysis:
     def unit(self) -> str:
         """What the documents are: a "document" that the data tell, or a "Doc"."""
         return "Doc" if self.documents == len(self.docs) else "document"
-
-    @property
-    def of_tags(self) -> bool:
-        """Whether these are tags: of one token each, on all tokens, and without a probability."""
-        return self.layer == "tags"
 
     @property
     def all_kinds(self) -> Counter[Kind]:
@@ -172,10 +171,15 @@ class Analysis:
             "strict": asdict(self.strict or self.default),
             "token_accuracy": asdict(self.accuracy),
             "kinds": {
-                label: {kind: kinds[kind] for kind in ("correct", *ERROR_KINDS)}
+                label: {
+                    _JSON_KINDS.get(kind, kind): kinds[kind] for kind in ("correct", *ERROR_KINDS)
+                }
                 for label, kinds in self.kinds.items()
             },
-            "muc": {schema: asdict(own) for schema, own in self.muc.items()},
+            "muc": {
+                schema: {_JSON_MUC.get(name, name): n for name, n in asdict(own).items()}
+                for schema, own in self.muc.items()
+            },
             "confusions": [
                 {"gold": gold, "predicted": predicted, "count": n, "other_boundaries": moved}
                 for (gold, predicted), n in sorted(self.confusions.items(), key=lambda c: -c[1])
@@ -196,27 +200,27 @@ class Analysis:
 
 def analyse(
     evaluation: Evaluation,
+    task: Task = ENTITIES,
     *,
-    layer: str,
     confidence: Iterable[str] = (),
     training: Training | None = None,
     document_lengths: Sequence[int] | None = None,
 ) -> Analysis:
-    """Analyse the predictions of one layer.
+    """Analyse the predictions of one task.
 
     evaluation (Evaluation): predictions beside their references, and seqeval's numbers of them.
-    layer (str): "entities", "chunks" or "tags"; one that the evaluation has scored.
-    confidence (Iterable[str]): see `matching.match_example`.
+    task (Task): one that the evaluation has scored.
+    confidence (Iterable[str]): see `Task.probabilities`.
     training (Training | None): what the training data have shown.
     document_lengths (Sequence[int] | None): tokens of each document; `None` for the Docs.
     RETURNS (Analysis): the numbers.
     RAISES (ValueError): the documents have not as many tokens as the gold data.
     """
-    spans_key, report = evaluation.layers[layer]
+    report = evaluation.scores[task.name]
     names = tuple(confidence)
-    tagged = tag_examples(evaluation.examples, spans_key=spans_key)
+    tagged = tag_examples(evaluation.examples, task)
     matched = (
-        match_example(eg, spans_key=spans_key, confidence=names, number=number)
+        match_example(eg, task, confidence=names, number=number)
         for number, eg in enumerate(evaluation.examples, start=1)
     )
     docs = [doc for doc in matched if doc is not None]
@@ -227,12 +231,12 @@ def analyse(
     by_type, confusions, moved, beside = _count_matches(docs)
     agree = report.default == report.strict
     return Analysis(
-        layer=layer,
+        task=task,
         documents=n_documents,
         sentences=sentences,
         default=_mode_scores(report.default, tagged, documents, "default"),
         strict=None if agree else _mode_scores(report.strict, tagged, documents, "strict"),
-        accuracy=_accuracy(tagged, documents, outside=spans_key is not TAGS),
+        accuracy=_accuracy(tagged, documents, outside=not task.per_token),
         docs=docs,
         kinds=by_type,
         beside=beside,
@@ -252,37 +256,37 @@ def analyse(
         else None,
         novelty=None if training is None else _novelty(docs, documents, training),
         training=training,
-        confidences=judge_confidences(docs),
+        confidences=measure_confidences(docs),
         forms=find_surface_forms(docs),
     )
 
 
-def analyse_layers(
+def analyse_tasks(
     evaluation: Evaluation,
     *,
     confidence: Iterable[str] = (),
     training: Sequence[Example] | None = None,
     document_lengths: Sequence[int] | None = None,
 ) -> list[Analysis]:
-    """Analyse the predictions of all layers that are scored.
+    """Analyse the predictions of all tasks that are scored.
 
     evaluation (Evaluation): see `analyse`.
     confidence (Iterable[str]): see `analyse`.
     training (Sequence[Example] | None): the training data, if they are given.
     document_lengths (Sequence[int] | None): see `analyse`.
-    RETURNS (list[Analysis]): of entities, chunks and tags, as far as there are any.
-    RAISES (ValueError): the training data hold none of a layer; or see `analyse`.
+    RETURNS (list[Analysis]): in the order of `TASKS`.
+    RAISES (ValueError): the training data have no annotation of a task; or see `analyse`.
     """
     names = tuple(confidence)
     return [
         analyse(
             evaluation,
-            layer=layer,
+            task,
             confidence=names,
-            training=None if training is None else read_training(training, spans_key=key),
+            training=None if training is None else read_training(training, task),
             document_lengths=document_lengths,
         )
-        for layer, (key, _) in evaluation.layers.items()
+        for task in evaluation.tasks
     ]
 
 

@@ -1,8 +1,9 @@
-"""What a report says of an analysis: numbers become tables, plots and sentences."""
+"""Sections of a report of one system: numbers become tables, plots and sentences."""
 
 from collections.abc import Mapping, Sequence
 
 from ..scoring.run import Evaluation
+from .analysis import Analysis, ModeScores
 from .blocks import (
     Block,
     Cell,
@@ -14,11 +15,18 @@ from .blocks import (
     Section,
     Table,
 )
-from .cells import MOST_TYPES, by_support, percent, percent_interval, score_cell, score_table
+from .cells import (
+    MOST_TYPES,
+    by_support,
+    percent,
+    percent_interval,
+    score_cell,
+    score_name,
+    score_table,
+)
 from .comparison_sections import comparison_facts, comparison_sections
-from .confidence import confidence_blocks
+from .confidence_sections import confidence_blocks
 from .excerpts import group_errors
-from .layers import Analysis, ModeScores
 from .matching import ERROR_KINDS, Kind
 from .plots import plot_scores
 from .resampling import N_RESAMPLES
@@ -47,16 +55,16 @@ def make_report(
     """Write up an evaluation.
 
     evaluation (Evaluation): its numbers.
-    analyses (Sequence[Analysis]): those of its layers, entities, chunks and tags, that are scored.
-    about (Mapping[str, str]): what `provenance.describe_evaluation` says.
-    plots (bool): draw plots, which takes matplotlib.
-    comparison (SystemComparison | None): that with another system, if there is one.
+    analyses (Sequence[Analysis]): of all tasks that are scored.
+    about (Mapping[str, str]): from `provenance.describe_evaluation`.
+    plots (bool): draw plots, which needs matplotlib.
+    comparison (SystemComparison | None): the comparison with another system, if there is one.
     RETURNS (Report): the report.
     """
     sections = [
         section
         for analysis in analyses
-        for section in _layer_sections(analysis, len(analyses) > 1, plots)
+        for section in _task_sections(analysis, len(analyses) > 1, plots)
     ]
     facts = _facts(evaluation, analyses)
     if comparison is not None:
@@ -75,26 +83,23 @@ def _facts(evaluation: Evaluation, analyses: Sequence[Analysis]) -> list[tuple[s
     facts = []
     for analysis in analyses:
         score = analysis.default.micro
-        if analysis.of_tags:
-            name = "tag accuracy"
-        else:
-            name = "F1" if len(analyses) == 1 else f"F1 of {analysis.layer}"
+        name = score_name(analysis.task, alone=len(analyses) == 1)
         facts.append((name, score_cell(score.f1, score.intervals[2])))
-        if len(analyses) == 1 and not analysis.of_tags:
+        if len(analyses) == 1 and not analysis.task.per_token:
             facts += [
                 ("precision", score_cell(score.precision, score.intervals[0])),
                 ("recall", score_cell(score.recall, score.intervals[1])),
             ]
         errors = sum(analysis.all_kinds[kind] for kind in ERROR_KINDS)
-        note = f"of {score.gold:,} gold and {score.predicted:,} predicted {analysis.layer}"
+        note = f"of {score.gold:,} gold and {score.predicted:,} predicted {analysis.task.name}"
         facts.append(("errors", Cell(f"{errors:,}", note)))
     if evaluation.words_per_second is not None:
         facts.append(("words/s", Cell(f"{evaluation.words_per_second:,.0f}")))
     return facts
 
 
-def _layer_sections(analysis: Analysis, several: bool, plots: bool) -> list[Section]:
-    left_out = ("kinds", "confidence") if analysis.of_tags else ()
+def _task_sections(analysis: Analysis, several: bool, plots: bool) -> list[Section]:
+    left_out = ("kinds", "confidence") if analysis.task.per_token else ()
     makers: list[tuple[str, str, list[Block]]] = [
         ("scores", "Scores", _scores(analysis, plots)),
         ("first", "Look at these first", _first(analysis)),
@@ -107,8 +112,8 @@ def _layer_sections(analysis: Analysis, several: bool, plots: bool) -> list[Sect
     ]
     return [
         Section(
-            f"{analysis.layer}-{name}",
-            f"{title}: {analysis.layer}" if several else title,
+            f"{analysis.task.name}-{name}",
+            f"{title}: {analysis.task.name}" if several else title,
             blocks,
         )
         for name, title, blocks in makers
@@ -128,7 +133,7 @@ def _scores(analysis: Analysis, plots: bool) -> list[Block]:
         if len(types) > MOST_TYPES:
             title += f", of the {MOST_TYPES} most frequent"
         blocks.append(Figure(title, plot_scores(rows), f"{title}: {alt}"))
-    if analysis.of_tags:
+    if analysis.task.per_token:
         text = (
             "A tag counts as right where its token has it in the gold data. “micro” is over all "
             "tokens: where those of the prediction are the same, its three scores are the accuracy."
@@ -136,17 +141,17 @@ def _scores(analysis: Analysis, plots: bool) -> list[Block]:
         blocks += [Paragraph(text), _mode_table("", analysis.default)]
     elif analysis.strict is None:
         text = (
-            "seqeval's default mode (conlleval's reading) and its strict mode (IOB2) agree, as "
+            "seqeval's default mode (conlleval's rules) and its strict mode (IOB2) agree, as "
             "they do wherever tags are well-formed."
         )
         blocks += [Paragraph(text), _mode_table("", analysis.default)]
     else:
         blocks += [
-            _mode_table("seqeval's default mode (conlleval's reading)", analysis.default),
+            _mode_table("seqeval's default mode (conlleval's rules)", analysis.default),
             _mode_table("seqeval's strict mode (IOB2)", analysis.strict),
         ]
     accuracy = analysis.accuracy
-    if not analysis.of_tags:
+    if not analysis.task.per_token:
         blocks.append(
             Paragraph(
                 f"Token accuracy: {percent(accuracy.value)} %{_in_words(accuracy.interval)}, "
@@ -166,14 +171,14 @@ def _about_intervals(analysis: Analysis) -> str:
     )
     if analysis.sentences == n_documents:
         text += (
-            "Each of these is one sentence, as far as the data tell. Sentences of one document "
-            "are alike, so the true intervals are wider: gold data that tell documents show by how "
+            "As far as the data show, each of these is one sentence. Sentences of one document "
+            "are alike, so the true intervals are wider: gold data that mark documents show by how "
             "much. "
         )
     if n_documents < _FEW_DOCUMENTS:
         text += f"With fewer than {_FEW_DOCUMENTS} {unit}s, intervals are rough, and too narrow. "
     return text + (
-        "Where all is right, or nothing is, there is none. They tell how scores vary with the "
+        "Where all is right, or nothing is, there is none. They show how scores vary with the "
         "choice of documents, not with the seed of the training."
     )
 
@@ -200,7 +205,7 @@ def _first(analysis: Analysis) -> list[Block]:
         "gold": "Texts with several types in the gold data",
         "predicted": "Texts with one type in the gold data and several in the predictions",
     }
-    if analysis.of_tags:
+    if analysis.task.per_token:
         del divided["gold"]  # as most frequent words have
     for side, title in divided.items():
         forms = analysis.divided(side)
@@ -257,25 +262,25 @@ def _kinds(analysis: Analysis) -> list[Block]:
         (Cell(label), *(Cell(f"{kinds[kind]:,}") for kind in columns))
         for label, kinds in [*by_type, ("all", analysis.all_kinds)]
     ]
-    split, merged = analysis.beside["invented"], analysis.beside["missed"]
+    split, merged = analysis.beside["spurious"], analysis.beside["missing"]
     muc = [
         (
             Cell(schema),
             *(
                 Cell(f"{n:,}")
-                for n in (own.correct, own.incorrect, own.partial, own.missed, own.spurious)
+                for n in (own.correct, own.incorrect, own.partial, own.missing, own.spurious)
             ),
             *(Cell(percent(value)) for value in (own.precision, own.recall, own.f1)),
         )
         for schema, own in analysis.muc.items()
     ]
-    muc_header = ("asked for", "correct", "incorrect", "partial", "missed", "spurious")
+    muc_header = ("asked for", "correct", "incorrect", "partial", "missing", "spurious")
     return [
         Paragraph(
             "Each gold entity is matched with at most one prediction that overlaps it, and each of "
-            "both counts once. Rows are types of the gold entity; of what is invented, of the "
-            f"prediction. Of the invented, {split:,} are the rest of a gold entity that was split, "
-            f"of the missed, {merged:,} the rest of several that were merged: the other part has "
+            "both counts once. Rows are types of the gold entity, or of a spurious prediction. Of "
+            f"the spurious ones, {split:,} are the rest of a gold entity that was split, of the "
+            f"missing ones, {merged:,} the rest of several that were merged: the other part has "
             "wrong boundaries."
         ),
         Table("", ("", *columns), rows, n_totals=1),
@@ -304,13 +309,13 @@ def _confusion(analysis: Analysis) -> list[Block]:
             moved = analysis.moved[gold, predicted]
             note = f"{moved:,} moved" if moved else ""
             cells.append(Cell(f"{n:,}" if n else "", note, n / total if n else None))
-        rows.append((Cell(gold or "invented"), *cells))
+        rows.append((Cell(gold or "spurious"), *cells))
     return [
         Paragraph(
             "Rows are gold types, columns predicted ones, of entities that overlap; “moved” are "
             "those with other boundaries. The colour is the share of the row."
         ),
-        Table("", ("gold \\ predicted", *types, "missed"), rows, heat=True),
+        Table("", ("gold \\ predicted", *types, "missing"), rows, heat=True),
     ]
 
 
@@ -319,8 +324,8 @@ def _confusion_list(analysis: Analysis) -> Table:
     wrong = [(pair, n) for pair, n in analysis.confusions.most_common() if pair[0] != pair[1]]
     rows = [
         (
-            Cell("invented" if gold is None else gold),
-            Cell("missed" if predicted is None else predicted),
+            Cell("spurious" if gold is None else gold),
+            Cell("missing" if predicted is None else predicted),
             Cell(f"{n:,}"),
             Cell("" if gold is None else f"{percent(n / n_gold[gold])} %"),
         )
@@ -335,7 +340,7 @@ def _seen(analysis: Analysis) -> list[Block]:
         text = "Give the training data (--train DATA) to see how new entities fare."
         return [Paragraph(text)]
     total = analysis.default.micro.gold
-    names = _OF_WORDS if analysis.of_tags else {}
+    names = _OF_WORDS if analysis.task.per_token else {}
     rows = [
         (
             Cell(names.get(own.name, own.name)),
@@ -350,15 +355,15 @@ def _seen(analysis: Analysis) -> list[Block]:
         "An entity is seen if the training data have its whole text as an entity, and new "
         "otherwise. Words are seen if they occur there at all; upper and lower case differ."
     )
-    if analysis.of_tags:
+    if analysis.task.per_token:
         text = "A word is seen if the training data have it; upper and lower case differ."
-    header = (f"gold {analysis.layer}", "recall", "gold", "found", "share")
+    header = (f"gold {analysis.task.name}", "recall", "gold", "found", "share")
     return [Paragraph(text), Table("", header, rows)]
 
 
 def _places(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = []
-    if not analysis.of_tags:
+    if not analysis.task.per_token:
         text = "Predictions are sorted by their own length and place, gold entities by theirs."
         blocks = [
             Paragraph(text),
@@ -366,14 +371,14 @@ def _places(analysis: Analysis) -> list[Block]:
         ]
     blocks.append(score_table("By the sentence's length", "tokens", analysis.sentence_lengths))
     if analysis.positions is None:
-        text = "Each Doc is one sentence, as far as the data tell, so there are no places in it."
+        text = "As far as the data show, each Doc is one sentence, so there are no places in it."
         return [*blocks, Paragraph(text)]
     title = f"By the place in the {analysis.unit}"
     return [*blocks, score_table(title, "sentence", analysis.positions)]
 
 
 def _errors(analysis: Analysis) -> list[Block]:
-    groups = group_errors(analysis.docs, alone=analysis.of_tags)
+    groups = group_errors(analysis.docs, alone=analysis.task.per_token)
     if not groups:
         return [Paragraph("There are none.")]
     return [ErrorList(groups, analysis.types)]

@@ -1,4 +1,4 @@
-"""What `bigru-tagger evaluate` prints."""
+"""Render an evaluation as text: what `bigru-tagger evaluate` prints."""
 
 from collections.abc import Mapping
 
@@ -29,48 +29,48 @@ def render(evaluation: Evaluation) -> str:
         del header["pipes"]  # a file of predictions has none
     else:
         header["words/s"] = f"{evaluation.words_per_second:.0f}"
-    if evaluation.tag_accuracy is not None:
-        header["tag accuracy"] = f"{evaluation.tag_accuracy:.{DIGITS}f}"
+    for task in evaluation.tasks:
+        accuracy = evaluation.scores[task.name].accuracy
+        if accuracy is not None:
+            header[task.score_title] = f"{accuracy:.{DIGITS}f}"
     width = max(map(len, header))
     blocks = ["\n".join(f"{name:<{width}}  {value}" for name, value in header.items())]
-    for name, report in (
-        ("Entities", evaluation.entities),
-        (f"Chunks in doc.spans[{evaluation.spans_key!r}]", evaluation.chunks),
-    ):
-        if report is not None:
+    for task in evaluation.tasks:
+        report = evaluation.scores[task.name]
+        if task.per_token:
+            blocks += [f"{task.title}, token by token", _render_scores(report.default)]
+        else:
             blocks += [
-                f"{name}, seqeval's default mode (as conlleval)",
+                f"{task.title}, seqeval's default mode (as conlleval)",
                 _render_scores(report.default),
-                f"{name}, seqeval's strict mode (IOB2)",
+                f"{task.title}, seqeval's strict mode (IOB2)",
                 _render_scores(report.strict),
-                f"{name}, counted (default mode)",
+                f"{task.title}, counted (default mode)",
                 _render_counts(report.default),
             ]
-    if evaluation.tags is not None:
-        blocks += ["Tags, token by token", _render_scores(evaluation.tags.default)]
     return "\n\n".join(blocks)
 
 
 def label_hint(evaluation: Evaluation) -> str | None:
-    """Tell that gold data and predictions may have other names for the same.
+    """Point out that gold data and predictions may have different names for the same types.
 
     evaluation (Evaluation): the numbers.
-    RETURNS (str | None): what to look at; `None` unless each side has labels that the other lacks.
+    RETURNS (str | None): a sentence; `None` unless each side has labels that the other lacks.
     """
     counts = [
         item
-        for report in (evaluation.entities, evaluation.chunks)
-        if report is not None
-        for item in report.default.items()
+        for task in evaluation.tasks
+        if not task.per_token
+        for item in evaluation.scores[task.name].default.items()
     ]
-    invented = [label for label, own in counts if own.predicted and not own.gold]
-    missed = [label for label, own in counts if own.gold and not own.predicted]
-    if not invented or not missed:
+    spurious = [label for label, own in counts if own.predicted and not own.gold]
+    missing = [label for label, own in counts if own.gold and not own.predicted]
+    if not spurious or not missing:
         return None
     return (
-        f"{evaluation.model} has the labels {', '.join(invented)}, which the gold data lack, and "
-        f"the gold data {', '.join(missed)}, which it never predicts. Where these are names of the "
-        "same, match them by --rename LABEL=NAME"
+        f"{evaluation.model} has the labels {', '.join(spurious)}, which the gold data lack, and "
+        f"the gold data {', '.join(missing)}, which it never predicts. Where these are names of "
+        "the same, match them by --rename LABEL=NAME"
     )
 
 

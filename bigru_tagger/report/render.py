@@ -1,0 +1,155 @@
+"""Render reports as HTML or Markdown, by the templates beside this module."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..markdown import escape_markdown, markdown_table
+from ..plots import can_plot
+from ..scoring.run import Evaluation, replacing
+from .analysis import Analysis
+from .blocks import Cell, Figure, Piece, Report, Table
+from .evaluation_sections import make_report
+from .plots import DATA, INK, MUTED
+from .system_comparison import SystemComparison
+
+ENDINGS = (".html", ".md")
+_FOLDER = Path(__file__).parent
+_N_COLOURS = 8  # of types in report.css; further types share one more
+_THEME = {INK: "currentColor", DATA: "var(--data)", MUTED: "var(--soft)"}
+_NO_PLOTS = 'left out, since matplotlib is not installed: pip install "bigru-tagger[plots]"'
+_TICKS = re.compile(r"`+")
+
+
+def check_report_paths(paths: Sequence[Path]) -> None:
+    """Check before any work that reports can be written.
+
+    paths (Sequence[Path]): the files.
+    RAISES (ValueError): a name has another ending than ENDINGS.
+    """
+    for path in paths:
+        if path.suffix not in ENDINGS:
+            raise ValueError(f"--report: {path} has to end in {' or '.join(ENDINGS)}")
+
+
+def write_reports(
+    paths: Sequence[Path],
+    evaluation: Evaluation,
+    analyses: Sequence[Analysis],
+    about: Mapping[str, str],
+    comparison: SystemComparison | None = None,
+) -> None:
+    """Write an evaluation to files. Without matplotlib, a page has no plots, and a note on that.
+
+    paths (Sequence[Path]): the files, each written atomically.
+    evaluation, analyses, about, comparison: see `evaluation_sections.make_report`.
+    RAISES (ValueError): see `check_report_paths`.
+    RAISES (OSError): a file cannot be written.
+    """
+    check_report_paths(paths)
+    for path in paths:
+        page = path.suffix == ".html"
+        plots = page and can_plot()
+        notes = {"plots": _NO_PLOTS} if page and not plots else {}
+        report = make_report(
+            evaluation, analyses, {**about, **notes}, plots=plots, comparison=comparison
+        )
+        with replacing(path) as file:
+            file.write(render_page(report) if page else render_markdown(report))
+
+
+def render_page(report: Report) -> str:
+    """Render a report as HTML.
+
+    report (Report): the report.
+    RETURNS (str): the page, which needs no network, and scripts only to filter errors.
+    """
+    return _environment().get_template("report.html.jinja").render(report=report)
+
+
+def render_markdown(report: Report) -> str:
+    """Render a report as Markdown.
+
+    report (Report): the report, whose plots are left out.
+    RETURNS (str): the text.
+    """
+    return _environment().get_template("report.md.jinja").render(report=report)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=lambda name: name is not None and ".html." in name,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    environment.globals["asset"] = _asset
+    environment.filters |= {
+        "bracketed": _bracketed,
+        "colour": _colour,
+        "fenced": _fenced,
+        "inline_svg": _inline_svg,
+        "kind": lambda block: type(block).__name__,
+        "markdown": escape_markdown,
+        "markdown_cell": _markdown_cell,
+        "markdown_rows": _markdown_rows,
+        "pair": lambda value: (value, value),
+        "position": lambda label, positions: positions[label],
+        "positions": lambda types: {label: i for i, label in enumerate(types)},
+    }
+    return environment
+
+
+def _asset(name: str) -> Markup:
+    return Markup((_FOLDER / "assets" / name).read_text(encoding="utf8"))
+
+
+def _colour(label: str, positions: Mapping[str, int]) -> int:
+    # The label of a prediction whose tokens differ is followed by ":" and its text.
+    position = positions.get(label, positions.get(label.partition(":")[0], _N_COLOURS))
+    return min(position, _N_COLOURS)
+
+
+def _inline_svg(figure: Figure, name: str) -> Markup:
+    # Without a file's head, with ids that are unique in the page, and in the theme's colours.
+    svg = figure.svg[figure.svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = re.sub(r' xmlns(?::\w+)?="[^"]*"', "", svg)
+    svg = svg.replace("xlink:href", "href")
+    for placeholder, colour in _THEME.items():
+        svg = svg.replace(placeholder, colour)
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(figure.alt)}"', 1))
+
+
+def _markdown_cell(cell: Cell) -> str:
+    return escape_markdown(f"{cell.text} {cell.note}")
+
+
+def _markdown_rows(table: Table) -> str:
+    rows = ([_markdown_cell(cell) for cell in row] for row in table.rows)
+    aligns = "l" * table.n_names + "r"
+    return markdown_table(list(map(escape_markdown, table.header)), rows, aligns)
+
+
+def _bracketed(pieces: Iterable[Piece]) -> str:
+    text = "".join(
+        piece.text if piece.label is None else f"[{piece.label} {piece.text}]" for piece in pieces
+    )
+    return " ".join(text.split())
+
+
+def _fenced(text: Any) -> str:
+    text = str(text).rstrip("\n")
+    fence = "`" * max(3, 1 + max(map(len, _TICKS.findall(text)), default=0))
+    return f"{fence}text\n{text}\n{fence}"

@@ -9,10 +9,10 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from .time_steps import TimeSteps
 from .transitions import (
     Array,
     TagSets,
-    TimeSteps,
     Transitions,
     array_like,
     chunks,

@@ -58,7 +58,7 @@ def make_bigru_ner(
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    model (Model[List[Doc], List[Floats2d]]): Docs to logits.
     confidence (Optional[str]): name of the extension attribute that holds an entity's
         probability, `span._.confidence`; None for none.
     threshold (float): probability below which an entity is dropped.
@@ -107,7 +107,7 @@ def make_bigru_tagger(
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    model (Model[List[Doc], List[Floats2d]]): Docs to logits.
     overwrite (bool): replace tags that are there already.
     label_smoothing (float): share of the gold probability that goes to the other tags, in equal
         parts, while training.
@@ -163,7 +163,7 @@ def make_bigru_chunker(
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    model (Model[List[Doc], List[Floats2d]]): Docs to logits.
     spans_key (str): the key of `doc.spans` to read the gold spans from and write to. The scorer
         and the default score weights follow it.
     threshold (float): probability below which a span is dropped.

@@ -9,7 +9,8 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..corpus.sentences import sentence_starts
-from ..pipeline.gold import Gold, correct_gold, span_tags
+from ..pipeline.gold import Gold, correct_gold
+from ..schemes import OUTSIDE, span_tags
 from ..scoring.scoring import TAGS, SpansKey, is_annotated, same_words, spans_of, unknown_tokens
 from .matching import Match, MatchedDoc, Mention
 from .surface_forms import NONE, SurfaceForm, find_surface_forms, inconsistent
@@ -234,7 +235,7 @@ class _SplitReading:
             spans = aligned
         elif not doc.has_annotation("SENT_START"):
             doc = example.reference
-        tags: Gold = ["O"] * len(doc)
+        tags: Gold = [OUTSIDE] * len(doc)
         for span in spans:
             tags[span.start : span.end] = span_tags(span.label_, span.end - span.start)
         texts = {

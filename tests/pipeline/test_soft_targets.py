@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from bigru_tagger.pipeline.soft_targets import SoftTargets, join
-from bigru_tagger.pipeline.spans import biluo_tags
+from bigru_tagger.schemes import biluo_tags
 
 LABELS = ["LOC", "ORG", "PER"]
 TAGS = tuple(biluo_tags(LABELS))

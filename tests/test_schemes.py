@@ -146,7 +146,7 @@ def test_labels_hold_hyphens():
     "read", [lambda t: detect_scheme([["O"], t]), lambda t: to_iob2(t, "IOB2")]
 )
 def test_tag_in_no_scheme(tag, read):
-    with pytest.raises(TagError, match="position 1: legal are 'O', 'B-LABEL'") as raised:
+    with pytest.raises(TagError, match="position 1: valid are 'O', 'B-LABEL'") as raised:
         read(["O", tag])
     assert repr(tag) in str(raised.value)
     assert raised.value.position == 1
@@ -154,7 +154,7 @@ def test_tag_in_no_scheme(tag, read):
 
 def test_tag_of_another_scheme():
     with pytest.raises(
-        TagError, match=r"'S-X' at position 0: legal are 'O', 'B-LABEL', 'I-LABEL'$"
+        TagError, match=r"'S-X' at position 0: valid are 'O', 'B-LABEL', 'I-LABEL'$"
     ):
         to_iob2(["S-X"], "IOB2")
 

@@ -30,7 +30,7 @@ STAGES: Mapping[str, Sequence[tuple[Any, str]]] = {
     "embedding": [(batches, "_read"), (NetworkShim, "prepare"), (Network, "_embed_tokens")],
     "encoder": [(BiGRUEncoder, "forward")],
     "context": [(ContextPooling, "forward")],
-    "rest of the model": [(SequenceTagger, "emissions"), (NetworkShim, "predict")],
+    "rest of the model": [(SequenceTagger, "logits"), (NetworkShim, "predict")],
     "decoding": [(SpanTagger, "decode"), (BiGRUTokenTagger, "decode")],
     "writing to Docs": [
         (BiGRUNer, "set_annotations"),

@@ -8,7 +8,7 @@ from spacy.pipeline import TrainablePipe
 from thinc.api import NumpyOps
 
 from bigru_tagger.model import devices, features
-from bigru_tagger.pipeline import finite, soft_targets
+from bigru_tagger.pipeline import finite
 
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -124,7 +124,7 @@ def move_to_device(nlp, patch):
         return DeviceArray(tensor.numpy()) if isinstance(ops, DeviceOps) else tensor.numpy()
 
     patch.setattr(devices, "get_array_module", get_array_module)
-    for module in (features, finite, soft_targets):
+    for module in (features, finite):
         patch.setattr(module, "get_array_module", get_array_module)
     patch.setattr(devices, "xp2torch", xp2torch)
     patch.setattr(devices, "torch2xp", torch2xp)

@@ -1,4 +1,4 @@
-"""Ways of decoding besides those of the package: the documented example, and two of the tests' own."""
+"""Ways of decoding besides those of the package: the documented example, and two more."""
 
 import numpy as np
 import pytest
@@ -64,8 +64,11 @@ def test_the_margin_loss_by_hand():
     assert Margin(3).loss(logits, targets, Transitions.free(3)).tolist() == [3.0, 0.0, 10.0]
 
 
-@pytest.mark.parametrize("decode", ["margin", "tests.greedy", "tests.biased"])
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.factory)
+@pytest.mark.parametrize(
+    ("task", "decode"),
+    [*((task, "margin") for task in TASKS), (TASKS[0], "tests.greedy"), (TASKS[1], "tests.biased")],
+    ids=lambda value: getattr(value, "factory", value),
+)
 def test_it_learns_and_is_stored(task, decode, tmp_path):
     nlp = build(task.factory, model={**TINY, "decode": decode})
     first = train(nlp, steps=1)[task.factory]
@@ -88,7 +91,7 @@ def test_it_learns_and_is_stored(task, decode, tmp_path):
 
 def test_without_constraints_tags_are_read_as_by_conlleval(monkeypatch):
     pipe = build("bigru_ner", model={**TINY, "decode": "tests.greedy"}).get_pipe("bigru_ner")
-    tags = "I-PER I-PER O L-LOC U-LOC I-LOC B-ORG".split()
+    tags = ["I-PER", "I-PER", "O", "L-LOC", "U-LOC", "I-LOC", "B-ORG"]
     logits = np.zeros((7, len(pipe.tags)), dtype=np.float32)
     logits[np.arange(7), [pipe.tags.index(tag) for tag in tags]] = 5.0
     set_logits(monkeypatch, pipe, logits)

@@ -268,7 +268,7 @@ def entity_spans(tags_iob2: Sequence[str]) -> list[tuple[str, int, int]]:
     for position, tag in enumerate(to_iob2(tags_iob2, "IOB2")):
         if tag == OUTSIDE:
             continue
-        label = tag[2:]
+        label = label_of(tag)
         if tag[0] == "B":
             spans.append((label, position, position + 1))
         else:
@@ -311,6 +311,11 @@ def iob2_labels(tags: Collection[str]) -> list[str] | None:
 def label_of(tag: str) -> str:
     """Find the label of a tag of `biluo_tags` or `iob2_tags`; "" for O and for no tag."""
     return tag[2:]
+
+
+def goes_on(tag: str) -> bool:
+    """Whether the token of an IOB2 tag belongs to the entity of the token before it."""
+    return tag.startswith("I-")
 
 
 def biluo_tag(label: str, *, first: bool, last: bool) -> str:

@@ -11,13 +11,17 @@
 Prefixes may be in lower case (`b-X`, `b`, `o`), joined by `_` (`B_X`), or stand behind the label
 (`X-B`). `B`, `I` and the other prefixes without a label are tags of the one label `BARE_LABEL`.
 
-Everything else in the package speaks IOB2 only.
+Corpora and scores hold IOB2 tags. The tags of the components that find spans are BILUO, by which
+each tag shows whether its span ends. No other module knows what the letters mean: tags become
+spans, and spans tags, here.
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
+
+import numpy as np
 
 SCHEMES = ("IOB1", "IOB2", "IOBES", "BILUO", "IO")
 """What `detect_scheme` returns and `to_iob2` takes, besides the aliases."""
@@ -33,6 +37,18 @@ CHUNK_LABELS = frozenset(
     ("ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP")
 ) | {"NC", "PC", "VC"}
 """Labels of chunks: CoNLL-2000's, and those of CoNLL-2003's German files."""
+
+BILUO_PARTS = {"B": 0, "I": 1, "L": 2, "U": 3, "E": 2, "S": 3}
+"""The place of each prefix among the four tags of a label in `biluo_tags`; E and S are IOBES's."""
+
+BEGIN, INSIDE, LAST, UNIT = range(4)
+"""The values of `BILUO_PARTS`."""
+
+_BILUO, _IOB2 = "BILU", "BI"  # the order of a label's tags in `biluo_tags` and `iob2_tags`
+_N_PARTS = {"BILUO": 4, "IOB2": 2}
+_PART = np.array([INSIDE, LAST, BEGIN, UNIT])  # at 2, if a token is its span's first, + 1, if last
+_BEGINS_BY_ITSELF = np.array([True, False, False, True])
+_ENDS_BY_ITSELF = np.array([False, False, True, True])
 
 _ALIASES = {
     "BILOU": "BILUO",
@@ -68,7 +84,7 @@ class TagError(ValueError):
         parts = _split(tag)
         unprefixed = isinstance(tag, str) and (parts is None or parts.notation == "suffix")
         advice = '. If labels have no prefixes here, give scheme = "io"' if unprefixed else ""
-        super().__init__(f"tag {tag!r} at position {position}: legal are 'O', {valid}{advice}")
+        super().__init__(f"tag {tag!r} at position {position}: valid are 'O', {valid}{advice}")
         self.position = position
 
 
@@ -214,7 +230,7 @@ def to_iob2(tags: Sequence[str], scheme: str) -> list[str]:
     """Convert the tags of one sentence to IOB2.
 
     What a scheme forbids but conlleval reads is read as conlleval does: an `I-` (or `E-`, `L-`)
-    with no entity of its type before it starts one. The result is always legal IOB2.
+    with no entity of its type before it starts one. The result is always valid IOB2.
 
     tags (Sequence[str]): The tags of one sentence.
     scheme (str): What `check_scheme` takes. IOBES and BILUO take each other's letters.
@@ -252,9 +268,179 @@ def entity_spans(tags_iob2: Sequence[str]) -> list[tuple[str, int, int]]:
     for position, tag in enumerate(to_iob2(tags_iob2, "IOB2")):
         if tag == OUTSIDE:
             continue
-        label = tag[2:]
+        label = label_of(tag)
         if tag[0] == "B":
             spans.append((label, position, position + 1))
         else:
             spans[-1] = (label, spans[-1][1], position + 1)
     return spans
+
+
+# --- the tags of one label, and of one span
+
+
+def biluo_tags(labels: Iterable[str]) -> list[str]:
+    """List the tags of the BILUO scheme.
+
+    labels (Iterable[str]): the labels.
+    RETURNS (list[str]): O, and B-, I-, L- and U- of each label.
+    """
+    return [OUTSIDE, *(f"{part}-{label}" for label in labels for part in _BILUO)]
+
+
+def iob2_tags(labels: Iterable[str]) -> list[str]:
+    """List the tags of the IOB2 scheme.
+
+    labels (Iterable[str]): the labels.
+    RETURNS (list[str]): O, and B- and I- of each label.
+    """
+    return [OUTSIDE, *(f"{part}-{label}" for label in labels for part in _IOB2)]
+
+
+def iob2_labels(tags: Collection[str]) -> list[str] | None:
+    """Find the labels of which `iob2_tags` lists the tags, in whatever order these are.
+
+    tags (Collection[str]): the tags.
+    RETURNS (list[str] | None): the labels, in the order of their B-; None where the tags are not O,
+        and B- and I- of each label.
+    """
+    labels = [label_of(tag) for tag in tags if tag.startswith("B-")]
+    return labels if "" not in labels and sorted(iob2_tags(labels)) == sorted(tags) else None
+
+
+def label_of(tag: str) -> str:
+    """Find the label of a tag of `biluo_tags` or `iob2_tags`; "" for O and for no tag."""
+    return tag[2:]
+
+
+def goes_on(tag: str) -> bool:
+    """Whether the token of an IOB2 tag belongs to the entity of the token before it."""
+    return tag.startswith("I-")
+
+
+def biluo_tag(label: str, *, first: bool, last: bool) -> str:
+    """Write one token of a span as a BILUO tag, by whether it is the span's first, and last."""
+    return f"{'ILBU'[2 * first + last]}-{label}"
+
+
+def span_tags(label: str, length: int) -> list[str]:
+    """Write one span as BILUO tags.
+
+    label (str): its label.
+    length (int): its tokens.
+    RETURNS (list[str]): as many tags.
+    """
+    last = length - 1
+    return [biluo_tag(label, first=i == 0, last=i == last) for i in range(length)]
+
+
+def iob2_span_tags(label: str, length: int) -> list[str]:
+    """Write one span as IOB2 tags.
+
+    label (str): its label.
+    length (int): its tokens, at least one.
+    RETURNS (list[str]): as many tags.
+    """
+    return [f"B-{label}", *[f"I-{label}"] * (length - 1)]
+
+
+def biluo_to_iob2(tag: str) -> str:
+    """Convert one BILUO tag to IOB2, for which no other tag is needed."""
+    if tag == OUTSIDE:
+        return tag
+    return f"{'B' if tag[0] in _STARTS else 'I'}{tag[1:]}"
+
+
+def biluo_spans(tags: Sequence[str | None]) -> Iterator[tuple[str, int, int]]:
+    """List the spans of BILUO tags of which some are unknown.
+
+    tags (Sequence[str | None]): the tags of one text, None where a token's tag is unknown.
+    YIELDS (tuple[str, int, int]): label, first token, and the token behind the last, of each span
+        all of whose tags are known.
+    """
+    start = None
+    for position, tag in enumerate(tags):
+        prefix = tag[0] if tag else ""
+        if prefix in ("B", "U"):
+            start = position
+        if tag is not None and start is not None and prefix in ("L", "U"):
+            yield label_of(tag), start, position + 1
+        if prefix not in ("B", "I"):
+            start = None
+
+
+# --- tags as numbers, of many texts at once
+
+
+class TagParts(NamedTuple):
+    """The parts of some BILUO tags, (n_tags,) each.
+
+    label (ndarray): number of the tag's label, the same for equal labels, int64.
+    continues (ndarray): whether the tag's span began before its token, bool.
+    opens (ndarray): whether the tag's span goes on behind its token, bool.
+    bounds (ndarray): whether the tag's span begins or ends with its token, bool.
+    """
+
+    label: np.ndarray
+    continues: np.ndarray
+    opens: np.ndarray
+    bounds: np.ndarray
+
+    @classmethod
+    def of(cls, tags: Sequence[str]) -> "TagParts":
+        """Split BILUO tags, in any order."""
+        numbers: dict[str, int] = {}
+        label = [numbers.setdefault(label_of(tag), len(numbers)) for tag in tags]
+        held = [[tag[0] in prefixes for tag in tags] for prefixes in ("IL", "BI", "BLU")]
+        return cls(np.array(label), *np.array(held))
+
+
+class Spans(NamedTuple):
+    """Spans over tokens that lie one after the other, in their order, int64 (n_spans,) each.
+
+    start (ndarray): first token.
+    end (ndarray): the token behind the last.
+    label (ndarray): number of the label.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    label: np.ndarray
+
+    @classmethod
+    def read(cls, columns: np.ndarray, lengths: Iterable[int], scheme: str = "BILUO") -> "Spans":
+        """Read spans from tags. Invalid sequences are read as by conlleval, see `to_iob2`.
+
+        columns (ndarray): the place of each token's tag in `biluo_tags` or `iob2_tags`, -1 where it
+            is unknown, int64 (n_tokens,).
+        lengths (Iterable[int]): tokens of each sequence, over whose ends no span goes.
+        scheme (str): "BILUO" or "IOB2".
+        RETURNS (Spans): the spans.
+        """
+        label, part = np.divmod(columns - 1, _N_PARTS[scheme])
+        inside = columns > 0
+        opens = inside & ~_ENDS_BY_ITSELF[part]
+        continues = inside & ~_BEGINS_BY_ITSELF[part]
+        continues[1:] &= opens[:-1] & (label[1:] == label[:-1])
+        sizes = np.array([*lengths], dtype=np.int64)
+        continues[(sizes.cumsum() - sizes)[sizes > 0]] = False
+        start = np.flatnonzero(inside & ~continues)
+        end = np.flatnonzero(inside & ~np.append(continues[1:], False)) + 1
+        return cls(start, end, label[start])
+
+    def write(self, n_tokens: int, scheme: str = "BILUO") -> np.ndarray:
+        """Write the spans as tags.
+
+        n_tokens (int): how many tokens there are.
+        scheme (str): "BILUO" or "IOB2".
+        RETURNS (ndarray): the place of each token's tag in `biluo_tags` or `iob2_tags`, int64
+            (n_tokens,).
+        """
+        columns = np.zeros(n_tokens, dtype=np.int64)
+        sizes = self.end - self.start
+        span = np.repeat(np.arange(len(sizes)), sizes)
+        within = np.arange(len(span)) - (sizes.cumsum() - sizes)[span]
+        first, last = within == 0, within == sizes[span] - 1
+        part = _PART[2 * first + last] if scheme == "BILUO" else np.where(first, BEGIN, INSIDE)
+        columns[self.start[span] + within] = 1 + _N_PARTS[scheme] * self.label[span] + part
+        return columns

@@ -9,7 +9,7 @@ from thinc.api import NumpyOps
 
 from bigru_tagger.embeddings import vectors
 from bigru_tagger.model import devices
-from bigru_tagger.pipeline import finite, soft_targets
+from bigru_tagger.pipeline import finite
 
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -125,7 +125,7 @@ def move_to_device(nlp, patch):
         return DeviceArray(tensor.numpy()) if isinstance(ops, DeviceOps) else tensor.numpy()
 
     patch.setattr(devices, "get_array_module", get_array_module)
-    for module in (vectors, finite, soft_targets):
+    for module in (vectors, finite):
         patch.setattr(module, "get_array_module", get_array_module)
     patch.setattr(devices, "xp2torch", xp2torch)
     patch.setattr(devices, "torch2xp", torch2xp)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,11 +6,21 @@ from hypothesis import strategies as st
 from bigru_tagger.schemes import (
     BARE_LABEL,
     SCHEMES,
+    Spans,
     TagError,
+    TagParts,
+    biluo_spans,
+    biluo_tags,
+    biluo_to_iob2,
     check_scheme,
     column_labels,
     detect_scheme,
     entity_spans,
+    iob2_labels,
+    iob2_span_tags,
+    iob2_tags,
+    label_of,
+    span_tags,
     to_iob2,
 )
 
@@ -146,7 +157,7 @@ def test_labels_hold_hyphens():
     "read", [lambda t: detect_scheme([["O"], t]), lambda t: to_iob2(t, "IOB2")]
 )
 def test_tag_in_no_scheme(tag, read):
-    with pytest.raises(TagError, match="position 1: legal are 'O', 'B-LABEL'") as raised:
+    with pytest.raises(TagError, match="position 1: valid are 'O', 'B-LABEL'") as raised:
         read(["O", tag])
     assert repr(tag) in str(raised.value)
     assert raised.value.position == 1
@@ -154,7 +165,7 @@ def test_tag_in_no_scheme(tag, read):
 
 def test_tag_of_another_scheme():
     with pytest.raises(
-        TagError, match=r"'S-X' at position 0: legal are 'O', 'B-LABEL', 'I-LABEL'$"
+        TagError, match=r"'S-X' at position 0: valid are 'O', 'B-LABEL', 'I-LABEL'$"
     ):
         to_iob2(["S-X"], "IOB2")
 
@@ -264,3 +275,106 @@ def test_prefixes_are_no_labels_where_labels_stand_alone():
         with pytest.raises(TagError, match=f"'{tag}' at position 1"):
             to_iob2(["O", tag], "io")
     assert to_iob2(["e-mail", "s_bend", "u"], "io") == ["B-e-mail", "B-s_bend", "B-u"]
+
+
+# --- BILUO tags, and tags as numbers
+
+
+def test_the_tags_of_labels():
+    assert biluo_tags(["X", "Y-Z"]) == [
+        "O",
+        *("B-X", "I-X", "L-X", "U-X"),
+        *("B-Y-Z", "I-Y-Z", "L-Y-Z", "U-Y-Z"),
+    ]
+    assert iob2_tags(["X", "Y-Z"]) == ["O", "B-X", "I-X", "B-Y-Z", "I-Y-Z"]
+    assert [label_of(tag) for tag in ("O", "B-X", "L-Y-Z", "")] == ["", "X", "Y-Z", ""]
+
+
+@pytest.mark.parametrize(
+    ("tags", "labels"),
+    [
+        (["O", "B-X", "I-X"], ["X"]),
+        (["I-Y", "B-X", "O", "B-Y", "I-X"], ["X", "Y"]),  # in the order of their B-
+        (["O"], []),
+        (["B-X", "I-X"], None),
+        (["O", "B-X"], None),
+        (["O", "B-X", "I-X", "I-Y"], None),
+        (["O", "B-", "I-"], None),
+        (["O", "B-X", "I-X", "O"], None),
+    ],
+)
+def test_the_labels_of_tags(tags, labels):
+    assert iob2_labels(tags) == labels
+
+
+@pytest.mark.parametrize(
+    ("length", "biluo", "iob2"),
+    [
+        (1, ["U-X"], ["B-X"]),
+        (2, ["B-X", "L-X"], ["B-X", "I-X"]),
+        (4, ["B-X", "I-X", "I-X", "L-X"], ["B-X", "I-X", "I-X", "I-X"]),
+    ],
+)
+def test_one_span(length, biluo, iob2):
+    assert span_tags("X", length) == biluo
+    assert iob2_span_tags("X", length) == iob2
+    assert [biluo_to_iob2(tag) for tag in biluo] == iob2
+    assert span_tags("X", 0) == []
+
+
+def test_spans_of_biluo_tags_with_gaps():
+    tags = ["B-X", "L-X", "U-Y", "O", "B-X", None, "L-X", "I-X", "L-X", "B-Y", "O", "L-Y", "U-X"]
+    assert list(biluo_spans(tags)) == [("X", 0, 2), ("Y", 2, 3), ("X", 12, 13)]
+
+
+@pytest.mark.parametrize(
+    ("tags", "lengths", "expected"),
+    [
+        ("B-X I-X L-X U-X O U-Y", [6], [(0, 3, "X"), (3, 4, "X"), (5, 6, "Y")]),
+        # As conlleval: what does not go on with a span begins one.
+        ("I-X L-X L-X I-Y O L-Y", [6], [(0, 2, "X"), (2, 3, "X"), (3, 4, "Y"), (5, 6, "Y")]),
+        ("B-X U-X I-X", [3], [(0, 1, "X"), (1, 2, "X"), (2, 3, "X")]),
+        # No span goes over the end of a sequence, or over a token without a tag.
+        ("B-X I-X L-X", [0, 2, 0, 1], [(0, 2, "X"), (2, 3, "X")]),
+        ("B-X - L-X", [3], [(0, 1, "X"), (2, 3, "X")]),
+        ("", [0], []),
+    ],
+)
+def test_numbers_of_tags_become_spans(tags, lengths, expected):
+    names = biluo_tags("XY")
+    columns = np.array([-1 if tag == "-" else names.index(tag) for tag in tags.split()], dtype=int)
+    spans = Spans.read(columns, lengths)
+    found = zip(spans.start, spans.end, ("XY"[label] for label in spans.label), strict=True)
+    assert list(found) == expected
+
+
+@pytest.mark.parametrize("scheme", ["BILUO", "IOB2"])
+@given(data=st.data(), lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4))
+def test_numbers_are_read_as_the_names_they_stand_for(scheme, data, lengths):
+    names = {"BILUO": biluo_tags, "IOB2": iob2_tags}[scheme](["X", "Y"])
+    columns = data.draw(
+        st.lists(st.integers(0, len(names) - 1), min_size=sum(lengths), max_size=sum(lengths)).map(
+            lambda numbers: np.array(numbers, dtype=np.int64)
+        )
+    )
+    expected, begin = [], 0
+    for length in lengths:
+        own = to_iob2([names[column] for column in columns[begin : begin + length]], scheme)
+        expected += [(begin + i, begin + j, label) for label, i, j in entity_spans(own)]
+        begin += length
+    spans = Spans.read(columns, lengths, scheme)
+    found = zip(spans.start, spans.end, ("XY"[label] for label in spans.label), strict=True)
+    assert list(found) == expected
+    for other in ("BILUO", "IOB2"):
+        again = Spans.read(spans.write(len(columns), other), lengths, other)
+        assert [part.tolist() for part in again] == [part.tolist() for part in spans]
+
+
+def test_parts_of_tags():
+    parts = TagParts.of(["U-X", "O", "L-Y", "I-X", "B-Y"])
+    assert parts.label[0] == parts.label[3]
+    assert parts.label[2] == parts.label[4]
+    assert len(set(parts.label.tolist())) == 3
+    assert parts.continues.tolist() == [False, False, True, True, False]
+    assert parts.opens.tolist() == [False, False, False, True, True]
+    assert parts.bounds.tolist() == [True, False, True, False, True]

@@ -13,11 +13,11 @@ from ..corpus.sentences import sentence_starts
 from ..network.transformer import SubWords, split_windows
 from ..network.transformer_loading import max_sub_words, quiet_unless_terminal, reason_of
 from ..pipeline.soft_targets import TeacherError
+from ..schemes import BEGIN, BILUO_PARTS, LAST, OUTSIDE, UNIT
 
 WINDOWS_AT_ONCE = 32
-_PREFIXES = frozenset("BIESLU")
-_FOUR_PARTS = frozenset("ESLU")  # which only the schemes have that tell all four apart
-_PARTS = {"B": 0, "I": 1, "L": 2, "E": 2, "U": 3, "S": 3}  # by their place in `biluo_tags`
+# Of the schemes that mark the ends of entities.
+_FOUR_PARTS = [prefix for prefix, part in BILUO_PARTS.items() if part in (LAST, UNIT)]
 
 
 class HuggingFaceTeacher:
@@ -164,15 +164,15 @@ class TagMapping:
         RETURNS (TagMapping): the way to BILUO.
         RAISES (TeacherError): without O, or with prefixes at some labels only.
         """
-        if "O" not in names or len(names) < 2:
+        if OUTSIDE not in names or len(names) < 2:
             raise TeacherError(
                 f"{model}: this is no tagger of entities: its labels have to be O and some others; "
                 f"they are {', '.join(names)}"
             )
-        others = [name for name in names if name != "O"]
+        others = [name for name in names if name != OUTSIDE]
         split = {name: name.split("-", 1) for name in others}
         prefixed = [
-            len(part) == 2 and part[0] in _PREFIXES and part[1] != "" for part in split.values()
+            len(part) == 2 and part[0] in BILUO_PARTS and part[1] != "" for part in split.values()
         ]
         if any(prefixed) and not all(prefixed):
             bare = [name for name, has in zip(others, prefixed, strict=True) if not has]
@@ -186,7 +186,7 @@ class TagMapping:
             (names.index(name), prefix, labels.index(label))
             for name, (prefix, label) in zip(others, pairs, strict=True)
         ]
-        return cls(labels, tuple(parts), names.index("O"))
+        return cls(labels, tuple(parts), names.index(OUTSIDE))
 
     def __call__(self, distributions: np.ndarray) -> np.ndarray:
         """Map the distributions of one sequence.
@@ -200,11 +200,11 @@ class TagMapping:
         by_label = mapped[:, 1:].reshape(len(mapped), len(self.labels), 4)
         if any(prefix in _FOUR_PARTS for _, prefix, _ in self.parts):
             for output, prefix, label in self.parts:
-                by_label[:, label, _PARTS[prefix]] = distributions[:, output]
+                by_label[:, label, BILUO_PARTS[prefix]] = distributions[:, output]
             return mapped
         begin, inside = np.zeros((2, len(mapped), len(self.labels)), np.float32)
         for output, prefix, label in self.parts:
-            (begin if prefix == "B" else inside)[:, label] = distributions[:, output]
+            (begin if BILUO_PARTS[prefix] == BEGIN else inside)[:, label] = distributions[:, output]
         nothing = np.zeros((min(1, len(mapped)), len(self.labels)), np.float32)
         before = np.concatenate([nothing, (begin + inside)[:-1]])
         behind = np.concatenate([inside[1:], nothing])

@@ -29,9 +29,10 @@ from tqdm import tqdm
 from ..corpus.hub import without_progress_bars
 from ..corpus.sentences import CorpusError, copy_tokens
 from ..files import atomic_folder, atomic_path
+from ..network.decoders import decoder_class
 from ..pipeline.ner import biluo
 from ..pipeline.soft_targets import SoftTargets, Teacher, check_settings
-from ..pipeline.spans import biluo_tags
+from ..schemes import biluo_tags, biluo_to_iob2, label_of
 
 SETTINGS = "teacher.json"
 """The file, beside the dataset's own, that says how a teacher's outputs were made."""
@@ -39,7 +40,6 @@ SETTINGS = "teacher.json"
 TOKENS_PER_PART = 20_000  # what a stop may lose
 _BATCH_SIZE = 1000
 _TEXT_COLUMNS = ("tokens", "spaces", "sentence_starts", "ner_tags")
-_IOB2 = {"B": "B", "I": "I", "L": "I", "U": "B"}
 
 Row: TypeAlias = dict[str, Any]
 
@@ -57,7 +57,7 @@ def read_row(doc: Doc, *, gold: bool = True) -> Row:
         where no token is.
     """
     tags = biluo(doc) if gold else []
-    iob2 = ["" if tag is None else _IOB2.get(tag[0], "O") + tag[1:] for tag in tags]
+    iob2 = ["" if tag is None else biluo_to_iob2(tag) for tag in tags]
     has_starts = doc.has_annotation("SENT_START")
     return {
         "tokens": [token.text for token in doc],
@@ -163,7 +163,7 @@ def _survey(rows: Iterable[Row], teacher: Teacher) -> int:
     n_texts = 0
     for row in rows:
         n_texts += 1
-        unknown = {tag[2:] for tag in row["ner_tags"] or ()} - {"", *teacher.labels}
+        unknown = {label_of(tag) for tag in row["ner_tags"] or ()} - {"", *teacher.labels}
         if unknown:
             raise ValueError(
                 f"The teacher knows {', '.join(teacher.labels)}, but the text "
@@ -340,7 +340,7 @@ def check_student(config: Config) -> None:
     """Check that somebody can learn from a teacher.
 
     config (Config): the student's config.
-    RAISES (ValueError): there is no `bigru_ner`, or it learns by a CRF.
+    RAISES (ValueError): there is no `bigru_ner`, or its way of decoding learns whole sequences.
     """
     components = config.get("components", {})
     names = [name for name, block in components.items() if block.get("factory") == "bigru_ner"]
@@ -351,10 +351,11 @@ def check_student(config: Config) -> None:
             f"entities has nobody to teach ({', '.join(components) or 'no components'})"
         )
     for name in names:
-        if components[name].get("model", {}).get("decode") == "crf":
+        decode = components[name].get("model", {}).get("decode", "constrained")
+        if not decoder_class(decode).soft_labels:
             raise ValueError(
-                f'[components.{name}.model] decode = "crf": a teacher\'s outputs say what single '
-                'tokens are, but a CRF learns whole sequences: set decode = "legal"'
+                f'[components.{name}.model] decode = "{decode}" learns whole sequences, but a '
+                'teacher\'s outputs are for single tokens: set decode = "constrained"'
             )
 
 

@@ -11,7 +11,7 @@ from spacy.util import is_package
 from ..corpus.sentences import copy_tokens
 from ..pipeline.ner import BiGRUNer, biluo
 from ..pipeline.soft_targets import Teacher, TeacherError
-from ..pipeline.spans import biluo_tags
+from ..schemes import biluo_tags, label_of
 from ..scoring.loading import setters_of
 from .huggingface_teacher import HuggingFaceTeacher
 
@@ -19,9 +19,9 @@ from .huggingface_teacher import HuggingFaceTeacher
 class OwnTeacher:
     """A pipeline whose entities are from a `bigru_ner`, and from nothing else.
 
-    Its word on a token is the marginal of each tag over all legal readings, and not the softmax of
-    the emissions, which leaves to decoding what no tag may follow: so the student learns what the
-    teacher means after decoding, at the price of one forward-backward run.
+    It uses tag marginals over all valid sequences, not the softmax of the logits, which ignores
+    transitions. So the student learns what the teacher finds after decoding, at the cost of one
+    forward-backward run.
     """
 
     def __init__(self, nlp: Language, component: str) -> None:
@@ -82,8 +82,8 @@ class DecidedTeacher:
             for token, tag in enumerate(biluo(doc)):
                 if tag is not None and tag not in column:
                     raise TeacherError(
-                        f"the teacher set an entity of the label {tag[2:]!r}, which none of its "
-                        f"components tells: they tell {', '.join(self.labels)}"
+                        f"the teacher set an entity of the label {label_of(tag)!r}, which none of "
+                        f"its components tells: they tell {', '.join(self.labels)}"
                     )
                 if tag is not None:
                     rows[token, column[tag]] = 1.0
@@ -108,8 +108,7 @@ class Renamed:
         if not self.labels:
             raise TeacherError("all labels of the teacher count as O: leave it some")
         column = {tag: index for index, tag in enumerate(biluo_tags(self.labels))}
-        renamed = (f"{tag[:2]}{new[tag[2:]]}" if tag != "O" else tag for tag in biluo_tags(new))
-        self._columns = [column.get(tag, 0) for tag in renamed]
+        self._columns = [column.get(tag, 0) for tag in biluo_tags(new.values())]
 
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """See `Teacher`."""

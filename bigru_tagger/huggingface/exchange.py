@@ -12,6 +12,7 @@ from ..model.thinc_model import network_shim
 from ..network.network import Network
 from ..pipeline.component import SequenceTagger
 from ..pipeline.spans import SpanTagger
+from ..schemes import iob2_tags
 from .model_config import BiGRUConfig, describe_network
 from .token_classification import (
     BiGRUForTokenClassification,
@@ -53,7 +54,7 @@ def to_transformers(nlp: Language, name: str) -> tuple[BiGRUForTokenClassificati
     vocab = torch.frombuffer(bytearray(nlp.vocab.to_bytes()), dtype=torch.uint8)
     tags = component.tags
     if isinstance(component, SpanTagger):
-        tags = ["O", *(f"{part}-{label}" for label in component.labels for part in "BI")]
+        tags = iob2_tags(component.labels)
     config = BiGRUConfig(
         _pipeline_of_one(nlp, name),
         settings=component_settings(component),

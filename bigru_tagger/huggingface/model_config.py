@@ -126,6 +126,6 @@ def read_network(described: dict[str, Any]) -> NetworkSpec:
             block["name"]: {key: value for key, value in block.items() if key != "name"}
             for block in described["embed"]
         }
-        return NetworkSpec(**{**described, "embed": embed})
+        return NetworkSpec.read({**described, "embed": embed})
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"'network' in config.json describes no network: {error!r}") from error

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ..pipeline.component import SequenceTagger
-from ..pipeline.spans import Entity, SpanTagger
+from ..pipeline.spans import SpanTagger
+from ..schemes import BEGIN, INSIDE, LAST, UNIT, Spans, iob2_labels, iob2_tags
 
-_BEGIN, _INSIDE, _LAST, _UNIT = range(4)  # the order of a label's tags in `SpanTagger.tags`
 # Softmax in single precision has to tell the highest from the next.
 _MARGIN = 1.001
 _SMALLEST = 1e-30
@@ -47,34 +47,33 @@ class TagCodes:
         """
         if not isinstance(component, SpanTagger):
             return cls(component, list(tags), np.arange(len(tags)))
-        labels = [tag[2:] for tag in tags if tag.startswith("B-")]
-        wanted = ["O", *(f"{part}-{label}" for label in labels for part in "BI")]
-        if sorted(wanted) != sorted(tags) or not labels or "" in labels:
+        labels = iob2_labels(tags)
+        if not labels:
             raise ValueError(
                 f"{component.name}: id2label has to hold 'O', and 'B-' and 'I-' of each label; it "
                 f"holds {list(tags)}"
             )
         ids = {tag: number for number, tag in enumerate(tags)}
-        return cls(component, labels, np.array([ids[tag] for tag in wanted]))
+        return cls(component, labels, np.array([ids[tag] for tag in iob2_tags(labels)]))
 
     @property
     def _is_spans(self) -> bool:
         return isinstance(self.component, SpanTagger)
 
-    def label_scores(self, emissions: Tensor) -> Tensor:
-        """Sum the exponentiated scores of the tags that each label stands for.
+    def label_logits(self, logits: Tensor) -> Tensor:
+        """Sum the exponentiated logits of the tags that each label stands for.
 
-        emissions (Tensor): the component's log scores, (n_tokens, n_tags).
-        RETURNS (Tensor): log scores by id, (n_tokens, n_labels).
+        logits (Tensor): the component's logits, (n_tokens, n_tags).
+        RETURNS (Tensor): logits by id, (n_tokens, n_labels).
         """
         if not self._is_spans:
-            return emissions
-        parts = emissions[:, 1:].unflatten(1, (len(self.labels), 4))
-        begin = torch.logaddexp(parts[:, :, _BEGIN], parts[:, :, _UNIT])
-        inside = torch.logaddexp(parts[:, :, _INSIDE], parts[:, :, _LAST])
+            return logits
+        parts = logits[:, 1:].unflatten(1, (len(self.labels), 4))
+        begin = torch.logaddexp(parts[:, :, BEGIN], parts[:, :, UNIT])
+        inside = torch.logaddexp(parts[:, :, INSIDE], parts[:, :, LAST])
         spans = torch.stack([begin, inside], 2).flatten(1)
-        scores = torch.cat([emissions[:, :1], spans], 1)
-        return scores[:, torch.from_numpy(self.order.argsort()).to(scores.device)]
+        by_label = torch.cat([logits[:, :1], spans], 1)
+        return by_label[:, torch.from_numpy(self.order.argsort()).to(logits.device)]
 
     def component_tags(
         self, ids: np.ndarray, lengths: Sequence[int], *, ignored: int
@@ -98,15 +97,8 @@ class TagCodes:
         tags = np.where(known, self.order.argsort()[np.where(known, ids, 0)], -1)
         if not self._is_spans:
             return tags
-        starts = np.zeros(len(tags) + 1, dtype=bool)
-        starts[np.cumsum([0, *lengths])] = True
-        label, part = np.divmod(tags - 1, 2)
-        entity = tags > 0
-        before = np.where(starts[:-1], -1, np.roll(np.where(entity, label, -1), 1))
-        goes_on = entity & (part == 1) & (before == label)
-        ends = ~np.append(goes_on[1:], False)
-        inner = np.where(goes_on, np.where(ends, _LAST, _INSIDE), np.where(ends, _UNIT, _BEGIN))
-        return np.where(entity, 1 + 4 * label + inner, tags)
+        columns = Spans.read(tags, lengths, "IOB2").write(len(tags))
+        return np.where(known, columns, -1)
 
     def found_labels(
         self, found: Sequence[Any], lengths: Sequence[int]
@@ -123,21 +115,19 @@ class TagCodes:
         component = self.component
         if not isinstance(component, SpanTagger):
             return np.concatenate([np.zeros(0, dtype=np.int64), *found]), sure
-        tags = np.zeros(n_tokens, dtype=np.int64)
         numbers = {label: number for number, label in enumerate(component.labels)}
-        offsets = np.cumsum([0, *lengths])
-        for offset, entities in zip(offsets[:-1].tolist(), found, strict=True):
-            for entity in entities:
-                self._write(tags, sure, entity.moved(offset), numbers)
-        return self.order[tags], sure
-
-    def _write(
-        self, tags: np.ndarray, sure: np.ndarray, entity: Entity, numbers: dict[str, int]
-    ) -> None:
-        tags[entity.start : entity.end] = 2 + 2 * numbers[entity.label]
-        tags[entity.start] -= 1
-        if self.component.with_probabilities:
-            sure[entity.start : entity.end] = entity.probability
+        offsets = np.cumsum([0, *lengths])[:-1].tolist()
+        rows = [
+            (offset + entity.start, offset + entity.end, numbers[entity.label])
+            for offset, entities in zip(offsets, found, strict=True)
+            for entity in entities
+        ]
+        spans = Spans(*np.array(rows, dtype=np.int64).reshape(-1, 3).T)
+        if component.with_probabilities:
+            probabilities = [entity.probability for entities in found for entity in entities]
+            for (start, end, _), probability in zip(rows, probabilities, strict=True):
+                sure[start:end] = probability
+        return self.order[spans.write(n_tokens, "IOB2")], sure
 
 
 def tell_labels(probabilities: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> np.ndarray:

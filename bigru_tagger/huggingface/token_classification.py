@@ -30,6 +30,7 @@ from ..files import atomic_path
 from ..model.batches import read_batch
 from ..model.devices import Precision, use_bfloat16
 from ..model.thinc_model import DropoutSettings, network_shim
+from ..network.decoder import Targets
 from ..network.encoder import NO_DROPOUT
 from ..network.network import Network
 from ..pipeline.component import SequenceTagger
@@ -262,7 +263,8 @@ class BiGRUForTokenClassification(PreTrainedModel):
         RETURNS (TokenClassifierOutput): `logits`, float32 (n_texts, n_tokens, n_labels), zeros at
             padding; and with labels the component's `loss`, a mean over the gold labels.
         RAISES (ValueError): if there are no characters, or they are not of as many words as there
-            are tokens; or with a CRF, if gold labels are no legal sequence.
+            are tokens; or, with a way of decoding that learns whole sequences, if gold labels
+            are no valid sequence.
         """
         parts = self.parts
         if attention_mask is None:
@@ -271,15 +273,15 @@ class BiGRUForTokenClassification(PreTrainedModel):
             attention_mask = torch.ones_like(input_ids)
         mask = attention_mask.bool()
         docs = self._read_docs(mask, characters, sentence_starts)
-        emissions = self._emit(docs)  # (n_tokens of all texts, n_tags)
+        tag_logits = self._tag_logits(docs)  # (n_tokens of all texts, n_tags)
         loss = None
         if labels is not None:
-            loss = self._loss(emissions, docs, labels[mask])
-        scores = parts.codes.label_scores(emissions.float())
+            loss = self._loss(tag_logits, docs, labels[mask])
+        label_logits = parts.codes.label_logits(tag_logits.float())
         if not self.training:
-            scores = self._decode(docs, emissions, scores)
-        logits = scores.new_zeros((*mask.shape, scores.shape[1]))
-        logits[mask] = scores
+            label_logits = self._decode(docs, tag_logits, label_logits)
+        logits = label_logits.new_zeros((*mask.shape, label_logits.shape[1]))
+        logits[mask] = label_logits
         if return_dict if return_dict is not None else self.config.return_dict:
             return TokenClassifierOutput(loss=loss, logits=logits)
         return (logits,) if loss is None else (loss, logits)
@@ -305,7 +307,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
             docs.append(Doc(self.parts.nlp.vocab, words=words, sent_starts=given or None))
         return docs
 
-    def _emit(self, docs: list[Doc]) -> Tensor:
+    def _tag_logits(self, docs: list[Doc]) -> Tensor:
         parts, network = self.parts, self.network
         if not any(map(len, docs)):
             return torch.zeros((0, network.width), device=self.device)
@@ -330,43 +332,32 @@ class BiGRUForTokenClassification(PreTrainedModel):
         if half:
             context = torch.autocast(self.device.type, dtype=torch.bfloat16)
         with context:
-            emissions: Tensor = network(batch, rates)
-        return emissions
+            logits: Tensor = network(batch, rates)
+        return logits
 
-    def _loss(self, emissions: Tensor, docs: list[Doc], labels: Tensor) -> Tensor:
+    def _loss(self, logits: Tensor, docs: list[Doc], labels: Tensor) -> Tensor:
         parts = self.parts
         lengths = [len(doc) for doc in docs]
         gold = parts.codes.component_tags(labels.cpu().numpy(), lengths, ignored=IGNORED)
-        n_known = int((gold >= 0).sum())
-        if not n_known:
-            return emissions.sum() * 0.0
-        targets = torch.from_numpy(gold).to(emissions.device)
-        crf = self.network.crf
-        if crf is not None:
-            losses = crf.nll(emissions, targets, lengths, parts.component.legal_transitions)
-            for doc, loss in zip(docs, losses, strict=True):
-                if torch.isinf(loss):
-                    raise ValueError(f"the labels of {doc.text[:60]!r} are no legal sequence")
-            return (losses.sum() / n_known).float()
-        # The component smooths among the other tags alone, torch among all.
-        n_tags = emissions.shape[1]
-        smoothing = parts.component.cfg["label_smoothing"] * n_tags / max(n_tags - 1, 1)
-        return nn.functional.cross_entropy(
-            emissions.float(),
-            targets,
-            ignore_index=-1,
-            label_smoothing=smoothing if n_tags > 1 else 0.0,
-        )
+        smoothing = parts.component.cfg["label_smoothing"]
+        targets = Targets(torch.from_numpy(gold).to(logits.device), lengths, smoothing)
+        if not targets.n_learned:
+            return logits.sum() * 0.0
+        valid = parts.component.valid_transitions
+        losses = self.network.decoder.loss(logits.float(), targets, valid)
+        for doc, loss in zip(docs, losses, strict=True):
+            if torch.isinf(loss):
+                raise ValueError(f"the labels of {doc.text[:60]!r} are no valid sequence")
+        return (losses.sum() / targets.n_learned).float()
 
-    def _decode(self, docs: list[Doc], emissions: Tensor, scores: Tensor) -> Tensor:
+    def _decode(self, docs: list[Doc], tag_logits: Tensor, label_logits: Tensor) -> Tensor:
         parts = self.parts
         lengths = [len(doc) for doc in docs]
-        rows = emissions.detach().float().cpu().numpy()
-        found = parts.component.decode(docs, rows)
+        found = parts.component.decode(docs, tag_logits.detach().float().cpu().numpy())
         labels, sure = parts.codes.found_labels(found, lengths)
-        probabilities = scores.detach().double().softmax(1).cpu().numpy()
+        probabilities = label_logits.detach().double().softmax(1).cpu().numpy()
         told = tell_labels(probabilities, labels, sure)
-        return torch.from_numpy(np.log(told)).to(scores)
+        return torch.from_numpy(np.log(told)).to(label_logits)
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
         """Save the model, see `transformers.PreTrainedModel.save_pretrained`, and a model card.

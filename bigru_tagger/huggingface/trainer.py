@@ -8,7 +8,6 @@ import torch
 from datasets import Dataset  # type: ignore[import-untyped]
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOB2
-from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import load_model_from_config, registry
 from thinc.api import Config
@@ -19,6 +18,8 @@ from transformers import (
     TrainingArguments,
 )
 
+from ..pipeline.ner import biluo
+from ..schemes import biluo_to_iob2, iob2_tags
 from .model_config import BiGRUConfig
 from .token_classification import IGNORED, BiGRUForTokenClassification
 from .word_tokenizer import SENTENCE_STARTS, WordTokenizer
@@ -88,7 +89,7 @@ def make_trainer(
     examples = {split: list(corpora[split](reading)) for split in ("train", "dev")}
     examples["train"] = examples["train"][:limit]
     labels = sorted({ent.label_ for eg in examples["train"] for ent in eg.reference.ents})
-    tags = ["O", *(f"{part}-{label}" for label in labels for part in "BI")]
+    tags = iob2_tags(labels)
     model = BiGRUForTokenClassification(BiGRUConfig(config, id2label=dict(enumerate(tags))))
     tokenizer = WordTokenizer.from_spacy(model.parts.nlp)
     data = {
@@ -132,13 +133,6 @@ def encode(
     for eg in examples:
         row = dict(tokenizer([token.text for token in eg.predicted], is_split_into_words=True))
         row[SENTENCE_STARTS] = [int(token.is_sent_start or False) for token in eg.predicted]
-        row["labels"] = [label2id.get(tag, IGNORED) for tag in iob2(eg.reference)]
+        tags = ["" if tag is None else biluo_to_iob2(tag) for tag in biluo(eg.reference)]
+        row["labels"] = [label2id.get(tag, IGNORED) for tag in tags]
         yield row
-
-
-def iob2(doc: Doc) -> list[str]:
-    """List the IOB2 tags of a Doc, "" for tokens without annotation."""
-    return [
-        f"{token.ent_iob_}-{token.ent_type_}" if token.ent_type_ else token.ent_iob_
-        for token in doc
-    ]

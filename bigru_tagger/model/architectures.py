@@ -1,6 +1,6 @@
 """The registered architectures."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from spacy.tokens import Doc
 from spacy.util import registry
@@ -8,13 +8,13 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..embeddings.standard import standard_embed
+from ..network.decoders import check_decoder
 from ..network.network import NetworkSpec
 from .devices import Precision
 from .shim import NetworkShim
 from .thinc_model import DropoutSettings, docs_model, vectors_model
 
 Cell = Literal["gru", "lstm"]
-Decode = Literal["legal", "crf"]
 
 
 @registry.architectures("bigru_tagger.BiGRUTagger.v1")
@@ -29,7 +29,7 @@ def BiGRUTagger(  # noqa: N802
     occurrences: int = 0,
     global_context: int = 0,
     context_width: int | None = None,
-    decode: Decode = "legal",
+    decode: str = "constrained",
     word_dropout: float | None = 0.0,
     input_dropout: float | None = None,
     hidden_dropout: float | None = None,
@@ -59,9 +59,10 @@ def BiGRUTagger(  # noqa: N802
         wide, by sentence or not; 0 for none.
     context_width (Optional[int]): with either of these, units of the layer that mixes them with the
         token's own state; None for as many as the state has.
-    decode (str): "legal" learns the tag of each token by itself, and lets only legal sequences of
-        tags win; "crf" also learns scores of going from tag to tag, by the likelihood of whole
-        sequences.
+    decode (str): the way of decoding. "constrained" learns the tag of each token by itself, and
+        lets only valid sequences of tags win; "crf" also learns scores of going from tag to tag, by
+        the likelihood of whole sequences; or the name of a decoder that you have registered, see
+        `bigru_tagger.network.decoders`.
     word_dropout (Optional[float]): chance that a token's whole input becomes zero in training.
     input_dropout (Optional[float]): locked dropout of what enters the encoder.
     hidden_dropout (Optional[float]): locked dropout of what leaves each of its layers.
@@ -76,11 +77,9 @@ def BiGRUTagger(  # noqa: N802
     device (Optional[str]): a device of torch, "auto" for a GPU where there is one, or null to
         follow spaCy (`--gpu-id`). "cuda" needs torch alone, not CuPy.
     nO (Optional[int]): number of tags; set by the component.
-    RETURNS (Model[List[Doc], List[Floats2d]]): emissions, (n_tokens, n_tags) for each Doc.
+    RETURNS (Model[List[Doc], List[Floats2d]]): logits, (n_tokens, n_tags) for each Doc.
     RAISES (ValueError): if a setting does not fit.
     """
-    if decode not in get_args(Decode):
-        raise ValueError(f"'decode' has to be one of {list(get_args(Decode))}; got {decode!r}")
     _check_context(occurrences, global_context, context_width)
     spec = NetworkSpec(
         {},
@@ -90,7 +89,7 @@ def BiGRUTagger(  # noqa: N802
         occurrences=occurrences,
         global_context=global_context,
         context_width=context_width,
-        crf=decode == "crf",
+        decode=check_decoder(decode),
     )
     return docs_model(
         "bigru_tagger",

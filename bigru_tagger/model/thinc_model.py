@@ -8,20 +8,19 @@ from typing import Any, cast
 import numpy as np
 import torch
 from spacy.tokens import Doc
-from thinc.api import Model, Ops
+from thinc.api import Model
 from thinc.types import Floats2d
 from torch import Tensor
 
 from ..embeddings.base import Embedding, WordEmbedding
 from ..embeddings.tok2vec import Tok2VecEmbedding
 from ..embeddings.transformer import TransformerEmbedding
-from ..network.crf import CRF
+from ..network.decoder import Decoder
 from ..network.encoder import Dropout
 from ..network.network import NEW_TAG_MARGIN, Batch, Network, NetworkSpec, NetworkTrace
-from ..network.transitions import Array, Transitions
-from ..stages import EMBED, stage
+from ..network.transitions import Array
 from .batches import read_batch, read_prepared
-from .devices import join_arrays, split_array, to_array, to_torch
+from .devices import join_arrays, split_array, to_array
 from .shim import NetworkShim, no_backprop
 from .transformer_layer import transformer_model
 
@@ -62,6 +61,48 @@ class DropoutSettings:
         return Dropout(**filled)
 
 
+@dataclass(frozen=True)
+class DocReader:
+    """What a model reads of Docs.
+
+    words (dict[str, WordEmbedding]): the embeddings of words by name.
+    upstream (list[str]): the names of the embeddings that are layers of the model, in their order.
+    by_sentence (bool): see `read_batch`.
+    with_groups (bool): see `read_batch`.
+    """
+
+    words: dict[str, WordEmbedding]
+    upstream: list[str]
+    by_sentence: bool
+    with_groups: bool
+
+    def read(self, docs: list[Doc], shim: NetworkShim) -> Batch:
+        """Read Docs for training or a trace, see `read_batch`."""
+        settings = {"by_sentence": self.by_sentence, "with_groups": self.with_groups}
+        return read_batch(docs, self.words, shim, **settings)
+
+    def read_prepared(self, docs: list[Doc], shim: NetworkShim) -> Batch:
+        """Read Docs for prediction, see `read_prepared`."""
+        settings = {"by_sentence": self.by_sentence, "with_groups": self.with_groups}
+        return read_prepared(docs, self.words, shim, **settings)
+
+    @stage(EMBED)
+    def predict_upstream(
+        self, model: Model[list[Doc], list[Floats2d]], docs: list[Doc]
+    ) -> dict[str, Tensor]:
+        """Run the layers of the model over Docs.
+
+        model (Model[list[Doc], list[Floats2d]]): the model.
+        docs (list[Doc]): the Docs.
+        RETURNS (dict[str, Tensor]): the vectors of all tokens, by name of the embedding.
+        """
+        device = network_shim(model).device
+        return {
+            name: join_arrays(layer.predict(docs), device, layer.get_dim("nO"))
+            for name, layer in zip(self.upstream, model.layers, strict=True)
+        }
+
+
 def docs_model(
     name: str,
     embed: dict[str, Any],
@@ -72,9 +113,9 @@ def docs_model(
     by_sentence: bool,
     n_out: int | None,
 ) -> Model[list[Doc], list[Floats2d]]:
-    """Build a model from Docs to emissions, or to hidden states.
+    """Build a model from Docs to logits, or to hidden states.
 
-    name (str): "bigru_tagger" for emissions; other models put out hidden states.
+    name (str): "bigru_tagger" for logits; other models put out hidden states.
     embed (Dict[str, Optional[Embedding]]): embeddings by name; None leaves one out.
     spec (NetworkSpec): the network's shape but for `embed` and `n_tags`, which initialisation adds.
     dropout (DropoutSettings): dropout rates.
@@ -104,22 +145,18 @@ def docs_model(
     words = {
         name: embedding for name, embedding in embed.items() if isinstance(embedding, WordEmbedding)
     }
-    reading: dict[str, Any] = {
-        "words": words,
-        "upstream": list(upstream),
-        "by_sentence": by_sentence,
-        "with_groups": spec.occurrences > 0 or spec.global_context > 0,
-    }
+    with_groups = spec.occurrences > 0 or spec.global_context > 0
+    reader = DocReader(words, list(upstream), by_sentence, with_groups)
     model: Model[list[Doc], list[Floats2d]] = Model(
         name,
-        partial(_tag, dropout=dropout, **reading),
-        init=partial(_initialise, words=words, upstream=list(upstream), spec=spec),
+        partial(_tag, dropout=dropout, reader=reader),
+        init=partial(_initialise, reader=reader, spec=spec),
         dims={"nO": n_out},
         attrs={
             "dropout_rate": 0.0,
             "resize_output": resize_output,
-            "trace": partial(_trace, **reading),
-            "predict_runs": partial(_predict_runs, **reading),
+            "trace": partial(_trace, reader=reader),
+            "predict_runs": partial(_predict_runs, reader=reader),
         },
         layers=list(upstream.values()),
         shims=[shim],
@@ -205,41 +242,35 @@ def predict_runs(
         yield run, output if output.is_cuda else output.cpu().numpy()
 
 
-def crf_of(model: Model[Any, Any]) -> CRF | None:
-    """Give the CRF of a model's network.
+def decoder_of(model: Model[Any, Any]) -> Decoder:
+    """Give the way of decoding of a model's network.
 
-    model (Model): a model of `BiGRUTagger`.
-    RETURNS (Optional[CRF]): the CRF; None without one, as before initialisation.
+    model (Model): a model of `BiGRUTagger`, initialised.
+    RETURNS (Decoder): the way of decoding.
+    RAISES (ValueError): before initialisation.
     """
-    shim = network_shim(model)
-    return shim.network.crf if shim.is_initialised else None
+    return network_shim(model).network.decoder
 
 
-def crf_loss(
-    crf: CRF, scores: list[Floats2d], tags: np.ndarray, legal: Transitions, ops: Ops
+def differentiate(
+    model: Model[Any, Any], logits: list[Floats2d], loss: Callable[[Tensor], Tensor]
 ) -> tuple[np.ndarray, list[Floats2d], Callable[[], None]]:
-    """Compute the negative log likelihood of gold tags, divided by the number of gold tags.
+    """Compute losses of logits, and the gradients of their sum.
 
-    crf (CRF): the network's CRF, which is left as it is.
-    scores (List[Floats2d]): emissions of each Doc.
-    tags (ndarray): gold tag of each token, -1 where it is missing, int64 (n_tokens,).
-    legal (Transitions): scores to add to the learned transitions.
-    ops (Ops): thinc's operations.
-    RETURNS (Tuple[ndarray, List[Floats2d], Callable]): each Doc's share in the loss, infinite if
-        its gold tags are illegal; the gradient of their sum with respect to the emissions; and a
-        function that adds the one with respect to the transitions to the network's gradients.
+    model (Model): a model of `BiGRUTagger`, initialised; it is left as it is.
+    logits (list[Floats2d]): those of each Doc, (n_tokens, n_tags).
+    loss (Callable[[Tensor], Tensor]): from the logits of all tokens to the losses, (n_losses,).
+    RETURNS (tuple[ndarray, list[Floats2d], Callable]): the losses; the gradient with respect to the
+        logits; and a function that adds the one with respect to the parameters of the way of
+        decoding to the network's gradients.
     """
-    lengths = [len(part) for part in scores]
-    # On the CPU, since this is in double precision, and a long chain of small steps.
-    cpu = torch.device("cpu")
-    emissions = to_torch(ops.xp.concatenate(scores), cpu).requires_grad_()
-    losses = crf.nll(emissions, to_torch(tags, cpu), lengths, legal) / max(
-        int((tags >= 0).sum()), 1
-    )
-    parameters = list(crf.parameters())
-    # One-token sequences have no transition between tags: materialised, its gradient is zero.
+    shim, decoder = network_shim(model), decoder_of(model)
+    joined = join_arrays(logits, shim.device, shim.network.width).requires_grad_()
+    losses = loss(joined)
+    parameters = list(decoder.parameters())
+    # Not all of them take part in every batch: materialised, their gradient is zero.
     gradient, *d_parameters = torch.autograd.grad(
-        losses.sum(), [emissions, *parameters], materialize_grads=True
+        losses.sum(), [joined, *parameters], materialize_grads=True
     )
 
     def backprop() -> None:
@@ -247,7 +278,8 @@ def crf_loss(
             before = parameter.grad
             parameter.grad = d_parameter if before is None else before + d_parameter
 
-    return losses.detach().numpy(), split_array(to_array(gradient, ops), lengths), backprop
+    parts = split_array(to_array(gradient, model.ops), [len(part) for part in logits])
+    return losses.detach().cpu().numpy(), parts, backprop
 
 
 def _check_recurrent_dropout(spec: NetworkSpec, dropout: DropoutSettings) -> None:
@@ -264,8 +296,7 @@ def _initialise(
     X: list[Doc] | None = None,  # noqa: N803
     Y: list[Floats2d] | None = None,  # noqa: N803
     *,
-    words: dict[str, WordEmbedding],
-    upstream: list[str],
+    reader: DocReader,
     spec: NetworkSpec,
 ) -> None:
     if not X:
@@ -275,10 +306,10 @@ def _initialise(
         )
     if Y:
         _set_width(model, Y[0].shape[1])
-    specs = {name: embedding.network_spec(X[0].vocab) for name, embedding in words.items()}
+    specs = {name: embedding.network_spec(X[0].vocab) for name, embedding in reader.words.items()}
     embed = {name: described for name, described in specs.items() if described is not None}
-    present = {name: words[name] for name in embed}
-    for name, layer in zip(upstream, model.layers, strict=True):
+    present = {name: reader.words[name] for name in embed}
+    for name, layer in zip(reader.upstream, model.layers, strict=True):
         layer.initialize(X=X)
         embed[name] = {"kind": "tok2vec", "width": int(layer.get_dim("nO"))}
     is_tagger = model.name == "bigru_tagger"
@@ -302,29 +333,24 @@ def _tag(
     X: list[Doc],  # noqa: N803
     is_train: bool,
     *,
-    words: dict[str, WordEmbedding],
-    upstream: list[str],
+    reader: DocReader,
     dropout: DropoutSettings,
-    by_sentence: bool,
-    with_groups: bool,
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
     shim = network_shim(model)
-    settings: dict[str, Any] = {"by_sentence": by_sentence, "with_groups": with_groups}
     if not is_train:
-        runs = _predict_runs(model, X, words=words, upstream=upstream, **settings)
         outputs = [
             own
-            for docs, output in runs
+            for docs, output in _predict_runs(model, X, reader=reader)
             for own in split_array(to_array(output, model.ops), [len(doc) for doc in docs])
         ]
         return outputs, no_backprop
     lengths = [len(doc) for doc in X]
     inputs, backprops = {}, []
-    for name, layer in zip(upstream, model.layers, strict=True):
+    for name, layer in zip(reader.upstream, model.layers, strict=True):
         vectors, backprop_vectors = layer(X, True)
         inputs[name] = join_arrays(vectors, shim.device, layer.get_dim("nO")).requires_grad_()
         backprops.append((name, backprop_vectors))
-    batch = read_batch(X, words, shim, **settings)
+    batch = reader.read(X, shim)
     batch.tokens = inputs
     output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
 
@@ -340,45 +366,23 @@ def _tag(
 
 
 def _predict_runs(
-    model: Model[list[Doc], list[Floats2d]],
-    docs: list[Doc],
-    *,
-    words: dict[str, WordEmbedding],
-    upstream: list[str],
-    by_sentence: bool,
-    with_groups: bool,
+    model: Model[list[Doc], list[Floats2d]], docs: list[Doc], *, reader: DocReader
 ) -> Iterator[tuple[list[Doc], Tensor]]:
     shim = network_shim(model)
     n_tokens = _TOKENS_AT_ONCE if shim.device.type == "cpu" else _GPU_TOKENS_AT_ONCE
     for run in _runs(docs, n_tokens):
-        batch = read_prepared(run, words, shim, by_sentence=by_sentence, with_groups=with_groups)
-        batch.tokens = _predict_upstream(model, run, upstream)
+        batch = reader.read_prepared(run, shim)
+        batch.tokens = reader.predict_upstream(model, run)
         yield run, shim.predict(batch).float()
 
 
 def _trace(
-    model: Model[list[Doc], list[Floats2d]],
-    docs: list[Doc],
-    *,
-    words: dict[str, WordEmbedding],
-    upstream: list[str],
-    by_sentence: bool,
-    with_groups: bool,
+    model: Model[list[Doc], list[Floats2d]], docs: list[Doc], *, reader: DocReader
 ) -> NetworkTrace:
     shim = network_shim(model)
-    batch = read_batch(docs, words, shim, by_sentence=by_sentence, with_groups=with_groups)
-    batch.tokens = _predict_upstream(model, docs, upstream)
+    batch = reader.read(docs, shim)
+    batch.tokens = reader.predict_upstream(model, docs)
     return shim.trace(batch)
-
-
-@stage(EMBED)
-def _predict_upstream(
-    model: Model[list[Doc], list[Floats2d]], docs: list[Doc], upstream: list[str]
-) -> dict[str, Tensor]:
-    return {
-        name: join_arrays(layer.predict(docs), network_shim(model).device, layer.get_dim("nO"))
-        for name, layer in zip(upstream, model.layers, strict=True)
-    }
 
 
 def _runs(docs: list[Doc], n_tokens: int) -> Iterator[list[Doc]]:

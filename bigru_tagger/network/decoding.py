@@ -8,10 +8,10 @@ allows: tags that may follow the same tags share one maximum.
 
 import numpy as np
 
+from .time_steps import TimeSteps
 from .transitions import (
     CELLS,
     Array,
-    TimeSteps,
     Transitions,
     array_like,
     chunks,

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ..stages import ENCODE, stage
-from .gru import Recurrence, predict_gru, project_inputs, run_gru
+from .gru import Recurrence, SharedInput, predict_gru, project_inputs, run_gru
 from .layout import Layout
 
 _FORWARD, _BACKWARD = "forward_layer", "backward_layer"
@@ -47,38 +48,33 @@ NO_DROPOUT = Dropout()
 
 
 @dataclass(frozen=True)
-class SharedInput:
-    """The first columns of an encoder's input, where tokens share them.
-
-    rows (Tensor): these columns, such as what depends on the word alone, (n_rows, shared_width); or
-        what `BiGRUEncoder.prepare` made of them.
-    row (Tensor): each token's row, int64 (n_tokens,).
-    is_prepared (bool): which of the two.
-    """
-
-    rows: Tensor
-    row: Tensor
-    is_prepared: bool = False
-
-
-@dataclass(frozen=True)
-class LayerTrace:
-    """What a layer and direction does at each token, in the symbols of `bigru_tagger.network.gru`.
+class LayerGates:
+    """What a layer and direction does at each token, in the symbols of `torch.nn.GRU`.
 
     layer (int): number of the layer, from 0 at the bottom.
-    backward (bool): whether it reads each sequence from its end.
-    reset (Tensor): r_t, (n_tokens, units).
-    update (Tensor): z_t, the share of h_{t-1} that stays, (n_tokens, units).
-    candidate (Tensor): n_t, (n_tokens, units).
-    states (Tensor): h_t, (n_tokens, units).
+    direction (str): "forward", or "backward" for one that reads each sequence from its end.
+    reset (ndarray): r_t, float32 (n_tokens, units).
+    update (ndarray): z_t, the share of the state before that stays, float32 (n_tokens, units).
+    candidate (ndarray): n_t, float32 (n_tokens, units).
+    states (ndarray): h_t, float32 (n_tokens, units).
     """
 
     layer: int
-    backward: bool
-    reset: Tensor
-    update: Tensor
-    candidate: Tensor
-    states: Tensor
+    direction: str
+    reset: np.ndarray
+    update: np.ndarray
+    candidate: np.ndarray
+    states: np.ndarray
+
+    def most_active(self, n_units: int) -> np.ndarray:
+        """Find the units whose states are furthest from zero.
+
+        n_units (int): how many.
+        RETURNS (ndarray): their numbers, the most active first, int64 (n_units,).
+        """
+        activity = np.abs(self.states).mean(0)
+        found: np.ndarray = np.argsort(-activity, kind="stable")[:n_units]
+        return found
 
 
 def locked_dropout(vectors: Tensor, layout: Layout, rate: float) -> Tensor:
@@ -91,7 +87,7 @@ def locked_dropout(vectors: Tensor, layout: Layout, rate: float) -> Tensor:
     """
     if rate <= 0.0:
         return vectors
-    return vectors * _mask(vectors, (layout.n_rows, vectors.shape[1]), rate)[layout.row]
+    return vectors * _mask(vectors, (layout.n_sequences, vectors.shape[1]), rate)[layout.sequence]
 
 
 def _mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
@@ -190,7 +186,7 @@ class BiGRUEncoder(nn.Module):
         own_gru = self._has_own_gru(vectors.device) or dropout.recurrent > 0.0
         on_cpu = vectors.device.type == "cpu"
         if shared is not None and not (len(self.layers) and (own_gru or not on_cpu)):
-            vectors, shared = torch.cat([shared.rows[shared.row], vectors], 1), None
+            vectors, shared = torch.cat([shared.table[shared.index], vectors], 1), None
         if not len(vectors):
             return vectors.new_zeros((0, self.width))
         for layer in self.layers.children():
@@ -208,35 +204,37 @@ class BiGRUEncoder(nn.Module):
             vectors = locked_dropout(states, layout, dropout.hidden)
         return vectors
 
-    def trace(self, vectors: Tensor, layout: Layout) -> list[LayerTrace]:
-        """Tell what the gates of each layer do, without gradient.
+    def trace(self, vectors: Tensor, layout: Layout) -> tuple[list[LayerGates], Tensor]:
+        """Compute the gates of each layer, without gradient.
 
         vectors (Tensor): one row per token, all columns, (n_tokens, input_width).
         layout (Layout): the tokens' sequences.
-        RETURNS (List[LayerTrace]): for each layer from the bottom up, for each direction.
+        RETURNS (tuple[list[LayerGates], Tensor]): for each layer from the bottom up, for each
+            direction; and the hidden states, (n_tokens, width).
         RAISES (ValueError): if the cell is no GRU.
         """
         if self.cell != "gru":
             raise ValueError(
                 f"only a GRU has reset and update gates, and this encoder has cell = {self.cell!r}"
             )
-        traces: list[LayerTrace] = []
+        gates: list[LayerGates] = []
         with torch.no_grad():
             for number, layer in enumerate(self.layers.children()):
                 directions = dict(layer.named_children())
                 states = _run_gru(directions, vectors, layout, 0.0, None)
                 own = states.chunk(len(directions), 1)
                 for (name, rnn), h in zip(directions.items(), own, strict=True):
-                    backward = name == _BACKWARD
-                    traces.append(_trace(number, backward, rnn, vectors, h, layout))
+                    values = _gates(rnn, vectors, h, layout, name == _BACKWARD)
+                    arrays = [value.float().cpu().numpy() for value in (*values, h)]
+                    gates.append(LayerGates(number, name.removesuffix("_layer"), *arrays))
                 vectors = states
-        return traces
+        return gates, vectors
 
     def prepare(self, rows: Tensor) -> Tensor:
         """Do what can be done in advance with the first columns of the input, without gradient.
 
         rows (Tensor): these columns, (n_rows, shared_width).
-        RETURNS (Tensor): for `SharedInput`, (n_rows, prepared_width).
+        RETURNS (Tensor): the table of a `SharedInput`, (n_rows, prepared_width).
         """
         if not (self._has_own_gru(rows.device) and len(self.layers)):
             return rows
@@ -263,21 +261,19 @@ class BiGRUEncoder(nn.Module):
         return self.own_gru and self.cell == "gru" and device.type == "cpu"
 
 
-def _trace(  # noqa: PLR0917
-    number: int, backward: bool, rnn: nn.Module, vectors: Tensor, states: Tensor, layout: Layout
-) -> LayerTrace:
-    # With all states known, the gates of all tokens are one product.
-    before = states.roll(-1 if backward else 1, 0)
-    begins = torch.from_numpy(layout.steps(backward) == 0).to(states.device)
-    before = before.masked_fill(begins.unsqueeze(1), 0.0)  # h_{t-1}
+def _gates(
+    rnn: nn.Module, vectors: Tensor, states: Tensor, layout: Layout, backward: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    # Reset, update and candidate. With all states known, those of all tokens are one product.
+    before = states.roll(-1 if backward else 1, 0)  # h_{t-1}
+    order, _, counts = layout.pack(backward)
+    before[order[: int(counts[:1].sum())]] = 0.0
     own = dict(rnn.named_parameters())
     read = nn.functional.linear(vectors, own["weight_ih_l0"], own["bias_ih_l0"])
     kept = nn.functional.linear(before, own["weight_hh_l0"], own["bias_hh_l0"])
     (read_r, read_z, read_n), (kept_r, kept_z, kept_n) = read.chunk(3, 1), kept.chunk(3, 1)
     reset = torch.sigmoid(read_r + kept_r)
-    candidate = torch.tanh(read_n + reset * kept_n)
-    update = torch.sigmoid(read_z + kept_z)
-    return LayerTrace(number, backward, reset, update, candidate, states)
+    return reset, torch.sigmoid(read_z + kept_z), torch.tanh(read_n + reset * kept_n)
 
 
 def _grus(modules: Iterable[nn.Module]) -> list[nn.GRU]:
@@ -291,13 +287,9 @@ def _predict_gru(
     recurrence: Recurrence,
     shared: SharedInput | None,
 ) -> Tensor:
-    directions = _grus(layer.values())
-    prepared = None
-    if shared is not None:
-        rows = shared.rows if shared.is_prepared else project_inputs(directions, shared.rows)
-        prepared = (rows, shared.row)
     backward = [name == _BACKWARD for name in layer]
-    return predict_gru(directions, backward, layout.lengths, vectors, recurrence, prepared)
+    directions = _grus(layer.values())
+    return predict_gru(directions, backward, layout.lengths, vectors, recurrence, shared)
 
 
 def _run_gru(
@@ -316,8 +308,7 @@ def _run_gru(
         shape = (len(directions), int(counts[0]), directions[0].hidden_size)
         masks = _mask(next(directions[0].parameters()), shape, rate)
     orders = [order for order, _, _ in packs]
-    columns = None if shared is None else (shared.rows, shared.row)
-    states = run_gru(directions, vectors, orders, counts, masks, shared=columns)
+    states = run_gru(directions, vectors, orders, counts, masks, shared=shared)
     places = [places for _, places, _ in packs]
     # `index_select`, as in `bigru_tagger.network.gru`.
     states = [state.index_select(0, place) for state, place in zip(states, places, strict=True)]
@@ -346,7 +337,7 @@ def _run_padded(
         ):
             columns = vectors.index_select(0, cells)
             if shared is not None:
-                rows = shared.rows.index_select(0, shared.row.index_select(0, cells))
+                rows = shared.table.index_select(0, shared.index.index_select(0, cells))
                 columns = torch.cat([rows, columns], 1)
             if state is not None:  # rows that have ended take no part; an LSTM has two states
                 state = _first_rows(state, n_rows)

@@ -12,17 +12,35 @@ Recurrent dropout writes m ∘ h_{t-1} in the three products W_h h_{t-1}, and no
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .time_steps import TimeSteps
+
 # Sequences that `predict_gru` runs side by side. A step's gates of so many rows stay in a core's
 # cache, and the product that makes them is at full speed, in bfloat16 too.
 _ROWS = 192
 # Tokens whose input is gathered at once.
 _BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class SharedInput:
+    """The first columns of a layer's input, where tokens share them.
+
+    table (Tensor): these columns, such as what depends on the word alone, (n_rows, width); or what
+        `project_inputs` made of them.
+    index (Tensor): each token's row of the table, int64 (n_tokens,).
+    is_prepared (bool): whether `project_inputs` made the table.
+    """
+
+    table: Tensor
+    index: Tensor
+    is_prepared: bool = False
 
 
 def run_gru(
@@ -32,7 +50,7 @@ def run_gru(
     counts: Tensor,
     masks: Tensor | None = None,
     *,
-    shared: tuple[Tensor, Tensor] | None = None,
+    shared: SharedInput | None = None,
 ) -> list[Tensor]:
     """Run the directions of one layer over packed sequences.
 
@@ -43,9 +61,9 @@ def run_gru(
     counts (Tensor): sequences that are running at each time step, descending, (n_steps,).
     masks (Optional[Tensor]): recurrent dropout: the factors m of each sequence, in the order of the
         first time step, (n_directions, counts[0], units).
-    shared (Optional[Tuple[Tensor, Tensor]]): the first columns of the input where tokens share
-        them, (n_rows, shared_width), and each token's row, (n_tokens,); `vectors` are the other
-        columns. Their product with the weights is computed once per row, not once per token.
+    shared (SharedInput | None): the first columns of the input where tokens share them, not
+        prepared; `vectors` are the other columns. Their product with the weights is computed once
+        per row of the table, not once per token.
     RETURNS (List[Tensor]): states by place in the packed sequence, (n_tokens, units) each.
     """
     # (n_directions, n_tokens, 3 * units): W_i x + b_i, in the order in which each direction reads
@@ -113,7 +131,7 @@ def predict_gru(  # noqa: PLR0917
     lengths: np.ndarray,
     vectors: Tensor,
     recurrence: Recurrence,
-    shared: tuple[Tensor, Tensor] | None = None,
+    shared: SharedInput | None = None,
 ) -> Tensor:
     """Run the directions of one layer without keeping what the gradient needs.
 
@@ -126,14 +144,15 @@ def predict_gru(  # noqa: PLR0917
     lengths (ndarray): tokens of each sequence, zeros allowed, int64 (n_sequences,).
     vectors (Tensor): one row per token, (n_tokens, width).
     recurrence (Recurrence): that of these directions.
-    shared (Optional[Tuple[Tensor, Tensor]]): the first columns of the input where tokens share
-        them: what `project_inputs` made of them, (n_rows, n_directions * 3 * units), and each
-        token's row, (n_tokens,); `vectors` are the other columns, and may be none.
+    shared (SharedInput | None): the first columns of the input where tokens share them, prepared
+        or not; `vectors` are the other columns, and may be none.
     RETURNS (Tensor): states, (n_tokens, n_directions * units).
     """
     units, n_directions = directions[0].hidden_size, len(directions)
     weights, biases = recurrence
     like = next(directions[0].parameters())
+    if shared is not None and not shared.is_prepared:
+        shared = SharedInput(project_inputs(directions, shared.table), shared.index, True)
     minus_one = torch.tensor(-1.0, dtype=like.dtype)
     states = like.new_empty((len(vectors) * n_directions, units))
     direction = torch.arange(n_directions).unsqueeze(1)
@@ -173,21 +192,17 @@ def _blocks(
     # Consecutive time steps of sequences that run side by side: the tokens that each direction
     # reads, step by step, int64 (n_directions, n_tokens); the number of sequences at each step;
     # and whether the first of the steps is the sequences' first.
-    ends = lengths.cumsum()
+    first = lengths.cumsum() - lengths
     by_length = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
     for begin in range(0, len(by_length), _ROWS):
         rows = by_length[begin : begin + _ROWS]
-        sizes = lengths[rows]
-        steps = np.arange(sizes[0])
-        counts = len(rows) - np.searchsorted(sizes[::-1], steps, side="right")
-        starts = counts.cumsum() - counts
-        step = np.repeat(steps, counts)
-        row = np.arange(len(step)) - starts[step]
-        first, last = (ends[rows] - sizes)[row] + step, (ends[rows] - 1)[row] - step
-        tokens = torch.from_numpy(np.stack([last if back else first for back in backward]))
+        orders = [TimeSteps(lengths[rows], first=first[rows], backward=back) for back in backward]
+        tokens = torch.from_numpy(np.stack([steps.order for steps in orders]))
+        begins, counts = orders[0].begins, orders[0].counts
         # A block ends with the step that fills it.
-        for block in np.split(steps, np.flatnonzero(np.diff(starts // _BLOCK)) + 1):
-            here = slice(starts[block[0]], starts[block[-1]] + counts[block[-1]])
+        ends = np.flatnonzero(np.diff(begins // _BLOCK)) + 1
+        for block in np.split(np.arange(len(counts)), ends):
+            here = slice(begins[block[0]], begins[block[-1]] + counts[block[-1]])
             yield tokens[:, here], counts[block].tolist(), bool(block[0] == 0)
 
 
@@ -195,7 +210,7 @@ def _gather(
     directions: Sequence[nn.GRU],
     tokens: Tensor,
     vectors: Tensor,
-    shared: tuple[Tensor, Tensor] | None,
+    shared: SharedInput | None,
 ) -> Tensor:
     # W_i x + b_i of the tokens that each direction reads, with the rows of n doubled,
     # (n_directions, n_tokens, 3 * units).
@@ -204,9 +219,8 @@ def _gather(
             project_inputs([rnn], vectors[own]) for rnn, own in zip(directions, tokens, strict=True)
         ]
         return torch.stack(read)
-    table, row = shared
-    n_directions = len(directions)
-    rows = row[tokens] * n_directions + torch.arange(n_directions).unsqueeze(1)
+    table, n_directions = shared.table, len(directions)
+    rows = shared.index[tokens] * n_directions + torch.arange(n_directions).unsqueeze(1)
     flat = table.view(len(table) * n_directions, -1).index_select(0, rows.flatten())
     inputs = flat.view(*tokens.shape, -1)
     if vectors.shape[1]:
@@ -222,14 +236,14 @@ def _project(
     bias: Tensor,
     vectors: Tensor,
     order: Tensor,
-    shared: tuple[Tensor, Tensor] | None,
+    shared: SharedInput | None,
 ) -> Tensor:
     if shared is None:
         return nn.functional.linear(vectors, weight, bias).index_select(0, order)
-    rows, row = shared
-    width = rows.shape[1]
+    width = shared.table.shape[1]
     # `index_select`, as the gradient of indexing is several times slower on a CPU.
-    projected = nn.functional.linear(rows, weight[:, :width], bias).index_select(0, row[order])
+    projected = nn.functional.linear(shared.table, weight[:, :width], bias)
+    projected = projected.index_select(0, shared.index[order])
     if vectors.shape[1]:
         projected = projected + nn.functional.linear(vectors, weight[:, width:]).index_select(
             0, order

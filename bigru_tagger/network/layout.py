@@ -1,10 +1,12 @@
-"""Where the tokens of a batch stand: rows and time steps, packed or padded."""
+"""Where the tokens of a batch stand: sequences and time steps, packed or padded."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .time_steps import TimeSteps, running
 
 # A block of padded rows has at most so many cells, unless one step of it has more, and so many
 # steps, as cuDNN refuses very long rows. It may pad so many cells, or as many as this share of its
@@ -16,7 +18,7 @@ _PADDED_SHARE = 0.25
 
 
 class Layout:
-    """Where the tokens of a batch stand: row (sequence) and time step of each, and back.
+    """Where the tokens of a batch stand: sequence and time step of each, and back.
 
     The tokens of all sequences lie in one array, one sequence after the other. Nothing is padded
     on a CPU. A GPU gets blocks of padded rows, since cuDNN is several times slower with packed
@@ -30,44 +32,28 @@ class Layout:
         device (torch.device): where the indices are needed.
         """
         sizes = np.asarray(lengths, dtype=np.int64)
-        starts = sizes.cumsum() - sizes
-        rows = np.repeat(np.arange(len(sizes)), sizes)
-        steps = np.arange(len(rows)) - np.repeat(starts, sizes)
         self.lengths = sizes
-        self.n_rows = len(sizes)
-        self.n_steps = int(sizes.max(initial=0))
-        self._sizes = np.repeat(sizes, sizes)
-        self._rows = rows
-        self._steps = steps
+        self.n_sequences = len(sizes)
         self._device = device
         self._packs: dict[bool, tuple[Tensor, Tensor, Tensor]] = {}
         self._pads: dict[bool, tuple[list[tuple[int, int]], Tensor, Tensor]] = {}
-        self.row = torch.from_numpy(rows).to(device)  # (n_tokens,)
-
-    def steps(self, backward: bool) -> np.ndarray:
-        """Give the time step at which a direction reads each token.
-
-        backward (bool): read each sequence from its last token to its first.
-        RETURNS (ndarray): time steps, int64 (n_tokens,).
-        """
-        return self._sizes - 1 - self._steps if backward else self._steps
+        # The sequence of each token, (n_tokens,).
+        self.sequence = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(device)
 
     def pack(self, backward: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Order the tokens for a PackedSequence: by time step, longest sequence first.
+        """Order the tokens for a PackedSequence, see `TimeSteps`.
 
         backward (bool): read each sequence from its last token to its first.
-        RETURNS (Tuple[Tensor, Tensor, Tensor]): the token at each place (n_tokens,), the place
+        RETURNS (tuple[Tensor, Tensor, Tensor]): the token at each place (n_tokens,), the place
             of each token (n_tokens,), and the number of sequences at each time step (n_steps,),
             which stays on the CPU.
         """
         if backward not in self._packs:  # every layer asks for the same
-            steps = self.steps(backward)
-            order = np.lexsort((self._rows, -self._sizes, steps))
-            places = np.empty_like(order)
-            places[order] = np.arange(len(order))
-            counts = np.bincount(steps, minlength=self.n_steps)
-            on_device = [torch.from_numpy(array).to(self._device) for array in (order, places)]
-            self._packs[backward] = (*on_device, torch.from_numpy(counts))  # type: ignore[assignment]
+            steps = TimeSteps(self.lengths, backward=backward)
+            order, place = (
+                torch.from_numpy(array).to(self._device) for array in (steps.order, steps.place)
+            )
+            self._packs[backward] = (order, place, torch.from_numpy(steps.counts))
         return self._packs[backward]
 
     def pad(self, backward: bool) -> tuple[list[tuple[int, int]], Tensor, Tensor]:
@@ -93,11 +79,11 @@ class Layout:
             ranks, step_begins, lengths, firsts = (
                 torch.from_numpy(table).to(self._device) for table in tables
             )
-            tokens = torch.arange(len(self.row), device=self._device)
-            steps = tokens - firsts[self.row]
+            tokens = torch.arange(len(self.sequence), device=self._device)
+            steps = tokens - firsts[self.sequence]
             if backward:
-                steps = lengths[self.row] - 1 - steps
-            places = step_begins[steps] + ranks[self.row]
+                steps = lengths[self.sequence] - 1 - steps
+            places = step_begins[steps] + ranks[self.sequence]
             cells = tokens.new_zeros(n_cells).index_copy_(0, places, tokens)
             self._pads[backward] = (blocks, cells, places)
         return self._pads[backward]
@@ -113,17 +99,14 @@ def plan_blocks(lengths: np.ndarray) -> list[tuple[int, int]]:
     lengths (ndarray): tokens of each sequence, positive, descending, int64 (n_sequences,).
     RETURNS (list[tuple[int, int]]): time steps and rows of each block.
     """
-    ascending = lengths[::-1]
-    n_steps = int(lengths.max(initial=0))
+    counts = running(lengths)
     blocks = []
     begin = 0
-    while begin < n_steps:
-        n_rows = len(lengths) - int(np.searchsorted(ascending, begin, side="right"))
+    while begin < len(counts):
+        n_rows = int(counts[begin])
         longest = min(max(_BLOCK_CELLS // n_rows, 1), _BLOCK_STEPS)
-        steps = np.arange(begin, min(n_steps, begin + longest))
-        running = len(lengths) - np.searchsorted(ascending, steps, side="right")
-        used = running.cumsum()
-        padding = np.arange(1, len(steps) + 1) * n_rows - used
+        used = counts[begin : begin + longest].cumsum()
+        padding = np.arange(1, len(used) + 1) * n_rows - used
         fits = padding <= np.maximum(_PADDED_CELLS, used * _PADDED_SHARE)
         end = begin + int(fits.sum())  # as padding only grows; the first step has none
         blocks.append((end - begin, n_rows))

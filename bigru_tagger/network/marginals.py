@@ -10,10 +10,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from ..stages import MARGINALS, stage
+from .time_steps import TimeSteps
 from .transitions import (
     Array,
     TagSets,
-    TimeSteps,
     Transitions,
     array_like,
     chunks,

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from ..stages import EMBED, stage
 from .context import ContextPooling
-from .crf import CRF
+from .decoder import Decoder
+from .decoders import decoder_class
 from .embeddings.base import build_module
-from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerTrace, SharedInput
+from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerGates
+from .gru import SharedInput
 from .layout import Layout
 from .storage import check_tensors, on_meta, pack_tensors, unpack_tensors
 
@@ -46,7 +48,8 @@ class NetworkSpec:
     global_context (int): width of the mean over a document, see `ContextPooling`; 0 for none.
     context_width (Optional[int]): units of the layer that mixes these means with a token's state;
         None for as many as the states have.
-    crf (bool): hold scores of going from tag to tag beside the emissions, if there are tags.
+    decode (str): the way of decoding, if there are tags: a name of
+        `bigru_tagger.network.decoders.decoders`.
     """
 
     embed: Mapping[str, Mapping[str, Any]]
@@ -57,7 +60,20 @@ class NetworkSpec:
     occurrences: int = 0
     global_context: int = 0
     context_width: int | None = None
-    crf: bool = False
+    decode: str = "constrained"
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> "NetworkSpec":
+        """Read the spec of a file, also of earlier versions, which had `crf` in place of `decode`.
+
+        settings (Mapping[str, Any]): the fields by name.
+        RETURNS (NetworkSpec): the spec.
+        RAISES (TypeError): if there are other fields.
+        """
+        named = dict(settings)
+        if named.pop("crf", False):
+            named["decode"] = "crf"
+        return cls(**named)
 
 
 @dataclass
@@ -88,18 +104,18 @@ class Batch:
 class NetworkTrace:
     """What the network does at each token.
 
-    layers (List[LayerTrace]): the gates of its encoder.
-    parts (Mapping[str, Tensor]): what emissions are the sum of, (n_tokens, n_tags) each: what
+    layers (list[LayerGates]): the gates of its encoder.
+    parts (Mapping[str, Tensor]): what logits are the sum of, (n_tokens, n_tags) each: what
         comes from the states that are `forward` and `backward`, from the `context` around the
         sentence, and what is there whatever the text, the `bias`; empty for a network without tags.
     """
 
-    layers: list[LayerTrace]
+    layers: list[LayerGates]
     parts: Mapping[str, Tensor]
 
 
 class Network(nn.Module):
-    """Embedding, stacked bidirectional GRU, linear layer: a batch in, emissions out."""
+    """Embedding, stacked bidirectional GRU, linear layer: a batch in, logits out."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         """Build the network with fresh parameters.
@@ -132,9 +148,19 @@ class Network(nn.Module):
             self.linear = nn.Linear(width, spec.n_tags)
             nn.init.xavier_uniform_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
-        self.crf: CRF | None = None
-        if spec.n_tags is not None and spec.crf:
-            self.crf = CRF(spec.n_tags)
+            decoder = decoder_class(spec.decode)(spec.n_tags)
+            self.add_module(decoder.stored_as, decoder)
+
+    @property
+    def decoder(self) -> Decoder:
+        """The way of decoding, of a network with tags.
+
+        RAISES (ValueError): if there are no tags.
+        """
+        for module in self.children():
+            if isinstance(module, Decoder):
+                return module
+        raise ValueError("a network without tags has no way of decoding")
 
     @property
     def width(self) -> int:
@@ -148,7 +174,7 @@ class Network(nn.Module):
 
         batch (Batch): the sequences.
         dropout (Dropout): rates in training.
-        RETURNS (Tensor): emissions, (n_tokens, n_tags), or the hidden states, (n_tokens, width),
+        RETURNS (Tensor): logits, (n_tokens, n_tags), or the hidden states, (n_tokens, width),
             of a network without tags.
         """
         layout = Layout(batch.lengths, batch.index.device)
@@ -181,7 +207,7 @@ class Network(nn.Module):
         """Tell what the gates do at each token, and what each direction says about its tags.
 
         The layer that mixes states with means over the document has a ReLU. It is linear where it
-        is not zero, so emissions fall into a sum of parts exactly.
+        is not zero, so logits are exactly a sum of parts.
 
         batch (Batch): the sequences, with their `words`.
         RETURNS (NetworkTrace): see there.
@@ -193,16 +219,15 @@ class Network(nn.Module):
             words = self._embed_words(batch.words)
             if words is not None:
                 columns.insert(0, words[batch.index])
-            layers = self.encoder.trace(torch.cat(columns, 1), layout)
-            top = [layer for layer in layers if layer.layer == len(self.encoder.layers) - 1]
-            if self.linear is None or not top:
+            layers, hidden = self.encoder.trace(torch.cat(columns, 1), layout)
+            if self.linear is None or not layers:
                 return NetworkTrace(layers, {})
-            return NetworkTrace(layers, self._parts(top, batch.groups))
+            return NetworkTrace(layers, self._parts(hidden, batch.groups))
 
-    def _parts(self, top: list[LayerTrace], groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _parts(self, hidden: Tensor, groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
         assert self.linear is not None
-        names = ["backward" if layer.backward else "forward" for layer in top]
-        states = dict(zip(names, (layer.states for layer in top), strict=True))
+        names = ("forward", "backward")[: 1 + self.spec.bidirectional]
+        states = dict(zip(names, hidden.chunk(len(names), 1), strict=True))
         weight, bias = self.linear.weight, self.linear.bias
         if self.context is None:
             by_state = weight.split([layer.shape[1] for layer in states.values()], 1)
@@ -210,15 +235,15 @@ class Network(nn.Module):
                 name: nn.functional.linear(h, own)
                 for (name, h), own in zip(states.items(), by_state, strict=True)
             }
-            return {**parts, "bias": bias.detach().expand(len(top[0].states), -1)}
-        mixed = self.context(torch.cat(list(states.values()), 1), groups)
+            return {**parts, "bias": bias.detach().expand(len(hidden), -1)}
+        mixed = self.context(hidden, groups)
         active = mixed > 0.0
         mixing = self.context.combine
         parts, begin = {}, 0
         for name, h in states.items():
             end = begin + h.shape[1]
-            told = nn.functional.linear(h, mixing.weight[:, begin:end]) * active
-            parts[name] = nn.functional.linear(told, weight)
+            own = nn.functional.linear(h, mixing.weight[:, begin:end]) * active
+            parts[name] = nn.functional.linear(own, weight)
             begin = end
         parts["bias"] = nn.functional.linear(mixing.bias * active, weight, bias)
         parts["context"] = nn.functional.linear(mixed, weight, bias) - sum(parts.values())
@@ -254,7 +279,7 @@ class Network(nn.Module):
     @stage(EMBED)
     def _embed_tokens(self, batch: Batch, layout: Layout) -> Tensor:
         # What does not, (n_tokens, width).
-        vectors = [torch.zeros((len(layout.row), 0), device=layout.row.device)]
+        vectors = [torch.zeros((len(layout.sequence), 0), device=layout.sequence.device)]
         for name, module in self.embed.items():
             if module.reads == "sequences":
                 key = f"{_SEQUENCES}.{name}."
@@ -283,9 +308,9 @@ class Network(nn.Module):
 
         Scores have no zero point: neither a softmax nor a CRF changes when all tags score more. So
         a new tag is anchored to the first one, which may stand wherever a new one may (O, in tags
-        of spans): it gets its emissions less the margin, and its transitions. Whatever the
+        of spans): it gets its logits less the margin, and its transitions. Whatever the
         text, a sequence with new tags then scores less than the same sequence with the first tag
-        in their place, by the margin for each. The gradient of a new tag's emission is as large
+        in their place, by the margin for each. The gradient of a new tag's logit is as large
         as for any tag, so it can be learned.
 
         n_tags (int): the new number of outputs, new tags behind the old ones.
@@ -301,8 +326,7 @@ class Network(nn.Module):
             self.linear.weight[old.out_features :] = old.weight[0]
             self.linear.bias[: old.out_features] = old.bias
             self.linear.bias[old.out_features :] = old.bias[0] - margin
-        if self.crf is not None:
-            self.crf.resize(n_tags)
+        self.decoder.resize(n_tags)
         self.spec = replace(self.spec, n_tags=n_tags)
 
     def to_bytes(self) -> bytes:
@@ -322,7 +346,7 @@ class Network(nn.Module):
         """
         try:
             tensors, settings = unpack_tensors(data, _SPEC)
-            spec = NetworkSpec(**settings)
+            spec = NetworkSpec.read(settings)
             # Each layer has tensors of its own, and even the modules of a million take memory.
             if len(spec.hidden) > len(tensors):
                 raise ValueError(

@@ -4,13 +4,14 @@ Logits are arrays of NumPy, or tensors of torch on any device that has float64. 
 transitions are always NumPy's.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, cast
 
 import numpy as np
+
+from ..schemes import TagParts
 
 Array: TypeAlias = Any
 """An array of NumPy or a tensor of torch."""
@@ -103,13 +104,10 @@ class Transitions:
         tags (Sequence[str]): O, and for each label B-label, I-label, L-label and U-label.
         RETURNS (Transitions): zero where valid, minus infinity elsewhere.
         """
-        labels: dict[str, int] = {}
-        label = np.array([labels.setdefault(tag[1:], len(labels)) for tag in tags])
-        opens = np.array([tag[0] in "BI" for tag in tags])  # the entity goes on
-        continues = np.array([tag[0] in "IL" for tag in tags])
-        same = label[:, None] == label
-        valid = np.where(opens[:, None], continues & same, ~continues)
-        tables = (valid, ~continues, ~opens)
+        parts = TagParts.of(tags)
+        same = parts.label[:, None] == parts.label
+        valid = np.where(parts.opens[:, None], parts.continues & same, ~parts.continues)
+        tables = (valid, ~parts.continues, ~parts.opens)
         return cls(*(np.where(allowed, 0.0, -np.inf) for allowed in tables))
 
     @cached_property
@@ -196,41 +194,6 @@ class TagSets:
         if self.has_empty:
             found.append(library.full_like(values[:, :1], empty))
         return library.concatenate(found, 1)[:, array_like(self.kind, values)]
-
-
-class TimeSteps:
-    """The tokens of a batch by time step, so that each step handles all its sequences at once.
-
-    Sequences are ordered by length, longest first; at each step, those still running come first.
-    So a step's tokens follow, one by one, the first of the tokens of the step before.
-
-    order (ndarray): the token at each place of this order, int64 (n_tokens,).
-    place (ndarray): the place of each token, int64 (n_tokens,).
-    slices (list[slice]): the places of each step.
-    """
-
-    def __init__(self, lengths: np.ndarray) -> None:
-        """Order the tokens.
-
-        lengths (ndarray): tokens of each sequence, zeros allowed, int64 (n_sequences,).
-        """
-        by_length = np.argsort(-lengths, kind="stable")
-        ascending = lengths[by_length][::-1]
-        steps = np.arange(int(lengths.max(initial=0)))
-        counts = len(lengths) - np.searchsorted(ascending, steps, side="right")
-        begins = counts.cumsum() - counts
-        row = np.arange(int(counts.sum())) - np.repeat(begins, counts)
-        first = (lengths.cumsum() - lengths)[by_length]
-        self.order = first[row] + np.repeat(steps, counts)
-        self.place = np.empty_like(self.order)
-        self.place[self.order] = np.arange(len(self.order))
-        bounds = zip(begins.tolist(), counts.tolist(), strict=True)
-        self.slices = [slice(begin, begin + count) for begin, count in bounds]
-
-    def __iter__(self) -> Iterator[tuple[slice, slice]]:
-        """Give the places of each step but the first, and before them those that they follow."""
-        for before, here in itertools.pairwise(self.slices):
-            yield slice(before.start, before.start + here.stop - here.start), here
 
 
 def chunks(lengths: np.ndarray, logits: Array) -> Iterator[tuple[slice, slice]]:

@@ -8,10 +8,11 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ..schemes import OUTSIDE, span_tags
 from ..scoring.scoring import same_words
 from ..stages import ANNOTATE, stage
 from .factories import Scorer
-from .gold import Gold, span_tags
+from .gold import Gold
 from .spans import Entity, SpanTagger
 
 
@@ -33,7 +34,7 @@ class BiGRUChunker(SpanTagger):
         """Hold the model.
 
         vocab (Vocab): the shared vocabulary.
-        model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+        model (Model[List[Doc], List[Floats2d]]): Docs to logits.
         name (str): name of the component.
         spans_key (str): see `make_bigru_chunker`.
         threshold (float): see `make_bigru_chunker`.
@@ -72,7 +73,7 @@ class BiGRUChunker(SpanTagger):
                 f"{self.name}: the spans under doc.spans[{key!r}] of {reference.text[:60]!r} "
                 "overlap, which a tagger cannot learn"
             )
-        tags: Gold = ["O"] * len(example.predicted)
+        tags: Gold = [OUTSIDE] * len(example.predicted)
         if not same_words(example):
             # Read once: at each access, spaCy looks through all tokens of both Docs for changes.
             alignment = example.alignment.y2x

@@ -15,19 +15,26 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
-from ..model.devices import split_array
-from ..model.thinc_model import crf_loss, crf_of, predict_runs, resize_output
-from ..network.crf import CRF
+from ..model.devices import join_arrays, to_torch
+from ..model.thinc_model import (
+    decoder_of,
+    differentiate,
+    network_shim,
+    predict_runs,
+    resize_output,
+)
+from ..network.constrained_softmax import cross_entropy
+from ..network.decoder import Targets
 from ..network.network import NEW_TAG_MARGIN
 from ..network.transitions import Array, Transitions, to_numpy
 from .factories import Scorer
 from .finite import check_loss, check_vectors, check_weights
 from .gold import Gold
-from .soft_targets import SoftTargets, cross_entropy, join
+from .soft_targets import SoftTargets, join
 
 
 class SequenceTagger(TrainablePipe):
-    """Tags the tokens of Docs by a model that puts out emissions, one tag per token."""
+    """Tags the tokens of Docs by a model that computes logits, one tag per token."""
 
     def __init__(
         self,
@@ -42,7 +49,7 @@ class SequenceTagger(TrainablePipe):
         """Hold the model.
 
         vocab (Vocab): the shared vocabulary.
-        model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+        model (Model[List[Doc], List[Floats2d]]): Docs to logits.
         name (str): name of the component.
         scorer (Optional[Callable]): the scoring method.
         label_smoothing (float): share of the gold probability that goes to the other tags, in
@@ -79,14 +86,13 @@ class SequenceTagger(TrainablePipe):
 
     @property
     @abstractmethod
-    def legal_transitions(self) -> Transitions:
+    def valid_transitions(self) -> Transitions:
         """RETURNS (Transitions): zero where the tag scheme allows, minus infinity elsewhere."""
 
     @property
     def transitions(self) -> Transitions:
-        """RETURNS (Transitions): the legal ones, scored by the CRF if the network has one."""
-        crf = crf_of(self.model)
-        return self.legal_transitions if crf is None else crf.transitions(self.legal_transitions)
+        """RETURNS (Transitions): scores of tag pairs by the way of decoding."""
+        return decoder_of(self.model).transitions(self.valid_transitions)
 
     @abstractmethod
     def find_labels(self, example: Example) -> Iterable[str]:
@@ -145,7 +151,8 @@ class SequenceTagger(TrainablePipe):
         nlp (Optional[Language]): the pipeline.
         labels (Optional[List[str]]): the labels; None to find them in the sample. Give them where
             the sample may lack some, as when streaming.
-        RAISES (ValueError): no labels, no tokens, label smoothing with a CRF, or vectors with NaN.
+        RAISES (ValueError): no labels, no tokens, label smoothing with a way of decoding that has
+            no use for it, or vectors with NaN.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         if labels is None:
@@ -164,7 +171,7 @@ class SequenceTagger(TrainablePipe):
             raise ValueError(f"{self.name}: the first training examples have no tokens at all")
         n_tags = len(self.tags)
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
-        self._check_smoothing()
+        self._check_soft_labels()
         check_vectors(self.name, self.model, self.vocab)
         check_weights(self.name, self.model, "trained")
 
@@ -191,11 +198,25 @@ class SequenceTagger(TrainablePipe):
             for prediction in self.decode(run, logits)
         ]
 
-    def emissions(self, docs: Sequence[Doc]) -> list[np.ndarray]:
+    def best_tags(self, docs: Sequence[Doc], logits: Array) -> Array:
+        """Find the best tag of each token; those of all tokens of a sequence are a valid sequence.
+
+        docs (Sequence[Doc]): the Docs, which are not modified.
+        logits (Array): see `decode`.
+        RETURNS (Array): indices into `tags`, int64 (n_tokens,).
+        """
+        sequences = self._sequences(docs, logits)
+        return decoder_of(self.model).decode(*sequences, self.valid_transitions)
+
+    def _sequences(self, docs: Sequence[Doc], logits: Array) -> tuple[Array, np.ndarray]:
+        # The logits to decode, and the tokens of each sequence.
+        return logits, np.array([len(doc) for doc in docs], dtype=np.int64)
+
+    def logits(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """Score the tags of each token.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
-        RETURNS (List[ndarray]): log scores, not normalised, float32 (n_tokens, n_tags) each.
+        RETURNS (list[ndarray]): logits, float32 (n_tokens, n_tags) each.
         """
         return [
             own
@@ -227,10 +248,6 @@ class SequenceTagger(TrainablePipe):
         RETURNS (Dict[str, float]): the losses.
         RAISES (ValueError): see `get_loss`.
         """
-        crf = crf_of(self.model)
-        if crf is None:
-            updated: dict[str, float] = super().update(examples, drop=drop, sgd=sgd, losses=losses)
-            return updated
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
         examples = list(examples)
@@ -239,10 +256,10 @@ class SequenceTagger(TrainablePipe):
         if not any(len(doc) for doc in docs):
             return losses
         set_dropout_rate(self.model, drop)
-        scores, backprop = self.model.begin_update(docs)
-        loss, gradient, backprop_transitions = self._crf_loss(crf, examples, scores)
+        logits, backprop = self.model.begin_update(docs)
+        loss, gradient, backprop_decoder = self._loss(examples, logits)
         backprop(gradient)
-        backprop_transitions()
+        backprop_decoder()
         if sgd:  # spaCy's training loop passes False to step later
             self.finish_update(sgd)
         losses[self.name] += loss
@@ -251,90 +268,74 @@ class SequenceTagger(TrainablePipe):
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats2d]
     ) -> tuple[float, list[Floats2d]]:
-        """Compute the loss over the tokens that have a gold tag: cross-entropy, or the CRF's.
+        """Compute the loss of the way of decoding, over the tokens that have a gold tag.
 
         Where examples hold a teacher's outputs, too, cross-entropy is mixed, see `SoftTargets`.
 
         examples (Iterable[Example]): the batch.
-        scores (List[Floats2d]): the model's emissions.
-        RETURNS (Tuple[float, List[Floats2d]]): the mean over the batch's annotated tokens, and
-            its gradient with respect to the emissions.
-        RAISES (ValueError): if an example has a label that the component does not know, or, with a
-            CRF, an illegal sequence of tags, or a teacher's outputs; or if the loss is not finite.
+        scores (list[Floats2d]): the model's logits.
+        RETURNS (tuple[float, list[Floats2d]]): the mean over the batch's annotated tokens, and
+            its gradient with respect to the logits.
+        RAISES (ValueError): if an example has a label that the component does not know; or, with a
+            way of decoding that learns whole sequences, an invalid sequence of tags, or a teacher's
+            outputs; or if the loss is not finite.
         """
-        examples = list(examples)
-        crf = crf_of(self.model)
-        if crf is not None:
-            return self._crf_loss(crf, examples, scores)[:2]
-        loss, gradient = self._token_loss(examples, scores)
-        check_loss(self.name, self.model, loss, examples)
-        return loss, split_array(gradient, [len(part) for part in scores])
+        return self._loss(list(examples), scores)[:2]
 
-    def _token_loss(
-        self, examples: list[Example], scores: list[Floats2d]
-    ) -> tuple[float, Floats2d]:
-        gold = self._gold_columns(examples)
-        xp = self.model.ops.xp
-        known = np.flatnonzero(gold >= 0)
-        n_tags = len(self.tags)
-        smoothing = self.cfg["label_smoothing"] if n_tags > 1 else 0.0
-        targets = xp.full((len(gold), n_tags), smoothing / max(n_tags - 1, 1), dtype="float32")
-        targets[xp.asarray(known), xp.asarray(gold[known])] = 1.0 - smoothing
-        emissions = xp.concatenate(scores)
-        lengths = [len(part) for part in scores]
-        soft_targets = [self.soft_targets(example) for example in examples]
-        if all(part is None for part in soft_targets):
-            weight = (gold >= 0) / max(len(known), 1)
-            return cross_entropy(emissions, targets, xp.asarray(weight))
-        column = {tag: index for index, tag in enumerate(self.tags)}
-        lesson = join(soft_targets, lengths, column)
-        share = lesson.share(gold >= 0)
-        n_learned = max(int(((gold >= 0) | lesson.known).sum()), 1)
-        loss, gradient = cross_entropy(
-            emissions, targets, xp.asarray((gold >= 0) * (1.0 - share) / n_learned)
-        )
-        scale = xp.asarray(lesson.temperature)
-        soft_loss, soft_gradient = cross_entropy(
-            emissions / scale[:, None],
-            xp.asarray(lesson.distributions),
-            xp.asarray(share / n_learned) * scale**2,
-        )
-        gradient += soft_gradient / scale[:, None]
-        return loss + soft_loss, gradient
-
-    def _crf_loss(
-        self, crf: CRF, examples: list[Example], scores: list[Floats2d]
+    def _loss(
+        self, examples: list[Example], logits: list[Floats2d]
     ) -> tuple[float, list[Floats2d], Callable[[], None]]:
-        # Loss, its gradient with respect to the emissions, and what adds the one with respect to
-        # the transitions to the network's gradients: `update` calls that, `get_loss` does not.
-        self._check_smoothing()
-        if any(self.soft_targets(example) is not None for example in examples):
-            raise ValueError(
-                f'{self.name}: a teacher\'s outputs say what single tokens are, but decode = "crf" '
-                'learns whole sequences: set decode = "legal"'
-            )
-        gold = self._gold_columns(examples)
-        if not (gold >= 0).any():
-            return 0.0, [part * 0.0 for part in scores], lambda: None
-        losses, gradient, backprop_transitions = crf_loss(
-            crf, scores, gold, self.legal_transitions, self.model.ops
+        # Loss, its gradient with respect to the logits, and a function that adds the one with
+        # respect to what the decoder learns to the network's gradients: `update` calls that,
+        # `get_loss` does not.
+        targets = self._targets(examples)
+        if not targets.n_learned:
+            return 0.0, [part * 0.0 for part in logits], lambda: None
+        decoder, valid = decoder_of(self.model), self.valid_transitions
+        losses, gradient, backprop_decoder = differentiate(
+            self.model,
+            logits,
+            lambda joined: decoder.loss(joined, targets, valid) / targets.n_learned,
         )
-        for example, loss, part in zip(examples, losses, scores, strict=True):
+        for example, loss, part in zip(examples, losses, logits, strict=True):
             if np.isinf(loss) and self.model.ops.xp.isfinite(part).all():
                 raise ValueError(
                     f"{self.name}: the tags of the training text {example.reference.text[:60]!r} "
-                    f"are no legal sequence: {self.gold_tags(example)}. Correct its annotation, or "
+                    f"are no valid sequence: {self.gold_tags(example)}. Correct its annotation, or "
                     "leave it out"
                 )
         loss = check_loss(self.name, self.model, float(losses.sum()), examples)
-        return loss, gradient, backprop_transitions
+        return loss, gradient, backprop_decoder
 
-    def _check_smoothing(self) -> None:
-        if self.cfg["label_smoothing"] and crf_of(self.model) is not None:
+    def _targets(self, examples: list[Example]) -> Targets:
+        soft_targets = [self.soft_targets(example) for example in examples]
+        is_taught = any(part is not None for part in soft_targets)
+        self._check_soft_labels(is_taught=is_taught)
+        device = network_shim(self.model).device
+        lengths = [len(example.predicted) for example in examples]
+        column = {tag: index for index, tag in enumerate(self.tags)}
+        return Targets(
+            to_torch(self._gold_columns(examples), device),
+            lengths,
+            self.cfg["label_smoothing"],
+            join(soft_targets, lengths, column, device) if is_taught else None,
+        )
+
+    def _check_soft_labels(self, *, is_taught: bool = False) -> None:
+        if decoder_of(self.model).soft_labels:
+            return
+        decode = f'decode = "{network_shim(self.model).network.spec.decode}"'
+        smoothing = self.cfg["label_smoothing"]
+        if smoothing:
             raise ValueError(
-                f"{self.name}: label_smoothing = {self.cfg['label_smoothing']} spreads the gold "
-                'probability of single tokens, but decode = "crf" learns whole sequences: set '
-                'label_smoothing = 0.0, or decode = "legal"'
+                f"{self.name}: label_smoothing = {smoothing} spreads the gold probability of "
+                f"single tokens, but {decode} learns whole sequences: set label_smoothing = 0.0, "
+                'or decode = "constrained"'
+            )
+        if is_taught:
+            raise ValueError(
+                f"{self.name}: a teacher's outputs are for single tokens, but {decode} learns "
+                'whole sequences: set decode = "constrained"'
             )
 
     def _gold_columns(self, examples: list[Example]) -> np.ndarray:
@@ -369,8 +370,8 @@ class SequenceTagger(TrainablePipe):
     ) -> dict[str, float]:
         """Learn to predict what the model predicted when `nlp.resume_training` was called.
 
-        With a CRF, that is what the emissions of each token say by themselves: they are pulled
-        back up to a constant, which no probability depends on, and the transitions stay.
+        The softmax of the logits is learned, whatever the way of decoding: a constant that is added
+        to a token's logits changes no probability. The transitions of a CRF stay.
 
         examples (Iterable[Example]): a batch; only the texts count.
         drop (float): the dropout rate.
@@ -390,16 +391,16 @@ class SequenceTagger(TrainablePipe):
                 f"{self.name}: cannot rehearse with a listener, since spaCy runs no shared encoder "
                 "in nlp.rehearse: call nlp.replace_listeners first"
             )
-        xp = self.model.ops.xp
-        before = xp.concatenate(self._rehearsal_model.predict(docs))
-        targets = xp.exp(before - before.max(1, keepdims=True))
-        targets /= targets.sum(1, keepdims=True)
+        device = network_shim(self.model).device
+        before = self._rehearsal_model.predict(docs)
+        targets = join_arrays(before, device, len(self.tags)).softmax(1)
         set_dropout_rate(self.model, drop)
-        scores, backprop = self.model.begin_update(docs)
-        weight = xp.full(len(targets), 1.0 / len(targets))
-        loss, gradient = cross_entropy(xp.concatenate(scores), targets, weight)
-        check_loss(self.name, self.model, loss, examples)
-        backprop(split_array(gradient, [len(doc) for doc in docs]))
+        logits, backprop = self.model.begin_update(docs)
+        found, gradient, _ = differentiate(
+            self.model, logits, lambda joined: cross_entropy(joined, targets) / len(targets)
+        )
+        loss = check_loss(self.name, self.model, float(found.sum()), examples)
+        backprop(gradient)
         if sgd:  # spaCy's training loop passes False to step later
             self.finish_update(sgd)
         losses[self.name] = losses.get(self.name, 0.0) + loss

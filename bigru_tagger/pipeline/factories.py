@@ -24,22 +24,25 @@ DEFAULT_MODEL = {
     "hidden": 128,
     "word_dropout": 0.05,
 }
+_SHARED = {"model": DEFAULT_MODEL, "label_smoothing": 0.0}
+_SPANS = {**_SHARED, "threshold": 0.0, "recall_bias": 0.0}
+
+
+def _span_scorer(target: str) -> dict[str, str]:
+    return {
+        "@scorers": "bigru_tagger.seqeval_scorer.v1",
+        "target": target,
+        "spans_key": "chunks",
+    }
 
 
 @Language.factory(
     "bigru_ner",
     assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
     default_config={
-        "model": DEFAULT_MODEL,
+        **_SPANS,
         "confidence": "confidence",
-        "threshold": 0.0,
-        "recall_bias": 0.0,
-        "label_smoothing": 0.0,
-        "scorer": {
-            "@scorers": "bigru_tagger.seqeval_scorer.v1",
-            "target": "ents",
-            "spans_key": "chunks",
-        },
+        "scorer": _span_scorer("ents"),
     },
     default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
 )
@@ -58,7 +61,7 @@ def make_bigru_ner(
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    model (Model[List[Doc], List[Floats2d]]): Docs to logits.
     confidence (Optional[str]): name of the extension attribute that holds an entity's
         probability, `span._.confidence`; None for none.
     threshold (float): probability below which an entity is dropped.
@@ -87,9 +90,8 @@ def make_bigru_ner(
     "bigru_tagger",
     assigns=["token.tag"],
     default_config={
-        "model": DEFAULT_MODEL,
+        **_SHARED,
         "overwrite": True,
-        "label_smoothing": 0.0,
         "scorer": {"@scorers": "spacy.tagger_scorer.v1"},
     },
     default_score_weights={"tag_acc": 1.0},
@@ -107,7 +109,7 @@ def make_bigru_tagger(
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    model (Model[List[Doc], List[Floats2d]]): Docs to logits.
     overwrite (bool): replace tags that are there already.
     label_smoothing (float): share of the gold probability that goes to the other tags, in equal
         parts, while training.
@@ -135,16 +137,9 @@ def _score_weights(spans_key: str) -> dict[str, float | None]:
     "bigru_chunker",
     assigns=["doc.spans"],
     default_config={
-        "model": DEFAULT_MODEL,
+        **_SPANS,
         "spans_key": "chunks",
-        "threshold": 0.0,
-        "recall_bias": 0.0,
-        "label_smoothing": 0.0,
-        "scorer": {
-            "@scorers": "bigru_tagger.seqeval_scorer.v1",
-            "target": "spans",
-            "spans_key": "chunks",
-        },
+        "scorer": _span_scorer("spans"),
     },
     default_score_weights=_score_weights("chunks"),
 )
@@ -163,7 +158,7 @@ def make_bigru_chunker(
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+    model (Model[List[Doc], List[Floats2d]]): Docs to logits.
     spans_key (str): the key of `doc.spans` to read the gold spans from and write to. The scorer
         and the default score weights follow it.
     threshold (float): probability below which a span is dropped.

@@ -1,11 +1,12 @@
 """Gold spans that decoding can never find: corrected before they are learned."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from spacy.attrs import IS_SPACE, SENT_START
 from spacy.tokens import Doc
+
+from ..schemes import OUTSIDE, biluo_spans, span_tags
 
 Gold = list[str | None]
 """A tag for each token, None where there is none to learn."""
@@ -62,39 +63,14 @@ def correct_gold(tags: Gold, doc: Doc, *, cut_at_sentences: bool) -> tuple[Gold,
     if not is_space.any() and not starts[1:].any():
         return tags, []
     corrected, corrections = list(tags), []
-    for start, end, label in _spans(tags):
+    for label, start, end in biluo_spans(tags):
         inner = start + np.flatnonzero(~is_space[start:end])
         first, stop = (int(inner[0]), int(inner[-1]) + 1) if len(inner) else (end, end)
         if (first, stop) != (start, end):
-            corrected[start:end] = ["O"] * (end - start)
+            corrected[start:end] = [OUTSIDE] * (end - start)
             corrected[first:stop] = span_tags(label, stop - first)
             corrections.append(Correction(start, end, label, "space"))
         if starts[first + 1 : stop].any():
             corrected[first:stop] = [None] * (stop - first)
             corrections.append(Correction(start, end, label, "sentence"))
     return corrected, corrections
-
-
-def span_tags(label: str, length: int) -> Gold:
-    """Write one span as BILUO tags.
-
-    label (str): its label.
-    length (int): its tokens.
-    RETURNS (List[Optional[str]]): as many tags.
-    """
-    if length < 2:
-        return [f"U-{label}"] * length
-    return [f"B-{label}", *[f"I-{label}"] * (length - 2), f"L-{label}"]
-
-
-def _spans(tags: Gold) -> Iterator[tuple[int, int, str]]:
-    # Whole ones only: where tokens are misaligned, parts of spans are unknown.
-    start = None
-    for i, tag in enumerate(tags):
-        part = None if tag is None else tag[0]
-        if part in ("B", "U"):
-            start = i
-        if tag is not None and start is not None and part in ("L", "U"):
-            yield start, i + 1, tag[2:]
-        if part not in ("B", "I"):
-            start = None

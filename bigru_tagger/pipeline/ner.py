@@ -11,6 +11,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ..schemes import OUTSIDE, biluo_tag
 from ..scoring.scoring import same_words
 from ..stages import ANNOTATE, stage
 from .factories import Scorer
@@ -39,7 +40,7 @@ class BiGRUNer(SpanTagger):
         """Hold the model.
 
         vocab (Vocab): the shared vocabulary.
-        model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+        model (Model[List[Doc], List[Floats2d]]): Docs to logits.
         name (str): name of the component.
         confidence (Optional[str]): see `make_bigru_ner`.
         threshold (float): see `make_bigru_ner`.
@@ -148,12 +149,12 @@ def biluo(doc: Doc) -> Gold:
     ends = (begins | inside) & ~np.append(inside[1:], False)
     blocked = (iob == _BEGIN) & (label == 0)
     unknown = ((iob == _MISSING) | blocked) & ((space == 0) | (not iob.any()))
-    tags: Gold = ["O"] * len(doc)
+    tags: Gold = [OUTSIDE] * len(doc)
     for i in np.flatnonzero(unknown).tolist():
         tags[i] = None
     for i in np.flatnonzero(begins | inside).tolist():
-        part = ("U" if ends[i] else "B") if begins[i] else ("L" if ends[i] else "I")
-        tags[i] = f"{part}-{doc.vocab.strings[int(label[i])]}"
+        name = doc.vocab.strings[int(label[i])]
+        tags[i] = biluo_tag(name, first=bool(begins[i]), last=bool(ends[i]))
     return tags
 
 

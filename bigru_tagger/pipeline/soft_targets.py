@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
+import torch
 from spacy.tokens import Doc
-from thinc.api import get_array_module
-from thinc.types import Floats2d
+
+from ..model.devices import to_torch
+from ..network.decoder import SoftLabels
+from ..schemes import label_of
 
 KEY = "bigru_tagger.soft_targets"
 """The key of `doc.user_data` under which an example's reference holds its `SoftTargets`."""
@@ -90,7 +93,7 @@ class SoftTargets:
     @property
     def labels(self) -> list[str]:
         """RETURNS (List[str]): the labels of the teacher's tags."""
-        return sorted({tag[2:] for tag in self.tags if tag != "O"})
+        return sorted({label_of(tag) for tag in self.tags} - {""})
 
     def soften(self, column: Mapping[str, int]) -> np.ndarray:
         """Lay the teacher's distributions at the temperature out as the student's.
@@ -100,7 +103,7 @@ class SoftTargets:
             (n_tokens, n_tags).
         RAISES (ValueError): if the student lacks a label.
         """
-        lacking = sorted({tag[2:] for tag in self.tags if tag not in column})
+        lacking = sorted({label_of(tag) for tag in self.tags if tag not in column})
         if lacking:
             raise ValueError(
                 f"the teacher has labels that the component does not know: {', '.join(lacking)}. "
@@ -116,44 +119,19 @@ class SoftTargets:
         return rows
 
 
-class Lesson(NamedTuple):
-    """The targets of a batch, as a student's loss wants them.
-
-    distributions (ndarray): softened, in the order of the student's tags, a row of zeros where no
-        teacher says anything, float32 (n_tokens, n_tags).
-    temperature (ndarray): of each token, float32 (n_tokens,).
-    weight (ndarray): the teacher's share where there is gold as well, float32 (n_tokens,).
-    """
-
-    distributions: np.ndarray
-    temperature: np.ndarray
-    weight: np.ndarray
-
-    @property
-    def known(self) -> np.ndarray:
-        """RETURNS (ndarray): which tokens a teacher says something of, bool (n_tokens,)."""
-        known: np.ndarray = self.distributions.sum(1) > 0.0
-        return known
-
-    def share(self, gold: np.ndarray) -> np.ndarray:
-        """Give the share of the teacher's part in each token's loss.
-
-        gold (ndarray): which tokens have a gold tag, bool (n_tokens,).
-        RETURNS (ndarray): `weight` with both, 1 with the teacher alone, otherwise 0, float32
-            (n_tokens,).
-        """
-        return np.where(self.known, np.where(gold, self.weight, np.float32(1.0)), np.float32(0.0))
-
-
 def join(
-    targets: Sequence[SoftTargets | None], lengths: Sequence[int], column: Mapping[str, int]
-) -> Lesson:
-    """Lay the targets of a batch out.
+    targets: Sequence[SoftTargets | None],
+    lengths: Sequence[int],
+    column: Mapping[str, int],
+    device: torch.device,
+) -> SoftLabels:
+    """Join the targets of a batch.
 
-    targets (Sequence[Optional[SoftTargets]]): of each Doc.
+    targets (Sequence[SoftTargets | None]): those of each Doc.
     lengths (Sequence[int]): tokens of each Doc.
     column (Mapping[str, int]): the student's output for each tag.
-    RETURNS (Lesson): the targets.
+    device (device): where they are needed.
+    RETURNS (SoftLabels): the targets of all tokens, in the order of the student's outputs.
     RAISES (ValueError): see `SoftTargets.soften`.
     """
     distributions = [
@@ -162,23 +140,8 @@ def join(
     ]
     settings = [(1.0, 0.0) if part is None else (part.temperature, part.weight) for part in targets]
     temperature, weight = np.repeat(np.array(settings, np.float32), lengths, axis=0).T
-    return Lesson(np.concatenate(distributions), temperature, weight)
-
-
-def cross_entropy(emissions: Floats2d, targets: Floats2d, weight: Any) -> tuple[float, Floats2d]:
-    """Compute the weighted sum of the cross-entropy over tokens.
-
-    emissions (Floats2d): log scores, not normalised, (n_tokens, n_tags).
-    targets (Floats2d): distributions, (n_tokens, n_tags).
-    weight (Floats1d): of each token, (n_tokens,).
-    RETURNS (Tuple[float, Floats2d]): the sum, and its gradient with respect to the emissions.
-    """
-    xp = get_array_module(emissions)
-    shifted = emissions - xp.max(emissions, axis=1, keepdims=True)
-    log_probabilities = shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
-    weight = weight[:, None]
-    loss = -float((log_probabilities * targets * weight).sum())
-    return loss, ((xp.exp(log_probabilities) - targets) * weight).astype("float32")
+    arrays = (np.concatenate(distributions), temperature.copy(), weight.copy())
+    return SoftLabels(*(to_torch(array, device) for array in arrays))
 
 
 def check_settings(temperature: float, weight: float) -> None:

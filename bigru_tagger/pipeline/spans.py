@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, cast
@@ -12,10 +12,9 @@ from spacy.attrs import ENT_IOB, IS_SPACE, SENT_START
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..model.thinc_model import crf_of
-from ..network.decoding import decode, decode_best
-from ..network.marginals import span_probabilities, tag_probabilities
+from ..model.thinc_model import decoder_of
 from ..network.transitions import Array, Transitions, array_like, to_numpy
+from ..schemes import Spans, TagParts, biluo_tags
 from ..stages import DECODE, stage
 from .component import SequenceTagger
 from .gold import Gold, correct_gold
@@ -24,22 +23,14 @@ from .gold import Gold, correct_gold
 _biluo_transitions = lru_cache(maxsize=16)(Transitions.biluo)
 
 
-def biluo_tags(labels: Iterable[str]) -> list[str]:
-    """List the tags of the BILUO scheme.
-
-    labels (Iterable[str]): the labels.
-    RETURNS (List[str]): O, and B-, I-, L- and U- of each label.
-    """
-    return ["O", *(f"{part}-{label}" for label in labels for part in "BILU")]
-
-
 class Entity(NamedTuple):
     """A labelled span of a Doc, with its probability.
 
     start (int): first token.
     end (int): token behind the last.
     label (str): its label.
-    probability (float): share of this entity among all legal readings, by the model.
+    probability (float): share of the tag sequences with this entity among all valid ones, by the
+        model.
     """
 
     start: int
@@ -47,23 +38,15 @@ class Entity(NamedTuple):
     label: str
     probability: float
 
-    def moved(self, tokens: int) -> "Entity":
-        """Count from another token on.
-
-        tokens (int): how many tokens lie before the first of that count.
-        RETURNS (Entity): the same span.
-        """
-        return self._replace(start=self.start + tokens, end=self.end + tokens)
-
 
 @dataclass(frozen=True)
-class Reading:
-    """All spans of a sentence, or of a Doc that tells no sentence starts.
+class Hypothesis:
+    """All spans of a sentence, or of a Doc without sentence starts.
 
     start (int): its first token.
     end (int): token behind its last.
-    spans (Tuple[Entity, ...]): the spans, each with its own probability.
-    probability (float): share of this reading among all legal ones, by the model.
+    spans (tuple[Entity, ...]): the spans, each with its own probability.
+    probability (float): share of this hypothesis among all valid ones, by the model.
     """
 
     start: int
@@ -73,9 +56,9 @@ class Reading:
 
 
 class Tokens(NamedTuple):
-    """What decoding has to know of the tokens of Docs, one after the other.
+    """What decoding needs of the tokens of Docs, one after the other.
 
-    starts (ndarray): whether a Doc, or a sentence that it tells, begins here, bool (n_tokens,).
+    starts (ndarray): whether a Doc, or a sentence that it marks, begins here, bool (n_tokens,).
     is_space (ndarray): whether it is white space, bool (n_tokens,).
     ent_iob (ndarray): spaCy's attribute: 0 for not annotated, 1 inside of an entity, 2 outside, 3
         at its beginning, int (n_tokens,).
@@ -110,20 +93,20 @@ class Tokens(NamedTuple):
 class SpanTagger(SequenceTagger):
     """Finds spans that do not overlap, as BILUO tags of their tokens.
 
-    The setting `recall_bias` is added to the emissions of all tags but O: above zero, more spans
+    The setting `recall_bias` is added to the logits of all tags but O: above zero, more spans
     are found, and more of them are wrong. Where names are rare and new, as in social media, F1
     gains from that; it shifts the prior, as the logit adjustment of Menon et al. 2021,
     arXiv 2007.07314, and the probabilities with it. Spans less probable than the setting
     `threshold` are dropped.
 
-    Probabilities are those of scores divided by the `temperature`, which is 1 until it is set, and
-    stored with the component. It does not change which spans are found, only how sure the component
-    says it is of them (Guo et al. 2017, arXiv 1706.04599).
+    Probabilities are those of logits divided by the `temperature`, which is 1 until it is set, and
+    stored with the component. It does not change which spans are found, only their probabilities
+    (Guo et al. 2017, arXiv 1706.04599).
     """
 
     @property
     def temperature(self) -> float:
-        """What scores are divided by before they become probabilities.
+        """What logits are divided by before they become probabilities.
 
         RAISES (ValueError): when set to what is not above zero.
         """
@@ -146,7 +129,7 @@ class SpanTagger(SequenceTagger):
         return biluo_tags(self.labels)
 
     @property
-    def legal_transitions(self) -> Transitions:
+    def valid_transitions(self) -> Transitions:
         """RETURNS (Transitions): those of the BILUO scheme."""
         return _biluo_transitions(tuple(self.tags))
 
@@ -160,7 +143,9 @@ class SpanTagger(SequenceTagger):
         RETURNS (List[Optional[str]]): the tags to learn.
         """
         doc = example.predicted
-        tags, corrections = correct_gold(tags, doc, cut_at_sentences=crf_of(self.model) is None)
+        tags, corrections = correct_gold(
+            tags, doc, cut_at_sentences=decoder_of(self.model).cut_at_sentences
+        )
         for correction in corrections:
             if correction.problem not in self._reported:
                 self._reported.add(correction.problem)
@@ -176,8 +161,8 @@ class SpanTagger(SequenceTagger):
     def decode(self, docs: Sequence[Doc], logits: Array) -> list[list[Entity]]:
         """Find the most probable spans.
 
-        As with spaCy's entity recogniser, none reaches over a sentence start that its Doc tells. A
-        CRF, which has learned the tags of whole Docs, is free to do that.
+        As with spaCy's entity recogniser, no span crosses a sentence boundary that is set on its
+        Doc, unless the way of decoding learns the tags of whole Docs, as a CRF does.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
         logits (Array): see `SequenceTagger.decode`.
@@ -200,45 +185,65 @@ class SpanTagger(SequenceTagger):
         with_probabilities (bool): compute the probabilities of spans; they are 1 otherwise.
         RETURNS (list[list[Entity]]): the spans of each Doc, in their order.
         """
-        scores, lengths = self._scores(docs, logits)
-        tags = decode(scores, lengths, self.transitions)
+        logits, lengths = self._sequences(docs, logits)
+        tags = decoder_of(self.model).decode(logits, lengths, self.valid_transitions)
+        spans, probabilities = self._read_spans(logits, lengths, tags, with_probabilities)
         sizes = np.array([len(doc) for doc in docs], dtype=np.int64)
-        return self._entities(scores, lengths, tags, sizes, with_probabilities)
+        ends = sizes.cumsum()
+        offsets = np.repeat(ends - sizes, sizes)[spans.start]
+        found = self._entities(spans, offsets, probabilities)
+        bounds = np.searchsorted(spans.start, ends).tolist()
+        return [found[i:j] for i, j in itertools.pairwise([0, *bounds])]
 
-    def readings(self, docs: Sequence[Doc], n_best: int) -> list[list[list[Reading]]]:
-        """Find several best readings of each sentence.
+    def hypotheses(self, docs: Sequence[Doc], n_best: int) -> list[list[list[Hypothesis]]]:
+        """Find the best hypotheses about all spans of each sentence.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
-        n_best (int): readings of each sentence.
-        RETURNS (List[List[List[Reading]]]): for each Doc, for each of the sentences that it tells,
-            else for the whole Doc: the most probable readings, the best first, as many as there
-            are. The spans of the first are those of `predict`, without its threshold.
+        n_best (int): hypotheses of each sentence.
+        RETURNS (list[list[list[Hypothesis]]]): for each Doc, for each of its sentences, or for the
+            whole Doc where no sentence boundaries are set: the most probable hypotheses, the best
+            first, as many as there are. The spans of the first are those of `predict`, without its
+            threshold.
         RAISES (ValueError): if `n_best` is not positive.
         """
         if n_best < 1:
             raise ValueError(f"{self.name}: 'n_best' has to be positive; got {n_best}")
-        found: list[list[list[Reading]]] = []
-        for doc, emissions in zip(docs, self.emissions(docs), strict=True):
-            scores, lengths = self._scores([doc], emissions)
-            found.append([])
-            best = decode_best(scores, lengths, self.transitions, n_best)
-            for end, tags in zip(lengths.cumsum().tolist(), best, strict=True):
-                begin = end - tags.shape[1]
-                found[-1].append([self._reading(scores[begin:end], begin, own) for own in tags])
+        found: list[list[list[Hypothesis]]] = []
+        for doc, own in zip(docs, self.logits(docs), strict=True):
+            logits, lengths = self._sequences([doc], own)
+            best = decoder_of(self.model).decode_best(
+                logits, lengths, self.valid_transitions, n_best
+            )
+            ends = lengths.cumsum().tolist()
+            begins = [end - tags.shape[1] for end, tags in zip(ends, best, strict=True)]
+            found.append(
+                [
+                    [self._hypothesis(logits[begin:end], begin, tags) for tags in sentence]
+                    for begin, end, sentence in zip(begins, ends, best, strict=True)
+                ]
+            )
         return found
 
-    def _reading(self, scores: np.ndarray, begin: int, tags: np.ndarray) -> Reading:
+    def readings(self, docs: Sequence[Doc], n_best: int) -> list[list[list[Hypothesis]]]:
+        """Call `hypotheses`: this is its deprecated name."""
+        warnings.warn(
+            f"{self.name}: readings() is now called hypotheses()", DeprecationWarning, stacklevel=2
+        )
+        return self.hypotheses(docs, n_best)
+
+    def _hypothesis(self, logits: np.ndarray, begin: int, tags: np.ndarray) -> Hypothesis:
         lengths, whole = np.array([len(tags)]), np.array([[0, len(tags)]])
-        (spans,) = self._entities(scores, lengths, tags, lengths, with_probabilities=True)
-        return Reading(
+        spans, probabilities = self._read_spans(logits, lengths, tags, with_probabilities=True)
+        offsets = np.full(len(spans.start), -begin)
+        return Hypothesis(
             begin,
             begin + len(tags),
-            tuple(span.moved(begin) for span in spans),
-            float(self._probabilities(scores, lengths, whole, tags)[0]) if len(tags) else 1.0,
+            tuple(self._entities(spans, offsets, probabilities)),
+            float(self._marginals(logits, lengths, whole, tags)[0]) if len(tags) else 1.0,
         )
 
-    def _scores(self, docs: Sequence[Doc], logits: Array) -> tuple[Array, np.ndarray]:
-        # The constrained logits of all tokens, and the lengths of the sequences to decode.
+    def _sequences(self, docs: Sequence[Doc], logits: Array) -> tuple[Array, np.ndarray]:
+        # With the recall bias, and minus infinity for tags that a token cannot have.
         tokens = Tokens.from_docs(docs)
         if self.cfg["recall_bias"]:
             bias = np.full(len(self.tags), self.cfg["recall_bias"], dtype=np.float32)
@@ -248,31 +253,23 @@ class SpanTagger(SequenceTagger):
         if forbidden is not None:
             lowest = array_like(np.where(forbidden, -np.inf, 0.0).astype(np.float32), logits)
             logits = logits + lowest
-        if crf_of(self.model) is None:
+        if decoder_of(self.model).cut_at_sentences:
             return logits, tokens.lengths
-        return logits, np.array([len(doc) for doc in docs], dtype=np.int64)
+        return super()._sequences(docs, logits)
 
     def tag_probabilities(self, docs: Sequence[Doc]) -> list[np.ndarray]:
-        """Compute the probability of each tag at each token, among all legal readings.
+        """Compute the probability of each tag at each token, among all valid tag sequences.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
-        RETURNS (List[ndarray]): in the order of `tags`, float64 (n_tokens, n_tags) each.
+        RETURNS (list[ndarray]): in the order of `tags`, float64 (n_tokens, n_tags) each.
         """
         found: list[np.ndarray] = []
         for run, logits in self._predict_logits(docs):
-            scores, lengths = self._scores(run, logits)
-            probabilities = tag_probabilities(*self._tempered(scores, lengths))
+            probabilities = decoder_of(self.model).marginals(
+                *self._sequences(run, logits), self.valid_transitions, self.temperature
+            )
             found += np.split(probabilities, np.cumsum([len(doc) for doc in run]))[:-1]
         return found
-
-    def _tempered(
-        self, scores: Array, lengths: np.ndarray
-    ) -> tuple[Array, np.ndarray, Transitions]:
-        # What probabilities are computed from.
-        transitions = self.transitions
-        if self.temperature == 1.0:
-            return scores, lengths, transitions
-        return scores / self.temperature, lengths, transitions.scaled(1.0 / self.temperature)
 
     def forbidden(self, tokens: Tokens) -> np.ndarray | None:
         """Find the tags that tokens cannot have: no span begins or ends in a space.
@@ -282,43 +279,33 @@ class SpanTagger(SequenceTagger):
         """
         if not tokens.is_space.any():
             return None
-        boundary = np.array([tag[0] in "BLU" for tag in self.tags])
-        return cast(np.ndarray, tokens.is_space[:, None] & boundary)
+        return cast(np.ndarray, tokens.is_space[:, None] & TagParts.of(self.tags).bounds)
+
+    def _read_spans(
+        self, logits: Array, lengths: np.ndarray, tags: Array, with_probabilities: bool
+    ) -> tuple[Spans, np.ndarray]:
+        spans = Spans.read(to_numpy(tags), lengths)
+        if not with_probabilities:
+            return spans, np.ones(len(spans.start))
+        bounds = np.stack([spans.start, spans.end], 1)
+        return spans, self._marginals(logits, lengths, bounds, tags)
+
+    def _marginals(
+        self, logits: Array, lengths: np.ndarray, bounds: np.ndarray, tags: Array
+    ) -> np.ndarray:
+        return decoder_of(self.model).span_marginals(
+            logits, lengths, self.valid_transitions, bounds, tags, self.temperature
+        )
 
     def _entities(
-        self,
-        scores: Array,
-        lengths: np.ndarray,
-        tags: Array,
-        sizes: np.ndarray,
-        with_probabilities: bool,
-    ) -> list[list[Entity]]:
-        # The spans of each Doc, counted from its first token. sizes: tokens of each Doc.
-        winning = to_numpy(tags)
-        label, part = np.divmod(winning - 1, 4)  # of the tags behind O: label, and B, I, L or U
-        begin = np.flatnonzero((winning > 0) & ((part == 0) | (part == 3)))
-        end = np.flatnonzero((winning > 0) & (part >= 2)) + 1
-        probabilities = np.ones(len(begin))
-        if with_probabilities:
-            spans = np.stack([begin, end], 1)
-            probabilities = self._probabilities(scores, lengths, spans, tags)
-        ends = sizes.cumsum()
-        offsets = np.repeat(ends - sizes, sizes)[begin]
+        self, spans: Spans, offsets: np.ndarray, probabilities: np.ndarray
+    ) -> list[Entity]:
+        # offsets: of each span, the token that becomes token 0.
         names = self.labels
-        found = [
-            Entity(start, stop, names[index], probability)
-            for start, stop, index, probability in zip(
-                (begin - offsets).tolist(),
-                (end - offsets).tolist(),
-                label[begin].tolist(),
-                probabilities.tolist(),
-                strict=True,
+        columns = (spans.start - offsets, spans.end - offsets, spans.label, probabilities)
+        return [
+            Entity(start, end, names[label], probability)
+            for start, end, label, probability in zip(
+                *(column.tolist() for column in columns), strict=True
             )
         ]
-        bounds = np.searchsorted(begin, ends).tolist()
-        return [found[i:j] for i, j in itertools.pairwise([0, *bounds])]
-
-    def _probabilities(
-        self, scores: Array, lengths: np.ndarray, spans: np.ndarray, tags: Array
-    ) -> np.ndarray:
-        return span_probabilities(*self._tempered(scores, lengths), spans, tags)

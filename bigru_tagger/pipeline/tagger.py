@@ -10,7 +10,6 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ..network.decoding import decode
 from ..network.transitions import Array, Transitions, to_numpy
 from ..stages import ANNOTATE, DECODE, stage
 from ..tasks import TAGS, TokenTask
@@ -37,7 +36,7 @@ class BiGRUTokenTagger(SequenceTagger):
         """Hold the model.
 
         vocab (Vocab): the shared vocabulary.
-        model (Model[List[Doc], List[Floats2d]]): Docs to emissions.
+        model (Model[List[Doc], List[Floats2d]]): Docs to logits.
         name (str): name of the component.
         overwrite (bool): see `make_bigru_tagger`.
         label_smoothing (float): see `make_bigru_tagger`.
@@ -53,7 +52,7 @@ class BiGRUTokenTagger(SequenceTagger):
         return list(self.labels)
 
     @property
-    def legal_transitions(self) -> Transitions:
+    def valid_transitions(self) -> Transitions:
         """RETURNS (Transitions): all, since any tag may follow any other."""
         return Transitions.free(len(self.labels))
 
@@ -73,9 +72,8 @@ class BiGRUTokenTagger(SequenceTagger):
         logits (Array): those of all their tokens, float (n_tokens, n_tags).
         RETURNS (list[ndarray]): indices into `labels`, int64 (n_tokens,) for each Doc.
         """
-        lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
-        tags = to_numpy(decode(logits, lengths, self.transitions))
-        return np.split(tags, lengths.cumsum())[:-1]
+        tags = to_numpy(self.best_tags(docs, logits))
+        return np.split(tags, np.cumsum([len(doc) for doc in docs]))[:-1]
 
     @stage(ANNOTATE)
     def set_annotations(self, docs: Iterable[Doc], predictions: list[np.ndarray]) -> None:

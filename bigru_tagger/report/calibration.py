@@ -11,8 +11,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..pipeline.gold import Gold
 from ..pipeline.spans import SpanTagger
+from ..schemes import biluo_spans
 from ..scoring.run import bare_copy
 from ..scoring.scoring import Counts
 from .matching import MatchedDoc
@@ -217,7 +217,7 @@ class Calibrator:
             + [
                 logits
                 for batch in _batches(self._docs, nlp.batch_size)
-                for logits in self.pipe.emissions(batch)
+                for logits in self.pipe.logits(batch)
             ]
         )
         copies = zip(self._docs, examples, strict=True)
@@ -238,7 +238,7 @@ class Calibrator:
         outcomes = [
             (span.probability, (span.start, span.end, span.label) in gold)
             for spans, tags in zip(found, self._gold, strict=True)
-            for gold in [_spans(tags)]
+            for gold in [{(start, end, label) for label, start, end in biluo_spans(tags)}]
             for span in spans
             if None not in tags[span.start : span.end]
         ]
@@ -277,14 +277,3 @@ def _cross_entropy(outcomes: SpanOutcomes) -> float:
 def _batches(docs: Sequence[Doc], size: int) -> Iterator[Sequence[Doc]]:
     for begin in range(0, len(docs), size):
         yield docs[begin : begin + size]
-
-
-def _spans(tags: Gold) -> set[tuple[int, int, str]]:
-    # The spans of BILUO tags that are legal, but for gaps.
-    spans, start = set(), 0
-    for i, tag in enumerate(tags):
-        if tag is not None and tag[0] in "BU":
-            start = i
-        if tag is not None and tag[0] in "LU":
-            spans.add((start, i + 1, tag[2:]))
-    return spans

@@ -9,7 +9,8 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..corpus.sentences import sentence_starts
-from ..pipeline.gold import Gold, correct_gold, span_tags
+from ..pipeline.gold import Gold, correct_gold
+from ..schemes import OUTSIDE, span_tags
 from ..scoring.scoring import same_words
 from ..tasks import ENTITIES, Task, annotated_tasks
 from .matching import Match, MatchedDoc, Mention
@@ -233,7 +234,7 @@ class _SplitCheck:
             spans = aligned
         elif not doc.has_annotation("SENT_START"):
             doc = example.reference
-        tags: Gold = ["O"] * len(doc)
+        tags: Gold = [OUTSIDE] * len(doc)
         for span in spans:
             tags[span.start : span.end] = span_tags(span.label_, span.end - span.start)
         texts = {

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from spacy.language import Language
@@ -12,42 +12,10 @@ from wasabi.tables import table
 
 from ..model.shim import NetworkShim
 from ..model.thinc_model import network_shim, trace
+from ..network.encoder import LayerGates
+from ..network.transitions import to_numpy
 from ..pipeline.component import SequenceTagger
-from ..pipeline.spans import SpanTagger
-from ..pipeline.tagger import BiGRUTokenTagger
 from ..plots import save_figure
-
-DIRECTIONS = ("forward", "backward")
-
-
-@dataclass(frozen=True)
-class LayerGates:
-    """The gates of one layer and direction, in the symbols of `torch.nn.GRU`.
-
-    layer (int): number of the layer, from 0 at the bottom.
-    direction (str): "forward" or "backward".
-    reset (ndarray): r_t, float32 (n_tokens, units).
-    update (ndarray): z_t, the share of the state before that stays, float32 (n_tokens, units).
-    candidate (ndarray): n_t, float32 (n_tokens, units).
-    states (ndarray): h_t, float32 (n_tokens, units).
-    """
-
-    layer: int
-    direction: str
-    reset: np.ndarray
-    update: np.ndarray
-    candidate: np.ndarray
-    states: np.ndarray
-
-    def most_active(self, n_units: int) -> np.ndarray:
-        """Find the units whose states are furthest from zero.
-
-        n_units (int): how many.
-        RETURNS (ndarray): their numbers, the most active first, int64 (n_units,).
-        """
-        activity = np.abs(self.states).mean(0)
-        found: np.ndarray = np.argsort(-activity, kind="stable")[:n_units]
-        return found
 
 
 @dataclass(frozen=True)
@@ -58,7 +26,7 @@ class Gates:
     tokens (Tuple[str, ...]): the tokens.
     tags (Tuple[str, ...]): the tags that win; empty for a shared encoder, which has none.
     layers (Tuple[LayerGates, ...]): from the bottom up, in both directions.
-    shares (Mapping[str, ndarray]): what the winning tag's score is the sum of, (n_tokens,) each:
+    shares (Mapping[str, ndarray]): what the winning tag's logit is the sum of, (n_tokens,) each:
         what comes from the states that are `forward` and `backward`, from the `context` around the
         sentence, and what is there whatever the text, the `bias`; empty without tags.
     """
@@ -89,26 +57,15 @@ def read_gates(nlp: Language, text: str | Doc, component: str | None = None) -> 
         doc = upstream(doc)
     pipe: Any = nlp.get_pipe(name)
     traced = trace(pipe.model, [doc])
-    layers = tuple(
-        LayerGates(
-            layer.layer,
-            DIRECTIONS[layer.backward],
-            *(
-                tensor.float().cpu().numpy()
-                for tensor in (layer.reset, layer.update, layer.candidate, layer.states)
-            ),
-        )
-        for layer in traced.layers
-    )
     tags, shares = (), {}
     if isinstance(pipe, SequenceTagger):
-        columns = _winning_tags(pipe, doc)
+        columns = to_numpy(pipe.best_tags([doc], pipe.logits([doc])[0]))
         tags = tuple(pipe.tags[column] for column in columns)
         shares = {
             name: part.float().cpu().numpy()[np.arange(len(doc)), columns]
             for name, part in traced.parts.items()
         }
-    return Gates(name, tuple(token.text for token in doc), tags, layers, shares)
+    return Gates(name, tuple(token.text for token in doc), tags, tuple(traced.layers), shares)
 
 
 def _find_component(nlp: Language, name: str | None) -> str:
@@ -131,20 +88,6 @@ def _has_gru(nlp: Language, name: str) -> bool:
         return False
     shim = network_shim(model)
     return isinstance(shim, NetworkShim) and len(shim.network.encoder.layers) > 0
-
-
-def _winning_tags(pipe: SequenceTagger, doc: Doc) -> np.ndarray:
-    # Their columns in the emissions, (n_tokens,).
-    if isinstance(pipe, BiGRUTokenTagger):
-        return cast(np.ndarray, pipe.predict([doc])[0])
-    assert isinstance(pipe, SpanTagger)
-    columns = np.zeros(len(doc), dtype=np.int64)
-    (found,) = pipe.find_spans([doc], pipe.emissions([doc])[0], with_probabilities=False)
-    for span in found:
-        parts = "U" if span.end - span.start == 1 else f"B{'I' * (span.end - span.start - 2)}L"
-        tags = [pipe.tags.index(f"{part}-{span.label}") for part in parts]
-        columns[span.start : span.end] = tags
-    return columns
 
 
 def gates_table(gates: Gates) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..schemes import OUTSIDE, entity_spans
+from ..schemes import OUTSIDE, entity_spans, label_of
 from ..scoring.run import Evaluation
 from ..scoring.scoring import TaggedDoc, count_documents
 from ..tasks import TASKS
@@ -217,7 +217,7 @@ def _compare_scores(
 ) -> dict[str | None, dict[str, Difference]]:
     """Compare scores. RETURNS: by type, `None` for all together; then by the name of the score."""
     tags = chain.from_iterable(doc.gold + doc.predicted for doc in (*a, *b))
-    labels = sorted({tag[2:] for tag in tags if tag != OUTSIDE})
+    labels = sorted({label_of(tag) for tag in tags if tag != OUTSIDE})
     counts = count_documents(a, labels), count_documents(b, labels)
     scores = _scores(counts[0].sum(0)), _scores(counts[1].sum(0))
     interval, p = np.full((2, *scores[0].shape), np.nan), np.full(scores[0].shape, np.nan)
@@ -260,7 +260,8 @@ def _compare_spans(a: TaggedText, b: TaggedText) -> dict[str, Any]:
     found = entity_spans(a.predicted), entity_spans(b.predicted)
     right_a, right_b = (set(spans) & set(gold) for spans in found)
     wrong_a, wrong_b = (
-        (set(spans) - set(gold)) | {(tag[2:], start, word) for start, word, tag in text.unaligned}
+        (set(spans) - set(gold))
+        | {(label_of(tag), start, word) for start, word, tag in text.unaligned}
         for spans, text in zip(found, (a, b), strict=True)
     )
     surroundings = _Surroundings(a, gold, *found)

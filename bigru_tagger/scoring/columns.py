@@ -23,7 +23,7 @@ from spacy.training import Example
 
 from ..corpus.conll import DOCUMENT_START
 from ..corpus.sentences import CorpusError
-from ..schemes import OUTSIDE
+from ..schemes import OUTSIDE, label_of
 from ..tasks import Task
 from .scoring import place_predictions
 
@@ -138,7 +138,7 @@ def read_unaligned(column: str, tag: str, line: int) -> UnalignedEntity | None:
     found = _UNALIGNED.fullmatch(column)
     if found is None or tag == OUTSIDE:
         return None
-    return UnalignedEntity(unescape(found[2]), tag[2:], int(found[1]), line)
+    return UnalignedEntity(unescape(found[2]), label_of(tag), int(found[1]), line)
 
 
 def place_unaligned(

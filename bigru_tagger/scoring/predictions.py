@@ -19,7 +19,7 @@ from ..corpus.sentences import (
     sentence_iob2,
     sentence_starts,
 )
-from ..schemes import OUTSIDE, entity_spans, is_tag
+from ..schemes import OUTSIDE, entity_spans, goes_on, is_tag, label_of
 from ..tasks import ENTITIES, Task, list_tasks
 from .columns import (
     PlacedEntity,
@@ -65,7 +65,7 @@ class Predictions:
     @property
     def written_labels(self) -> set[str]:
         """RETURNS (set[str]): the labels of its entities, as they are written."""
-        aligned = {token.tag[2:] for token in self.tokens if token.tag != OUTSIDE}
+        aligned = {label_of(token.tag) for token in self.tokens if token.tag != OUTSIDE}
         return aligned | {entity.label for entity in self.unaligned}
 
     @property
@@ -103,7 +103,7 @@ def write_predictions(path: str | Path, examples: Iterable[Example], task: Task 
             for i, (word, gold, predicted) in enumerate(
                 zip(words, doc.gold, doc.predicted, strict=True)
             ):
-                if i in starts and not gold.startswith("I-") and not predicted.startswith("I-"):
+                if i in starts and not goes_on(gold) and not goes_on(predicted):
                     file.write("\n")
                 file.write(f"{word} {escape(gold)} {escape(predicted)}\n")
             file.write("\n")
@@ -335,8 +335,8 @@ def _join_documents(
         end += len(doc)
         while waiting and waiting[0].first < end:
             entities.append(waiting.popleft())
-        goes_on = end < len(tags) and tags[end].startswith("I-")
-        if not goes_on and all(entity.last < end for entity in entities):
+        is_open = end < len(tags) and goes_on(tags[end])
+        if not is_open and all(entity.last < end for entity in entities):
             own = [entity.moved(-start) for entity in entities]
             yield doc if len(group) == 1 else _join(group), tags[start:end], own
             group, entities, start = [], [], end

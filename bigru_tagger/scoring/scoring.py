@@ -15,6 +15,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
 
+from ..schemes import OUTSIDE, iob2_span_tags
 from ..tasks import CHUNKS, ENTITIES, Task
 
 NO_LABEL = "_"  # as seqeval reads "B-"; written out, it is a tag that seqeval knows
@@ -109,20 +110,21 @@ def tag_example(eg: Example, task: Task = ENTITIES) -> TaggedDoc | None:
         return None
     reference = eg.reference
     words = [token.text for token in reference]
-    gold = ["O"] * len(words)
+    gold = [OUTSIDE] * len(words)
     for span in task.spans(reference):
-        _write(gold, span.start, span.end, type_of(span))
-    predicted = ["O"] * len(words)
+        gold[span.start : span.end] = iob2_span_tags(type_of(span), span.end - span.start)
+    predicted = [OUTSIDE] * len(words)
     unaligned = []
     for placed in place_predictions(eg, task):
         if placed.aligned:
-            _write(predicted, placed.start, placed.end, type_of(placed.span))
+            tags = iob2_span_tags(type_of(placed.span), placed.end - placed.start)
+            predicted[placed.start : placed.end] = tags
         else:
             unaligned.append(placed.span)
     return TaggedDoc(
         words=words + [span.text for span in unaligned],
-        gold=gold + ["O"] * len(unaligned),
-        predicted=predicted + [f"B-{type_of(span)}" for span in unaligned],
+        gold=gold + [OUTSIDE] * len(unaligned),
+        predicted=predicted + [iob2_span_tags(type_of(span), 1)[0] for span in unaligned],
     )
 
 
@@ -342,10 +344,6 @@ def _aligned(doc: Doc, span: Span, touched: np.ndarray) -> Span | None:
 
 def _letters(span: Span) -> str:
     return span.text.lower().strip().replace(" ", "")
-
-
-def _write(tags: list[str], start: int, end: int, label: str) -> None:
-    tags[start:end] = [f"B-{label}"] + [f"I-{label}"] * (end - start - 1)
 
 
 def type_of(span: Span) -> str:

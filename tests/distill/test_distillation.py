@@ -28,7 +28,7 @@ from bigru_tagger.distill.outputs import (
     student_config,
 )
 from bigru_tagger.pipeline.soft_targets import SoftTargets
-from bigru_tagger.pipeline.spans import biluo_tags
+from bigru_tagger.schemes import biluo_tags
 
 CONFIGS = ROOT / "configs"
 LABELS = ("LOC", "ORG", "PER")
@@ -287,7 +287,10 @@ def test_a_students_config_is_complete(path):
     [
         ({}, r"nobody to teach \(no components\)"),
         ({"senter": {"factory": "senter"}}, r"nobody to teach \(senter\)"),
-        ({"ner": {"factory": "bigru_ner", "model": {"decode": "crf"}}}, 'set decode = "legal"'),
+        (
+            {"ner": {"factory": "bigru_ner", "model": {"decode": "crf"}}},
+            'set decode = "constrained"',
+        ),
     ],
 )
 def test_configs_that_cannot_learn_from_a_teacher(components, message):
@@ -396,7 +399,7 @@ def test_the_command_says_what_is_wrong_before_the_teacher_is_asked(teacher, tok
     config = CONFIGS / "sample.cfg"
     arguments = [teacher, config, tokens, "--output", output]
     crf = ["--", "--components.ner.model.decode", "crf"]
-    assert 'set decode = "legal"' in run(*arguments, *crf, fails=True)
+    assert 'set decode = "constrained"' in run(*arguments, *crf, fails=True)
     assert "--rename GPE: write LABEL=NAME" in run(*arguments, "--rename", "GPE", fails=True)
     assert "temperature has to be above 0" in run(*arguments, "--temperature", 0, fails=True)
     assert "no such file" in run(teacher, config, "no.conll", "--output", output, fails=True)

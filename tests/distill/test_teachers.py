@@ -33,8 +33,7 @@ from bigru_tagger.distill.teachers import (
 )
 from bigru_tagger.network.transitions import Transitions
 from bigru_tagger.pipeline.soft_targets import TeacherError
-from bigru_tagger.pipeline.spans import biluo_tags
-from bigru_tagger.schemes import to_iob2
+from bigru_tagger.schemes import biluo_tags, to_iob2
 
 
 def words_of(text, vocab=None, **options):

@@ -71,7 +71,7 @@ def docs(vocab=None):
 
 
 def emissions(nlp):
-    return np.concatenate(nlp.get_pipe("bigru_ner").emissions(docs(nlp.vocab)))
+    return np.concatenate(nlp.get_pipe("bigru_ner").logits(docs(nlp.vocab)))
 
 
 def states(module):
@@ -148,7 +148,7 @@ def test_a_stored_pipeline_needs_neither_folder_nor_network(folder, tmp_path):
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
         "nlp = spacy.load(sys.argv[1])\n"
         "doc = spacy.tokens.Doc(nlp.vocab, words=sys.argv[2].split())\n"
-        "print(nlp.get_pipe('bigru_ner').emissions([doc])[0].ravel().tolist())\n"
+        "print(nlp.get_pipe('bigru_ner').logits([doc])[0].ravel().tolist())\n"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "stored", TEXTS[0]],
@@ -157,7 +157,7 @@ def test_a_stored_pipeline_needs_neither_folder_nor_network(folder, tmp_path):
         text=True,
         check=True,
     )
-    expected = nlp.get_pipe("bigru_ner").emissions(docs(nlp.vocab)[:1])[0].ravel().tolist()
+    expected = nlp.get_pipe("bigru_ner").logits(docs(nlp.vocab)[:1])[0].ravel().tolist()
     assert eval(ran.stdout) == pytest.approx(expected, abs=1e-5)
 
 
@@ -196,7 +196,7 @@ def test_components_share_a_transformer(folder, tmp_path, calls):
     loaded = spacy.load(tmp_path)
     for factory in factories:
         first, second = (
-            [pipe.emissions([one.get_pipe("tok2vec")(doc)])[0] for doc in docs(one.vocab)]
+            [pipe.logits([one.get_pipe("tok2vec")(doc)])[0] for doc in docs(one.vocab)]
             for one in (nlp, loaded)
             for pipe in [one.get_pipe(factory)]
         )
@@ -218,8 +218,8 @@ def test_the_vectors_stand_beside_those_of_the_other_embeddings(folder):
 def test_docs_without_tokens_or_without_anything_to_read(folder):
     nlp = pipeline(folder, layers=2, trainable=True)
     batch = [Doc(nlp.vocab), *docs(nlp.vocab), Doc(nlp.vocab, words=["\n", "\u200b"])]
-    together = nlp.get_pipe("bigru_ner").emissions(batch)
-    alone = [nlp.get_pipe("bigru_ner").emissions([doc])[0] for doc in batch[1:]]
+    together = nlp.get_pipe("bigru_ner").logits(batch)
+    alone = [nlp.get_pipe("bigru_ner").logits([doc])[0] for doc in batch[1:]]
     for one, other in zip(together[1:], alone, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     model = layer_of(nlp)

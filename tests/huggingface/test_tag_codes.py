@@ -54,7 +54,7 @@ def test_the_scores_of_a_label_are_those_of_its_tags(ner_pipe, tags):
     first, second = codes.labels
     # Of O, then of B, I, L and U of each label: all probabilities add up to 36 parts.
     emissions = torch.tensor([[1.0, 2, 3, 4, 5, 6, 7, 8, 0]]).log()
-    scores = dict(zip(tags, codes.label_scores(emissions)[0].exp().tolist(), strict=True))
+    scores = dict(zip(tags, codes.label_logits(emissions)[0].exp().tolist(), strict=True))
     assert scores == pytest.approx(
         {"O": 1, f"B-{first}": 7, f"I-{first}": 7, f"B-{second}": 6, f"I-{second}": 15}
     )

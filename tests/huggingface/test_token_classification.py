@@ -265,8 +265,8 @@ def gold_labels(nlp, model, name):
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize(
     ("decode", "smoothing"),
-    [("legal", 0.0), ("legal", 0.3), ("crf", 0.0)],
-    ids=["legal", "smooth", "crf"],
+    [("constrained", 0.0), ("legal", 0.3), ("crf", 0.0)],
+    ids=["constrained", "smooth", "crf"],
 )
 def test_loss_and_gradient_are_those_of_the_component(task, decode, smoothing, side):
     name = task.factory

@@ -26,7 +26,7 @@ def emissions(nlp):
     assert isinstance(pipe.model.ops, NumpyOps)
     lengths = [1, 3, 0, 200, 7]
     words = (" ".join(TEXTS).split() * 10)[:200]
-    return np.concatenate(pipe.emissions([Doc(nlp.vocab, words=words[:n]) for n in lengths]))
+    return np.concatenate(pipe.logits([Doc(nlp.vocab, words=words[:n]) for n in lengths]))
 
 
 @pytest.mark.parametrize("name", ["hash", "all", "crf"])

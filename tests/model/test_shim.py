@@ -42,7 +42,7 @@ def values(shim):
 def emissions(nlp):
     (pipe,) = (pipe for _, pipe in nlp.pipeline)
     docs = [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
-    return np.concatenate(pipe.emissions(docs))
+    return np.concatenate(pipe.logits(docs))
 
 
 # --- the step

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bigru_tagger.network import encoder as encoder_module
 from bigru_tagger.network import layout as layout_module
-from bigru_tagger.network.encoder import BiGRUEncoder, Dropout, SharedInput, locked_dropout
-from bigru_tagger.network.gru import run_gru
+from bigru_tagger.network.encoder import BiGRUEncoder, Dropout, locked_dropout
+from bigru_tagger.network.gru import SharedInput, run_gru
 from bigru_tagger.network.layout import Layout, plan_blocks
 
 CPU = torch.device("cpu")
@@ -164,8 +164,8 @@ def test_padded_and_packed_paths_agree_in_states_and_gradients(cell, cells, leng
 )
 def test_layout_of_two_no_and_three_tokens(backward, order, places):
     layout = Layout([2, 0, 3], CPU)
-    assert (layout.n_rows, layout.n_steps) == (3, 3)
-    assert layout.row.tolist() == [0, 0, 2, 2, 2]
+    assert layout.n_sequences == 3
+    assert layout.sequence.tolist() == [0, 0, 2, 2, 2]
     assert [array.tolist() for array in layout.pack(backward)] == [order, places, [2, 2, 1]]
     blocks, cells, places_of_tokens = layout.pad(backward)
     assert blocks == [(3, 2)]

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from bigru_tagger.network import gru
-from bigru_tagger.network.gru import Recurrence, predict_gru, project_inputs, run_gru
+from bigru_tagger.network.gru import Recurrence, SharedInput, predict_gru, project_inputs, run_gru
 from bigru_tagger.network.layout import Layout
 
 CPU = torch.device("cpu")
@@ -198,7 +198,7 @@ def predict(directions, vectors, lengths, n_shared=0):
     if n_shared:
         rows = project_inputs(directions, vectors[:, :n_shared]).detach()
         # In another order than the tokens'.
-        shared = (rows.flip(0), torch.arange(len(vectors)).flip(0))
+        shared = SharedInput(rows.flip(0), torch.arange(len(vectors)).flip(0), is_prepared=True)
     with torch.no_grad():
         recurrence = Recurrence.of(directions, vectors.dtype)
         return predict_gru(directions, backward, lengths, vectors[:, n_shared:], recurrence, shared)

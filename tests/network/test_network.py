@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bigru_tagger.network.constrained_softmax import ConstrainedSoftmax
 from bigru_tagger.network.encoder import Dropout
 from bigru_tagger.network.network import Batch, Network, NetworkSpec
 from bigru_tagger.network.storage import pack_tensors
@@ -191,7 +192,7 @@ def test_word_dropout_reaches_what_tokens_share(hidden):
         {"n_tags": None},
         {"cell": "lstm", "bidirectional": False},
         {"hidden": []},
-        {"crf": True},
+        {"decode": "crf"},
         {"embed": {**EMBED, "vectors": {"kind": "vectors", "width": 0}}},
         {"embed": {**EMBED, "vectors": {"kind": "vectors", "width": 0, "correction_rows": 9}}},
         {"embed": {**EMBED, "vectors": {"kind": "vectors", "width": 2, "correction_rows": 9}}},
@@ -287,9 +288,9 @@ def claiming(network, **changes):
         ({"hidden": [4] * 1_000_000}, "demands 1000000 layers, the file holds"),
         ({"embed__attributes__rows": [10**11, 5]}, r"float32 \[100000000005, 3\] for 'embed.attr"),
         ({"embed__characters__out_channels": 10**9}, r"for 'embed.characters.convolution.weight'"),
-        ({"n_tags": 10**7, "crf": True}, "missing: crf.between, crf.first, crf.last"),
+        ({"n_tags": 10**7, "decode": "crf"}, "missing: crf.between, crf.first, crf.last"),
         ({"n_tags": 10**7}, r"float32 \[10000000, 6\] for 'linear.weight'"),
-        ({"n_tags": 10**12, "crf": True}, "overflowed"),
+        ({"n_tags": 10**12, "decode": "crf"}, "overflowed"),
         ({"occurrences": 10**8}, "missing: context"),
         ({"hidden": []}, "superfluous: encoder"),
     ],
@@ -313,7 +314,7 @@ def test_numbers_of_another_type_are_refused():
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_a_loaded_network_has_all_its_numbers_and_draws_none(cell):
-    network = make_network(cell=cell, crf=True, occurrences=2).eval()
+    network = make_network(cell=cell, decode="crf", occurrences=2).eval()
     data, before = network.to_bytes(), torch.get_rng_state()
     loaded = Network.from_bytes(data)
     assert torch.equal(torch.get_rng_state(), before)
@@ -395,27 +396,46 @@ def test_resizing_keeps_the_scores_and_anchors_new_ones_to_the_first():
 
 
 def test_resizing_keeps_the_transitions_of_a_crf():
-    network = make_network(n_tags=3, crf=True)
-    before = network.crf.between.detach().clone()
+    network = make_network(n_tags=3, decode="crf")
+    before = network.decoder.between.detach().clone()
     network.resize(5)
-    assert torch.equal(network.crf.between[:3, :3], before)
+    assert torch.equal(network.decoder.between[:3, :3], before)
     loaded = Network.from_bytes(network.to_bytes())
-    assert torch.equal(loaded.crf.between, network.crf.between)
+    assert torch.equal(loaded.decoder.between, network.decoder.between)
 
 
-@pytest.mark.parametrize(("setting", "attribute"), [("crf", "crf"), ("global_context", "context")])
-def test_a_network_saved_before_there_was_a_setting_still_loads(setting, attribute):
+@pytest.mark.parametrize("setting", ["decode", "global_context"])
+def test_a_network_saved_before_there_was_a_setting_still_loads(setting):
     network, batch = make_network(), make_batch([4])
     spec = dataclasses.asdict(network.spec)
     del spec[setting]
     loaded = Network.from_bytes(saved(spec, **network.state_dict()))
-    assert getattr(loaded, attribute) is None
+    assert loaded.spec == network.spec
+    assert type(loaded.decoder) is ConstrainedSoftmax
+    assert loaded.context is None
     assert loaded.embed["vectors"].correction is None
     assert torch.equal(loaded(batch), network(batch))
 
 
-def test_without_tags_there_is_no_crf():
-    assert make_network(n_tags=None, crf=True).crf is None
+@pytest.mark.parametrize(("crf", "decode"), [(True, "crf"), (False, "constrained")])
+def test_a_network_saved_when_the_crf_was_a_switch_still_loads(crf, decode):
+    network = make_network(decode=decode)
+    spec = dataclasses.asdict(network.spec)
+    del spec["decode"]
+    # Names of tensors in a file are for good.
+    names = {"crf.between", "crf.first", "crf.last"} if crf else set()
+    assert {name for name in network.state_dict() if "crf" in name} == names
+    loaded = Network.from_bytes(saved({**spec, "crf": crf}, **network.state_dict()))
+    assert loaded.spec == network.spec
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+
+
+def test_without_tags_there_is_no_way_of_decoding():
+    network = make_network(n_tags=None, decode="crf")
+    assert not any("crf" in name for name in network.state_dict())
+    with pytest.raises(ValueError, match="without tags has no way of decoding"):
+        network.decoder  # noqa: B018 - a property
 
 
 def test_resizing_to_the_same_size_changes_nothing():

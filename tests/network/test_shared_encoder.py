@@ -130,7 +130,7 @@ def test_without_layers_of_its_own_a_component_is_linear_in_the_encoder(shared):
         named = parameters(pipe)
         assert set(named) == {"linear.weight", "linear.bias"}
         expected = doc.tensor @ named["linear.weight"].numpy().T + named["linear.bias"].numpy()
-        np.testing.assert_allclose(pipe.emissions([doc])[0], expected, atol=1e-5)
+        np.testing.assert_allclose(pipe.logits([doc])[0], expected, atol=1e-5)
 
 
 def test_replacing_listeners_keeps_the_predictions(shared, tmp_path):

@@ -16,10 +16,10 @@ from spacy.training import Example
 from spacy.vectors import Vectors
 from thinc.api import SGD, Adam
 
-from bigru_tagger.model.thinc_model import crf_of
+from bigru_tagger.model.thinc_model import decoder_of
 from bigru_tagger.pipeline.component import SequenceTagger
 
-DECODERS = pytest.mark.parametrize("model", [TINY, CRF], ids=["legal", "crf"])
+DECODERS = pytest.mark.parametrize("model", [TINY, CRF], ids=["constrained", "crf"])
 
 
 def pipe_of(nlp) -> SequenceTagger:
@@ -57,14 +57,14 @@ def test_overfitting_io(task, trained, store, tmp_path):
     assert [task.read(doc) for doc in docs] == gold
 
     other = build(task.factory, model=NARROW, seed=1)
-    before = pipe_of(other).emissions(docs)
+    before = pipe_of(other).logits(docs)
     loaded = store(trained, other, tmp_path)
     again = [tagged(loaded, text.split()) for text in TEXTS]
     assert [task.read(doc) for doc in again] == gold
     assert pipe_of(loaded).labels == pipe_of(trained).labels == tuple(task.labels)
     for doc, doc_again, untrained in zip(docs, again, before, strict=True):
-        (expected,) = pipe_of(trained).emissions([doc])
-        np.testing.assert_allclose(pipe_of(loaded).emissions([doc])[0], expected, atol=1e-6)
+        (expected,) = pipe_of(trained).logits([doc])
+        np.testing.assert_allclose(pipe_of(loaded).logits([doc])[0], expected, atol=1e-6)
         assert not np.allclose(untrained, expected, atol=0.1)
         assert confidences(doc_again) == pytest.approx(confidences(doc), abs=1e-6)
 
@@ -115,9 +115,9 @@ def test_emissions_do_not_depend_on_the_batch(trained, data):
     picks = data.draw(st.lists(words, min_size=20, max_size=20))
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
     docs = [Doc(trained.vocab, words=rng.choice(picks, size=n).tolist()) for n in lengths]
-    together = pipe_of(trained).emissions(docs)
+    together = pipe_of(trained).logits(docs)
     for doc, scores in zip(docs, together, strict=True):
-        np.testing.assert_allclose(scores, pipe_of(trained).emissions([doc])[0], atol=1e-5)
+        np.testing.assert_allclose(scores, pipe_of(trained).logits([doc])[0], atol=1e-5)
 
 
 def test_predicting_does_not_modify_docs(task, trained):
@@ -239,7 +239,7 @@ def test_label_smoothing_out_of_range(task, smoothing):
 
 
 def test_label_smoothing_does_not_go_with_a_crf(task):
-    with pytest.raises(ValueError, match=r"label_smoothing = 0\.1 .*decode = \"legal\""):
+    with pytest.raises(ValueError, match=r"label_smoothing = 0\.1 .*decode = \"constrained\""):
         build(task.factory, model=CRF, label_smoothing=0.1)
     nlp = build(task.factory, model=CRF)
     pipe_of(nlp).cfg["label_smoothing"] = 0.1
@@ -281,7 +281,7 @@ def test_a_crf_overfits_and_is_stored(task, trained_crf, tmp_path):
 def test_with_a_crf_the_best_of_all_sequences_wins_and_has_its_marginals(task, trained_crf):
     pipe = pipe_of(trained_crf)
     doc = tagged(trained_crf, ["Ada", "wrote", "daily"])
-    readings, scores = all_readings(pipe.emissions([doc])[0].astype("float64"), pipe.transitions)
+    readings, scores = all_readings(pipe.logits([doc])[0].astype("float64"), pipe.transitions)
     probabilities = np.exp(scores - np.logaddexp.reduce(scores))
     best = readings[scores.argmax()]
     if task.factory == "bigru_tagger":
@@ -303,7 +303,7 @@ def test_the_loss_of_a_crf_alone_has_no_effects(task, trained_crf):
     scores = pipe.model.predict([example.predicted for example in examples])
     first, second = (pipe.get_loss(examples, scores) for _ in range(2))
     assert first[0] == second[0]
-    assert all(parameter.grad is None for parameter in crf_of(pipe.model).parameters())
+    assert all(parameter.grad is None for parameter in decoder_of(pipe.model).parameters())
     assert all(value.equal(before[name]) for name, value in parameters(pipe).items())
 
 
@@ -313,25 +313,27 @@ def test_an_update_adds_the_gradient_of_the_transitions_once(task):
     pipe, examples = pipe_of(nlp), read_examples(nlp.vocab)
     scores = pipe.model.predict([example.predicted for example in examples])
     loss, d_scores = pipe.get_loss(examples, scores)
-    crf = copy.deepcopy(crf_of(pipe.model))
+    crf = copy.deepcopy(decoder_of(pipe.model))
     column = {tag: index for index, tag in enumerate(pipe.tags)}
     gold = torch.tensor([column[tag] for eg in examples for tag in pipe.gold_tags(eg)])
     emissions = torch.from_numpy(np.concatenate(scores))
-    nll = crf.nll(emissions, gold, [len(part) for part in scores], pipe.legal_transitions)
+    nll = crf.nll(emissions, gold, [len(part) for part in scores], pipe.valid_transitions)
     (nll.sum() / len(gold)).backward()
     assert nll.sum().item() / len(gold) == pytest.approx(loss, rel=1e-6)
 
     for times in (1, 2):  # accumulated, as with [training] accumulate_gradient
         losses = nlp.update(examples, sgd=False, drop=0.0)
         assert losses[task.factory] == pytest.approx(loss, rel=1e-5)
-        for ours, expected in zip(crf_of(pipe.model).parameters(), crf.parameters(), strict=True):
+        for ours, expected in zip(
+            decoder_of(pipe.model).parameters(), crf.parameters(), strict=True
+        ):
             torch.testing.assert_close(ours.grad, times * expected.grad, atol=1e-6, rtol=1e-4)
         bias = pipe.model.shims[0].network.linear.bias
         np.testing.assert_allclose(
             bias.grad, times * np.concatenate(d_scores).sum(0), atol=1e-6, rtol=1e-4
         )
     pipe.finish_update(SGD(0.1))
-    assert all(parameter.grad is None for parameter in crf_of(pipe.model).parameters())
+    assert all(parameter.grad is None for parameter in decoder_of(pipe.model).parameters())
 
 
 def test_with_a_crf_tokens_without_gold_are_summed_over():
@@ -339,7 +341,7 @@ def test_with_a_crf_tokens_without_gold_are_summed_over():
     train(nlp, steps=10)
     pipe, words = pipe_of(nlp), ["Bob", "met", "Eve"]
     doc = annotate(Doc(nlp.vocab, words=words), tags=["NNP", "", "NN"])
-    scores = pipe.emissions([doc])
+    scores = pipe.logits([doc])
     loss, _ = pipe.get_loss([Example(Doc(nlp.vocab, words=words), doc)], scores)
     readings, sums = all_readings(scores[0].astype("float64"), pipe.transitions)
     ends = [pipe.tags.index("NNP"), pipe.tags.index("NN")]
@@ -349,23 +351,23 @@ def test_with_a_crf_tokens_without_gold_are_summed_over():
 
 
 @pytest.mark.parametrize("factory", ["bigru_ner", "bigru_chunker"])
-def test_illegal_gold_is_an_error_that_names_the_text(factory, monkeypatch):
+def test_invalid_gold_is_an_error_that_names_the_text(factory, monkeypatch):
     nlp = build(factory, model=CRF)
     pipe = pipe_of(nlp)
     label = pipe.labels[0]
     monkeypatch.setattr(
         pipe, "gold_tags", lambda eg: [f"B-{label}", *["O"] * (len(eg.predicted) - 1)]
     )
-    with pytest.raises(ValueError, match=rf"'Ada Lovelace .* no legal sequence: \['B-{label}', "):
+    with pytest.raises(ValueError, match=rf"'Ada Lovelace .* no valid sequence: \['B-{label}', "):
         nlp.update(read_examples(nlp.vocab))
-    assert all(parameter.grad is None for parameter in crf_of(pipe.model).parameters())
+    assert all(parameter.grad is None for parameter in decoder_of(pipe.model).parameters())
 
 
 def test_a_label_added_to_a_trained_crf_leaves_the_old_scores(task, trained_crf):
     nlp = copy.deepcopy(trained_crf)
     pipe = pipe_of(nlp)
     docs = [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
-    scores, before = pipe.emissions(docs), pipe.transitions
+    scores, before = pipe.logits(docs), pipe.transitions
     n_old = len(pipe.tags)
     pipe.add_label("NEW")
     after = pipe.transitions
@@ -373,7 +375,7 @@ def test_a_label_added_to_a_trained_crf_leaves_the_old_scores(task, trained_crf)
     np.testing.assert_array_equal(after.first[:n_old], before.first)
     np.testing.assert_array_equal(after.last[:n_old], before.last)
     assert np.isin(after.first[n_old:], [before.first[0], -np.inf]).all()
-    for old, new in zip(scores, pipe.emissions(docs), strict=True):
+    for old, new in zip(scores, pipe.logits(docs), strict=True):
         np.testing.assert_allclose(new[:, :n_old], old, atol=1e-6)
     words = ["Ships", "sink"]
     gold = one_label(Doc(nlp.vocab, words=words))
@@ -405,7 +407,7 @@ def test_rehearsal_with_a_crf_pulls_the_emissions_back(task, trained_crf):
     docs = [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
 
     def distributions():
-        scores = np.exp(np.concatenate(pipe.emissions(docs)))
+        scores = np.exp(np.concatenate(pipe.logits(docs)))
         return scores / scores.sum(1, keepdims=True)
 
     original = distributions()
@@ -480,11 +482,11 @@ def test_label_added_to_a_trained_pipe_leaves_the_old_scores(task, trained):
     nlp = copy.deepcopy(trained)
     pipe = pipe_of(nlp)
     docs = [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
-    before = pipe.emissions(docs)
+    before = pipe.logits(docs)
     n_old = before[0].shape[1]
     assert pipe.add_label("NEW") == 1
     assert pipe.model.get_dim("nO") == len(pipe.tags) > n_old
-    for old, new in zip(before, pipe.emissions(docs), strict=True):
+    for old, new in zip(before, pipe.logits(docs), strict=True):
         np.testing.assert_allclose(new[:, :n_old], old, atol=1e-6)
         assert new.shape[1] == len(pipe.tags)
         np.testing.assert_allclose(
@@ -504,7 +506,7 @@ def test_label_added_to_a_trained_pipe_leaves_the_old_scores(task, trained):
     assert task.read(doc) == task.read(example.reference)
     # ... and its average takes part.
     with nlp.use_params(optimizer.averages):
-        assert pipe.emissions([doc])[0].shape == (2, len(pipe.tags))
+        assert pipe.logits([doc])[0].shape == (2, len(pipe.tags))
 
 
 @DECODERS
@@ -638,10 +640,10 @@ def test_rehearsal_pulls_back_to_what_the_pipe_once_predicted(task, trained):
     docs = [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
 
     def differences():
-        scores = np.exp(np.concatenate(pipe.emissions(docs)))
+        scores = np.exp(np.concatenate(pipe.logits(docs)))
         return np.abs(scores / scores.sum(1, keepdims=True) - original).max(1)
 
-    original = np.exp(np.concatenate(pipe.emissions(docs)))
+    original = np.exp(np.concatenate(pipe.logits(docs)))
     original /= original.sum(1, keepdims=True)
     optimizer = nlp.resume_training(sgd=Adam(0.01, L2=0.0))
     wrong = [

@@ -101,7 +101,7 @@ FACTORIES = pytest.mark.parametrize("factory", ["bigru_ner", "bigru_chunker"])
 
 
 @FACTORIES
-@pytest.mark.parametrize("model", [TINY, CRF], ids=["legal", "crf"])
+@pytest.mark.parametrize("model", [TINY, CRF], ids=["constrained", "crf"])
 def test_white_space_at_the_ends_is_trimmed_and_reported_once(factory, model):
     docs = [
         annotate(make_doc("_ Vogt _ left Linz"), factory, [(0, 3)]),

@@ -267,7 +267,7 @@ def test_no_confidence_is_computed_where_there_is_no_name(monkeypatch):
     def never(*args):
         raise AssertionError("computed")
 
-    monkeypatch.setattr("bigru_tagger.pipeline.spans.span_probabilities", never)
+    monkeypatch.setattr("bigru_tagger.network.decoder.span_probabilities", never)
     doc = nlp(TEXTS[0])
     assert len(doc.ents) == 3
     assert doc.user_data == {}
@@ -386,7 +386,7 @@ def test_readings_of_each_sentence(monkeypatch, ner):
         scores[token, pipe.tags.index(tag)] = np.log(odds)
     scores[:, 0] = 0.0
     set_logits(monkeypatch, pipe, scores)
-    ((first, second),) = pipe.readings([doc], 2)
+    ((first, second),) = pipe.hypotheses([doc], 2)
     assert [[(span.start, span.label) for span in reading.spans] for reading in first] == [
         [(0, "PER")],
         [(0, "LOC")],
@@ -400,13 +400,13 @@ def test_readings_of_each_sentence(monkeypatch, ner):
     assert [(reading.start, reading.end) for reading in second] == [(1, 2)] * 2
     assert second[0].spans[0].probability == pytest.approx(4 / 5)
     with pytest.raises(ValueError, match="'n_best' has to be positive; got 0"):
-        pipe.readings([doc], 0)
+        pipe.hypotheses([doc], 0)
 
 
 def test_all_readings_together_are_certain(ner):
     pipe = ner.get_pipe("bigru_ner")
     docs = [Doc(ner.vocab, words=["Ada", "saw", "York"]), Doc(ner.vocab)]
-    (whole,), empty = pipe.readings(docs, 1000)
+    (whole,), empty = pipe.hypotheses(docs, 1000)
     assert sum(reading.probability for reading in whole) == pytest.approx(1.0)
     assert [reading.probability for reading in whole] == sorted(
         (reading.probability for reading in whole), reverse=True

@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from bigru_tagger.pipeline.soft_targets import SoftTargets, join
-from bigru_tagger.pipeline.spans import biluo_tags
+from bigru_tagger.schemes import biluo_tags
 
 LABELS = ["LOC", "ORG", "PER"]
 TAGS = tuple(biluo_tags(LABELS))
@@ -133,10 +133,10 @@ def test_top_tags_are_renormalised_and_laid_out_by_name():
     assert rows[0, column["O"]] == pytest.approx(0.75)
     assert rows[0, column["U-PER"]] == pytest.approx(0.25)
     assert rows.sum(1).tolist() == [pytest.approx(1.0), 0.0]
-    lesson = join([None, targets], [1, 2], column)
-    assert lesson.known.tolist() == [False, True, False]
-    assert lesson.share(np.array([True, False, True])).tolist() == [0.0, 1.0, 0.0]
-    assert lesson.share(np.array([True, True, True])).tolist() == [0.0, 0.5, 0.0]
+    labels = join([None, targets], [1, 2], column, torch.device("cpu"))
+    assert labels.known.tolist() == [False, True, False]
+    assert labels.share(torch.tensor([True, False, True])).tolist() == [0.0, 1.0, 0.0]
+    assert labels.share(torch.tensor([True, True, True])).tolist() == [0.0, 0.5, 0.0]
 
 
 def test_a_student_finds_its_labels_in_the_targets_and_learns_from_them_alone():
@@ -187,7 +187,7 @@ def test_a_teacher_of_other_tokens_is_an_error():
 
 def test_a_crf_cannot_learn_from_a_teacher():
     nlp = build("bigru_ner", model=CRF)
-    with pytest.raises(ValueError, match='set decode = "legal"'):
+    with pytest.raises(ValueError, match='set decode = "constrained"'):
         nlp.update([make_example(nlp.vocab, ["a"], make_targets([{"O": 1.0}]))])
 
 

@@ -5,7 +5,7 @@ from samples import CRF, TEXTS, annotate, build, read_examples, set_logits, trai
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from bigru_tagger.model.thinc_model import crf_of
+from bigru_tagger.model.thinc_model import decoder_of
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_with_a_crf_the_tags_are_those_of_the_best_sequence(monkeypatch):
     words = ["a", "b", "c"]
     assert tags(pipe(Doc(nlp.vocab, words=words))) == ["NNP", ".", "VBP"]
     with torch.no_grad():  # 1 + 1.5 + 1.5 + 1 beats the emissions' 3
-        crf_of(pipe.model).between[3, 2] = crf_of(pipe.model).between[2, 8] = 1.5
+        decoder_of(pipe.model).between[3, 2] = decoder_of(pipe.model).between[2, 8] = 1.5
     assert tags(pipe(Doc(nlp.vocab, words=words))) == ["NNP", "NN", "VBP"]
 
 

@@ -65,7 +65,7 @@ def force(monkeypatch, pipe, odds):
     """Let every token be a PER at these odds against O, and nothing else."""
     scores = np.full((1, len(pipe.tags)), -np.inf, dtype=np.float32)
     scores[0, 0], scores[0, pipe.tags.index("U-PER")] = 0.0, np.log(odds)
-    monkeypatch.setattr(pipe, "emissions", lambda docs: [scores.copy() for _ in docs])
+    monkeypatch.setattr(pipe, "logits", lambda docs: [scores.copy() for _ in docs])
 
 
 @settings(max_examples=10, deadline=None)
@@ -108,7 +108,7 @@ def test_gold_does_not_reach_the_pipeline(nlp, monkeypatch):
     pipe = nlp.get_pipe("bigru_ner")
     monkeypatch.setattr(
         pipe,
-        "emissions",
+        "logits",
         lambda docs: seen.extend(docs) or [np.zeros((len(doc), len(pipe.tags))) for doc in docs],
     )
     Calibrator(nlp, "bigru_ner", make_examples(nlp, 2, 0))

@@ -51,29 +51,30 @@ def test_gates_and_states_are_those_of_the_equations(lengths, bidirectional, see
         torch.nn.init.normal_(parameter)  # biases are zero otherwise
     vectors = torch.randn(sum(lengths), 5)
     layout = Layout(lengths, torch.device("cpu"))
-    traces = encoder.trace(vectors, layout)
-    directions = [False, True] if bidirectional else [False]
-    assert [(each.layer, each.backward) for each in traces] == [
-        (layer, backward) for layer in (0, 1) for backward in directions
+    traces, hidden = encoder.trace(vectors, layout)
+    directions = ["forward", "backward"] if bidirectional else ["forward"]
+    assert [(each.layer, each.direction) for each in traces] == [
+        (layer, direction) for layer in (0, 1) for direction in directions
     ]
     inputs = vectors.numpy()
     for number, layer in enumerate(encoder.layers.children()):
         outputs = []
-        for backward, rnn in zip(directions, layer.children(), strict=True):
+        for direction, rnn in zip(directions, layer.children(), strict=True):
             expected = []
             for own in np.split(inputs, np.cumsum(lengths)[:-1]):
-                if backward:  # a forward GRU over the reversed text, reversed back
+                if direction == "backward":  # a forward GRU over the reversed text, reversed back
                     expected.append([values[::-1] for values in run_gru(rnn, own[::-1])])
                 else:
                     expected.append(run_gru(rnn, own))
-            trace = next(t for t in traces if (t.layer, t.backward) == (number, backward))
+            trace = next(t for t in traces if (t.layer, t.direction) == (number, direction))
             found = (trace.reset, trace.update, trace.candidate, trace.states)
             for values, parts in zip(found, zip(*expected, strict=True), strict=True):
                 np.testing.assert_allclose(values, np.concatenate(parts), atol=1e-5)
-            outputs.append(trace.states.numpy())
+            outputs.append(trace.states)
         inputs = np.concatenate(outputs, 1)
     with torch.no_grad():
         np.testing.assert_allclose(encoder(vectors, layout), inputs, atol=1e-5)
+    np.testing.assert_array_equal(hidden, inputs)
 
 
 def test_the_backward_half_is_a_forward_gru_over_the_reversed_text():
@@ -97,7 +98,7 @@ def test_what_is_told_adds_up_to_the_scores(factory, model):
     pipe = nlp.get_pipe(factory)
     doc = nlp.make_doc(" ".join(TEXTS))
     gates = read_gates(nlp, doc)
-    (emissions,) = pipe.emissions([doc])
+    (emissions,) = pipe.logits([doc])
     columns = [pipe.tags.index(tag) for tag in gates.tags]
     scores = emissions[np.arange(len(doc)), columns]
     np.testing.assert_allclose(sum(gates.shares.values()), scores, atol=1e-4)

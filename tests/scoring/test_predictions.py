@@ -490,7 +490,7 @@ def test_white_space_in_labels_is_read_as_it_was(tmp_path):
         ("\nAda\n", "p.txt:2: one column: a line has to hold a token and"),
         ("Ada x O\nmet O\n", "p.txt:2: columns: 2, where line 1 has 3: mend the line"),
         ("Ada O\n\nmet x O\n", "p.txt:3: columns: 3, where line 1 has 2"),
-        ("Ada O\n\nmet 0.9\n", "p.txt:3: tag '0.9' at position 0: legal are 'O', .* last column"),
+        ("Ada O\n\nmet 0.9\n", "p.txt:3: tag '0.9' at position 0: valid are 'O', .* last column"),
         ("Ada B-\n", "p.txt:1: tag 'B-' at position 0"),
         ("Ada O\nZürich B-LOC\n".encode("latin-1"), "p.txt:2: 'utf-8' codec can't decode"),
         ("Ada O\n".encode("utf-16"), "p.txt:1: 'utf-8' codec can't decode"),

@@ -85,7 +85,7 @@ class GazetteerModule(EmbeddingModule, kind="gazetteer"):
             if n_words > 1:
                 last = hashes[n_words - 1 :]
                 grams = grams[:-1] * last[:, 1] + last[:, 0]
-            whole = layout.row[: len(grams)] == layout.row[n_words - 1 :]
+            whole = layout.sequence[: len(grams)] == layout.sequence[n_words - 1 :]
             whole &= solid[: len(grams)] & solid[n_words - 1 :]
             rows, known = look_up(self.keys, grams.unsqueeze(1))
             starts = torch.nonzero(whole & known).squeeze(1)

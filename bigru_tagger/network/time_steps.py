@@ -1,0 +1,71 @@
+"""The tokens of a batch by time step, so that each step handles all its sequences at once."""
+
+import itertools
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+
+
+class TimeSteps:
+    """The order of tokens by time step.
+
+    Sequences are ordered by length, longest first; at each step, those still running come first.
+    So a step's tokens follow, one by one, the first of the tokens of the step before. That is the
+    order of `torch.nn.utils.rnn.PackedSequence`.
+
+    counts (ndarray): sequences at each step, descending, int64 (n_steps,).
+    begins (ndarray): the first place of each step, int64 (n_steps,).
+    sequence (ndarray): the sequence of the token at each place, int64 (n_tokens,).
+    order (ndarray): the token at each place, int64 (n_tokens,).
+    """
+
+    def __init__(
+        self, lengths: np.ndarray, *, first: np.ndarray | None = None, backward: bool = False
+    ) -> None:
+        """Order the tokens.
+
+        lengths (ndarray): tokens of each sequence, zeros allowed, int64 (n_sequences,).
+        first (ndarray | None): each sequence's first token, int64 (n_sequences,); None for
+            sequences that lie one after the other.
+        backward (bool): read each sequence from its last token to its first.
+        """
+        if first is None:
+            first = lengths.cumsum() - lengths
+        by_length = np.argsort(-lengths, kind="stable")
+        self.counts = running(lengths[by_length])
+        self.begins = self.counts.cumsum() - self.counts
+        steps = np.repeat(np.arange(len(self.counts)), self.counts)
+        self.sequence = by_length[np.arange(len(steps)) - self.begins[steps]]
+        if backward:
+            steps = lengths[self.sequence] - 1 - steps
+        self.order = first[self.sequence] + steps
+
+    @cached_property
+    def place(self) -> np.ndarray:
+        """The place of each token, int64 (n_tokens,), of sequences one after the other."""
+        place: np.ndarray = np.empty_like(self.order)
+        place[self.order] = np.arange(len(self.order))
+        return place
+
+    @cached_property
+    def slices(self) -> list[slice]:
+        """The places of each step."""
+        bounds = zip(self.begins.tolist(), self.counts.tolist(), strict=True)
+        return [slice(begin, begin + count) for begin, count in bounds]
+
+    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+        """Give the places of each step but the first, and before them those that they follow."""
+        for before, here in itertools.pairwise(self.slices):
+            yield slice(before.start, before.start + here.stop - here.start), here
+
+
+def running(lengths: np.ndarray) -> np.ndarray:
+    """Count the sequences that are still running at each time step.
+
+    lengths (ndarray): tokens of each sequence, descending, int64 (n_sequences,).
+    RETURNS (ndarray): counts, int64 (n_steps,).
+    """
+    steps = np.arange(int(lengths.max(initial=0)))
+    counts: np.ndarray = len(lengths) - np.searchsorted(lengths[::-1], steps, side="right")
+    return counts

@@ -19,6 +19,7 @@ from ..network.decoder import Decoder
 from ..network.encoder import Dropout
 from ..network.network import NEW_TAG_MARGIN, Batch, Network, NetworkSpec, NetworkTrace
 from ..network.transitions import Array
+from ..stages import EMBED, stage
 from .batches import read_batch, read_prepared
 from .devices import join_arrays, split_array, to_array
 from .shim import NetworkShim, no_backprop

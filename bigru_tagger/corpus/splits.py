@@ -1,4 +1,4 @@
-"""Find the splits of a corpus by file names, such as "dev.conll", "NER-de-test.tsv", "eng.testb"."""
+"""Find the splits of a corpus by file names, such as "dev.conll" and "NER-de-test.tsv"."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -134,7 +134,8 @@ def choose_files(folder: Path, files: Sequence[Path], split: str) -> list[Path]:
         names = ", ".join(str(file.relative_to(folder)) for file in files) or "none"
         if any(named_splits(str(file.relative_to(folder))) for file in files):
             raise CorpusError(
-                f"{folder}: no file of the split {split!r}: choose a split of its files: {names}"
+                f"{folder}: no file of the split {split!r}: the files are {names}: choose the "
+                "split of one of them, or use one as the path"
             )
         if canonical_split(folder.name) == canonical_split(split):
             return list(files)

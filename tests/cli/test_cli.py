@@ -56,7 +56,7 @@ def test_config_overwrites_nothing_and_names_what_there_is(tmp_path: Path) -> No
     copy.write_text("mine", encoding="utf8")
     assert "left as it is" in run("config", "sample", copy, fails=True)
     assert copy.read_text(encoding="utf8") == "mine"
-    assert "there are conll2003, conll2003_max" in run("config", "nope", fails=True)
+    assert "choose from conll2003, conll2003_max" in run("config", "nope", fails=True)
 
 
 def test_convert_writes_every_split_and_a_table(tmp_path: Path) -> None:

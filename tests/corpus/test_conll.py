@@ -41,7 +41,7 @@ def test_given_columns_separator_and_encoding(tmp_path, nlp):
     [example] = ConllCorpus(file, encoding="latin-1", **options)(nlp)
     assert [token.text for token in example.reference] == ["El Niño", "llegó"]
     assert example.get_aligned_ner() == ["O", "U-V"]
-    with pytest.raises(CorpusError, match=r"x:1: 'utf-8' .*: give its encoding"):
+    with pytest.raises(CorpusError, match=r"x:1: 'utf-8' .*: set encoding"):
         list(ConllCorpus(file, **options)(nlp))
     with pytest.raises(CorpusError, match="unknown encoding: latin-0"):
         list(ConllCorpus(file, encoding="latin-0", **options)(nlp))
@@ -64,9 +64,9 @@ def test_hash_is_a_token_where_its_line_has_the_columns(tmp_path, nlp):
     [
         ("a O\n\nb\n", {}, ":3: 1 columns instead of 2 \\(tokens, ner\\)"),
         ("a O\n\nb O O\n", {}, ":3: 3 columns instead of 2"),
-        ("a x y\n", {}, ':1: 3 columns .*: say what they hold, as in columns = \\["tokens"'),
-        ("a O O\n", {}, ':1: columns 2, 3 have tags: say which .* columns = \\["tokens"'),
-        ("# a comment\na O\nb X-Y\n", {}, ":3: tag 'X-Y' at position 1: legal are 'O'"),
+        ("a x y\n", {}, ':1: 3 columns .*: name the columns, as in columns = \\["tokens"'),
+        ("a O O\n", {}, ':1: columns 2, 3 hold tags: name the one .* columns = \\["tokens"'),
+        ("# a comment\na O\nb X-Y\n", {}, ":3: tag 'X-Y' at position 1: .*'O'"),
         ("a O\n# a comment\nb O\n", {}, ":2: '# a comment' starts with '#' within a sentence"),
         ("#a\na O\nb O\n", {}, ":1: '#a' is a token without its columns"),
         ("a O\nb S-X\n", {"scheme": "IOB2"}, ":2: tag 'S-X' at position 1"),
@@ -84,9 +84,9 @@ def test_bad_file_is_named_with_its_line(tmp_path, nlp, text, options, message):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("none.conll", "no such file, folder, or file of that pattern"),
-        ("*.nothing", "no such file, folder, or file of that pattern"),
-        (".", "no file that ends in .bio"),
+        ("none.conll", "no such file or folder, and no file that matches"),
+        ("*.nothing", "no such file or folder, and no file that matches"),
+        (".", "no file ends in .bio"),
     ],
 )
 def test_no_files(tmp_path, nlp, path, message):

@@ -92,7 +92,7 @@ def test_dataset_keeps_its_own_split_names(tmp_path):
     counts = convert(str(tmp_path / "saved"), tmp_path / "out")
     assert names(tmp_path / "out") == ["extra.spacy", "train.spacy"]
     assert counts["extra"].entities == Counter(LOC=1)
-    with pytest.raises(CorpusError, match="no split dev, test: there are train, extra"):
+    with pytest.raises(CorpusError, match="no split dev, test: choose from train, extra"):
         convert(str(tmp_path / "saved"), tmp_path / "out", splits=["train", "test", "dev"])
 
 

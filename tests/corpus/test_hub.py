@@ -29,7 +29,7 @@ def raise_when_loading(monkeypatch, error):
 def test_saved_splits(saved):
     assert list_splits(saved) == ["train", "test"]
     assert load_split(saved, "test", streaming=True)[0] == {"tokens": ["Ada"], "tags": ["B-PER"]}
-    with pytest.raises(CorpusError, match="unknown split 'dev': there are train, test"):
+    with pytest.raises(CorpusError, match="unknown split 'dev': choose one of train, test"):
         load_split(saved, "dev", streaming=False)
 
 

@@ -135,10 +135,10 @@ def test_chunks_alone_are_no_entities(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a B-X B-Y\nb O O\n", ":1: columns 2, 3 have tags: say which"),
-        ("\na O B-X\nb O O\n", ":2: columns 2, 3 have tags: say which"),
-        ("a N B-X B-Y\n", ":1: columns 3, 4 have tags: say which"),
-        ("a N x (X*)\nb N y *\n", ":1: 4 columns .*a N x .*none of which has a tag"),
+        ("a B-X B-Y\nb O O\n", ":1: columns 2, 3 hold tags: name the one"),
+        ("\na O B-X\nb O O\n", ":2: columns 2, 3 hold tags: name the one"),
+        ("a N B-X B-Y\n", ":1: columns 3, 4 hold tags: name the one"),
+        ("a N x (X*)\nb N y *\n", ":1: 4 columns .*a N x .*but no column has a tag"),
         ("a\nb\n", ":1: one column"),
     ],
 )
@@ -168,8 +168,8 @@ def test_only_chunks_that_were_asked_for_can_be_wrong(tmp_path, caplog):
     docs = read(str(rows))
     assert [[ent.label_ for ent in doc.ents] for doc in docs] == [["X"], []]
     assert not any(doc.has_annotation("TAG") or doc.spans for doc in docs)
-    assert "'pos' holds 1, no text: give tag_names" in caplog.text
-    assert 'pos_column = "" leaves the column out' in caplog.text
+    assert "'pos' holds 1, not a string: set tag_names" in caplog.text
+    assert 'pos_column = "" to ignore the column' in caplog.text
     assert "tag '_' at position 0" in caplog.text
     for options in ({"pos_column": "pos"}, {"chunk_column": "chunk_tags"}):
         with pytest.raises(CorpusError, match=r"x.jsonl:1, row 0: "):
@@ -189,13 +189,13 @@ def test_a_row_of_another_type_is_named(tmp_path, odd):
     ("name", "content", "message"),
     [
         ("x.jsonl", b'{"tokens": ["a"]}\n{"tokens": ["Z\xfc"]}\n', r"x.jsonl:2: 'utf-8' codec"),
-        ("x.jsonl", b'{"tokens": ["a"]}\n{"tokens": ["b"\n', r"x.jsonl:2: this is no JSON"),
+        ("x.jsonl", b'{"tokens": ["a"]}\n{"tokens": ["b"\n', r"x.jsonl:2: not valid JSON"),
         (
             "x.jsonl.gz",
             gzip.compress(b'{"tokens": ["a"]}', mtime=0)[:-9],
-            r"x.jsonl.gz: damaged or not",
+            r"x.jsonl.gz: damaged or incomplete",
         ),
-        ("x.jsonl.gz", b"no archive", r"x.jsonl.gz: damaged or not .*Not a gzipped file"),
+        ("x.jsonl.gz", b"no archive", r"x.jsonl.gz: damaged or incomplete .*Not a gzipped file"),
         ("x.parquet", b"PAR1 and no more", r"x.parquet"),
         ("x.zip", b"PK", r"x.zip: an archive: unpack it"),
         ("x.conll", "Zürich B-LOC\n".encode("utf-16"), r"x.conll:1: 'utf-8' codec"),
@@ -249,7 +249,7 @@ def test_compressed_files(tmp_path, ending, compress):
     [doc] = read(str(path), split="test")
     assert [ent.label_ for ent in doc.ents] == ["PER"]
     path.write_bytes(data[:-20])
-    with pytest.raises(CorpusError, match=rf"test.conll{ending}: damaged or not complete"):
+    with pytest.raises(CorpusError, match=rf"test.conll{ending}: damaged or incomplete"):
         read(str(path))
 
 

@@ -148,21 +148,24 @@ def test_strict_alignment_lists_all_that_do_not_fall_on_tokens(tmp_path):
     [
         ({"entities": [[0, 6, "A"], [5, 11, "B"]]}, r"overlap: 'Ortrun' \(0, 6, A\) and 'n Vogt'"),
         ({"entities": [[0, 11, "A"], [0, 11, "B"]]}, "overlap"),
-        ({"entities": [[17, 30, "A"]]}, "from 17 to 30, where the text has 22 characters"),
+        ({"entities": [[17, 30, "A"]]}, "from 17 to 30, but the text has 22 characters"),
         ({"entities": [[4, 4, "A"]]}, "from 4 to 4"),
         ({"entities": [[-3, 4, "A"]]}, "from -3 to 4"),
         ({"entities": [[6, 7, "A"]]}, "from 6 to 7"),
-        ({"entities": [[0, 6]]}, r"holds \[0, 6\], no start, end and label"),
-        ({"entities": [["0", "6", "A"]]}, "no start, end and label"),
-        ({"entities": [[0, 6, None]]}, "no start, end and label"),
-        ({"entities": [{"start": 0, "end": 6, "labels": ["A", "B"]}]}, "no start, end and label"),
+        ({"entities": [[0, 6]]}, r"holds \[0, 6\], not the start, end and label"),
+        ({"entities": [["0", "6", "A"]]}, "not the start, end and label"),
+        ({"entities": [[0, 6, None]]}, "not the start, end and label"),
+        (
+            {"entities": [{"start": 0, "end": 6, "labels": ["A", "B"]}]},
+            "not the start, end and label",
+        ),
         (
             {"entities": [{"start": 0, "end": 5, "label": "A", "text": "Ortrun"}]},
             "the text has 'Ortru'",
         ),
-        ({"entities": None}, "'entities' holds None, no list"),
-        ({"text": None}, "'text' holds None, no text"),
-        ({"entities": "none"}, "'entities' holds 'none', no list"),
+        ({"entities": None}, "'entities' holds None, not a list"),
+        ({"text": None}, "'text' holds None, not a text"),
+        ({"entities": "none"}, "'entities' holds 'none', not a list"),
     ],
 )
 def test_what_is_wrong_names_the_row(tmp_path, row, message):
@@ -185,7 +188,7 @@ def test_rows_that_nobody_accepted_are_left_out(tmp_path, caplog):
         docs = [eg.reference for eg in read(path)]
     assert entities(docs) == [[PER, LOC], []]
     assert all(doc.has_annotation("ENT_IOB") for doc in docs)
-    assert "2 rows left out that nobody accepted" in caplog.text
+    assert "2 rows left out: they were rejected or ignored" in caplog.text
 
 
 def test_repetitions_and_white_space_at_the_ends(tmp_path):
@@ -273,7 +276,7 @@ def test_annotations_that_are_none(tmp_path, annotations):
     row = {"data": {"text": TEXT}, "annotations": annotations}
     path = write_lines(tmp_path / "x.jsonl", ROWS["Label Studio"], row)
     with pytest.raises(
-        CorpusError, match=r"x.jsonl:2, row 1: '(annotations|result)' holds .* give"
+        CorpusError, match=r"x.jsonl:2, row 1: '(annotations|result)' holds .* use \[\]"
     ):
         read(path)
 
@@ -285,7 +288,9 @@ def test_an_offset_that_is_no_position(tmp_path, offset):
         f'{{"text": "Linz", "entities": []}}\n'
         f'{{"text": "Linz", "entities": [[0, {offset}, "LOC"]]}}\n'
     )
-    with pytest.raises(CorpusError, match=r"x.jsonl:2, row 1: 'entities' holds .*no start, end"):
+    with pytest.raises(
+        CorpusError, match=r"x.jsonl:2, row 1: 'entities' holds .*not the start, end"
+    ):
         read(str(path))
 
 
@@ -301,7 +306,7 @@ def test_a_row_that_nobody_annotated(tmp_path, first, second):
     path = write_lines(tmp_path / "x.jsonl", first, second)
     with pytest.raises(
         CorpusError,
-        match=r"x.jsonl:2, row 1: .* holds None, .*\[\] where there are none, or drop the rows",
+        match=r"x.jsonl:2, row 1: .* holds None, .*\[\] if there are no.*, or drop the rows",
     ):
         read(path)
 
@@ -320,5 +325,5 @@ def test_a_row_that_nobody_annotated(tmp_path, first, second):
 def test_the_line_of_a_fault(tmp_path, text, line):
     path = tmp_path / "x.json"
     path.write_text(text)
-    with pytest.raises(CorpusError, match=rf"x.json:{line}: this is no JSON: .* at column \d+$"):
+    with pytest.raises(CorpusError, match=rf"x.json:{line}: not valid JSON: .* at column \d+$"):
         read(str(path))

@@ -66,7 +66,7 @@ def test_a_split_is_found_anywhere_in_a_name(before, word, after, ending):
         if split == expected:
             check_split(name, f"{split}[:10%]")
         else:
-            with pytest.raises(CorpusError, match="its name says"):
+            with pytest.raises(CorpusError, match="its name contains"):
                 check_split(name, split)
 
 
@@ -116,8 +116,8 @@ def test_files_of_a_split(tmp_path, names, split, chosen):
     ("names", "split", "message"),
     [
         (["train.conll", "latest.conll"], "test", "no file of the split 'test': .*latest.conll"),
-        (["train_dev.tsv"], "train", "no file of the split 'train': there are train_dev.tsv"),
-        (["esp.train", "ned.train"], "train", "several files .* esp.train, ned.train: give one"),
+        (["train_dev.tsv"], "train", "no file of the split 'train': the files are train_dev.tsv"),
+        (["esp.train", "ned.train"], "train", "several files .* esp.train, ned.train: use one"),
         (["wnut16_train.conll", "wnut17_train.conll"], "train", "several files"),
         (["train.conll", "train.txt"], "train", "several files"),
         (["a/train.conll", "b/train.conll"], "train", "several files"),
@@ -125,7 +125,7 @@ def test_files_of_a_split(tmp_path, names, split, chosen):
         (
             ["a.conll", "b.conll"],
             "test",
-            "no file is named after a split, but 'test' is asked .*b.c",
+            "no file is named after a split, but 'test' was requested.*b.c",
         ),
     ],
 )

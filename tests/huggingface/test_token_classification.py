@@ -286,7 +286,7 @@ def test_loss_and_gradient_are_those_of_the_component(task, decode, smoothing, s
     assert set(parameters) == {key for key, _ in model.network.named_parameters()}
     for key, parameter in model.network.named_parameters():
         assert torch.allclose(parameter.grad, parameters[key].grad, atol=1e-6), key
-    # In evaluation it is the same, but for dropout, which this network has none of.
+    # In evaluation mode the loss is the same, since this network has no dropout.
     assert model.eval()(**collate(rows)).loss.item() == pytest.approx(loss.item(), rel=1e-4)
 
 
@@ -308,7 +308,7 @@ def test_any_labels_have_a_loss_with_a_crf():
     model, tokenizer = to_transformers(nlp, "bigru_ner")
     inputs = tokenizer("Ada Lovelace", return_tensors="pt")
     begin = model.config.label2id["B-PER"]
-    # What IOB2 has no place for, such as I- behind O, is read as conlleval does.
+    # Invalid IOB2 sequences, such as I- after O, follow conlleval's rules.
     for labels in ([begin + 1, begin + 1], [begin, -100], [0, begin + 1]):
         assert torch.isfinite(model(**inputs, labels=torch.tensor([labels])).loss)
 
@@ -316,14 +316,14 @@ def test_any_labels_have_a_loss_with_a_crf():
 # --- inputs
 
 
-def test_a_model_says_what_inputs_it_lacks(trained_ner):
+def test_missing_inputs_are_named(trained_ner):
     model, tokenizer = trained_ner[1].model, trained_ner[1].tokenizer
     inputs = dict(tokenizer("Ada slept", return_tensors="pt"))
-    with pytest.raises(ValueError, match="all that its tokenizer returns"):
+    with pytest.raises(ValueError, match="characters is required: pass all outputs"):
         model(input_ids=inputs["input_ids"])
-    with pytest.raises(ValueError, match="input_ids, or the attention_mask"):
+    with pytest.raises(ValueError, match="input_ids or attention_mask is required"):
         model(characters=inputs["characters"])
-    with pytest.raises(ValueError, match="of 2 words, but 'attention_mask' has 1 token"):
+    with pytest.raises(ValueError, match="holds 2 words, but 'attention_mask' has 1 token"):
         model(attention_mask=torch.tensor([[1]]), characters=inputs["characters"])
     without = model(input_ids=inputs["input_ids"], characters=inputs["characters"])
     assert torch.equal(without.logits, model(**inputs).logits)
@@ -422,13 +422,16 @@ def test_copies_and_pickles_predict_alike(trained_ner):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda config: config["network"].update(hidden=[8]), "not those of the network"),
+        (lambda config: config["network"].update(hidden=[8]), "do not match the network"),
         (lambda config: config["network"]["embed"].pop(), "nothing to read"),
-        (lambda config: config["network"].update(cells="gru"), "describes no network"),
-        (lambda config: config["network"].pop("embed"), "describes no network"),
-        (lambda config: config["pipeline"].update(components={}), "has to have one component"),
+        (lambda config: config["network"].update(cells="gru"), "is not a valid network"),
+        (lambda config: config["network"].pop("embed"), "is not a valid network"),
+        (
+            lambda config: config["pipeline"].update(components={}),
+            "must have exactly one component",
+        ),
         (lambda config: config.update(id2label={"0": "O", "1": "B-X", "2": "I-X"}), "for 5 tags"),
-        (lambda config: config.update(id2label={"0": "O", "1": "X"}), "id2label has to hold"),
+        (lambda config: config.update(id2label={"0": "O", "1": "X"}), "id2label must contain"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(folder, tmp_path, damage, message):
@@ -530,9 +533,9 @@ def test_a_new_model_is_initialised_as_spacy_does_it():
     assert np.isfinite(model.network.linear.weight.detach().numpy()).all()
 
 
-def test_a_config_without_labels_says_so():
+def test_a_config_without_labels_is_refused():
     assert BiGRUConfig().component == "ner"
-    with pytest.raises(ValueError, match="id2label has to hold"):
+    with pytest.raises(ValueError, match="id2label must contain"):
         BiGRUForTokenClassification(BiGRUConfig())
 
 

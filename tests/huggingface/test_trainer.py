@@ -81,7 +81,7 @@ def test_a_run_writes_a_folder_that_spacy_can_have(tmp_path):
 def test_what_is_wrong_is_said(tmp_path):
     assert "Error: " in run(tmp_path / "no.cfg", tmp_path, fails=True)
     message = run("configs/conll2003_multitask.cfg", tmp_path, fails=True)
-    assert "has to have one component" in message
+    assert "must have exactly one component" in message
     tagger = ("--components.ner.factory", "bigru_tagger")
     message = run("configs/sample.cfg", tmp_path, "--", *tagger, fails=True)
     assert "'ner' has to be a bigru_ner" in message

@@ -87,7 +87,7 @@ def convert(
         name = split or _output_name(source)
         corpus = open_corpus(source, split=split or None, **options)
         if isinstance(corpus, Corpus):
-            raise CorpusError(f"{source}: already in spaCy's format: use it as it is")
+            raise CorpusError(f"{source}: already in spaCy's format: use it directly")
         docs = (example.reference for example in corpus(spacy.blank(lang)))
         counts[name] = _write(
             tqdm(docs, desc=name, unit=" docs", disable=None if progress else True),

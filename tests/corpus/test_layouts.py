@@ -1,4 +1,4 @@
-"""Columns of column files, found by what stands in them."""
+"""Columns of column files, inferred from their values."""
 
 import bz2
 import gzip
@@ -24,7 +24,7 @@ CONLLU = "# newdoc id = a\n# text = Vamonos a Oslo\n" + "".join(
         ("3", "Oslo", "PROPN", "N", "name=B-LOC|SpaceAfter=No"),
     ]
 )
-# A file, and its tokens, entities and tags. All sentences are our own.
+# A file, and its tokens, entities and tags. The sentences were written for this test.
 FILES = {
     "GermEval": (
         "#\thttp://example.org/a\t[2010-01-02]\n1\tOrtrun\tB-PER\tO\n2\tin\tO\tO\n"
@@ -126,7 +126,7 @@ def test_columns_are_found(tmp_path, name):
     assert [token.tag_ for doc in docs for token in doc if token.tag_] == tags
 
 
-def test_chunks_alone_are_no_entities(tmp_path):
+def test_a_file_with_only_chunks_has_no_entities(tmp_path):
     [doc] = read(write(tmp_path / "x.conll", "Rain NN B-NP\nfell VBD B-VP\n"))
     assert not doc.has_annotation("ENT_IOB")
     assert [span.label_ for span in doc.spans["chunks"]] == ["NP", "VP"]
@@ -142,12 +142,12 @@ def test_chunks_alone_are_no_entities(tmp_path):
         ("a\nb\n", ":1: one column"),
     ],
 )
-def test_what_is_not_certain_is_an_error(tmp_path, text, message):
+def test_ambiguous_columns_are_an_error(tmp_path, text, message):
     with pytest.raises(CorpusError, match=rf"x.conll{message}"):
         read(write(tmp_path / "x.conll", text))
 
 
-def test_columns_settle_what_is_not_certain(tmp_path):
+def test_columns_resolve_ambiguity(tmp_path):
     path = write(tmp_path / "x.conll", "a B-X B-Y\nb O O\n")
     [doc] = read(path, columns=["tokens", "_", "ner"])
     assert [ent.label_ for ent in doc.ents] == ["Y"]
@@ -156,7 +156,7 @@ def test_columns_settle_what_is_not_certain(tmp_path):
     assert [(ent.label_, ent.text.strip()) for ent in doc.ents] == [("PER", "a")]
 
 
-def test_only_chunks_that_were_asked_for_can_be_wrong(tmp_path, caplog):
+def test_invalid_chunks_are_an_error_only_in_a_named_column(tmp_path, caplog):
     path = write(tmp_path / "x.conll", "a NN B-NP B-X\nb NN B-NP O\n\nc NN B-NP O\n")
     with pytest.raises(CorpusError, match="tag 'NN'"):
         read(path, columns=["tokens", "chunk", "_", "ner"])
@@ -265,7 +265,7 @@ token = st.tuples(
 )
 @given(sentences=st.lists(st.lists(token, min_size=1, max_size=5), min_size=1, max_size=3))
 def test_any_words_have_the_same_tags_in_any_layout(sentences, tmp_path):
-    """Tokens alone, with parts of speech, with CoNLL-U's index."""
+    """The layouts: tokens and tags, with part-of-speech tags, with CoNLL-U's index."""
     nlp = spacy.blank("xx")
     found = []
     for layout in ("{w}\t{t}", "{w}\tN\t{t}", "{i}\t{w}\tl\tN\tX\tf\t0\tr\td\tname={t}"):
@@ -275,7 +275,7 @@ def test_any_words_have_the_same_tags_in_any_layout(sentences, tmp_path):
         )
         path = write(tmp_path / "x.conllu", text)
         if all(tag == "O" for s in sentences for _, tag in s) and "name" in layout:
-            continue  # nothing says that there are entities
+            continue  # a CoNLL-U file without tags has no entity column
         docs = [eg.reference for eg in ConllCorpus(path)(nlp)]
         found.append([([t.text for t in d], [t.ent_iob_ + t.ent_type_ for t in d]) for d in docs])
     assert [words for words, _ in found[0]] == [[word for word, _ in s] for s in sentences]
@@ -293,7 +293,7 @@ def test_any_words_have_the_same_tags_in_any_layout(sentences, tmp_path):
 )
 def test_numbers_that_may_be_tokens(tmp_path, text):
     path = write(tmp_path / "x.conll", text)
-    if text.startswith("7"):  # no index starts so
+    if text.startswith("7"):  # an index starts with 0 or 1
         assert [token.text for doc in read(path) for token in doc] == ["7", "1", "2"]
         return
     with pytest.raises(CorpusError, match=r"x.conll:1: . columns \(1 CD .*: the first may number"):

@@ -1,4 +1,4 @@
-"""Splits by the names of files."""
+"""Splits by file names."""
 
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def test_a_split_is_found_anywhere_in_a_name(before, word, after, ending):
     letters=st.text(st.characters(categories=["Ll"], max_codepoint=127), min_size=1, max_size=3),
     word=st.sampled_from(["train", "dev", "test"]),
 )
-def test_letters_beside_a_word_make_another_word(letters, word):
+def test_adjacent_letters_make_another_word(letters, word):
     assert named_splits(f"{letters}{word}.conll") in (set(), {canonical_split(letters + word)})
 
 
@@ -129,12 +129,12 @@ def test_files_of_a_split(tmp_path, names, split, chosen):
         ),
     ],
 )
-def test_what_is_not_certain_lists_the_files(tmp_path, names, split, message):
+def test_errors_list_the_files(tmp_path, names, split, message):
     with pytest.raises(CorpusError, match=message):
         choose(tmp_path, names, split)
 
 
-def test_splits_in_the_words_of_the_files(tmp_path):
+def test_splits_are_named_as_in_the_files(tmp_path):
     names = ["x.testb", "x.train", "x.testa", "latest.conll"]
     assert split_names(tmp_path, [tmp_path / name for name in names]) == ["train", "testa", "testb"]
 

@@ -1,4 +1,4 @@
-"""From spaCy to Hugging Face and back: nothing is lost, and what cannot go along is named."""
+"""Conversion from spaCy to Hugging Face and back, without loss."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def network(nlp):
 
 @pytest.fixture(scope="module")
 def with_vectors():
-    """A pipeline with vectors, rules of its own, a lookup table and changed settings."""
+    """A pipeline with vectors, custom tokenizer rules, a lookup table and changed settings."""
     nlp = spacy.blank("en")
     words = sorted({word for text in TEXTS for word in text.split()})[::2]
     rng = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def with_vectors():
         nlp.vocab.set_vector(word, rng.normal(size=4).astype("float32"))
     nlp.vocab.vectors.name = "tests"
     nlp.vocab.lookups.add_table("lexeme_norm", {"Ada": "augusta"})
-    nlp.vocab.from_bytes(nlp.vocab.to_bytes())  # puts the table to use
+    nlp.vocab.from_bytes(nlp.vocab.to_bytes())  # activates the table
     nlp.tokenizer.add_special_case("Babbage", [{"ORTH": "Bab"}, {"ORTH": "bage"}])
     nlp.add_pipe("bigru_ner", name="names", config={"model": WITH_VECTORS})
     nlp.initialize(lambda: read_examples(nlp.vocab))
@@ -76,14 +76,14 @@ def assert_same(nlp, back):
     assert theirs.model.get_dim("nO") == ours.model.get_dim("nO")
 
 
-def test_a_pipeline_comes_back_as_it_was(with_vectors, tmp_path):
+def test_a_pipeline_is_restored_exactly(with_vectors, tmp_path):
     expected = found(with_vectors)
     assert any(expected)
     save_transformers(with_vectors, "names", tmp_path / "model")
     back = load_transformers(str(tmp_path / "model"))
     assert_same(with_vectors, back)
     assert found(back) == expected
-    # And is a pipeline like any other.
+    # It can be used as any other pipeline.
     back.to_disk(tmp_path / "pipeline")
     loaded = spacy.load(tmp_path / "pipeline")
     assert_same(with_vectors, loaded)
@@ -91,7 +91,7 @@ def test_a_pipeline_comes_back_as_it_was(with_vectors, tmp_path):
     assert (loaded.vocab["Ada"].norm_, loaded.vocab.vectors.name) == ("augusta", "tests")
 
 
-def test_the_way_there_and_back_shares_nothing(with_vectors):
+def test_converted_models_share_no_memory(with_vectors):
     model, tokenizer = to_transformers(with_vectors, "names")
     back = to_spacy(model, tokenizer)
     before = network(with_vectors).to_bytes()
@@ -104,7 +104,7 @@ def test_the_way_there_and_back_shares_nothing(with_vectors):
 
 
 @pytest.mark.parametrize("settings", [TINY, CRF, NARROW], ids=["tiny", "crf", "narrow"])
-def test_all_components_come_back(task, settings):
+def test_all_components_are_restored(task, settings):
     nlp = build(task.factory, model=settings)
     train(nlp, steps=5)
     back = to_spacy(*to_transformers(nlp, task.factory))
@@ -113,7 +113,7 @@ def test_all_components_come_back(task, settings):
         assert task.read(doc) == task.read(other)
 
 
-def test_training_goes_on_where_it_was(with_vectors):
+def test_training_can_be_continued(with_vectors):
     nlp = build("bigru_ner")
     back = to_spacy(*to_transformers(nlp, "bigru_ner"))
     assert train(back)["bigru_ner"] == pytest.approx(train(nlp)["bigru_ner"], rel=1e-4)
@@ -121,7 +121,7 @@ def test_training_goes_on_where_it_was(with_vectors):
     assert back.get_pipe("bigru_ner").model.get_dim("nO") == 17
 
 
-# --- what does not convert
+# --- components that cannot be converted
 
 
 @Language.component("exchange_test_sentences")

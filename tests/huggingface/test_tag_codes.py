@@ -42,7 +42,7 @@ def test_labels_become_the_components_tags(ner_pipe, tags, labels, lengths, expe
 
 
 @pytest.mark.parametrize("wrong", [5, -1])
-def test_an_id_that_is_no_label_is_refused(ner_pipe, wrong):
+def test_invalid_label_ids_are_refused(ner_pipe, wrong):
     codes = TagCodes.of(ner_pipe, TAGS)
     with pytest.raises(ValueError, match=f"from 0 to 4, or -100; got .*{wrong}"):
         codes.component_tags(np.array([0, wrong]), [2], ignored=-100)

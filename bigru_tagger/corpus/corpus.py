@@ -67,7 +67,8 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
     """Open a corpus with the reader for its format.
 
     - spaCy's Corpus reads a `.spacy` file, or a folder of them.
-    - HFCorpus reads a `.json`, `.jsonl`, `.parquet`, `.csv` or `.arrow` file with that builder.
+    - HFCorpus reads a `.json`, `.jsonl`, `.parquet`, `.csv` or `.arrow` file with that builder. It
+      also reads a `.txt` file, or one with an unknown suffix, that holds Parquet or JSON lines.
     - ConllCorpus reads any other file, a folder of column files, or a glob pattern.
     - HFCorpus reads everything else.
 
@@ -289,8 +290,8 @@ class AnyCorpus:
     split (str | None): The split; for None, see `open_corpus`.
     instead (str | None): A source that replaces `path` if it is set. In the configs it is
         `${paths.train}`, which is null by default. A single file is read regardless of its name.
-        Files that are not named after splits are all read, with a warning. `split` is chosen from a
-        source that has several splits.
+        Files that are not named after splits are all read, with a warning. From a source with
+        several splits, only `split` is read.
     sentences_per_doc (int): The maximum number of sentences per Doc; 0 for whole documents. If
         `instead` does not mark documents, 0 is treated as 1, with a warning.
     """

@@ -135,7 +135,7 @@ def test_strict_alignment_lists_misaligned_entities(tmp_path):
     with pytest.raises(CorpusError) as raised:
         read(path)
     message = str(raised.value)
-    assert message.startswith("entities that start or end within a token, 12: ")
+    assert message.startswith("entities start or end within a token (12): ")
     assert "x.jsonl:1, row 0: 'Li' (17, 19, LOC) in the tokens 'Linz'; " in message
     assert "and 2 more" in message
     assert "\n" not in message
@@ -176,7 +176,7 @@ def test_errors_name_the_row(tmp_path, row, message):
 
 def test_several_annotators(tmp_path):
     task = {"data": {"text": TEXT}, "annotations": [{"result": []}, {"result": []}]}
-    with pytest.raises(CorpusError, match=r"x.jsonl:1, row 0: 2 annotations: keep one"):
+    with pytest.raises(CorpusError, match=r"x.jsonl:1, row 0: 2 annotations: keep the right one"):
         read(write_lines(tmp_path / "x.jsonl", task))
 
 

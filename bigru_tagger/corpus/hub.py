@@ -346,7 +346,7 @@ def _explain(source: DatasetSource, err: Exception) -> str:
             "save it with dataset.save_to_disk(folder), and use that folder as the path"
         )
     if isinstance(err, StopIteration):
-        return "a data file is empty"
+        return "a data file is empty: check the path, or get the file again"
     # The message of `datasets` is only "An error occurred while generating the dataset".
     message = f"{err}: {err.__cause__}" if err.__cause__ else str(err)
     return " ".join(message.split())

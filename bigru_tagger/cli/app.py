@@ -38,13 +38,18 @@ def options(
 
 
 class WithOverrides(TyperCommand):
-    """A command whose arguments after `--` override settings of a config: they are `ctx.obj`."""
+    """A command whose arguments after `--` are config overrides, stored in `ctx.obj`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Separate the overrides from the command's own arguments."""
-        own = list(takewhile(lambda argument: argument != "--", args))
-        ctx.obj = args[len(own) + 1 :]
-        return super().parse_args(ctx, own)
+        """Split off the overrides and parse the other arguments.
+
+        ctx (click.Context): The context.
+        args (list[str]): All arguments of the command.
+        RETURNS (list[str]): The arguments that are left after parsing.
+        """
+        arguments = list(takewhile(lambda argument: argument != "--", args))
+        ctx.obj = args[len(arguments) + 1 :]
+        return super().parse_args(ctx, arguments)
 
 
 @contextmanager

@@ -432,7 +432,10 @@ def test_copies_and_pickles_predict_alike(trained_ner):
             lambda config: config["pipeline"].update(components={}),
             "must have exactly one component",
         ),
-        (lambda config: config.update(id2label={"0": "O", "1": "B-X", "2": "I-X"}), "requires 5 tags"),
+        (
+            lambda config: config.update(id2label={"0": "O", "1": "B-X", "2": "I-X"}),
+            "requires 5 tags",
+        ),
         (lambda config: config.update(id2label={"0": "O", "1": "X"}), "id2label must contain"),
     ],
 )

@@ -84,4 +84,4 @@ def test_errors(tmp_path):
     assert "must have exactly one component" in message
     tagger = ("--components.ner.factory", "bigru_tagger")
     message = run("configs/sample.cfg", tmp_path, "--", *tagger, fails=True)
-    assert "'ner' has to be a bigru_ner" in message
+    assert "'ner' must be a bigru_ner" in message

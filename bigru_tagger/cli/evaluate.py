@@ -156,7 +156,9 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         if json_path is not None:
             with replacing(json_path) as file:
                 content = {"command": command, **evaluation.to_json()}
-                content["analysis"] = {analysis.task.name: analysis.to_json() for analysis in analyses}
+                content["analysis"] = {
+                    analysis.task.name: analysis.to_json() for analysis in analyses
+                }
                 if comparison is not None:
                     content["against"] = comparison.b.to_json()
                     content["comparison"] = comparison.to_json()

@@ -1,6 +1,6 @@
-"""The command `bigru-tagger`: a module a topic, each of which adds its commands to `app`."""
+"""The command line interface `bigru-tagger`: one module per topic."""
 
-from . import (  # noqa: F401 - they add their commands
+from . import (  # noqa: F401 - each module registers its commands
     calibrate,
     check,
     convert,

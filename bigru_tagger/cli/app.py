@@ -1,4 +1,4 @@
-"""The command `bigru-tagger`, to which the modules beside this one add theirs."""
+"""The typer application `bigru-tagger`. The other modules register their commands on it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +12,16 @@ from .. import __version__
 
 app = typer.Typer(
     name="bigru-tagger",
-    help="Bi-GRU tagging for spaCy. Train with `spacy train`; everything around it is here.",
+    help="Bi-GRU tagging for spaCy. Train with `spacy train`; use these commands for everything "
+    "else.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"bigru-tagger {__version__}")
         raise typer.Exit
 
@@ -33,29 +34,34 @@ def options(
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Define the options before a command."""
 
 
 class WithOverrides(TyperCommand):
-    """A command whose arguments after `--` override settings of a config: they are `ctx.obj`."""
+    """A command whose arguments after `--` are config overrides, stored in `ctx.obj`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Separate the overrides from the command's own arguments."""
-        own = list(takewhile(lambda argument: argument != "--", args))
-        ctx.obj = args[len(own) + 1 :]
-        return super().parse_args(ctx, own)
+        """Split off the overrides and parse the other arguments.
+
+        ctx (click.Context): The context.
+        args (list[str]): All arguments of the command.
+        RETURNS (list[str]): The arguments that are left after parsing.
+        """
+        arguments = list(takewhile(lambda argument: argument != "--", args))
+        ctx.obj = args[len(arguments) + 1 :]
+        return super().parse_args(ctx, arguments)
 
 
 @contextmanager
-def errors_told(kinds: tuple[type[Exception], ...] = (OSError, ValueError)) -> Iterator[None]:
-    """Tell what is wrong with a user's input on standard error, in place of a traceback.
+def report_errors(kinds: tuple[type[Exception], ...] = (OSError, ValueError)) -> Iterator[None]:
+    """Print errors about a user's input to standard error, without a traceback.
 
-    kinds (tuple[type[Exception], ...]): the exceptions that speak of the input.
-    RAISES (typer.Exit): with status 1, where one of these was raised.
+    kinds (tuple[type[Exception], ...]): The exceptions that are caused by invalid input.
+    RAISES (typer.Exit): One of these exceptions was raised. The exit status is 1.
     """
     try:
         yield
-    except BrokenPipeError:  # as of `| head`; typer ends quietly
+    except BrokenPipeError:  # for example from `| head`; typer exits without a message
         raise
     except kinds as error:
         typer.echo(f"Error: {error}", err=True)

@@ -1,4 +1,4 @@
-"""The temperature of a component's probabilities."""
+"""The command `calibrate`: fit the temperature of a component's probabilities."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import app, errors_told
+from .app import app, report_errors
 from .reading import with_reader_options
 
 if TYPE_CHECKING:
@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 @app.command("calibrate")
 @with_reader_options
 def calibrate_command(
-    model: Annotated[str, typer.Argument(help="A pipeline: a folder, or a package's name.")],
+    model: Annotated[str, typer.Argument(help="A pipeline: a folder or the name of a package.")],
     data: Annotated[
         str,
         typer.Argument(
-            help="Gold data that the pipeline was not trained on: a dataset of the Hugging Face "
-            "hub, a folder, a column file or .spacy."
+            help="Gold data that the pipeline was not trained on: a dataset on the Hugging Face "
+            "hub, a folder, or a file (column file, JSON, parquet, .spacy)."
         ),
     ],
     *,
     split: Annotated[
         str | None,
-        typer.Option(help="The split to calibrate on, not the test data; else validation."),
+        typer.Option(
+            help="The split to calibrate on. Do not use the test data. Default: validation."
+        ),
     ] = None,
     report: Annotated[
         list[str] | None,
@@ -35,12 +37,15 @@ def calibrate_command(
     ] = None,
     component: Annotated[str, typer.Option(help="The component.")] = "ner",
     n_sents: Annotated[
-        int | None, typer.Option(help="Sentences per document; else as in training.", min=0)
+        int | None,
+        typer.Option(
+            help="Sentences per document; 0 for whole documents. Default: as in training.", min=0
+        ),
     ] = None,
-    spans_key: Annotated[str, typer.Option(help="Where chunks are, in doc.spans.")] = "chunks",
+    spans_key: Annotated[str, typer.Option(help="The key of the chunks in doc.spans.")] = "chunks",
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder for the calibrated pipeline; else MODEL itself is changed."),
+        typer.Option(help="Output folder of the calibrated pipeline. Default: modify MODEL."),
     ] = None,
     reader: dict[str, Any],
 ) -> None:
@@ -56,7 +61,7 @@ def calibrate_command(
     from ..report.calibration import Calibrator, expected_calibration_error
     from ..scoring.loading import load_pipeline, read_gold
 
-    with errors_told():
+    with report_errors():
         folder = Path(model) / component
         _check_target(folder, output)
         nlp = load_pipeline(model)
@@ -80,8 +85,8 @@ def calibrate_command(
         if output is None:
             _store_settings(calibrator.pipe, folder)
         else:
-            with atomic_folder(output) as place:
-                nlp.to_disk(place)
+            with atomic_folder(output) as temporary:
+                nlp.to_disk(temporary)
     typer.echo(f"Temperature of {component}: {temperature:.3f} (was {before:.3f})")
     header = ("", "spans found", "calibration error before", "after")
     typer.echo(table(rows, header=header, aligns=("l", "r", "r", "r")).rstrip("\n"))
@@ -92,15 +97,15 @@ def _check_target(folder: Path, output: Path | None) -> None:
     """Check where to store the temperature, before the pipeline runs."""
     if output is None and not folder.is_dir():
         raise ValueError(
-            f"{folder}: there is no such folder to store the temperature in. Name the component by "
-            "--component, or, if MODEL is an installed package, a new folder by --output"
+            f"{folder}: no such folder to store the temperature in. Set --component to a component "
+            "of the pipeline. If MODEL is an installed package, set --output to a new folder"
         )
     if output is not None and output.exists():
-        raise ValueError(f"--output: {output} already exists; it is not overwritten")
+        raise ValueError(f"--output: {output} already exists: remove it, or choose another folder")
 
 
 def _store_settings(pipe: "SequenceTagger", folder: Path) -> None:
-    """Replace the settings of a stored component, and nothing else."""
-    with TemporaryDirectory(dir=folder.parent, prefix=".") as place:
-        pipe.to_disk(place, exclude=["model", "vocab"])
-        (Path(place) / "cfg").replace(folder / "cfg")
+    """Replace only the settings of a stored component."""
+    with TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
+        pipe.to_disk(temporary, exclude=["model", "vocab"])
+        (Path(temporary) / "cfg").replace(folder / "cfg")

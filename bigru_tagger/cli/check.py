@@ -1,4 +1,4 @@
-"""What to know of a corpus before training on it."""
+"""The command `check`: find problems in a corpus before training."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import app, errors_told
+from .app import app, report_errors
 from .reading import with_reader_options
 
 if TYPE_CHECKING:
@@ -20,24 +20,26 @@ def check_command(
     data: Annotated[
         list[str],
         typer.Argument(
-            help="A dataset of the hub, a folder, or files: columns, JSON, parquet, .spacy. "
-            "Several are the splits of one corpus, the first of them for training."
+            help="A dataset on the Hugging Face hub, a folder, or files (column files, JSON, "
+            "parquet, .spacy). Several sources are the splits of one corpus; the first is the "
+            "training split."
         ),
     ],
     *,
     split: Annotated[
-        list[str] | None, typer.Option(help="A split to check; repeatable. Else all.")
+        list[str] | None, typer.Option(help="A split to check; repeatable. Default: all.")
     ] = None,
     lang: Annotated[
-        str, typer.Option(help="Language of the tokenizer, for texts that are not tokenized.")
+        str, typer.Option(help="Language of the tokenizer, for texts with character offsets.")
     ] = "xx",
     n_sents: Annotated[
         int | None, typer.Option(help="Sentences per Doc; 0 for whole documents.", min=0)
     ] = None,
     rare: Annotated[
-        int, typer.Option(help="Report labels with fewer occurrences in training.", min=0)
+        int,
+        typer.Option(help="Report labels with fewer occurrences in the training split.", min=0),
     ] = 50,
-    cases: Annotated[int, typer.Option(help="Cases to print of each finding.", min=0)] = 5,
+    cases: Annotated[int, typer.Option(help="Cases to print per finding.", min=0)] = 5,
     json_path: Annotated[
         Path | None,
         typer.Option("--json", help="Write all numbers and cases to this file.", dir_okay=False),
@@ -46,8 +48,8 @@ def check_command(
 ) -> None:
     """Check annotated data: counts, rare labels, duplicates, annotation that cannot be learned.
 
-    The status is 1 where there is an error, that is where training would fail or learn what is
-    wrong; warnings and notes leave it at 0.
+    The exit status is 1 if there is an error: training would fail or learn wrong annotation.
+    Warnings and notes do not change the exit status.
     """
     import spacy
     from tqdm import tqdm
@@ -58,7 +60,7 @@ def check_command(
 
     if n_sents is not None:
         reader["sentences_per_doc"] = n_sents
-    with errors_told((OSError, ValueError, ImportError, TypeError)):
+    with report_errors((OSError, ValueError, ImportError, TypeError)):
         nlp = spacy.blank(lang)
         corpora = _open_splits(data, split or (), reader)
         examples = {
@@ -75,7 +77,7 @@ def check_command(
 
 
 def _open_splits(
-    data: Sequence[str], wanted: Sequence[str], options: Mapping[str, Any]
+    data: Sequence[str], selected: Sequence[str], options: Mapping[str, Any]
 ) -> "dict[str, Reader]":
     from ..corpus.corpus import corpus_splits, open_corpus
     from ..corpus.sentences import CorpusError
@@ -83,11 +85,11 @@ def _open_splits(
     readers: dict[str, Reader] = {}
     for source in data:
         splits = corpus_splits(source, **options)
-        missing = sorted(set(wanted) - set(splits))
+        missing = sorted(set(selected) - set(splits))
         if missing:
-            there_are = f"there are {', '.join(splits)}" if splits else "it has no splits"
-            raise CorpusError(f"{source}: no split {', '.join(missing)}: {there_are}")
-        for split in wanted or splits:
+            advice = f"choose from {', '.join(splits)}" if splits else "it has no splits"
+            raise CorpusError(f"{source}: no split {', '.join(missing)}: {advice}")
+        for split in selected or splits:
             name = split if len(data) == 1 else f"{source} [{split}]"
             readers[name] = open_corpus(source, split=split, **options)
         if not splits:

@@ -1,4 +1,4 @@
-"""A small pipeline that learns what a large one says."""
+"""The command `distill`: train a small pipeline on the predictions of a large one."""
 
 import shlex
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..files import atomic_path
-from .app import WithOverrides, app, errors_told
+from .app import WithOverrides, app, report_errors
 from .reading import with_reader_options
 
 
@@ -18,8 +18,9 @@ def distill_command(
     teacher: Annotated[
         str,
         typer.Argument(
-            help="A spaCy pipeline, or a token-classification model of Hugging Face: a folder or a "
-            "name; several, joined by commas, teach their mean."
+            help="A spaCy pipeline or a Hugging Face token-classification model: a folder or a "
+            "name. For several teachers, separated by commas, the mean of their probabilities is "
+            "used."
         ),
     ],
     student_config_path: Annotated[
@@ -30,44 +31,57 @@ def distill_command(
         list[str],
         typer.Argument(
             metavar="TEXT...",
-            help="What `evaluate` takes as data, with entities or without; or a .txt file, a text "
-            "a line.",
+            help="A corpus in any format that `evaluate` reads, with or without entities, or a "
+            ".txt file with one text per line.",
         ),
     ],
     *,
     output: Annotated[
-        Path, typer.Option(help="Where outputs, config and pipeline go.", file_okay=False)
+        Path,
+        typer.Option(
+            help="Output folder for teacher outputs, config and pipeline.", file_okay=False
+        ),
     ],
     split: Annotated[
-        str | None, typer.Option(help="The split of datasets and folders; else train.")
+        str | None, typer.Option(help="The split of datasets and folders. Default: train.")
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="How much teacher and student are softened; 1: not at all.")
+        float,
+        typer.Option(help="Temperature of the teacher's and the student's softmax; 1: no change."),
     ] = 2.0,
     weight: Annotated[
-        float, typer.Option(help="The teacher's share in the loss where there is gold as well.")
+        float,
+        typer.Option(help="Weight of the teacher in the loss of texts that have gold entities."),
     ] = 0.5,
     top_k: Annotated[
-        int, typer.Option(help="How many of a token's tags to keep, the most probable.", min=1)
+        int, typer.Option(help="Number of most probable tags to store per token.", min=1)
     ] = 8,
     rename: Annotated[
         list[str] | None,
         typer.Option(
-            help="LABEL=NAME: what a label of the teacher is called here; LABEL= makes it count "
-            "as no entity. Repeatable."
+            help="LABEL=NAME: rename a label of the teacher; LABEL= removes its entities. "
+            "Repeatable."
         ),
     ] = None,
-    gold: Annotated[bool, typer.Option(help="Learn from the texts' own entities, too.")] = True,
+    gold: Annotated[
+        bool, typer.Option(help="Also learn from the gold entities of the texts.")
+    ] = True,
     n_sents: Annotated[
-        int | None, typer.Option(help="Sentences per document; else as in the config.", min=0)
+        int | None,
+        typer.Option(
+            help="Sentences per document; 0 for whole documents. Default: as in the config.", min=0
+        ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="torch device of the teacher, where it has a `device`.")
+        str | None, typer.Option(help="torch device of the teacher, if it has a `device`.")
     ] = None,
     gpu_id: Annotated[int, typer.Option(help="GPU of teacher and student; -1: none.")] = -1,
     reader: dict[str, Any],
 ) -> None:
-    """Train a small pipeline on what a large one says. Behind --: overrides for `spacy train`."""
+    """Train a small pipeline on the predictions of a large one.
+
+    Everything after -- is passed to `spacy train` as config overrides.
+    """
     import spacy
     from spacy.cli._util import parse_config_overrides
     from spacy.cli.train import train
@@ -87,10 +101,10 @@ def distill_command(
     from ..scoring.loading import load_pipeline
     from ..scoring.renaming import parse_names
 
-    with errors_told():
+    with report_errors():
         overrides = parse_config_overrides(list(ctx.obj))
         names = parse_names(rename or ())
-        # Whatever the student's config lacks should be known before the teacher is asked.
+        # Check the student's config before the teacher's predictions, which take long.
         student = load_config(student_config_path, overrides=overrides, interpolate=True)
         check_student(student)
         corpus = training_corpus(student)
@@ -130,8 +144,8 @@ def distill_command(
             },
             top_k=top_k,
         )
-        with atomic_path(output / "config.cfg") as place:
-            config.to_disk(place)
+        with atomic_path(output / "config.cfg") as temporary:
+            config.to_disk(temporary)
     arguments = [str(output / "config.cfg"), "--output", str(output), *ctx.obj]
     typer.echo("To train again, without the teacher:")
     typer.echo(f"  python -m spacy train {shlex.join(arguments)}")

@@ -1,4 +1,4 @@
-"""Scores of a system on gold data, and of two."""
+"""The command `evaluate`: score one system, or compare two, on gold data."""
 
 import json
 import shlex
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import app, errors_told
+from .app import app, report_errors
 from .reading import with_reader_options
 
 
@@ -19,22 +19,23 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
     model: Annotated[
         str,
         typer.Argument(
-            help="A pipeline: a folder (output/model-best) or a package's name. Or a file of "
-            "predictions: a token a line, the predicted tag in its last column."
+            help="A pipeline: a folder (output/model-best) or the name of a package. Or a file of "
+            "predictions with one token per line and the predicted tag in the last column."
         ),
     ],
     data: Annotated[
         str,
         typer.Argument(
-            help="Gold data: a dataset of the Hugging Face hub, a folder, a column file or .spacy."
+            help="Gold data: a dataset on the Hugging Face hub, a folder, or a file (column file, "
+            "JSON, parquet, .spacy)."
         ),
     ],
     *,
     split: Annotated[
-        str | None, typer.Option(help="The split of a dataset or folder; else test.")
+        str | None, typer.Option(help="The split of a dataset or folder. Default: test.")
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="Another pipeline or file of predictions, to compare to.")
+        str | None, typer.Option(help="A second pipeline or file of predictions to compare with.")
     ] = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write all numbers to this file.", dir_okay=False)
@@ -42,44 +43,53 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Write the columns token, gold, predicted to this file, for conlleval: of "
-            "entities, or of chunks where there are no entities.",
+            help="Write the columns token, gold tag and predicted tag to this file, for conlleval. "
+            "The tags are those of the entities, or of the chunks if there are no entities.",
             dir_okay=False,
         ),
     ] = None,
     report: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Write a report with intervals, kinds of error and all errors to this file, .html "
-            "or .md; repeatable.",
+            help="Write a report with confidence intervals, error types and all errors to this "
+            "file (.html or .md); repeatable.",
             dir_okay=False,
         ),
     ] = None,
     train: Annotated[
         str | None,
-        typer.Option(help="The training data: tells how new entities fare, in the report."),
+        typer.Option(
+            help="The training data. The report then has separate scores for entities that do not "
+            "occur in training."
+        ),
     ] = None,
     train_split: Annotated[
-        str | None, typer.Option(help="The split of the training data; else train.")
+        str | None, typer.Option(help="The split of the training data. Default: train.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Documents per batch; else the pipeline's.", min=1)
+        int | None,
+        typer.Option(help="Documents per batch. Default: as in the pipeline.", min=1),
     ] = None,
     rename: Annotated[
         list[str] | None,
         typer.Option(
-            help="LABEL=NAME: what a label is called here, whoever has it; LABEL= makes it count "
-            "as no entity. Repeatable."
+            help="LABEL=NAME: rename a label in gold data and predictions; LABEL= removes its "
+            "entities. Repeatable."
         ),
     ] = None,
     n_sents: Annotated[
-        int | None, typer.Option(help="Sentences per document; else as in training.", min=0)
+        int | None,
+        typer.Option(
+            help="Sentences per document; 0 for whole documents. Default: as in training.", min=0
+        ),
     ] = None,
-    spans_key: Annotated[str, typer.Option(help="Where chunks are, in doc.spans.")] = "chunks",
+    spans_key: Annotated[str, typer.Option(help="The key of the chunks in doc.spans.")] = "chunks",
     device: Annotated[
         str | None, typer.Option(help="torch device of the components that have a `device`.")
     ] = None,
-    gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
+    gpu_id: Annotated[
+        int, typer.Option(help="GPU of all components (requires CuPy); -1: none.")
+    ] = -1,
     reader: dict[str, Any],
 ) -> None:
     """Score a spaCy pipeline, or a file of predictions, on gold data with seqeval."""
@@ -103,11 +113,11 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         read_examples,
     )
 
-    with errors_told():
+    with report_errors():
         paths = report or []
         check_report_paths(paths)
         if train is not None and not paths and json_path is None:
-            raise ValueError("--train tells more in a --report or in --json: ask for one of them.")
+            raise ValueError("--train only affects --report and --json: add one of them.")
         split = split or default_split(data)
         gold = GoldData(data, split, n_sents, spans_key, parse_names(rename or ()), reader)
         systems = {
@@ -118,13 +128,13 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         training = None
         if train is not None:
             train_split = train_split or (default_split(train) and "train")
-            shown = replace(gold, data=train, split=train_split)
-            training = list(read_examples(systems[model], shown))
+            train_data = replace(gold, data=train, split=train_split)
+            training = list(read_examples(systems[model], train_data))
         evaluations = evaluate_systems(systems, gold, batch_size=batch_size)
         evaluation = evaluations[model]
         typer.echo(render(evaluation))
-        for own in evaluations.values():
-            hint = label_hint(own)
+        for evaluated in evaluations.values():
+            hint = label_hint(evaluated)
             if hint is not None:
                 typer.echo(f"\nNote: {hint}.", err=True)
         comparison = None
@@ -146,15 +156,19 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         if json_path is not None:
             with replacing(json_path) as file:
                 content = {"command": command, **evaluation.to_json()}
-                content["analysis"] = {own.task.name: own.to_json() for own in analyses}
+                content["analysis"] = {
+                    analysis.task.name: analysis.to_json() for analysis in analyses
+                }
                 if comparison is not None:
                     content["against"] = comparison.b.to_json()
                     content["comparison"] = comparison.to_json()
                 file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         if predictions is not None:
-            task = next((own for own in evaluation.tasks if not own.per_token), None)
+            task = next((task for task in evaluation.tasks if not task.per_token), None)
             if task is None:
-                raise ValueError("--predictions: there are only tags, not entities or chunks.")
+                raise ValueError(
+                    "--predictions: there are only tags, not entities or chunks: leave it out."
+                )
             write_predictions(predictions, evaluation.examples, task)
         if paths:
             source = None if train is None else (train, train_split or "")

@@ -1,4 +1,4 @@
-"""Options of every command that reads data: how to read them."""
+"""Options for the settings of corpus readers, shared by all commands that read data."""
 
 import functools
 import inspect
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 AUTO = "auto"
-"""What an option is given to find a setting out, in place of a config's."""
+"""Option value that detects a setting, and overrides the setting of a config."""
 
 
 def _option(help_text: str) -> Any:
@@ -20,49 +20,52 @@ _OPTIONS: dict[str, Any] = {
     "columns": Annotated[
         list[str] | None,
         _option(
-            "What each column of a column file holds, as in tokens,pos,ner: of these, chunk, "
-            "document and _. Repeatable."
+            "The content of each column of a column file, such as tokens,pos,ner. Valid names: "
+            "tokens, ner, pos, chunk, document, and _ to skip a column. Repeatable."
         ),
     ],
     "separator": Annotated[
-        str | None, _option(r'What stands between columns of a column file; "\t" is a tab.')
+        str | None, _option(r'The column separator of column files; "\t" is a tab.')
     ],
-    "encoding": Annotated[str | None, _option("The encoding of column files; else UTF-8.")],
+    "encoding": Annotated[str | None, _option("The encoding of column files. Default: UTF-8.")],
     "scheme": Annotated[
         str | None,
         _option("Tag scheme (IOB1, IOB2, IOBES, BMES, BILOU; IO for labels without prefixes)."),
     ],
-    "tokens_column": Annotated[str | None, _option("The column of tokens, in rows.")],
+    "tokens_column": Annotated[str | None, _option("The column of tokens in a dataset.")],
     "ner_column": Annotated[str | None, _option('The column of entity tags; "" for none.')],
-    "pos_column": Annotated[str | None, _option('The column of parts of speech; "" for none.')],
+    "pos_column": Annotated[str | None, _option('The column of part-of-speech tags; "" for none.')],
     "chunk_column": Annotated[str | None, _option('The column of chunk tags; "" for none.')],
-    "document_column": Annotated[str | None, _option("The column of documents.")],
+    "document_column": Annotated[
+        str | None, _option("The column that identifies the document of a sentence.")
+    ],
     "text_column": Annotated[
-        str | None, _option("The column of texts, whose entities have character offsets.")
+        str | None, _option("The column of texts whose entities have character offsets.")
     ],
     "entities_column": Annotated[str | None, _option("The column of these entities.")],
     "tag_names": Annotated[
         list[str] | None,
         _option(
-            "COLUMN=TAG,TAG,...: the tags of a column that holds their numbers, from 0; repeatable."
+            "COLUMN=TAG,TAG,...: the tags, in order, of a column that holds tag numbers from 0. "
+            "Repeatable."
         ),
     ],
     "alignment": Annotated[
         str | None,
         _option(
-            "Entities that start or end within a token: strict (an error that lists them), expand "
-            "or contract."
+            "How to treat entities that start or end within a token: strict (an error that lists "
+            "them), expand or contract."
         ),
     ],
 }
 
 
 def with_reader_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of readers.
+    """Add the options for reader settings to a command.
 
-    command (Callable[..., Any]): A function for `typer`. It gets those that the user gave as a
-        dict, by the names of the readers' settings, in its argument `reader`.
-    RETURNS (Callable[..., Any]): The function with the options as arguments of their own.
+    command (Callable[..., Any]): A function for `typer`. Its argument `reader` receives the
+        settings that the user set, as a dict.
+    RETURNS (Callable[..., Any]): The function, with one argument per option instead of `reader`.
     """
 
     @functools.wraps(command)
@@ -71,17 +74,17 @@ def with_reader_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, reader=_settings(given), **kwargs)
 
     parameters = inspect.signature(command).parameters
-    own = [parameter for name, parameter in parameters.items() if name != "reader"]
+    kept = [parameter for name, parameter in parameters.items() if name != "reader"]
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
         for name, option in _OPTIONS.items()
     ]
-    wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    wrapper.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
     return wrapper
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    """Turn options into settings of readers; "auto" becomes None, which finds a setting out."""
+    """Convert options to reader settings. "auto" becomes None, which detects the setting."""
     settings = {name: value for name, value in given.items() if value is not None}
     if "columns" in settings:
         settings["columns"] = [
@@ -98,7 +101,7 @@ def _parse_names(text: str) -> tuple[str, list[str]]:
     column, equals, names = text.partition("=")
     if not (column and equals and names):
         raise typer.BadParameter(
-            f"{text!r}: write it as COLUMN=TAG,TAG,..., as in ner_tags=O,B-PER,I-PER",
+            f"{text!r}: use the form COLUMN=TAG,TAG,..., as in ner_tags=O,B-PER,I-PER",
             param_hint="--tag-names",
         )
     return column, [tag.strip() for tag in names.split(",")]

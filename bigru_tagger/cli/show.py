@@ -1,4 +1,4 @@
-"""What a pipeline finds in texts, and what the gates do with a sentence."""
+"""The commands `tag` and `gates`: show predictions for texts, and the gates of a GRU."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from ..plots import can_plot
-from .app import app, errors_told
+from .app import app, report_errors
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Span
@@ -19,10 +19,13 @@ _STANDARD_INPUT = "-"
 
 @app.command("tag")
 def tag_command(
-    model: Annotated[str, typer.Argument(help="A pipeline: a folder or a package's name.")],
+    model: Annotated[str, typer.Argument(help="A pipeline: a folder or the name of a package.")],
     texts: Annotated[
         list[str] | None,
-        typer.Argument(help="What to tag. Without texts and --input: standard input, one a line."),
+        typer.Argument(
+            help="Texts to tag. Without texts and --input, standard input is read, one text per "
+            "line."
+        ),
     ] = None,
     *,
     inputs: Annotated[
@@ -30,39 +33,41 @@ def tag_command(
         typer.Option(
             "--input",
             "-i",
-            help="A file with one text a line, in UTF-8; - is standard input. Repeatable.",
+            help="A UTF-8 file with one text per line; - is standard input. Repeatable.",
         ),
     ] = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print a line of JSON per text: Doc.to_json() with scores."),
+        typer.Option("--json", help="Print one JSON line per text: Doc.to_json() with scores."),
     ] = False,
     batch_size: Annotated[
-        int | None, typer.Option(help="Texts per batch; else the pipeline's.", min=1)
+        int | None, typer.Option(help="Texts per batch. Default: as in the pipeline.", min=1)
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="torch device of the components that have a `device`.")
     ] = None,
-    gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
+    gpu_id: Annotated[
+        int, typer.Option(help="GPU of all components (requires CuPy); -1: none.")
+    ] = -1,
 ) -> None:
     """Print the entities, spans and tags that a pipeline finds in texts.
 
-    Entities and spans have their probability where the pipeline gives one.
+    Entities and spans are printed with their probability if the pipeline provides it.
     """
     from spacy.util import minibatch
 
     from ..report.calibration import confidence_attributes
     from ..scoring.loading import load_pipeline, setters_of
 
-    with errors_told((OSError, ValueError)):
+    with report_errors((OSError, ValueError)):
         if texts and inputs:
-            raise ValueError("give texts or --input, not both")
+            raise ValueError("texts and --input are both set: use only one of them")
         nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
         attributes = confidence_attributes(nlp)
         finds_entities = bool(setters_of(nlp, "doc.ents"))
         sources = inputs or [_STANDARD_INPUT]
         if not texts and _STANDARD_INPUT in sources and sys.stdin.isatty():
-            typer.echo("Type one text a line.", err=True)
+            typer.echo("Type one text per line.", err=True)
             batch_size = batch_size or 1
         stream = iter(texts) if texts else _read_texts(sources)
         size = batch_size or nlp.batch_size
@@ -76,9 +81,11 @@ def tag_command(
 
 
 def _read_texts(paths: Iterable[str]) -> Iterator[str]:
-    """Read files with a text a line. YIELDS: the texts, without blank lines.
+    """Read files with one text per line, without blank lines.
 
-    RAISES (ValueError): a line is not in UTF-8. (OSError): a file cannot be read.
+    paths (Iterable[str]): The files; "-" is standard input.
+    YIELDS (str): The texts.
+    RAISES (ValueError): A line is not in UTF-8. (OSError): A file cannot be read.
     """
     for path in paths:
         if path == _STANDARD_INPUT:
@@ -93,13 +100,13 @@ def _read_lines(name: str, file: BinaryIO) -> Iterator[str]:
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeError as error:
-            raise ValueError(f"{name}:{number}: {error}: texts have to be in UTF-8") from error
+            raise ValueError(f"{name}:{number}: {error}: convert the text to UTF-8") from error
         if text:
             yield text
 
 
 def _describe(doc: "Doc", attributes: Sequence[str], finds_entities: bool) -> Iterator[str]:
-    """Describe a Doc for people. YIELDS: its text, and an indented line for each thing found."""
+    """Yield the text of a Doc, and indented lines with its entities, spans and tags."""
     from ..tasks import CHUNKS, ENTITIES
 
     yield doc.text
@@ -122,13 +129,13 @@ def _describe_spans(
     indent: str = "  ",
 ) -> Iterator[str]:
     for span in spans:
-        known = probabilities.get(_key(span))
-        confidence = "" if known is None else f"{known:6.1%}"
+        probability = probabilities.get(_key(span))
+        confidence = "" if probability is None else f"{probability:6.1%}"
         yield f"{indent}{span.label_:<6} {confidence}  {span.text}"
 
 
 def _to_json(doc: "Doc", attributes: Sequence[str]) -> dict[str, Any]:
-    """Give what `Doc.to_json` gives, with a "score" for entities and spans that have one."""
+    """Convert a Doc with `Doc.to_json`, and add a "score" to entities and spans that have one."""
     from ..tasks import CHUNKS, ENTITIES, Task
 
     content: dict[str, Any] = doc.to_json()
@@ -148,28 +155,31 @@ def _key(span: "Span") -> tuple[int, int, str]:
 
 @app.command("gates")
 def gates_command(
-    model: Annotated[str, typer.Argument(help="A pipeline: a folder or a package's name.")],
+    model: Annotated[str, typer.Argument(help="A pipeline: a folder or the name of a package.")],
     text: Annotated[str, typer.Argument(help="A sentence.")],
     *,
     output: Annotated[
-        Path | None, typer.Option(help="Draw a figure to this file, .svg or .png.", dir_okay=False)
+        Path | None,
+        typer.Option(help="Write a figure to this file (.svg or .png).", dir_okay=False),
     ] = None,
     component: Annotated[
-        str | None, typer.Option(help="The component; else the first that has a GRU.")
+        str | None, typer.Option(help="The component. Default: the first that has a GRU.")
     ] = None,
-    units: Annotated[int, typer.Option(help="Single units in the figure.", min=0)] = 8,
+    units: Annotated[
+        int, typer.Option(help="Number of individual units in the figure.", min=0)
+    ] = 8,
 ) -> None:
-    """Show what the update and reset gates (z and r) of the GRU do at each token."""
+    """Show the update and reset gates (z and r) of the GRU at each token."""
     from ..report.gates import gates_table, plot_gates, read_gates
     from ..scoring.loading import load_pipeline
 
-    with errors_told():
+    with report_errors():
         if output is not None and output.suffix not in {".svg", ".png"}:
-            raise ValueError(f"--output: {output} has to end in .svg or .png")
+            raise ValueError(f"--output: {output} must end in .svg or .png")
         if output is not None and not can_plot():
-            raise ValueError('--output needs matplotlib: pip install "bigru-tagger[plots]"')
+            raise ValueError('--output requires matplotlib: pip install "bigru-tagger[plots]"')
         gates = read_gates(load_pipeline(model), text, component)
         typer.echo(gates_table(gates))
         if output is not None:
             plot_gates(gates, output, units)
-            typer.echo(f"Drawn to {output}")
+            typer.echo(f"Written to {output}")

@@ -1,11 +1,11 @@
-"""Training by `transformers.Trainer`."""
+"""The command `train-with-trainer`: train with `transformers.Trainer`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .app import WithOverrides, app, errors_told
+from .app import WithOverrides, app, report_errors
 
 
 @app.command("train-with-trainer", cls=WithOverrides)
@@ -17,29 +17,30 @@ def train_with_trainer_command(
             metavar="CONFIG", help="A config with one bigru_ner, such as configs/conll2003.cfg."
         ),
     ],
-    output: Annotated[Path, typer.Argument(help="The folder to write.", file_okay=False)],
+    output: Annotated[Path, typer.Argument(help="The output folder.", file_okay=False)],
     *,
-    epochs: Annotated[float, typer.Option(help="Runs over the training data.", min=0)] = 12,
+    epochs: Annotated[float, typer.Option(help="Number of epochs.", min=0)] = 12,
     batch_size: Annotated[int, typer.Option(help="Docs per batch.", min=1)] = 2,
-    learn_rate: Annotated[float, typer.Option(help="At its highest, after a warm-up.")] = 0.003,
-    weight_decay: Annotated[float, typer.Option(help="Of AdamW.", min=0)] = 0.01,
+    learn_rate: Annotated[
+        float, typer.Option(help="Peak learning rate, after the warm-up.")
+    ] = 0.003,
+    weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.", min=0)] = 0.01,
     limit: Annotated[
-        int | None, typer.Option(help="Train on the first Docs only, this many.", min=1)
+        int | None, typer.Option(help="Train on at most this number of Docs.", min=1)
     ] = None,
 ) -> None:
     """Train the network of a config with `transformers.Trainer`, scored by seqeval.
 
-    The config defines the network and the readers of the data; its optimizer and its numbers of
-    steps are not used. The output has Hugging Face's format; `bigru-tagger from-transformers`
-    converts it to a spaCy pipeline. Everything after `--` overrides settings of the config, such
-    as --paths.data.
+    The config defines the network and the corpora. Its optimizer and numbers of steps are not used.
+    The output has Hugging Face's format. `bigru-tagger from-transformers` converts it to a spaCy
+    pipeline. Everything after `--` overrides settings of the config, such as --paths.data.
     """
     from spacy.cli._util import parse_config_overrides
     from spacy.util import load_config
 
     from ..huggingface.trainer import make_trainer, train_and_save, training_arguments
 
-    with errors_told((OSError, ValueError, ImportError)):
+    with report_errors((OSError, ValueError, ImportError)):
         config = load_config(config_path, parse_config_overrides(list(ctx.obj)))
         arguments = training_arguments(
             config,

@@ -1,1 +1,1 @@
-"""From rows, lines and files to spaCy's Examples."""
+"""Read annotated corpora from datasets and files into spaCy Examples."""

@@ -1,4 +1,4 @@
-"""Find the columns of a dataset, and turn its rows into sentences, or texts with offsets."""
+"""Find the columns of a dataset, and convert its rows to sentences or texts with offsets."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,18 +28,18 @@ _KNOWN_NAMES = {
 _LAYERS = ("ner", "pos", "chunk")
 _KINDS = {
     **dict.fromkeys(_LAYERS, ("items", "objects", "text", "mixed")),
-    "tokens": ("items", "text", "mixed"),  # Prodigy's are objects
+    "tokens": ("items", "text", "mixed"),  # not Prodigy's tokens, which are objects
     "text": ("text",),
     "entities": ("objects", "mixed"),
 }
 
 
 class Columns(NamedTuple):
-    """The columns of a dataset by what they hold; None where there is none.
+    """The name of the column for each kind of content; None if there is none.
 
-    Rows have either `tokens` and tags, or a `text` and its `entities` by character offsets.
+    Rows have either `tokens` and tags, or a `text` and `entities` with character offsets.
 
-    asked (frozenset[str]): The fields whose column the user named.
+    explicit (frozenset[str]): The fields whose column the user named.
     """
 
     tokens: str | None = None
@@ -49,71 +49,74 @@ class Columns(NamedTuple):
     document: str | None = None
     text: str | None = None
     entities: str | None = None
-    asked: frozenset[str] = frozenset()
+    explicit: frozenset[str] = frozenset()
 
 
 COLUMN_FIELDS = tuple(_KNOWN_NAMES)
-"""The fields of `Columns` that hold a column."""
+"""The fields of `Columns` that hold a column name."""
 
 
 def find_columns(
     dataset: "AnyRows",
     source: str,
-    wanted: Mapping[str, str | None],
+    selected: Mapping[str, str | None],
     *,
     needs_annotation: bool = True,
 ) -> Columns:
-    """Settle which column holds what.
+    """Find the columns of tokens and tags, or of text and entities.
 
     dataset (AnyRows): The rows.
     source (str): The dataset and its split, for messages.
-    wanted (Mapping[str, str | None]): For each field of `Columns` the user's choice: a name, ""
-        for none, None to look for one of the usual names.
-    needs_annotation (bool): Whether tokens alone are too little.
-    RETURNS (Columns): The columns: those of tokens and tags, or those of text and entities.
-    RAISES (CorpusError): No rows; a column that is not there; no tokens, or nothing but tokens.
+    selected (Mapping[str, str | None]): The user's choice for each field of `Columns`: a column
+        name, "" for no column, or None to look for the usual names.
+    needs_annotation (bool): Whether data without annotation are an error.
+    RETURNS (Columns): The columns of tokens and tags, or those of text and entities.
+    RAISES (CorpusError): There are no rows, a selected column is missing, there are neither tokens
+        nor texts, or annotation is needed and missing.
     """
     features = _features(dataset, source)
     found: dict[str, str | None] = {}
     for field, known in _KNOWN_NAMES.items():
-        name = wanted.get(field)
+        name = selected.get(field)
         if name and name not in features:
             raise CorpusError(
-                f"{source}: no column {name!r} ({field}_column): there are {', '.join(features)}"
+                f"{source}: no column {name!r} ({field}_column): choose one of "
+                f"{', '.join(features)}"
             )
         if name is None:
             usable = (column for column in known if column in features)
             name = next((c for c in usable if _is_usable(field, features[c])), None)
         found[field] = name or None
-    columns = Columns(**found, asked=frozenset(field for field, name in wanted.items() if name))
+    explicit = frozenset(field for field, name in selected.items() if name)
+    columns = Columns(**found, explicit=explicit)
     if not columns.tokens and not columns.text:
         raise CorpusError(
-            f"{source}: no column of tokens: give tokens_column, one of {', '.join(features)}, or "
-            "text_column for texts with character offsets"
+            f"{source}: no column of tokens: set tokens_column, or text_column for texts with "
+            f"character offsets, to one of {', '.join(features)}"
         )
-    own = columns.ner
-    if columns.text and own and own == columns.entities and _kind(features[own]) == "objects":
+    ner = columns.ner
+    if columns.text and ner and ner == columns.entities and _kind(features[ner]) == "objects":
         columns = columns._replace(ner=None)
     tagged = any(getattr(columns, layer) for layer in _LAYERS)
-    prefers_text = columns.asked & {"text", "entities"} or (columns.entities and not tagged)
-    if columns.text and (not columns.tokens or (prefers_text and "tokens" not in columns.asked)):
-        columns = Columns(text=columns.text, entities=columns.entities, asked=columns.asked)
+    prefers_text = explicit & {"text", "entities"} or (columns.entities and not tagged)
+    if columns.text and (not columns.tokens or (prefers_text and "tokens" not in explicit)):
+        columns = Columns(text=columns.text, entities=columns.entities, explicit=explicit)
         if needs_annotation and not columns.entities:
             raise CorpusError(
-                f"{source}: no annotation of the column {columns.text!r}: give entities_column, "
-                f"of {', '.join(features)}"
+                f"{source}: no annotation for the column {columns.text!r}: set entities_column to "
+                f"one of {', '.join(features)}"
             )
         return columns
     if needs_annotation and not tagged:
         raise CorpusError(
-            f"{source}: no annotation: give ner_column, pos_column or chunk_column, "
-            f"of {', '.join(features)}"
+            f"{source}: no annotation: set ner_column, pos_column or chunk_column to one of "
+            f"{', '.join(features)}"
         )
     return columns._replace(text=None, entities=None)
 
 
 def _features(dataset: "AnyRows", source: str) -> Mapping[str, Any]:
-    """Find what each column holds: its feature, or a value."""
+    """Get the feature of each column, or a value of it if there are no features."""
     if isinstance(dataset, JsonRows):
         values = dataset.values()
         if not values:
@@ -121,7 +124,7 @@ def _features(dataset: "AnyRows", source: str) -> Mapping[str, Any]:
         return values
     if dataset.features:
         return dict(dataset.features)
-    # A stream may not know its columns before it has read a row.
+    # The columns of a stream may be unknown until a row is read.
     first = next(iter(dataset), None)
     if first is None:
         raise CorpusError(f"{source}: no rows: choose another split, or check the data files")
@@ -129,12 +132,12 @@ def _features(dataset: "AnyRows", source: str) -> Mapping[str, Any]:
 
 
 def _is_usable(field: str, feature: Any) -> bool:
-    """Whether a column, known by its feature or by a value, can be what its name says."""
+    """Check whether the feature or value of a column fits the field that its name suggests."""
     return field == "document" or feature == [] or _kind(feature) in _KINDS[field]
 
 
 def _kind(feature: Any) -> str:
-    """Tell "items" (one a token), "objects", "text", "mixed" and "other" columns apart."""
+    """Classify a column as "items" (one per token), "objects", "text", "mixed" or "other"."""
     if isinstance(feature, Mapping):
         return "objects" if "label" in feature or "labels" in feature else "other"
     item = (
@@ -146,17 +149,18 @@ def _kind(feature: Any) -> str:
         return "items"
     if isinstance(feature, str) or getattr(feature, "dtype", None) in ("string", "large_string"):
         return "text"
-    # What `datasets` makes of a column in which one row is of another type.
+    # `datasets` uses the feature Json for a column whose rows have different types.
     return "mixed" if type(feature).__name__ == "Json" else "other"
 
 
 class RowReader:
-    """Reads the rows of a dataset, from the first each time.
+    """Read the rows of a dataset. Each iteration starts at the first row.
 
     dataset (AnyRows): The rows.
     source (str): The dataset and its split, for messages.
-    columns (Columns): Which column holds what.
-    tag_names (Mapping[str, Sequence[str]]): For columns of plain numbers, the tags in order.
+    columns (Columns): The columns to read.
+    tag_names (Mapping[str, Sequence[str]]): The tags, in order, of columns that hold tag numbers
+        without a ClassLabel feature.
     """
 
     def __init__(
@@ -178,14 +182,14 @@ class RowReader:
         self._reported: set[str] = set()
 
     def sentences(self) -> Iterator[Sentence]:
-        """Read rows of tokens. A list column is taken as it is; a text is split at white space.
+        """Read rows of tokens. Values of text columns are split at whitespace.
 
-        A column of parts of speech or chunks that the user did not name is missing in rows in which
-        it cannot be read; a warning names the first.
+        If a part-of-speech or chunk column was not named by the user, invalid values in it are
+        read as missing. A warning names the first such row.
 
-        YIELDS (Sentence): One a row.
-        RAISES (CorpusError): A missing value; a number without a name; a list in a column of text,
-            or the other way round.
+        YIELDS (Sentence): One per row.
+        RAISES (CorpusError): A value is missing, a tag number has no name, or a column mixes lists
+            and texts.
         """
         columns = self.columns
         for source, number, row in self._rows():
@@ -207,8 +211,8 @@ class RowReader:
         kind = self._types.setdefault(column, type(value))
         if value is not None and kind is not type(value):
             raise CorpusError(
-                f"{place}: {column!r} holds {value!r}, but other rows have a {kind.__name__} "
-                "there: make them alike"
+                f"{place}: {column!r} holds {value!r}, but other rows hold a {kind.__name__}: use "
+                "one type in all rows"
             )
         return _strings(value, self.tables.get(column), column, place)
 
@@ -223,26 +227,26 @@ class RowReader:
             if len(items) != n_words:
                 raise CorpusError(
                     f"{place}: {column!r} has {len(items)} tags for {n_words} tokens: fix the row, "
-                    "or name the columns that belong together"
+                    f"or set tokens_column and {field}_column to columns that belong together"
                 )
         except CorpusError as err:
-            if field in self.columns.asked:
+            if field in self.columns.explicit:
                 raise
             if column not in self._reported:
                 self._reported.add(column)
                 logger.warning(
-                    "%s. Such rows are read without it. %s_column = %r makes it an error, and "
-                    '%s_column = "" leaves the column out',
+                    "%s. Such rows are read without this column. Set %s_column = %r to make this "
+                    'an error, or %s_column = "" to ignore the column',
                     *(err, field, column, field),
                 )
             return None
         return items
 
     def texts(self) -> Iterator[AnnotatedText]:
-        """Read rows of texts. Rows that a Prodigy user rejected or ignored are left out.
+        """Read rows of texts. Rows that were rejected or ignored in Prodigy are left out.
 
-        YIELDS (AnnotatedText): One a row.
-        RAISES (CorpusError): No text in a row; entities that cannot be read.
+        YIELDS (AnnotatedText): One per row.
+        RAISES (CorpusError): A row has no text, or its entities cannot be read.
         """
         columns = self.columns
         skipped = 0
@@ -253,20 +257,25 @@ class RowReader:
                 continue
             text = row.get(columns.text or "")
             if not isinstance(text, str):
-                raise CorpusError(f"{place}: {columns.text!r} holds {text!r}, no text")
+                raise CorpusError(
+                    f"{place}: {columns.text!r} holds {text!r}, not a text: fix the row, or set "
+                    "text_column"
+                )
             entities = None
             if columns.entities:
                 value = row.get(columns.entities)
                 if value is None and "answer" in row:
-                    value = []  # Prodigy: accepted, and nothing marked
+                    value = []  # Prodigy: accepted without entities
                 table = self.tables[columns.entities]
                 entities = read_entities(text, value, place, columns.entities, table)
             yield AnnotatedText(place, text, entities)
         if skipped:
-            logger.warning("%s: %d rows left out that nobody accepted", self.source, skipped)
+            logger.warning(
+                "%s: %d rows left out: they were rejected or ignored", self.source, skipped
+            )
 
     def _rows(self) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
-        """Yield the source of a row, its number from 0, and the row."""
+        """Yield the source of each row, its number from 0, and the row."""
         if isinstance(self.dataset, JsonRows):
             yield from self.dataset
             return
@@ -275,7 +284,7 @@ class RowReader:
             names.add("answer")
         needed = sorted(names)
         number = 0
-        # with_format: a saved dataset may remember that it was last used as tensors.
+        # with_format: a dataset may have been saved with a tensor format.
         for batch in self.dataset.select_columns(needed).with_format(None).iter(BATCH_SIZE):
             for values in zip(*(batch[column] for column in needed), strict=True):
                 yield self.source, number, dict(zip(needed, values, strict=True))
@@ -285,14 +294,14 @@ class RowReader:
 def _tag_table(
     dataset: "AnyRows", column: str, tag_names: Mapping[str, Sequence[str]]
 ) -> dict[int, str] | None:
-    """Make the table from tag numbers to tags, None for a column without one."""
+    """Map tag numbers to tags; None if the column has no tag names."""
     names = tag_names.get(column)
     if names is None and not isinstance(dataset, JsonRows) and dataset.features:
         label = getattr(dataset.features[column], "feature", None)
         if isinstance(label, Mapping):
             label = label.get("label")
         names = getattr(label, "names", None)  # of a ClassLabel
-    # A dict, not the list: a negative number (often "no label") must not count from its end.
+    # A dict, not a list: a negative number (often "no label") must not index from the end.
     return None if names is None else dict(enumerate(names))
 
 
@@ -301,25 +310,25 @@ def _strings(value: Any, table: Mapping[int, str] | None, column: str, place: st
         value = value.split()
     if not isinstance(value, list):
         raise CorpusError(
-            f"{place}: {column!r} holds {value!r}, not one item a token: give a list of as many "
-            "items as tokens, [] where there are none, or drop the rows that nobody annotated"
+            f"{place}: {column!r} holds {value!r}, not one item per token: use a list with one "
+            "item per token ([] if there are no tokens), or drop the rows without annotation"
         )
     if table is not None:
         try:
             return [table[item] for item in value]
         except (KeyError, TypeError):
-            strange = next(item for item in value if not isinstance(item, int) or item not in table)
+            invalid = next(item for item in value if not isinstance(item, int) or item not in table)
             raise CorpusError(
-                f"{place}: {column!r} holds {strange!r}, but its tags are numbered 0 to "
-                f"{len(table) - 1}: drop the rows that nobody annotated, or correct the names"
+                f"{place}: {column!r} holds {invalid!r}, but its tags are numbered 0 to "
+                f"{len(table) - 1}: drop the rows without annotation, or fix tag_names"
             ) from None
     for item in value:
         if not isinstance(item, str):
             advice = (
-                f"give tag_names = {{{column!r}: [the tags in order]}}, or cast the column to "
+                f"set tag_names = {{{column!r}: [the tags in order]}}, or cast the column to "
                 "List(ClassLabel(names=...))"
                 if isinstance(item, int)
-                else "give a column that holds one string a token"
+                else "use a column that holds one string per token"
             )
-            raise CorpusError(f"{place}: {column!r} holds {item!r}, no text: {advice}")
+            raise CorpusError(f"{place}: {column!r} holds {item!r}, not a string: {advice}")
     return value

@@ -1,4 +1,4 @@
-"""Read column files: one token a line, its tags beside it, a blank line behind each sentence."""
+"""Read column files: one token with its tags per line, a blank line after each sentence."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,35 +7,35 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..schemes import OUTSIDE, is_tag
-from .layouts import find_layout, has_misc_tags, is_index, is_no_token, misc_tag
+from .layouts import find_layout, has_misc_tags, is_index, is_non_token, misc_tag
 from .sentences import CorpusError, Sentence
 from .textfiles import BYTE_ORDER_MARK, content_suffix, read_lines
 
 SPLIT_ENDINGS = frozenset((".dev", ".test", ".testa", ".testb", ".train"))
-"""Endings that say which split a file is, as in CoNLL-2003's eng.train."""
+"""Suffixes that name the split of a file, as in CoNLL-2003's eng.train."""
 
 FILE_ENDINGS = SPLIT_ENDINGS | {
     *(".bio", ".bioes", ".bmes", ".conll", ".conllu", ".iob", ".iob2", ".tsv", ".txt")
 }
-"""By these endings a column file is known in a folder."""
+"""Suffixes of column files: in a folder, only files with these suffixes are read."""
 
 DOCUMENT_START = "-DOCSTART-"
 # The comments of CoNLL-U and CoNLL-2012 that start or end a document.
 _DOCUMENT_COMMENT = re.compile(r"#\s*(newdoc|begin document|end document)\b")
-# Not str.split(): tokens may hold no-break and other spaces.
-_BLANKS = " \t"
-_BLANK_RUN = re.compile(r"[ \t]+")
+# Not str.split(): tokens may contain no-break and other spaces.
+_SPACES = " \t"
+_SPACE_RUN = re.compile(r"[ \t]+")
 
 
 class Layout(NamedTuple):
-    """How the lines of a column file are to be read.
+    """The format of the lines of a column file.
 
-    columns (tuple[str, ...]): What each column holds, of `layouts.COLUMN_NAMES`.
-    separator (str | None): What stands between columns; None for blanks and tabs.
-    indexed (bool): Whether the first column, which is skipped, numbers the tokens.
-    misc (bool): Whether entities stand among other features, as in CoNLL-U's last column.
-    tags (frozenset[str]): The tags in lines that cannot be comments.
-    labels_alone (bool): Whether tags may be labels without prefixes, so that any word may be one.
+    columns (tuple[str, ...]): The content of each column, from `layouts.COLUMN_NAMES`.
+    separator (str | None): The column separator; None for spaces and tabs.
+    indexed (bool): Whether the first column is skipped because it numbers the tokens.
+    misc (bool): Whether entity tags are among other features, as in CoNLL-U's last column.
+    tags (frozenset[str]): The tags in all lines that do not start with "#".
+    labels_alone (bool): Whether tags may be labels without prefixes. Any word is then a valid tag.
     """
 
     columns: tuple[str, ...]
@@ -46,10 +46,11 @@ class Layout(NamedTuple):
     labels_alone: bool = False
 
     def has_tags(self, fields: Sequence[str]) -> bool:
-        """Whether a line has as many columns, and tags where its file has them.
+        """Check whether a line is the line of a token.
 
-        fields (Sequence[str]): The line's columns.
-        RETURNS (bool): True for the line of a token.
+        fields (Sequence[str]): The columns of the line.
+        RETURNS (bool): True if the line has the file's number of columns, with valid tags in the
+            tag columns.
         """
         return len(fields) == len(self.columns) and all(
             tag == OUTSIDE
@@ -59,10 +60,10 @@ class Layout(NamedTuple):
         )
 
     def tags_of(self, fields: Sequence[str]) -> Iterator[str]:
-        """Take the tags out of a line.
+        """Extract the tags of a line.
 
-        fields (Sequence[str]): The line's columns.
-        YIELDS (str): The tags of its entity and its chunk, as far as there are such columns.
+        fields (Sequence[str]): The columns of the line.
+        YIELDS (str): The tags in its entity and chunk columns, in the order of the columns.
         """
         for name, field in zip(self.columns, fields, strict=True):
             if name in ("ner", "chunk"):
@@ -70,24 +71,24 @@ class Layout(NamedTuple):
 
 
 def find_files(path: str | Path) -> list[Path]:
-    """List the column files that a path names.
+    """List the column files at a path.
 
     path (str | Path): A file, a folder (files with one of `FILE_ENDINGS`), or a glob pattern.
     RETURNS (list[Path]): The files, sorted by name.
-    RAISES (CorpusError): There are none.
+    RAISES (CorpusError): No file was found.
     """
     folder = Path(path)
     if folder.is_file():
         return [folder]
     if folder.is_dir():
         found = [file for file in folder.iterdir() if content_suffix(file) in FILE_ENDINGS]
-        wanted = f"no file that ends in {', '.join(sorted(FILE_ENDINGS))}: give a pattern (dir/*)"
+        problem = f"no file ends in {', '.join(sorted(FILE_ENDINGS))}: use a pattern (dir/*)"
     else:
         found = [Path(name) for name in glob(str(path))] if has_magic(str(path)) else []
-        wanted = "no such file, folder, or file of that pattern"
+        problem = "no such file or folder, and no file that matches it as a pattern"
     files = sorted(file for file in found if file.is_file() and not file.name.startswith("."))
     if not files:
-        raise CorpusError(f"{path}: {wanted}")
+        raise CorpusError(f"{path}: {problem}")
     return files
 
 
@@ -100,27 +101,28 @@ def find_columns_of_file(
     labels_alone: bool = False,
     needs_annotation: bool = True,
 ) -> Layout:
-    """Find out how the columns of a file are separated, and what they hold.
+    """Infer the separator and the content of the columns of a file.
 
     file (Path): The file.
-    columns (Sequence[str] | None): What each column holds; None to find it out, see `find_layout`.
-    separator (str | None): What stands between columns; None for tabs where each line has as many
-        of them, else for blanks and tabs.
-    encoding (str): The file's encoding.
+    columns (Sequence[str] | None): The content of each column; None to infer it with
+        `find_layout`.
+    separator (str | None): The column separator. None uses tabs if all lines have the same number
+        of tabs, and runs of spaces and tabs otherwise.
+    encoding (str): The encoding of the file.
     labels_alone (bool): Whether tags may be labels without prefixes.
-    needs_annotation (bool): Whether one column, the tokens, is too little.
+    needs_annotation (bool): Whether a file that holds only tokens is an error.
     RETURNS (Layout): The layout.
-    RAISES (CorpusError): It is not certain what a column holds; a file that cannot be read.
+    RAISES (CorpusError): The content of a column is ambiguous, or the file cannot be read.
     """
     lines: list[list[str]] = [[]]
     numbers: list[int] = []
     hashed: list[str] = []
     for number, text in read_lines(file, encoding):
-        if not text.strip(_BLANKS) or text.startswith(DOCUMENT_START):
+        if not text.strip(_SPACES) or text.startswith(DOCUMENT_START):
             if lines[-1]:
                 lines.append([])
         elif text.startswith("#"):
-            # It may be a comment: the others decide, if there are any.
+            # It may be a comment. Such lines are used only if the file has no others.
             hashed.append(text)
         else:
             lines[-1].append(text)
@@ -133,14 +135,14 @@ def find_columns_of_file(
         separator = "\t"
     sentences = [[split_columns(text, separator) for text in sentence] for sentence in lines]
     width = len(columns) if columns else len(split_columns(flat[0], separator)) if flat else 0
-    # Lines of another width are reported when they are read.
+    # `read_file` reports lines with a different number of columns.
     kept = [[row for row in rows if len(row) == width] for rows in sentences]
     kept = [rows for rows in kept if rows]
     if not kept:
         return Layout(tuple(columns or ("tokens", "ner")), separator)
     indexed = width > 1 and is_index([row[0] for rows in kept for row in rows], width)
     if indexed:
-        kept = [[row for row in rows if not is_no_token(row[0])] for rows in kept]
+        kept = [[row for row in rows if not is_non_token(row[0])] for rows in kept]
         kept = [rows for rows in kept if rows]
     if columns is None:
         columns = find_layout(
@@ -161,25 +163,26 @@ def find_columns_of_file(
 
 
 def _separated_by_tabs(lines: Sequence[str]) -> bool:
-    """Whether single tabs stand between all columns, so that a token may contain blanks."""
+    """Check whether single tabs separate all columns, so that a token may contain spaces."""
     return (
         len({line.count("\t") for line in lines}) == 1
         and "\t" in lines[0]
-        and all(field == field.strip(_BLANKS) != "" for line in lines for field in line.split("\t"))
+        and all(field == field.strip(_SPACES) != "" for line in lines for field in line.split("\t"))
     )
 
 
 def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
-    """Read the sentences of a column file. Documents end at `-DOCSTART-`, `# newdoc` and the like.
+    """Read the sentences of a column file.
 
-    A line that starts with "#" and has not the columns of a token is a comment in front of a
-    sentence, and an error within one.
+    A document starts at `-DOCSTART-`, `# newdoc` and `#begin document`, and ends at
+    `#end document`. Any other line that starts with "#" and is not a valid token line is a comment:
+    it is allowed before a sentence, and an error within one.
 
     file (Path): The file.
-    layout (Layout): How to read its lines.
+    layout (Layout): The format of its lines.
     encoding (str): Its encoding.
-    YIELDS (Sentence): One at a time.
-    RAISES (CorpusError): A line with too few or too many columns; a file that cannot be read.
+    YIELDS (Sentence): The sentences in order.
+    RAISES (CorpusError): A line has the wrong number of columns, or the file cannot be read.
     """
     names = layout.columns
     documents = 0
@@ -189,13 +192,13 @@ def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
         boundary = text.startswith(DOCUMENT_START) or bool(_DOCUMENT_COMMENT.match(text))
         if boundary and text.startswith("#"):
             boundary = not layout.has_tags(split_columns(text, layout.separator))
-        if not boundary and text.strip(_BLANKS):
+        if not boundary and text.strip(_SPACES):
             fields = split_columns(text, layout.separator)
             if text.startswith("#") and not layout.has_tags(fields):
                 _check_comment(file, number, text, names, inside=bool(rows))
             elif len(fields) != len(names):
                 raise CorpusError(_wrong_number(file, number, len(fields), names))
-            elif not (layout.indexed and is_no_token(fields[0])):
+            elif not (layout.indexed and is_non_token(fields[0])):
                 rows.append(fields)
                 numbers.append(number)
             continue
@@ -210,7 +213,7 @@ def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
 def _wrong_number(file: Path, number: int, n_fields: int, names: Sequence[str]) -> str:
     return (
         f"{file}:{number}: {n_fields} columns instead of {len(names)} ({', '.join(names)}): fix "
-        "the line, or give columns and separator"
+        "the line, or set columns and separator"
     )
 
 
@@ -219,9 +222,9 @@ def _check_comment(
 ) -> None:
     if inside:
         raise CorpusError(
-            f"{file}:{number}: {text.strip()!r} starts with '#' within a sentence, but has not the "
-            f"columns of a token ({', '.join(names)}): fix the line, or move the comment in front "
-            "of the sentence"
+            f"{file}:{number}: {text.strip()!r} starts with '#' within a sentence, but does not "
+            f"have the columns of a token ({', '.join(names)}): fix the line, or move the comment "
+            "before the sentence"
         )
     if len(names) > 1 and len(text.split()) == 1:
         raise CorpusError(
@@ -247,11 +250,11 @@ def _sentence(
 
 
 def split_columns(text: str, separator: str | None = None) -> list[str]:
-    """Split a line. Byte-order marks in it, left where texts were joined, are dropped.
+    """Split a line into columns and remove byte-order marks, which joined files contain.
 
     text (str): The line.
-    separator (str | None): What stands between columns; None for blanks and tabs.
-    RETURNS (list[str]): Its columns; without a separator, of an empty line [""].
+    separator (str | None): The column separator; None for runs of spaces and tabs.
+    RETURNS (list[str]): The columns. An empty line gives [""].
     """
     text = text.replace(BYTE_ORDER_MARK, "")
-    return text.split(separator) if separator else _BLANK_RUN.split(text.strip(_BLANKS))
+    return text.split(separator) if separator else _SPACE_RUN.split(text.strip(_SPACES))

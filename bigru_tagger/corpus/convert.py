@@ -1,4 +1,4 @@
-"""Write any corpus as spaCy's `.spacy` files, and count what is in it."""
+"""Convert any corpus to `.spacy` files, and count its contents."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,13 +22,13 @@ NOT_IN_TRAIN = "*"
 
 @dataclass
 class SplitCounts:
-    """What one `.spacy` file holds.
+    """Counts of one split.
 
-    documents (int): Docs.
-    sentences (int): Sentences, of Docs that have them.
-    tokens (int): Tokens.
-    entities (Counter[str]): Entities by label.
-    chunks (Counter[str]): Chunks by label.
+    documents (int): Number of Docs.
+    sentences (int): Number of sentences in Docs that have sentence boundaries.
+    tokens (int): Number of tokens.
+    entities (Counter[str]): Number of entities per label.
+    chunks (Counter[str]): Number of chunks per label.
     """
 
     documents: int = 0
@@ -60,26 +60,26 @@ def convert(
     lang: str = "xx",
     **options: Any,
 ) -> dict[str, SplitCounts]:
-    """Write each split of a corpus as a `.spacy` file named after it.
+    """Convert each split of a corpus to a `.spacy` file named after the split.
 
-    A single file, or a folder whose files are not named after splits, becomes one file that is
-    named after the source. A file is there whole or not at all.
+    A source without splits is converted to one file named after the source. Each file is written
+    atomically.
 
-    source (str): What `open_corpus` opens, other than `.spacy` files.
-    output_dir (str | Path): The folder to write to, made if need be.
-    splits (Sequence[str] | None): The splits to write; None for all that there are.
-    progress (bool): Show progress on a terminal.
-    lang (str): The language whose tokenizer cuts texts that come with character offsets.
-    options (Any): Settings of the reader, as for `open_corpus`.
-    RETURNS (dict[str, SplitCounts]): What was written, by the files' names without ending.
-    RAISES (CorpusError): The source cannot be read, lacks one of `splits`, or is in spaCy's format
-        already. (TypeError): A setting that the reader does not have.
+    source (str): The source, see `open_corpus`. It must not hold `.spacy` files.
+    output_dir (str | Path): The output folder. It is created if it does not exist.
+    splits (Sequence[str] | None): The splits to convert; None for all.
+    progress (bool): Whether to show progress on a terminal.
+    lang (str): The language of the tokenizer, for texts with character offsets.
+    options (Any): Settings of the reader, see `open_corpus`.
+    RETURNS (dict[str, SplitCounts]): The counts of each file, by its name without suffix.
+    RAISES (CorpusError): The source cannot be read, does not have one of `splits`, or is already in
+        spaCy's format. (TypeError): The reader does not have one of the settings.
     """
     available = corpus_splits(source, **options)
     missing = sorted(set(splits or ()) - set(available))
     if missing:
-        there_are = f"there are {', '.join(available)}" if available else "it has no splits"
-        raise CorpusError(f"{source}: no split {', '.join(missing)}: {there_are}")
+        advice = f"choose from {', '.join(available)}" if available else "it has no splits"
+        raise CorpusError(f"{source}: no split {', '.join(missing)}: {advice}")
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     counts = {}
@@ -87,7 +87,7 @@ def convert(
         name = split or _output_name(source)
         corpus = open_corpus(source, split=split or None, **options)
         if isinstance(corpus, Corpus):
-            raise CorpusError(f"{source}: already in spaCy's format: use it as it is")
+            raise CorpusError(f"{source}: already in spaCy's format: use it directly")
         docs = (example.reference for example in corpus(spacy.blank(lang)))
         counts[name] = _write(
             tqdm(docs, desc=name, unit=" docs", disable=None if progress else True),
@@ -105,20 +105,22 @@ def _output_name(source: str) -> str:
 
 def _write(docs: Iterable[Doc], path: Path) -> SplitCounts:
     counts = SplitCounts()
-    packed = DocBin()  # keeps doc.spans also without user data, which gold Docs have none of
+    doc_bin = DocBin()  # it stores doc.spans even without store_user_data
     for doc in docs:
-        packed.add(doc)
+        doc_bin.add(doc)
         counts.add(doc)
-    with atomic_path(path) as place:
-        packed.to_disk(place)
+    with atomic_path(path) as temporary:
+        doc_bin.to_disk(temporary)
     return counts
 
 
 def counts_table(counts: Mapping[str, SplitCounts]) -> str:
-    """Lay out what splits hold, labels that training would never see marked with a star.
+    """Format the counts of splits as a table.
 
-    counts (Mapping[str, SplitCounts]): By split, as from `convert`.
-    RETURNS (str): Lines of text, the last without a line end.
+    Labels that do not occur in the split "train" are marked with a star.
+
+    counts (Mapping[str, SplitCounts]): The counts by split, see `convert`.
+    RETURNS (str): The lines of the table, without a newline at the end.
     """
     splits = list(counts.values())
     rows = [

@@ -1,4 +1,4 @@
-"""The reader that fits whatever a path names."""
+"""Choose the corpus reader for a path."""
 
 import json
 import logging
@@ -56,28 +56,32 @@ READING_SETTINGS = (
     *("columns", "separator", "encoding", "scheme", "tag_names", "alignment"),
     *(f"{field}_column" for field in COLUMN_FIELDS),
 )
-"""The settings that say how to read a kind of data, wherever they are."""
+"""Settings that describe the format of data, and not their location."""
 
 _DEFAULT_SPLIT = "test"
-# How Docs are made of sentences: Docs of .spacy files are made already.
+# Settings for building Docs from sentences. They do not apply to the Docs of .spacy files.
 _DOC_SETTINGS = frozenset(("given_sentences", "sentences_per_doc", "spans_key"))
 
 
 def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Reader:
-    """Open whatever a user names, with the reader that fits.
+    """Open a corpus with the reader for its format.
 
-    A `.spacy` file, or a folder of them, goes to spaCy's Corpus; a `.json`, `.jsonl`, `.parquet`
-    or `.csv` file to HFCorpus with that builder; any other file, a folder of column files, or a
-    glob pattern to ConllCorpus; everything else to HFCorpus. In a folder, and of the files of a
-    pattern, those named after the split are taken.
+    - spaCy's Corpus reads a `.spacy` file, or a folder of them.
+    - HFCorpus reads a `.json`, `.jsonl`, `.parquet`, `.csv` or `.arrow` file with that builder. It
+      also reads a `.txt` file, or one with an unknown suffix, that holds Parquet or JSON lines.
+    - ConllCorpus reads any other file, a folder of column files, or a glob pattern.
+    - HFCorpus reads everything else.
 
-    source (str): A path, or what HFCorpus takes as one.
-    split (str | None): The split. None is "test" of a source that has several, and all of a single
-        file, of a pattern's files, and of a folder in which no file is named after a split.
-    options (Any): Settings of that reader.
+    From a folder or pattern, the files named after the split are read.
+
+    source (str): A file, folder or glob pattern, or any other `path` of HFCorpus.
+    split (str | None): The split. None reads "test" from a source that has splits. It reads
+        everything from a single file, a pattern, or a folder in which no file is named after a
+        split.
+    options (Any): Settings of the reader.
     RETURNS (Callable[[Language], Iterable[Example]]): The reader.
-    RAISES (CorpusError): No such file, no file of that split, or a file that is named after another
-        split. (TypeError): A setting that the reader does not have.
+    RAISES (CorpusError): The file does not exist, there is no file of the split, or the file is
+        named after a different split. (TypeError): The reader does not have one of the settings.
     """
     path = Path(source)
     reader = _choose_reader(path)
@@ -85,21 +89,21 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
     if path.is_file() and split is not None:
         check_split(source, split)
     if reader is HFCorpus:
-        wanted = split or _DEFAULT_SPLIT
+        chosen_split = split or _DEFAULT_SPLIT
         if path.is_file():
-            options["data_files"] = {base_split(wanted): source}
+            options["data_files"] = {base_split(chosen_split): source}
             source = _builder(path)
-        return HFCorpus(source, split=wanted, **options)
+        return HFCorpus(source, split=chosen_split, **options)
     if split is not None and base_split(split) != split:
         raise CorpusError(
-            f"{source}: slices such as {split!r} are for datasets: {reader.__name__} takes limit"
+            f"{source}: slices such as {split!r} work only for datasets: set limit instead"
         )
     make = _NamedCorpus if reader is Corpus else reader
     if path.is_file() or (split is None and _is_undivided(source)):
         return make(source, **options)
     if not path.is_dir():
         pattern = ConllCorpus(source, split=split, **options)
-        _ = pattern.files  # a split that is not there is known at once
+        _ = pattern.files  # raise at once if there is no file of the split
         return pattern
     files = _files(path, reader)
     chosen = choose_files(path, files, split or _DEFAULT_SPLIT)
@@ -109,14 +113,14 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
         return ConllCorpus(source, split=split or _DEFAULT_SPLIT, **options)
     if set(chosen) != set(_files(chosen[0].parent, reader)):
         raise CorpusError(
-            f"{source}: {len(chosen)} files of the split {split!r} lie beside those of others: put "
-            "each split into a folder of its own"
+            f"{source}: {len(chosen)} files of the split {split!r} share a folder with other "
+            "files: put each split into its own folder"
         )
     return make(str(chosen[0].parent), **options)
 
 
 class _NamedCorpus(Corpus):
-    """spaCy's Corpus, with errors that name the file, and a limit over all files."""
+    """spaCy's Corpus, with errors that name the file, and one limit for all files together."""
 
     def read_docbin(self, vocab: Vocab, locs: Iterable[str | Path]) -> Iterator[Doc]:
         docs = (doc for loc in locs for doc in self._read(vocab, loc))
@@ -125,17 +129,17 @@ class _NamedCorpus(Corpus):
     def _read(self, vocab: Vocab, file: str | Path) -> Iterator[Doc]:
         try:
             yield from super().read_docbin(vocab, [file])
-        except Exception as err:  # zlib, msgpack and DocBin have errors of many kinds
+        except Exception as err:  # zlib, msgpack and DocBin raise many types
             raise CorpusError(
-                f"{file}: damaged, or no file of DocBin: {err or type(err).__name__}: write it "
-                "again, or give another ending to data of another kind"
+                f"{file}: damaged, or not a DocBin file: {err or type(err).__name__}: write it "
+                "again, or rename it if the data have a different format"
             ) from err
 
 
 def _is_undivided(source: str, split: str | None = None) -> bool:
-    """Whether a source is a file, or files that have no splits to choose from.
+    """Check whether all files of a source are read, because there are no splits to choose from.
 
-    Without a split, a pattern names all that it matches.
+    Without a split, all files that match a pattern are read.
     """
     path = Path(source)
     if path.is_dir():
@@ -148,22 +152,22 @@ def _is_undivided(source: str, split: str | None = None) -> bool:
 
 
 def default_split(source: str) -> str | None:
-    """Choose the split that is read where the user asks for none.
+    """Get the split that is read if the user does not choose one.
 
-    source (str): As for `open_corpus`.
-    RETURNS (str | None): "test" of a source that may have several; None of files, and of a folder
-        in which none is named after a split.
+    source (str): See `open_corpus`.
+    RETURNS (str | None): "test" for a source that may have several splits; None for files and
+        patterns, and for a folder in which no file is named after a split.
     """
     return None if _is_undivided(source) else _DEFAULT_SPLIT
 
 
 def settings_for(source: str, block: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the settings of a config's reader that the reader of other data has, too.
+    """Select the settings of a config's reader that also apply to another source.
 
-    source (str): The other data, as for `open_corpus`.
-    block (Mapping[str, Any]): The block of a reader.
-    RETURNS (dict[str, Any]): Those that say how to read, such as `columns` and `scheme`; not where
-        the config's own data are, nor how Docs are made.
+    source (str): The other source, see `open_corpus`.
+    block (Mapping[str, Any]): The config block of the reader.
+    RETURNS (dict[str, Any]): The settings in `READING_SETTINGS`, such as `columns` and `scheme`,
+        that are set and that the reader of `source` has.
     """
     known = signature(_choose_reader(Path(source))).parameters
     return {
@@ -174,23 +178,23 @@ def settings_for(source: str, block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def group_where_marked(reader: SentenceReader) -> None:
-    """Read single sentences where whole documents are asked for, but the source does not mark them.
+    """Set `sentences_per_doc` from 0 to 1 if the source does not mark documents.
 
-    reader (SentenceReader): The reader, which is changed.
+    reader (SentenceReader): The reader, which is modified.
     """
     if reader.sentences_per_doc == 0 and not reader.marks_documents:
-        logger.warning("%s marks no documents: a Doc is one sentence", reader.source)
+        logger.warning("%s does not mark documents: each sentence becomes a Doc", reader.source)
         reader.sentences_per_doc = 1
 
 
 def corpus_splits(source: str, **options: Any) -> list[str]:
     """List the splits that `open_corpus` can open.
 
-    source (str): As for `open_corpus`.
-    options (Any): As for `open_corpus`.
-    RETURNS (list[str]): Their names; none where the source is one corpus without splits.
-    RAISES (CorpusError): No such file, or the dataset cannot be reached. (TypeError): A setting
-        that the reader does not have.
+    source (str): See `open_corpus`.
+    options (Any): See `open_corpus`.
+    RETURNS (list[str]): The names; empty if the source has no splits.
+    RAISES (CorpusError): The file does not exist, or the dataset cannot be reached. (TypeError):
+        The reader does not have one of the settings.
     """
     path = Path(source)
     reader = _choose_reader(path)
@@ -219,7 +223,7 @@ def _choose_reader(path: Path) -> _ReaderClass:
         if ending == SPACY_ENDING:
             return Corpus
         if ending == ".zip":
-            raise CorpusError(f"{path}: an archive: unpack it, and give what is in it")
+            raise CorpusError(f"{path}: an archive: unpack it and use its files")
         return HFCorpus if _builder(path) else ConllCorpus
     if ending in {SPACY_ENDING, *SUFFIX_BUILDERS, *FILE_ENDINGS}:
         raise CorpusError(f"{path}: no such file")
@@ -235,16 +239,16 @@ def _choose_for_folder(folder: Path) -> _ReaderClass:
     if len(named) > 1:
         names = ", ".join(files[reader][0].name for reader in named)
         raise CorpusError(
-            f"{folder}: files of several kinds are named after splits ({names}): give one of them, "
-            "or a folder of one kind"
+            f"{folder}: files of several formats are named after splits ({names}): use one of "
+            "them as the path, or a folder with one format"
         )
-    # A folder of parquet files may well hold a LICENSE.txt, one of column files a labels.json.
+    # A folder of parquet files may contain a LICENSE.txt, one of column files a labels.json.
     fallback: _ReaderClass = ConllCorpus if list(files) == [ConllCorpus] else HFCorpus
     return named[0] if named else fallback
 
 
 def _builder(file: Path) -> str:
-    """Find the builder that reads a file, "" where it is no file of rows."""
+    """Find the `datasets` builder for a file; "" if the file does not hold rows."""
     ending = content_suffix(file)
     if ending in SUFFIX_BUILDERS or ending in FILE_ENDINGS - {".txt"}:
         return SUFFIX_BUILDERS.get(ending, "")
@@ -269,27 +273,27 @@ def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]
     if unknown:
         raise TypeError(
             f"{source} is read by {reader.__name__}, which has no setting {', '.join(unknown)}: "
-            f"it has {', '.join(sorted(known))}"
+            f"choose from {', '.join(sorted(known))}"
         )
 
 
 @registry.readers("bigru_tagger.Corpus.v1")
 @dataclass
 class AnyCorpus:
-    """Read whatever a path names, with the reader that fits: see `open_corpus`.
+    """Read any corpus with the reader for its format, see `open_corpus`.
 
-    Settings other than these three are those of HFCorpus, ConllCorpus and spaCy's Corpus. A setting
-    that the chosen reader lacks is an error, but for those that make Docs of sentences, which have
-    no effect where a source holds Docs already.
+    Settings that are not described here are those of HFCorpus, ConllCorpus and spaCy's Corpus. A
+    setting that the chosen reader does not have is an error. `sentences_per_doc`, `given_sentences`
+    and `spans_key` are exceptions: they have no effect on a source that holds Docs.
 
     path (str): The source.
-    split (str | None): The split; None as for `open_corpus`.
-    instead (str | None): Another source that is read in place of `path`: `${paths.train}`, which is
-        null unless the user gives it. A single file there is read whatever its name is, and so
-        are, with a warning, files that are not named after splits. The split chooses from a
-        source that has several.
-    sentences_per_doc (int): Sentences a Doc; 0 for whole documents. Where `instead` does not mark
-        documents, 0 is single sentences, with a warning.
+    split (str | None): The split; for None, see `open_corpus`.
+    instead (str | None): A source that replaces `path` if it is set. In the configs it is
+        `${paths.train}`, which is null by default. A single file is read regardless of its name.
+        Files that are not named after splits are all read, with a warning. From a source with
+        several splits, only `split` is read.
+    sentences_per_doc (int): The maximum number of sentences per Doc; 0 for whole documents. If
+        `instead` does not mark documents, 0 is treated as 1, with a warning.
     """
 
     path: str
@@ -323,17 +327,18 @@ class AnyCorpus:
     augmenter: Callable[..., Any] | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
-        """Read the corpus, from its beginning each time.
+        """Read the corpus. Each call starts at the beginning.
 
-        nlp (Language): Whose vocabulary the Docs get, and whose tokenizer cuts texts.
-        YIELDS (Example): A bare Doc with the gold tokens (and sentences), and the gold Doc.
-        RAISES (CorpusError): See the reader.
+        nlp (Language): The pipeline whose vocabulary the Docs share, and whose tokenizer is used
+            for texts.
+        YIELDS (Example): A Doc without annotation as `predicted`, the gold Doc as `reference`.
+        RAISES (CorpusError): See `open_corpus` and the reader.
         """
         yield from self.reader(nlp)
 
     @cached_property
     def reader(self) -> Reader:
-        """RETURNS (Callable[[Language], Iterable[Example]]): The reader that fits the source."""
+        """RETURNS (Callable[[Language], Iterable[Example]]): The reader for the source."""
         source = self.instead or self.path
         split = self.split
         if self.instead is not None:
@@ -343,8 +348,8 @@ class AnyCorpus:
                 split = None
         elif split is not None and Path(source).is_file() and not named_splits(Path(source).name):
             logger.warning(
-                "%s has no splits: all of it is read as %r. With --paths.train and --paths.dev "
-                "each has its own source",
+                "%s has no splits: all of it is read as %r. Set --paths.train and --paths.dev to "
+                "use a separate source for each",
                 *(source, split),
             )
         options = self._options(_choose_reader(Path(source)))
@@ -354,7 +359,10 @@ class AnyCorpus:
         return reader
 
     def _options(self, reader: _ReaderClass) -> dict[str, Any]:
-        """Collect the settings that are not the default, if of Docs, those that the reader has."""
+        """Collect the settings that differ from their default.
+
+        Settings for building Docs are left out if the reader does not have them.
+        """
         known = signature(reader).parameters
         return {
             setting.name: value

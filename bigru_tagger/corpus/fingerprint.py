@@ -1,4 +1,4 @@
-"""Fingerprints of data and models: the same wherever they are stored."""
+"""Fingerprints of data and models that do not depend on their location."""
 
 from glob import glob
 from hashlib import sha256
@@ -13,15 +13,15 @@ HASH_DIGITS = 12
 
 
 def fingerprint(source: str) -> str:
-    """Identify data or a model by its contents, not by its place.
+    """Identify data or a model by its contents, not by its location.
 
-    source (str): a file, a folder, a glob pattern, an installed package, or a hub id.
-    RETURNS (str): for files, a hash of their contents and of their names within a folder, without
-        hidden files; for a package, its name and version; for anything else, `source` itself.
-    RAISES (ValueError): an absolute path that does not exist.
+    source (str): A file, a folder, a glob pattern, an installed package, or a hub id.
+    RETURNS (str): For files, a hash of their contents and of their paths relative to the folder,
+        without hidden files. For a package, its name and version. For anything else, `source`.
+    RAISES (ValueError): The source is an absolute path that does not exist.
     """
-    place = Path(DatasetSource(SAMPLE).resolve().path if source == SAMPLE else source)
-    found = [place] if place.exists() else [Path(path) for path in sorted(glob(source))]
+    path = Path(DatasetSource(SAMPLE).resolve().path if source == SAMPLE else source)
+    found = [path] if path.exists() else [Path(match) for match in sorted(glob(source))]
     if found:
         digest = sha256()
         for root in found:
@@ -31,6 +31,6 @@ def fingerprint(source: str) -> str:
                     content = sha256(file.read_bytes()).hexdigest()
                     digest.update(f"{name.as_posix()}\n{content}\n".encode())
         return digest.hexdigest()[:HASH_DIGITS]
-    if place.is_absolute():
-        raise ValueError(f"{source}: there is nothing; check the path")
+    if path.is_absolute():
+        raise ValueError(f"{source}: no such file or folder: check the path")
     return f"{source} {version(source)}" if is_package(source) else source

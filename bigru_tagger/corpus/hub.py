@@ -1,4 +1,4 @@
-"""Load one split with `datasets`, and say plainly what is wrong where that fails."""
+"""Load one split of a corpus with Hugging Face `datasets`."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ SAMPLE = "bigru_tagger/sample"
 
 FILE_BUILDERS = ("arrow", "conll", "csv", "json", "pandas", "parquet")
 _PARQUET_REVISION = "refs/convert/parquet"
-# The classic ids of datasets that are scripts on the hub, and where their parquet copies are.
+# Ids of datasets that are loading scripts on the hub, and the repositories of their parquet copies.
 _SCRIPTS = {
     "conll2003": "eriktks/conll2003",
     "eriktks/conll2003": "eriktks/conll2003",
@@ -44,19 +44,19 @@ SUFFIX_BUILDERS = {
     ".jsonl": "json",
     ".parquet": "parquet",
 }
-"""By the ending of a file, the builder of `datasets` that reads it."""
+"""The builder of `datasets` for each file suffix."""
 
 _HUB_SECONDS = 4.0
 
 
 class DatasetSource(NamedTuple):
-    """What to hand to `datasets.load_dataset`.
+    """Arguments for `datasets.load_dataset`.
 
     path (str): Hub id, folder, `save_to_disk` folder, builder name, or `SAMPLE`.
     name (str | None): The configuration of a dataset that has several.
     revision (str | None): The hub revision.
-    data_files (DataFiles | None): The files for a builder, or a choice of a dataset's files.
-    load_options (dict[str, Any] | None): Further arguments, such as a builder's settings.
+    data_files (DataFiles | None): The files for a builder, or a selection of a dataset's files.
+    load_options (dict[str, Any] | None): Further arguments, such as settings of a builder.
     """
 
     path: str
@@ -67,21 +67,25 @@ class DatasetSource(NamedTuple):
 
     @property
     def label(self) -> str:
-        """RETURNS (str): The source by name, for messages."""
+        """RETURNS (str): The path and the data files, for messages."""
         return f"{self.path} {self.data_files}" if self.data_files else self.path
 
     @property
     def saved(self) -> bool:
-        """RETURNS (bool): Whether `save_to_disk` wrote the folder."""
+        """RETURNS (bool): Whether the path is a folder written by `save_to_disk`."""
         return any(
             (Path(self.path) / name).is_file() for name in ("state.json", "dataset_dict.json")
         )
 
     def resolve(self) -> "DatasetSource":
-        """Redirect the two paths that `load_dataset` cannot take as they are.
+        """Resolve paths that `load_dataset` does not accept.
+
+        `SAMPLE` becomes the sample's folder. Ids of loading scripts become the ids of their parquet
+        copies.
 
         RETURNS (DatasetSource): The source to load.
-        RAISES (CorpusError): A builder without files, which would read the current directory.
+        RAISES (CorpusError): The path is a builder without `data_files`, which would read the
+            current directory, or looks like a local file or folder and does not exist.
         """
         if self.path == SAMPLE:
             return self._replace(path=str(Path(__file__).parent.parent / "sample"))
@@ -89,13 +93,13 @@ class DatasetSource(NamedTuple):
             return self
         if self.path in FILE_BUILDERS:
             if not self.data_files:
-                raise CorpusError(f"the builder {self.path!r} needs data_files")
+                raise CorpusError(f"the builder {self.path!r} needs data_files: set it")
             return self
         ending = content_suffix(Path(self.path))
         if self.path.count("/") > 1 or ending in {*SUFFIX_BUILDERS, *FILE_ENDINGS}:
             raise CorpusError(f"{self.path}: no such file or folder")
         if self.path in _SCRIPTS and self.revision is None:
-            # The hub's main revision is a script, which datasets 4 no longer runs.
+            # The hub's main revision is a loading script, which datasets 4 no longer runs.
             path = _SCRIPTS[self.path]
             logger.info("%s: reading %s at %s", self.path, path, _PARQUET_REVISION)
             return self._replace(path=path, revision=_PARQUET_REVISION)
@@ -103,7 +107,7 @@ class DatasetSource(NamedTuple):
 
     @property
     def saved_split(self) -> str | None:
-        """RETURNS (str | None): The split that a saved single Dataset is of, if it is known."""
+        """RETURNS (str | None): The split of a saved single Dataset, if it is stored."""
         state = Path(self.path, "state.json")
         return json.loads(state.read_text(encoding="utf-8"))["_split"] if state.is_file() else None
 
@@ -113,10 +117,10 @@ class DatasetSource(NamedTuple):
         return self.path not in FILE_BUILDERS and not Path(self.path).exists()
 
     def files(self, split: str) -> list[Path] | None:
-        """List the local files of one split, where their names hold the split.
+        """List the local files of one split, if the split can be inferred from names.
 
         split (str): The split, or a slice of one.
-        RETURNS (list[Path] | None): The files; None where `datasets` has to find them.
+        RETURNS (list[Path] | None): The files; None if `datasets` has to find them.
         RAISES (CorpusError): See `choose_files`.
         """
         if self.name or self.load_options:
@@ -129,7 +133,11 @@ class DatasetSource(NamedTuple):
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """List the data files of a folder that says no more of them, all with the same builder."""
+    """List the data files of a folder.
+
+    The list is empty if the files need different builders, or if README.md has metadata: `datasets`
+    then reads the splits from the metadata.
+    """
     files = [
         file
         for file in folder.rglob("*")
@@ -142,41 +150,41 @@ def _data_files(folder: Path) -> list[Path]:
 
 
 def _local_files(data_files: DataFiles, split: str) -> list[Path] | None:
-    """List the files of one split, None where it has none, or where one is no local file."""
+    """List the local JSON files of one split; None if there are none, or other files as well."""
     by_split = data_files if isinstance(data_files, dict) else {"train": data_files}
     names = by_split.get(split, [])
     found: list[Path] = []
     for name in [names] if isinstance(names, str) else names:
-        own = glob(str(name), recursive=True) if has_magic(str(name)) else [str(name)]
-        found += [Path(path) for path in sorted(own)]
-    known = all(
+        paths = glob(str(name), recursive=True) if has_magic(str(name)) else [str(name)]
+        found += [Path(path) for path in sorted(paths)]
+    are_json = all(
         file.is_file() and content_suffix(file) in (".json", ".jsonl", ".txt") for file in found
     )
-    return found if found and known else None
+    return found if found and are_json else None
 
 
 def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRows":
     """Load one split.
 
-    A folder written by `save_to_disk` is memory-mapped, whether streaming is asked for or not; one
-    that holds a single Dataset is read whole, if it is this split or has none. JSON files are read
-    as they are, row by row.
+    A folder written by `save_to_disk` is memory-mapped, with or without streaming. If it holds a
+    single Dataset, the stored split must match `split` or be missing. JSON files are read row by
+    row, without `datasets`.
 
-    source (DatasetSource): Where the data are.
+    source (DatasetSource): The source.
     split (str): The split, or a slice of one ("train[:10%]").
     streaming (bool): Read while iterating, without a copy on disk.
     RETURNS (AnyRows): The rows.
-    RAISES (CorpusError): The source cannot be reached or read, or lacks the split.
+    RAISES (CorpusError): The source cannot be reached or read, or has no such split.
     """
     source = source.resolve()
     files = source.files(split)
     if files and SUFFIX_BUILDERS.get(content_suffix(files[0]), "json") == "json":
         rows = _slice_rows(JsonRows(files), split)
-        next(iter(rows), None)  # what cannot be read at all is known at once
+        next(iter(rows), None)  # raise at once if the files cannot be read
         return rows
     import datasets  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import
 
-    with explained(source, files), _quiet_unless_terminal(), _hub_or_cache(source):
+    with load_errors(source, files), _quiet_unless_terminal(), _hub_or_cache(source):
         if source.saved:
             return _load_saved(source.path, split)
         path, data_files = source.path, source.data_files
@@ -201,18 +209,20 @@ def _load_saved(folder: str, split: str) -> "AnyRows":
     loaded = datasets.load_from_disk(folder)
     if isinstance(loaded, datasets.DatasetDict):
         name = base_split(split)
-        alike = [own for own in loaded if canonical_split(own) == canonical_split(split)]
-        if name not in loaded and len(alike) != 1:
-            raise CorpusError(f"{folder}: unknown split {split!r}: there are {', '.join(loaded)}")
-        loaded = loaded[name if name in loaded else alike[0]]
-    else:
-        own = str(loaded.split or "")
-        if own and canonical_split(own) != canonical_split(split):
+        matches = [key for key in loaded if canonical_split(key) == canonical_split(split)]
+        if name not in loaded and len(matches) != 1:
             raise CorpusError(
-                f"{folder}: saved as the split {own!r}, but {split!r} is asked for: give the split "
-                "that it is"
+                f"{folder}: unknown split {split!r}: choose one of {', '.join(loaded)}"
             )
-        if own == split:  # a slice was taken before it was saved
+        loaded = loaded[name if name in loaded else matches[0]]
+    else:
+        saved_as = str(loaded.split or "")
+        if saved_as and canonical_split(saved_as) != canonical_split(split):
+            raise CorpusError(
+                f"{folder}: saved as the split {saved_as!r}, but {split!r} was requested: request "
+                f"the split {base_split(saved_as)!r}"
+            )
+        if saved_as == split:  # the slice was taken before the dataset was saved
             return loaded
     start, stop = _slice_of(split, len(loaded))
     return loaded if (start, stop) == (0, len(loaded)) else loaded.select(range(start, stop))
@@ -226,7 +236,7 @@ def _slice_rows(rows: JsonRows, split: str) -> JsonRows:
 
 
 def _slice_of(split: str, n_rows: int) -> tuple[int, int]:
-    """Find the first row of a slice ("train[:10%]") and the row behind its last."""
+    """Get the first row of a slice ("train[:10%]") and the row after its last."""
     if "[" not in split:
         return 0, n_rows
     import datasets  # noqa: PLC0415 - slow to import
@@ -237,15 +247,15 @@ def _slice_of(split: str, n_rows: int) -> tuple[int, int]:
     except (AssertionError, ValueError) as err:
         raise CorpusError(f"split {split!r}: {err}: write it as in 'train[:10%]'") from err
     if len(parts) > 1:
-        raise CorpusError(f"split {split!r}: this source has one slice at a time")
+        raise CorpusError(f"split {split!r}: this source supports only one slice at a time")
     return parts[0].from_ or 0, n_rows if parts[0].to is None else parts[0].to
 
 
 def list_splits(source: DatasetSource) -> list[str]:
     """List the splits of a source.
 
-    source (DatasetSource): Where the data are.
-    RETURNS (list[str]): The names; none for a saved single Dataset, which has no splits.
+    source (DatasetSource): The source.
+    RETURNS (list[str]): The names; empty for a saved single Dataset, which has no splits.
     RAISES (CorpusError): The source cannot be reached or read.
     """
     source = source.resolve()
@@ -256,7 +266,7 @@ def list_splits(source: DatasetSource) -> list[str]:
             return list(by_split)
     import datasets  # noqa: PLC0415 - slow to import
 
-    with explained(source), _quiet_unless_terminal(), _hub_or_cache(source):
+    with load_errors(source), _quiet_unless_terminal(), _hub_or_cache(source):
         if source.saved:
             loaded = datasets.load_from_disk(source.path)
             return list(loaded) if isinstance(loaded, datasets.DatasetDict) else []
@@ -272,12 +282,12 @@ def list_splits(source: DatasetSource) -> list[str]:
 
 
 @contextmanager
-def explained(source: DatasetSource, files: Sequence[Path] | None = None) -> Iterator[None]:
-    """Turn what `datasets` and `huggingface_hub` raise into an error with advice.
+def load_errors(source: DatasetSource, files: Sequence[Path] | None = None) -> Iterator[None]:
+    """Convert errors of `datasets` and `huggingface_hub` to a CorpusError with advice.
 
-    source (DatasetSource): What is loaded or read.
-    files (Sequence[Path] | None): Its files, where they are known.
-    RAISES (CorpusError): In place of any error for bad names, files and networks.
+    source (DatasetSource): The source that is loaded or read.
+    files (Sequence[Path] | None): Its files, if they are known.
+    RAISES (CorpusError): Instead of errors about names, files and networks.
     """
     from datasets.exceptions import DatasetsError  # type: ignore[import-untyped]  # noqa: PLC0415
 
@@ -287,7 +297,7 @@ def explained(source: DatasetSource, files: Sequence[Path] | None = None) -> Ite
         raise
     except (
         *(OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile),
-        # StopIteration escapes from `datasets` where a file is empty.
+        # `datasets` raises StopIteration for an empty file.
         *(StopIteration, DatasetsError),
     ) as err:
         bad = _damaged_file(source, files)
@@ -296,7 +306,7 @@ def explained(source: DatasetSource, files: Sequence[Path] | None = None) -> Ite
 
 
 def _damaged_file(source: DatasetSource, files: Sequence[Path] | None) -> Path | None:
-    """Find the file of several in which `datasets` failed, without saying in which."""
+    """Find the damaged file, since the errors of `datasets` do not name it."""
     folder = Path(source.path)
     if files is None and folder.is_dir():
         files = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -325,37 +335,37 @@ def _explain(source: DatasetSource, err: Exception) -> str:
 
     if isinstance(err, RuntimeError) and "script" in str(err):
         return (
-            f'{err}. Give revision = "{_PARQUET_REVISION}", where the hub keeps a converted copy '
-            "of many such datasets"
+            f'{err}. Set revision = "{_PARQUET_REVISION}": the hub keeps converted copies of many '
+            "such datasets there"
         )
     if isinstance(err, ConnectionError | DatasetNotFoundError):
-        builders = f"none of the builders ({', '.join(FILE_BUILDERS)}), and "
+        builders = f"none of the builders ({', '.join(FILE_BUILDERS)}), "
         return (
-            f"{err}. It is {builders if source.data_files else ''}no folder here, and as a hub id "
-            "it cannot be reached. Check the spelling and the network, or download it elsewhere, "
-            "write it with dataset.save_to_disk(folder), and give that folder"
+            f"{err}. It is {builders if source.data_files else ''}not a local folder, and cannot "
+            "be reached as a hub id. Check the spelling and the network. Or download it elsewhere, "
+            "save it with dataset.save_to_disk(folder), and use that folder as the path"
         )
     if isinstance(err, StopIteration):
-        return "a data file is empty"
-    # datasets' own message is "An error occurred while generating the dataset".
+        return "a data file is empty: check the path, or get the file again"
+    # The message of `datasets` is only "An error occurred while generating the dataset".
     message = f"{err}: {err.__cause__}" if err.__cause__ else str(err)
     return " ".join(message.split())
 
 
 @contextmanager
 def _hub_or_cache(source: DatasetSource) -> Iterator[None]:
-    """Keep to what is on this disk, for as long as the context lasts, if the hub cannot be reached.
+    """Switch `datasets` to offline mode within the context if the hub cannot be reached.
 
-    `huggingface_hub` tries again and again otherwise, for 24 seconds and more.
+    Otherwise `huggingface_hub` retries for at least 24 seconds.
     """
     from huggingface_hub import constants  # noqa: PLC0415 - slow to import
 
-    if not source.on_hub or constants.HF_HUB_OFFLINE or _hub_answers(constants.ENDPOINT):
+    if not source.on_hub or constants.HF_HUB_OFFLINE or _is_reachable(constants.ENDPOINT):
         yield
         return
     import datasets  # noqa: PLC0415 - slow to import
 
-    logger.warning("%s cannot be reached: trying the cache on this disk", constants.ENDPOINT)
+    logger.warning("%s cannot be reached: using the local cache", constants.ENDPOINT)
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:
@@ -364,27 +374,27 @@ def _hub_or_cache(source: DatasetSource) -> Iterator[None]:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
-def _hub_answers(address: str) -> bool:
-    answers: list[Any] = []
+def _is_reachable(address: str) -> bool:
+    responses: list[Any] = []
 
-    def ask() -> None:
+    def request() -> None:
         from huggingface_hub import get_session  # noqa: PLC0415 - slow to import
 
         try:
-            answers.append(get_session().head(address, timeout=_HUB_SECONDS))
+            responses.append(get_session().head(address, timeout=_HUB_SECONDS))
         except Exception as err:
             logger.info("%s: %s", address, err)
 
-    # A thread, since no timeout ends the search for the address of a name.
-    thread = Thread(target=ask, daemon=True)
+    # In a thread, since the request's timeout does not limit the DNS lookup.
+    thread = Thread(target=request, daemon=True)
     thread.start()
     thread.join(_HUB_SECONDS)
-    return bool(answers)
+    return bool(responses)
 
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Keep the progress bars of `datasets` off."""
+    """Disable the progress bars of `datasets` within the context."""
     import datasets  # noqa: PLC0415 - slow to import
 
     if datasets.are_progress_bars_disabled():

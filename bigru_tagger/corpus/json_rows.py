@@ -1,4 +1,4 @@
-"""Rows of JSON files, one object a line or a list of them."""
+"""Rows of JSON files: JSON lines, or one JSON list."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +14,15 @@ from .textfiles import read_lines
 
 @dataclass(frozen=True)
 class JsonRows:
-    """The rows of JSON files, read from the first each time.
+    """The rows of JSON files. Each iteration starts at the first row.
 
-    `datasets` gives a column the type that all its rows share, so one odd row changes what the
-    others are; here each row is what its line holds.
+    `datasets` converts all rows of a column to one type, so one invalid row would change the
+    others. Here each row keeps the types of its JSON.
 
-    files (Sequence[Path]): The files: JSON lines, or a list; .gz, .bz2 and .xz are read, too.
+    files (Sequence[Path]): Files of JSON lines, or of one list each, which may be compressed (.gz,
+        .bz2, .xz).
     start (int): The first row.
-    stop (int | None): The row behind the last; None for all.
+    stop (int | None): The row after the last; None for all rows.
     """
 
     files: Sequence[Path]
@@ -31,19 +32,20 @@ class JsonRows:
     def __iter__(self) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
         """Read the rows.
 
-        YIELDS (tuple[str, int, Mapping[str, Any]]): The file, and of JSON lines the line; the row's
-            number in the file, from 0; the row.
-        RAISES (CorpusError): A file cannot be read, or is no JSON.
+        YIELDS (tuple[str, int, Mapping[str, Any]]): The file (with the line number, for JSON
+            lines), the number of the row in the file, from 0, and the row.
+        RAISES (CorpusError): A file cannot be read, or is not valid JSON.
         """
         rows = (row for file in self.files for row in _read_file(file))
         for source, number, row in islice(rows, self.start, self.stop):
             yield source, number, unify_row(row, f"{source}, row {number}")
 
     def values(self) -> dict[str, Any]:
-        """Look for one value of each column.
+        """Get a sample value of each column.
 
-        RETURNS (dict[str, Any]): By column, the first value that is not null nor an empty list.
-        RAISES (CorpusError): A file cannot be read, or is no JSON.
+        RETURNS (dict[str, Any]): For each column, its first value that is neither null nor an empty
+            list; if there is none, null or an empty list.
+        RAISES (CorpusError): A file cannot be read, or is not valid JSON.
         """
         found: dict[str, Any] = {}
         for *_, row in self:
@@ -54,16 +56,16 @@ class JsonRows:
 
 
 def _read_file(file: Path) -> Iterator[tuple[str, int, Any]]:
-    """Yield file and line, the row's number, and the row."""
+    """Yield the file and line, the number of the row, and the row."""
     lines = ((number, text) for number, text in read_lines(file) if text.strip())
     head = list(islice(lines, 2))
     if not head:
-        raise CorpusError(f"{file}: a data file is empty")
+        raise CorpusError(f"{file}: a data file is empty: check the path, or get the file again")
     number, text = head[0]
     try:
         first = _parse(file, number, text)
     except CorpusError as err:
-        # A file of JSON lines with a bad first line, or JSON on several lines.
+        # Either JSON lines with an invalid first line, or one JSON value over several lines.
         try:
             first = _parse(file, 1, "\n".join(text for _, text in read_lines(file)))
         except CorpusError as err_of_all:
@@ -92,7 +94,7 @@ def _parse(file: Path, number: int, text: str) -> Any:
         if isinstance(err, json.JSONDecodeError):
             number += err.lineno - 1
             problem = f"{err.msg} at column {err.colno}"
-        raise CorpusError(f"{file}:{number}: this is no JSON: {problem}") from err
+        raise CorpusError(f"{file}:{number}: not valid JSON: {problem}") from err
 
 
 def _is_row(text: str) -> bool:

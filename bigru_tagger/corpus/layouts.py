@@ -1,4 +1,4 @@
-"""What the columns of a column file hold, by what stands in them."""
+"""Infer the content of each column of a column file from its values."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,25 +8,26 @@ from ..schemes import CHUNK_LABELS, OUTSIDE, column_labels
 from .sentences import CorpusError
 
 COLUMN_NAMES = ("tokens", "ner", "pos", "chunk", "document", "_")
-"""What a column may hold; "_" is skipped."""
+"""Valid column names; "_" skips a column."""
 
 _EXAMPLE = 'columns = ["tokens", "pos", "ner"], with "_" for a column to skip'
-_NUMBER_OF_CONLLU = 10
+_N_CONLLU_COLUMNS = 10
 _LAST_OF_CONLL2003 = 3
 _PLACEHOLDERS = frozenset(("_", "-", "-X-", "O", "X"))
 _INDEX = re.compile(r"\d+")
-# CoNLL-U's words of several tokens, and its empty nodes.
-_NO_TOKEN = re.compile(r"\d+[-.]\d+")
+# CoNLL-U's multiword tokens (1-2) and empty nodes (2.1).
+_NON_TOKEN_INDEX = re.compile(r"\d+[-.]\d+")
 _MISC_TAG = re.compile(r"(?:^|\|)(?:name|NE|NER)=([^|]*)", re.IGNORECASE)
 
 Rows = Sequence[Sequence[str]]
 
 
 def check_columns(columns: Sequence[str]) -> None:
-    """Check the names of columns.
+    """Check column names.
 
-    columns (Sequence[str]): One name a column.
-    RAISES (CorpusError): A name not in `COLUMN_NAMES`, or twice; no tokens; nothing but tokens.
+    columns (Sequence[str]): One name per column.
+    RAISES (CorpusError): A name is not in `COLUMN_NAMES` or is repeated, there is no "tokens", or
+        there is only "tokens".
     """
     named = [column for column in columns if column != "_"]
     if (
@@ -37,63 +38,64 @@ def check_columns(columns: Sequence[str]) -> None:
     ):
         raise CorpusError(
             f"columns {list(columns)}: name each column of the file once, as tokens, ner, pos, "
-            "chunk or document, or _ to skip it; tokens and one other must be there"
+            "chunk or document, or _ to skip it; tokens and one other column are required"
         )
 
 
 def is_index(values: Sequence[str], width: int) -> bool:
-    """Whether a column numbers the tokens of each sentence, as in CoNLL-U.
+    """Check whether a column numbers the tokens of each sentence, as in CoNLL-U.
 
     values (Sequence[str]): The column.
     width (int): The number of columns.
-    RETURNS (bool): True if it counts up by one from 0 or 1, and from there again. Sentences of one
-        token are too little, unless there are the ten columns of CoNLL-U.
+    RETURNS (bool): True if the values count up by one and each count starts at 0 or 1. Unless
+        the file has the ten columns of CoNLL-U, at least one sentence must have two tokens.
     """
-    before = -1
-    counts = width == _NUMBER_OF_CONLLU
+    previous = -1
+    counts_up = width == _N_CONLLU_COLUMNS
     for value in values:
-        if _NO_TOKEN.fullmatch(value):
+        if _NON_TOKEN_INDEX.fullmatch(value):
             continue
-        if not _INDEX.fullmatch(value) or int(value) not in (0, 1, before + 1):
+        if not _INDEX.fullmatch(value) or int(value) not in (0, 1, previous + 1):
             return False
-        counts |= int(value) == before + 1 > 0
-        before = int(value)
-    return counts
+        counts_up |= int(value) == previous + 1 > 0
+        previous = int(value)
+    return counts_up
 
 
-def _has_words_behind(sentences: Sequence[Rows]) -> bool:
-    """Whether numbers that count up are an index: they start again, or words stand beside them.
+def _is_index_of_words(sentences: Sequence[Rows]) -> bool:
+    """Check that a first column of numbers is an index, and not the tokens themselves.
 
-    The numbers may themselves be the tokens, with parts of speech beside them: "1 CD O", "2 CD O".
+    It is an index if the count restarts or if the second column holds words. In "1 CD O", "2 CD O"
+    the numbers are tokens and the second column holds part-of-speech tags.
     """
-    starts_again = sum(rows[0][0] in ("0", "1") for rows in sentences) > 1
-    beside = {row[1] for rows in sentences for row in rows}
-    return starts_again or (len(beside) > 1 and not all(value.isupper() for value in beside))
+    restarts = sum(rows[0][0] in ("0", "1") for rows in sentences) > 1
+    second = {row[1] for rows in sentences for row in rows}
+    return restarts or (len(second) > 1 and not all(value.isupper() for value in second))
 
 
-def is_no_token(index: str) -> bool:
-    """Whether a line of CoNLL-U is a word of several tokens (1-2) or an empty node (2.1).
+def is_non_token(index: str) -> bool:
+    """Check whether a CoNLL-U line is a multiword token (1-2) or an empty node (2.1).
 
     index (str): The first column.
     RETURNS (bool): True for both.
     """
-    return bool(_NO_TOKEN.fullmatch(index))
+    return bool(_NON_TOKEN_INDEX.fullmatch(index))
 
 
 def has_misc_tags(values: Iterable[str]) -> bool:
-    """Whether a column holds tags among other features: "name=B-PER|SpaceAfter=No".
+    """Check whether a column holds tags among other features, as in "name=B-PER|SpaceAfter=No".
 
     values (Iterable[str]): The column.
-    RETURNS (bool): True if any value has a tag so.
+    RETURNS (bool): True if at least one value contains such a tag.
     """
     return any(_MISC_TAG.search(value) for value in values)
 
 
 def misc_tag(value: str) -> str:
-    """Take the tag out of a token's features.
+    """Extract the tag from the features of a token.
 
-    value (str): "name=B-PER|SpaceAfter=No".
-    RETURNS (str): The tag, "O" where there is none.
+    value (str): The features, such as "name=B-PER|SpaceAfter=No".
+    RETURNS (str): The tag, or "O" if there is none.
     """
     match = _MISC_TAG.search(value)
     return match[1] if match else OUTSIDE
@@ -102,41 +104,48 @@ def misc_tag(value: str) -> str:
 def find_layout(
     file: Path, sentences: Sequence[Rows], line: int, *, labels_alone: bool, needs_annotation: bool
 ) -> tuple[str, ...]:
-    """Find out what the columns of a file hold.
+    """Infer the content of each column of a file.
 
-    The rules, in this order; a column of tags is one in which each value is a tag of one scheme:
+    A tag column is a column in which all values are tags of one scheme. The rules apply in this
+    order:
 
-    1. A first column that numbers the tokens of each sentence is skipped. Ten columns behind it
-       make CoNLL-U, with entities in the last one.
-    2. Tokens are in the first column (of two, in the one that does not hold the tags).
-    3. Of the columns of tags, one with labels of chunks holds chunks. The first of the others holds
-       the entities: a second one with the same labels holds inner entities (GermEval) or a
-       system's (conlleval).
-    4. A column between tokens and tags holds parts of speech, unless it has placeholders (-X-).
+    1. A first column that numbers the tokens of each sentence is skipped. If the file has such an
+       index and ten columns in total, it is CoNLL-U and the last column holds the entities.
+    2. The first column holds the tokens. Of two columns, the one without tags holds the tokens.
+    3. A tag column with chunk labels holds the chunks. The first of the other tag columns holds the
+       entities. A second one with the same labels is skipped: it holds nested entities (GermEval)
+       or predictions (conlleval).
+    4. A column between tokens and tags holds part-of-speech tags, unless it holds placeholders
+       (-X-).
+    5. A further column before the tags holds document names if it has one value per sentence.
 
     file (Path): The file, for messages.
-    sentences (Sequence[Rows]): Its lines, split into as many columns each.
-    line (int): The line of the first, for messages.
+    sentences (Sequence[Rows]): The lines of each sentence, split into columns. All lines have the
+        same number of columns.
+    line (int): The number of the first line, for messages.
     labels_alone (bool): Whether tags may be labels without prefixes.
-    needs_annotation (bool): Whether tokens alone are too little.
-    RETURNS (tuple[str, ...]): A name for each column, of `COLUMN_NAMES`.
-    RAISES (CorpusError): There are no columns of tags, or it is not certain what they hold.
+    needs_annotation (bool): Whether a file that holds only tokens is an error.
+    RETURNS (tuple[str, ...]): One of `COLUMN_NAMES` per column.
+    RAISES (CorpusError): There is no tag column, or the content of a column is ambiguous.
     """
     columns = list(zip(*(row for rows in sentences for row in rows), strict=True))
     values = [set(column) for column in columns]
     names = ["_"] * len(columns)
     first = 1 if len(columns) > 2 and is_index(columns[0], len(columns)) else 0
-    if first and len(columns) == _NUMBER_OF_CONLLU:
+    if first and len(columns) == _N_CONLLU_COLUMNS:
         return _conllu_layout(columns)
-    if first and not _has_words_behind(sentences):
+    if first and not _is_index_of_words(sentences):
         raise CorpusError(
             f"{file}:{line}: {len(columns)} columns ({' '.join(sentences[0][0])}): the first may "
-            f"number the tokens, or hold tokens that are numbers: say what they hold, as in "
+            f"number the tokens, or hold tokens that are numbers: name the columns, as in "
             f"{_EXAMPLE}"
         )
     if len(columns) == 1:
         if needs_annotation:
-            raise CorpusError(f"{file}:{line}: one column: tokens need tags beside them")
+            raise CorpusError(
+                f"{file}:{line}: one column: add a column of tags, or set separator if the columns "
+                "are separated by other characters"
+            )
         return ("tokens",)
     labels = {
         i: found
@@ -153,9 +162,9 @@ def find_layout(
         names[-1] = "ner"
     else:
         raise CorpusError(
-            f"{file}:{line}: {len(columns)} columns ({' '.join(sentences[0][0])}), none of which "
-            f"has a tag such as B-PER in each line: say what they hold, as in {_EXAMPLE}; for "
-            'labels without prefixes, give scheme = "io"'
+            f"{file}:{line}: {len(columns)} columns ({' '.join(sentences[0][0])}), but no column "
+            f"has a tag such as B-PER in each line: name the columns, as in {_EXAMPLE}; for "
+            'labels without prefixes, set scheme = "io"'
         )
     tags = min(i for i, name in enumerate(names) if name in ("ner", "chunk"))
     between = range(first + 1, tags)
@@ -170,7 +179,7 @@ def find_layout(
 def _name_tags(
     file: Path, line: int, labels: dict[int, set[str]], names: list[str], *, indexed: bool
 ) -> None:
-    """Find the entities and the chunks among the columns of tags, by the labels in each."""
+    """Find the entity and chunk columns among the tag columns by the labels in each."""
     chunks = [i for i, found in labels.items() if len(found & CHUNK_LABELS) * 2 > len(found)]
     if chunks:
         names[chunks[0]] = "chunk"
@@ -182,12 +191,12 @@ def _name_tags(
     if len(others) == 1 or (labels[first] and (indexed or alike)):
         names[first] = "ner"
     elif last >= _LAST_OF_CONLL2003 and not any(labels[i] for i in others[:-1]):
-        # "O" throughout is a placeholder where CoNLL-2003 has chunks.
+        # In CoNLL-2003's format, a chunk column that holds only "O" is a placeholder.
         names[last] = "ner"
     else:
         raise CorpusError(
-            f"{file}:{line}: columns {', '.join(str(i + 1) for i in others)} have tags: say which "
-            f"of them are the entities, as in {_EXAMPLE}"
+            f"{file}:{line}: columns {', '.join(str(i + 1) for i in others)} hold tags: name the "
+            f"one with the entities, as in {_EXAMPLE}"
         )
 
 
@@ -196,7 +205,10 @@ def _tags(values: set[str]) -> set[str]:
 
 
 def _names_documents(sentences: Sequence[Sequence[str]]) -> bool:
-    """Whether a column has one value a sentence, in several sentences of several tokens."""
+    """Check whether a column has one value per sentence, and not the same one throughout.
+
+    At least one sentence must have several tokens.
+    """
     return (
         all(len(set(values)) == 1 for values in sentences)
         and any(len(values) > 1 for values in sentences)
@@ -205,7 +217,7 @@ def _names_documents(sentences: Sequence[Sequence[str]]) -> bool:
 
 
 def _conllu_layout(columns: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """CoNLL-U: index, form, lemma, UPOS, XPOS, features, head, relation, more relations, misc."""
+    """Name CoNLL-U's columns: ID, FORM, LEMMA, UPOS, XPOS, FEATS, HEAD, DEPREL, DEPS, MISC."""
     names = ["_", "tokens", *"_" * 8]
     pos = next((i for i in (3, 4) if set(columns[i]) != {"_"}), None)
     if pos is not None:

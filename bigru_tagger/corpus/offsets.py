@@ -1,6 +1,6 @@
-"""Texts with entities by character offsets, as annotation tools write them.
+"""Texts with entities by character offsets, in the formats of annotation tools.
 
-| Source | A row |
+| Source | Row |
 |---|---|
 | spaCy | `["text", {"entities": [[0, 3, "PER"]]}]` |
 | Prodigy | `{"text": "", "spans": [{"start": 0, "end": 3, "label": "PER"}], "answer": "accept"}` |
@@ -9,7 +9,7 @@
 | Label Studio, JSON | `{"data": {"text": ""}, "annotations": [{"result": [{"value": {...}}]}]}` |
 | Label Studio, JSON-MIN | `{"text": "", "label": [{"start": 0, "end": 3, "labels": ["PER"]}]}` |
 
-An end is the position behind the last character.
+An end is the position after the last character.
 """
 
 import logging
@@ -40,7 +40,8 @@ class AnnotatedText(NamedTuple):
 
     place (str): File and line, or dataset and row, for messages.
     text (str): The text.
-    entities (Sequence[Entity] | None): Start, end and label of each; None where nobody annotated.
+    entities (Sequence[Entity] | None): Start, end and label of each entity; None if the text is
+        not annotated.
     """
 
     place: str
@@ -49,12 +50,12 @@ class AnnotatedText(NamedTuple):
 
 
 class Misaligned(NamedTuple):
-    """An entity whose ends are not the ends of tokens.
+    """An entity that starts or ends within a token.
 
-    place (str): Where its text stands.
-    entity (Entity): The entity.
-    text (str): Its characters.
-    tokens (str): The tokens that it touches.
+    place (str): File and line, or dataset and row, of its text.
+    entity (Entity): Its start, end and label.
+    text (str): The text of the entity.
+    tokens (str): The text of all tokens that it overlaps.
     """
 
     place: str
@@ -74,7 +75,7 @@ def check_alignment(alignment: str) -> None:
     """Check the name of an alignment.
 
     alignment (str): The name.
-    RAISES (ValueError): It is none of "strict", "expand" and "contract".
+    RAISES (ValueError): The name is not "strict", "expand" or "contract".
     """
     if alignment not in get_args(Alignment):
         raise ValueError(
@@ -83,12 +84,12 @@ def check_alignment(alignment: str) -> None:
 
 
 def unify_row(row: Any, place: str) -> Mapping[str, Any]:
-    """Bring spaCy's and Label Studio's rows into the form of the others.
+    """Convert rows of spaCy and Label Studio to a mapping with "text" and "entities".
 
     row (Any): The row.
-    place (str): Where it stands, for messages.
-    RETURNS (Mapping[str, Any]): A row with "text" and "entities", or the row as it is.
-    RAISES (CorpusError): It is no row, or has the annotations of several annotators.
+    place (str): The location of the row, for messages.
+    RETURNS (Mapping[str, Any]): The converted row. Other mappings are returned unchanged.
+    RAISES (CorpusError): The row has none of these formats, or has several annotations.
     """
     if isinstance(row, list) and len(row) == 2 and isinstance(row[0], str):
         text, annotation = row
@@ -96,8 +97,8 @@ def unify_row(row: Any, place: str) -> Mapping[str, Any]:
         return {"text": text, "entities": entities}
     if not isinstance(row, Mapping):
         raise CorpusError(
-            f"{place}: {str(row)[:40]!r} is no row: expected is an object, or a text with "
-            '{"entities": [[start, end, label]]}'
+            f"{place}: {str(row)[:40]!r} is not a row: use an object, or "
+            '[text, {"entities": [[start, end, label]]}]'
         )
     if isinstance(row.get("data"), Mapping) and "annotations" in row:
         return _unify_label_studio(row["data"], row["annotations"], place)
@@ -108,17 +109,19 @@ def _unify_label_studio(data: Mapping[str, Any], annotations: Any, place: str) -
     texts = [value for value in data.values() if isinstance(value, str)]
     text = data.get("text", texts[0] if len(texts) == 1 else None)
     if not isinstance(text, str):
-        raise CorpusError(f"{place}: no text in 'data', or several, none of which is 'text'")
+        raise CorpusError(
+            f"{place}: 'data' must hold one text, or several with one of them named 'text'"
+        )
     done = [
         one for one in _objects(annotations, place, "annotations") if not one.get("was_cancelled")
     ]
     if len(done) > 1:
         raise CorpusError(
-            f"{place}: {len(done)} annotations: keep one of them, by whichever annotator is right"
+            f"{place}: {len(done)} annotations: keep the right one and remove the others"
         )
     if not done:
         return {"text": text, "entities": [], "answer": "ignore"}
-    # Relations have no value, and a region may have results of its own, such as a choice.
+    # Relations have no value, and results such as choices have no labels.
     values = [one.get("value") for one in _objects(done[0].get("result", []), place, "result")]
     entities = [
         value
@@ -131,8 +134,8 @@ def _unify_label_studio(data: Mapping[str, Any], annotations: Any, place: str) -
 def _objects(value: Any, place: str, key: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
         raise CorpusError(
-            f"{place}: {key!r} holds {str(value)[:80]}, no list of objects: give [] where there "
-            "are none, or drop the rows that nobody annotated"
+            f"{place}: {key!r} holds {str(value)[:80]}, not a list of objects: use [] if there "
+            "are none, or drop the rows without annotation"
         )
     return value
 
@@ -143,43 +146,45 @@ def read_entities(
     """Read the entities of one text.
 
     text (str): The text.
-    value (Any): The entities, in any of the forms above.
-    place (str): Where the row stands, for messages.
+    value (Any): The entities, in one of the formats above.
+    place (str): The location of the row, for messages.
     column (str): The column of the entities, for messages.
-    names (Mapping[int, str] | None): The labels by their numbers, where labels are numbers.
-    RETURNS (list[Entity]): Start, end and label, in order, without white space at their ends and
-        without repetitions.
-    RAISES (CorpusError): Another form; an offset outside of the text; other characters than the
-        entity's own text; entities that overlap.
+    names (Mapping[int, str] | None): The label for each number, if labels are stored as numbers.
+    RETURNS (list[Entity]): Start, end and label of each entity, sorted, without whitespace at the
+        ends and without duplicates.
+    RAISES (CorpusError): The format is unknown, an offset is outside the text, the entity's own
+        text differs from the text at its offsets, or entities overlap.
     """
-    if isinstance(value, Mapping):  # as `datasets` once kept a list of objects
+    if isinstance(value, Mapping):  # older `datasets` convert a list of objects to one of lists
         keys = list(value)
         value = [dict(zip(keys, item, strict=True)) for item in zip(*value.values(), strict=True)]
     if not isinstance(value, list):
         raise CorpusError(
-            f"{place}: {column!r} holds {value!r}, no list of entities: give [] where there "
-            "are none, or drop the rows that nobody annotated"
+            f"{place}: {column!r} holds {value!r}, not a list of entities: use [] if there are "
+            "none, or drop the rows without annotation"
         )
     entities = set()
     for item in value:
         start, end, label = _parse(item, place, column, names)
         if not 0 <= start < end <= len(text) or not text[start:end].strip():
             raise CorpusError(
-                f"{place}: {column!r} holds an entity from {start} to {end}, where the text has "
-                f"{len(text)} characters, {text[max(start, 0) : end]!r} in between"
+                f"{place}: {column!r} holds an entity from {start} to {end}, but the text has "
+                f"{len(text)} characters, and {text[max(start, 0) : end]!r} at these offsets: fix "
+                "the offsets"
             )
-        own = item.get("text") if isinstance(item, Mapping) else None
-        if isinstance(own, str) and own != text[start:end]:
+        entity_text = item.get("text") if isinstance(item, Mapping) else None
+        if isinstance(entity_text, str) and entity_text != text[start:end]:
             raise CorpusError(
-                f"{place}: {column!r} holds an entity {own!r} from {start} to {end}, but the text "
-                f"has {text[start:end]!r} there: an end is the position behind the last character"
+                f"{place}: {column!r} holds an entity {entity_text!r} from {start} to {end}, but "
+                f"the text has {text[start:end]!r} there: fix the offsets; an end is the position "
+                "after the last character"
             )
         entities.add((start, end, label))
     trimmed = sorted({(*_trim(text, start, end), label) for start, end, label in entities})
-    for before, entity in pairwise(trimmed):
-        if entity[0] < before[1]:
+    for previous, entity in pairwise(trimmed):
+        if entity[0] < previous[1]:
             raise CorpusError(
-                f"{place}: {column!r} holds entities that overlap: {_show(text, before)} and "
+                f"{place}: {column!r} holds entities that overlap: {_show(text, previous)} and "
                 f"{_show(text, entity)}: keep one of them"
             )
     return trimmed
@@ -189,10 +194,11 @@ def _parse(
     item: Any, place: str, column: str, names: Mapping[int, str] | None
 ) -> tuple[int, int, str]:
     if isinstance(item, Mapping):
-        # Label Studio's places in HTML are paths beside the offsets in its text.
+        # For HTML, Label Studio also stores paths; globalOffsets are the offsets in the text.
         offsets = item.get("globalOffsets")
-        places = offsets if isinstance(offsets, Mapping) else item
-        start, end, label = _first(places, _STARTS), _first(places, _ENDS), _first(item, _LABELS)
+        if not isinstance(offsets, Mapping):
+            offsets = item
+        start, end, label = _first(offsets, _STARTS), _first(offsets, _ENDS), _first(item, _LABELS)
     elif isinstance(item, list | tuple) and len(item) >= 3:
         start, end, label, *_ = item
     else:
@@ -203,7 +209,9 @@ def _parse(
         label = names.get(label)
     if not (_is_position(start) and _is_position(end) and isinstance(label, str) and label):
         raise CorpusError(
-            f"{place}: {column!r} holds {str(item)[:80]}, no start, end and label of an entity"
+            f"{place}: {column!r} holds {str(item)[:80]}, not the start, end and label of an "
+            "entity: use one of the formats of annotation tools, such as "
+            '{"start": 0, "end": 3, "label": "PER"}'
         )
     return int(start), int(end), label
 
@@ -229,37 +237,37 @@ def _show(text: str, entity: Entity) -> str:
 
 
 def annotate(
-    nlp: Language, own: AnnotatedText, alignment: Alignment
+    nlp: Language, annotated: AnnotatedText, alignment: Alignment
 ) -> tuple[Doc, list[Misaligned]]:
-    """Tokenize a text, and set its entities.
+    """Tokenize a text and set its entities.
 
-    nlp (Language): Its tokenizer decides.
-    own (AnnotatedText): The text.
-    alignment (Alignment): What becomes of entities that start or end within a token: "expand" takes
-        all tokens that they touch, "contract" those that they cover, "strict" leaves them out.
+    nlp (Language): The pipeline whose tokenizer is used.
+    annotated (AnnotatedText): The text.
+    alignment (Alignment): How to treat entities that start or end within a token: "expand" extends
+        them to all tokens that they overlap, "contract" shrinks them to the tokens that they cover
+        completely, "strict" leaves them out.
     RETURNS (tuple[Doc, list[Misaligned]]): The Doc, and the entities that start or end within a
-        token. Nothing is set where nobody annotated.
-    RAISES (CorpusError): Entities overlap, once expanded.
+        token. Entities stay missing in the Doc if the text is not annotated.
+    RAISES (CorpusError): Entities overlap after alignment.
     """
-    doc = nlp.make_doc(own.text)
-    if own.entities is None:
+    doc = nlp.make_doc(annotated.text)
+    if annotated.entities is None:
         return doc, []
     spans: list[Span] = []
     misaligned = []
-    for start, end, label in own.entities:
+    for start, end, label in annotated.entities:
         span = doc.char_span(start, end, label)
         if span is None:
-            touched = doc.char_span(start, end, label, alignment_mode="expand")
-            misaligned.append(
-                Misaligned(own.place, (start, end, label), own.text[start:end], str(touched))
-            )
+            tokens = str(doc.char_span(start, end, label, alignment_mode="expand"))
+            entity_text = annotated.text[start:end]
+            misaligned.append(Misaligned(annotated.place, (start, end, label), entity_text, tokens))
             if alignment != "strict":
                 span = doc.char_span(start, end, label, alignment_mode=alignment)
         if span is not None and len(span):
             if spans and span.start < spans[-1].end:
                 raise CorpusError(
-                    f"{own.place}: {spans[-1].text!r} and {span.text!r} overlap once they are "
-                    f'whole tokens (alignment = "{alignment}"): correct their offsets'
+                    f"{annotated.place}: {spans[-1].text!r} and {span.text!r} overlap after "
+                    f'alignment to tokens (alignment = "{alignment}"): fix their offsets'
                 )
             spans.append(span)
     doc.set_ents(spans, default="outside")
@@ -269,24 +277,24 @@ def annotate(
 def make_text_examples(
     texts: Iterable[AnnotatedText], nlp: Language, *, alignment: Alignment, limit: int
 ) -> Iterator[Example]:
-    """Turn texts into training examples, a Doc each.
+    """Convert texts to training examples, one per text.
 
     texts (Iterable[AnnotatedText]): The texts; those without tokens are left out.
-    nlp (Language): Its tokenizer cuts them.
+    nlp (Language): The pipeline whose tokenizer is used.
     alignment (Alignment): See `annotate`.
-    limit (int): At most so many examples; 0 for all.
-    YIELDS (Example): A bare Doc, and the gold Doc.
-    RAISES (CorpusError): In strict alignment, all entities that start or end within a token, once
-        all texts are read.
+    limit (int): The maximum number of examples; 0 for no limit.
+    YIELDS (Example): The Doc without annotation as `predicted`, the gold Doc as `reference`.
+    RAISES (CorpusError): With "strict", entities start or end within a token. The error is raised
+        after all texts are read, and lists the first ten.
     """
     misaligned: list[Misaligned] = []
     made = 0
-    for own in texts:
-        doc, strange = annotate(nlp, own, alignment)
-        misaligned += strange
+    for annotated in texts:
+        doc, new = annotate(nlp, annotated, alignment)
+        misaligned += new
         if not len(doc) or (misaligned and alignment == "strict"):
             continue
-        yield Example(nlp.make_doc(own.text), doc)
+        yield Example(nlp.make_doc(annotated.text), doc)
         made += 1
         if made == limit:
             break
@@ -294,10 +302,10 @@ def make_text_examples(
         return
     shown = "; ".join(str(entity) for entity in misaligned[:_SHOWN])
     more = f"; and {len(misaligned) - _SHOWN} more" if len(misaligned) > _SHOWN else ""
-    problem = f"entities that start or end within a token, {len(misaligned)}: {shown}{more}"
+    problem = f"entities start or end within a token ({len(misaligned)}): {shown}{more}"
     if alignment == "strict":
         raise CorpusError(
-            f'{problem}. Correct their offsets, or give alignment = "expand" (all tokens that they '
-            'touch) or "contract" (those that they cover)'
+            f'{problem}. Fix their offsets, or set alignment = "expand" (to all tokens that they '
+            'overlap) or "contract" (to the tokens that they cover completely)'
         )
-    logger.warning('%s. They are changed: alignment = "%s"', problem, alignment)
+    logger.warning('%s. They are aligned to tokens: alignment = "%s"', problem, alignment)

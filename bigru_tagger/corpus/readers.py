@@ -17,7 +17,7 @@ from spacy.util import registry
 from ..schemes import LABELS_ALONE, TagError, check_scheme
 from .columns import BATCH_SIZE, COLUMN_FIELDS, Columns, RowReader, find_columns
 from .conll import FILE_ENDINGS, Layout, find_columns_of_file, find_files, read_file
-from .hub import DataFiles, DatasetSource, explained, load_split
+from .hub import DataFiles, DatasetSource, load_errors, load_split
 from .json_rows import JsonRows
 from .layouts import check_columns
 from .offsets import Alignment, AnnotatedText, check_alignment, make_text_examples
@@ -35,18 +35,19 @@ _Item = TypeVar("_Item")
 
 @dataclass
 class SentenceReader(ABC):
-    """What all readers of annotated sentences share: from sentences to Examples.
+    """Base class of the readers of annotated sentences.
 
-    scheme (str | None): The scheme of the tags; None to tell it from the tags themselves. "io"
-        reads labels without prefixes.
-    sentences_per_doc (int): Sentences a Doc, never across the end of a document; 0 for whole
-        documents.
-    given_sentences (bool): Where a Doc has several sentences, let the pipeline know where they
-        start, as it knows the tokens. False where a component of the pipeline finds that out.
-    spans_key (str): Where in `doc.spans` the chunks go.
-    limit (int): At most so many Docs; 0 for all.
+    scheme (str | None): The tag scheme; None to detect it from the tags. "io" reads labels without
+        prefixes.
+    sentences_per_doc (int): The maximum number of sentences per Doc; 0 for whole documents. A Doc
+        never crosses a document boundary.
+    given_sentences (bool): Whether Docs of several sentences have the gold sentence starts when the
+        pipeline processes them. Set to False if a component of the pipeline predicts them.
+    spans_key (str): The key of the chunks in `doc.spans`.
+    limit (int): The maximum number of Docs; 0 for no limit.
 
-    `needs_annotation` is no setting of a config: set to False, it lets tokens alone do.
+    `needs_annotation` cannot be set in a config. If it is False, data without annotation are
+    read.
     """
 
     _: KW_ONLY
@@ -67,11 +68,11 @@ class SentenceReader(ABC):
     @property
     @abstractmethod
     def source(self) -> str:
-        """RETURNS (str): The corpus by name, for messages."""
+        """RETURNS (str): The name of the corpus, for messages."""
 
     @abstractmethod
     def sentences(self) -> Iterator[Sentence]:
-        """Read the sentences as the source has them, from the first each time.
+        """Read the sentences of the source. Each call starts at the first sentence.
 
         YIELDS (Sentence): The sentences.
         RAISES (CorpusError): The corpus cannot be read.
@@ -80,37 +81,40 @@ class SentenceReader(ABC):
     @property
     @abstractmethod
     def marks_documents(self) -> bool:
-        """RETURNS (bool): Whether the source says where documents end."""
+        """RETURNS (bool): Whether the source marks document boundaries."""
 
     def scheme_evidence(self) -> Iterator[Sentence]:
-        """Read the sentences whose tags tell the scheme.
+        """Read the sentences from which the tag scheme is detected.
 
-        YIELDS (Sentence): All, unless reading all is dear.
+        YIELDS (Sentence): All sentences, unless a full pass is expensive.
         """
         return self.sentences()
 
     @property
     def holds_texts(self) -> bool:
-        """RETURNS (bool): Whether the source has texts with offsets, and no sentences of tokens."""
+        """RETURNS (bool): Whether the source has texts with offsets instead of tokens."""
         return False
 
     @abstractmethod
-    def asks_for(self, layer: str) -> bool:
-        """Whether the user named the column of a layer.
+    def is_explicit(self, layer: str) -> bool:
+        """Check whether the user named the column of a layer.
 
         layer (str): "ner", "pos" or "chunk".
-        RETURNS (bool): False where the column was found by its name or by what is in it.
+        RETURNS (bool): False if the column was found by its name or content.
         """
 
     @cached_property
     def schemes(self) -> TagSchemes:
-        """RETURNS (TagSchemes): The schemes of the tags, found once."""
+        """RETURNS (TagSchemes): The tag schemes, detected on first access."""
         try:
             chunks = detect_layer(self.scheme_evidence(), "chunks")
         except CorpusError as err:
-            if self.asks_for("chunk") or not isinstance(err.__cause__, TagError):
+            if self.is_explicit("chunk") or not isinstance(err.__cause__, TagError):
                 raise
-            logger.warning("%s. The column of chunks is left out, since nobody asked for it", err)
+            logger.warning(
+                "%s. The chunk column is ignored. Name it in the settings to make this an error",
+                err,
+            )
             chunks = ""
         return TagSchemes(
             ner=self.scheme or detect_layer(self.scheme_evidence(), "ner"),
@@ -118,11 +122,12 @@ class SentenceReader(ABC):
         )
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
-        """Read the corpus, from its beginning each time.
+        """Read the corpus. Each call starts at the beginning.
 
-        nlp (Language): Whose vocabulary the Docs get.
-        YIELDS (Example): A bare Doc with the gold tokens (and sentences), and the gold Doc.
-        RAISES (CorpusError): The corpus cannot be read, or holds no tokens.
+        nlp (Language): The pipeline whose vocabulary the Docs share.
+        YIELDS (Example): A Doc with the gold tokens, and with gold sentence starts if
+            `given_sentences` is set, as `predicted`; the gold Doc as `reference`.
+        RAISES (CorpusError): The corpus cannot be read, or has no tokens.
         """
         empty = True
         for example in make_examples(
@@ -137,43 +142,45 @@ class SentenceReader(ABC):
             empty = False
             yield example
         if empty:
-            raise CorpusError(f"{self.source}: no sentence has tokens: is it the right split?")
+            raise CorpusError(f"{self.source}: no sentence has tokens: check the path and split")
 
 
 @registry.readers("bigru_tagger.HFCorpus.v1")
 @dataclass
 class HFCorpus(SentenceReader):
-    """Read a split of a dataset, through Hugging Face `datasets`, or the rows of JSON files.
+    """Read a split of a dataset with Hugging Face `datasets`, or the rows of JSON files.
 
-    A row holds the tokens of a sentence and their tags; or a text and its entities by character
-    offsets, in any of the forms of `data.offsets`, which is one Doc, tokenized by the pipeline.
+    A row holds the tokens of a sentence and their tags, or a text with entities by character
+    offsets in one of the formats of `bigru_tagger.corpus.offsets`. A text becomes one Doc and is
+    tokenized by the pipeline.
 
-    path (str): A hub id; a folder of parquet, JSON or arrow files; a folder that `save_to_disk`
-        wrote; a builder's name (json, parquet, csv, conll) with `data_files`; or
-        `bigru_tagger/sample`, the sample corpus in this package. The classic id `conll2003` is
-        read from the hub's parquet copy.
+    path (str): A hub id, a folder of parquet, JSON or arrow files, a folder written by
+        `save_to_disk`, the name of a builder (json, parquet, csv, conll) with `data_files`, or
+        `bigru_tagger/sample`, the sample corpus in this package. The id `conll2003` is read from
+        the hub's parquet copy.
     name (str | None): The configuration of a dataset that has several.
-    split (str): The split, or a slice of one ("train[:10%]"). A saved single Dataset is read whole
-        where it was not saved as another split.
+    split (str): The split, or a slice of one ("train[:10%]"). A saved single Dataset is read if it
+        was saved as this split or without a split.
     revision (str | None): The hub revision.
-    data_files (DataFiles | None): The files.
+    data_files (DataFiles | None): The files for a builder, or a selection of a dataset's files.
     load_options (dict[str, Any] | None): Further arguments of `datasets.load_dataset`, such as
-        a builder's settings (`column_names` of conll, `field` of json).
+        settings of a builder (`column_names` of conll, `field` of json).
     streaming (bool): Read while iterating, without a copy on disk.
-    tokens_column (str | None): The column of tokens. For this and the next six: None looks
-        for the usual names, "" switches the column off. What cannot be read of parts of speech and
-        chunks is left out with a warning, unless their column is named here.
+    tokens_column (str | None): The column of tokens. For this and the next six settings, None
+        looks for the usual names and "" ignores the column. Invalid part-of-speech and chunk tags
+        are left out with a warning, unless their column is named here.
     ner_column (str | None): The column of entity tags.
     pos_column (str | None): The column of part-of-speech tags.
     chunk_column (str | None): The column of chunk tags.
-    document_column (str | None): The column that says which document a sentence is from.
-    text_column (str | None): The column of texts with character offsets.
-    entities_column (str | None): The column of their entities.
-    tag_names (dict[str, list[str]] | None): By column, the names of tags that the dataset holds
-        as plain numbers.
-    alignment (Alignment): What becomes of entities of a text that start or end within a token: all
-        are listed in an error ("strict"), or in a warning, with all tokens that they touch
-        ("expand") or cover ("contract") as the entity.
+    document_column (str | None): The column that identifies the document of a sentence.
+    text_column (str | None): The column of texts with entities by character offsets.
+    entities_column (str | None): The column of these entities.
+    tag_names (dict[str, list[str]] | None): For each column that holds tag numbers without names,
+        the tags in order.
+    alignment (Alignment): How to treat entities of a text that start or end within a token:
+        "strict" raises an error that lists them, "expand" extends them to all tokens that they
+        overlap, "contract" shrinks them to the tokens that they cover completely. The last two
+        list them in a warning.
     """
 
     path: str
@@ -200,24 +207,24 @@ class HFCorpus(SentenceReader):
 
     @property
     def source(self) -> str:
-        """RETURNS (str): Dataset and split, for messages."""
+        """RETURNS (str): The dataset and its split, for messages."""
         return f"{self.location.label} [{self.split}]"
 
     @property
     def location(self) -> DatasetSource:
-        """RETURNS (DatasetSource): What to load."""
+        """RETURNS (DatasetSource): The arguments for `datasets.load_dataset`."""
         return DatasetSource(
             self.path, self.name, self.revision, self.data_files, self.load_options
         )
 
     @cached_property
     def dataset(self) -> "AnyRows":
-        """RETURNS (AnyRows): The rows, loaded once."""
+        """RETURNS (AnyRows): The rows, loaded on first access."""
         return load_split(self.location, self.split, streaming=self.streaming)
 
     @cached_property
     def columns(self) -> Columns:
-        """RETURNS (Columns): The columns, found once."""
+        """RETURNS (Columns): The columns, found on first access."""
         return find_columns(
             self.dataset,
             self.source,
@@ -231,61 +238,63 @@ class HFCorpus(SentenceReader):
 
     @property
     def marks_documents(self) -> bool:
-        """RETURNS (bool): Whether there is a column of documents, or a row is a text."""
+        """RETURNS (bool): Whether there is a document column, or each row is a text."""
         return self.holds_texts or self.columns.document is not None
 
     @property
     def holds_texts(self) -> bool:
-        """RETURNS (bool): Whether rows are texts with offsets, and no sentences of tokens."""
+        """RETURNS (bool): Whether rows are texts with offsets instead of tokens."""
         return self.columns.text is not None
 
-    def asks_for(self, layer: str) -> bool:
-        """Whether the user named the column of a layer.
+    def is_explicit(self, layer: str) -> bool:
+        """Check whether the user named the column of a layer.
 
         layer (str): "ner", "pos" or "chunk".
-        RETURNS (bool): False where the column was found by its name.
+        RETURNS (bool): False if the column was found by its name.
         """
-        return layer in self.columns.asked
+        return layer in self.columns.explicit
 
     def sentences(self) -> Iterator[Sentence]:
-        """Read the rows, from the first each time.
+        """Read the rows as sentences. Each call starts at the first row.
 
-        YIELDS (Sentence): One a row.
-        RAISES (CorpusError): The split cannot be loaded, or a row cannot be read.
+        YIELDS (Sentence): One per row.
+        RAISES (CorpusError): The split cannot be loaded, a row cannot be read, or rows are texts.
         """
         if self.holds_texts:
             raise CorpusError(
-                f"{self.source}: texts with offsets, which are no sentences of tokens"
+                f"{self.source}: the rows are texts with offsets, not tokens with tags"
             )
         if self.sentences_per_doc == 0 and not self.marks_documents:
             raise CorpusError(
-                f"{self.source}: sentences_per_doc = 0 asks for whole documents, but no column "
-                "says where they end: give document_column, or sentences_per_doc = 1"
+                f"{self.source}: sentences_per_doc = 0 requires document boundaries: set "
+                "document_column, or set sentences_per_doc to 1 or more"
             )
-        return self._explained(self._rows.sentences())
+        return self._with_load_errors(self._rows.sentences())
 
     def texts(self) -> Iterator[AnnotatedText]:
-        """Read the texts, from the first each time, where rows are texts with offsets.
+        """Read the rows as texts with offsets. Each call starts at the first row.
 
-        YIELDS (AnnotatedText): One a row.
+        YIELDS (AnnotatedText): One per row.
         RAISES (CorpusError): The split cannot be loaded, or a row cannot be read.
         """
-        return self._explained(self._rows.texts())
+        return self._with_load_errors(self._rows.texts())
 
-    def _explained(self, items: Iterator[_Item]) -> Iterator[_Item]:
-        """Read on, with errors that name the source: a stream may break off."""
+    def _with_load_errors(self, items: Iterator[_Item]) -> Iterator[_Item]:
+        """Iterate with errors that name the source, since a stream may fail while it is read."""
         if isinstance(self.dataset, JsonRows):
             yield from items
             return
-        with explained(self.location):
+        with load_errors(self.location):
             yield from items
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
-        """Read the corpus, from its beginning each time.
+        """Read the corpus. Each call starts at the beginning.
 
-        nlp (Language): Whose vocabulary the Docs get, and whose tokenizer cuts texts.
-        YIELDS (Example): A bare Doc with the gold tokens (and sentences), and the gold Doc.
-        RAISES (CorpusError): The corpus cannot be read, or holds no tokens.
+        nlp (Language): The pipeline whose vocabulary the Docs share, and whose tokenizer is used
+            for texts.
+        YIELDS (Example): A Doc without entities, tags and chunks as `predicted`, the gold Doc as
+            `reference`.
+        RAISES (CorpusError): The corpus cannot be read, or has no tokens.
         """
         if not self.holds_texts:
             yield from super().__call__(nlp)
@@ -296,12 +305,12 @@ class HFCorpus(SentenceReader):
         ):
             yield example
         if example is None:
-            raise CorpusError(f"{self.source}: no text has tokens: is it the right split?")
+            raise CorpusError(f"{self.source}: no text has tokens: check the path and split")
 
     def scheme_evidence(self) -> Iterator[Sentence]:
-        """Read all rows, or of a stream the first batch.
+        """Read the rows from which the tag scheme is detected.
 
-        YIELDS (Sentence): One a row.
+        YIELDS (Sentence): All rows; the first 1000 of a stream.
         """
         return islice(self.sentences(), BATCH_SIZE if self.streaming else None)
 
@@ -309,21 +318,21 @@ class HFCorpus(SentenceReader):
 @registry.readers("bigru_tagger.ConllCorpus.v1")
 @dataclass
 class ConllCorpus(SentenceReader):
-    """Read column files: one token a line with its tags, a blank line behind each sentence.
+    """Read column files: one token with its tags per line, a blank line after each sentence.
 
-    `-DOCSTART-` lines, `# newdoc`, `#begin document` and the end of a file end documents. A line
-    that starts with `#` and has not the columns of a token is a comment in front of a sentence, and
-    an error within one.
+    Documents end at the end of a file and at lines that start with `-DOCSTART-`, `# newdoc`,
+    `#begin document` or `#end document`. Other lines that start with `#` and do not have the
+    columns of a token are comments. Comments within a sentence are an error.
 
     path (str | Path): A file, a folder of column files, or a glob pattern.
-    split (str | None): In a folder or of a pattern's files, read the file that is named after this
-        split, such as "NER-de-train.tsv" or "eng.testa" (which is CoNLL-2003's validation split);
-        None reads all files.
-    columns (list[str] | None): What each column holds: tokens, ner, pos, chunk, document, or _ for
-        nothing of these. None finds it out of what stands in them, see `data.layouts`.
-    separator (str | None): What stands between columns; None for tabs where there are as many in
-        each line, else for blanks and tabs.
-    encoding (str): The files' encoding.
+    split (str | None): The split to read from a folder or pattern. The files are chosen by their
+        names, such as "NER-de-train.tsv" or "eng.testa" (the validation split of CoNLL-2003). None
+        reads all files.
+    columns (list[str] | None): The content of each column: tokens, ner, pos, chunk, document, or _
+        to skip it. None infers it from the values, see `bigru_tagger.corpus.layouts`.
+    separator (str | None): The column separator. None uses tabs if all lines have the same number
+        of tabs, and runs of spaces and tabs otherwise.
+    encoding (str): The encoding of the files.
     """
 
     path: str | Path
@@ -340,26 +349,26 @@ class ConllCorpus(SentenceReader):
 
     @property
     def source(self) -> str:
-        """RETURNS (str): The path, for messages."""
+        """RETURNS (str): The path and the split, for messages."""
         return str(self.path) if self.split is None else f"{self.path} [{self.split}]"
 
     def sentences(self) -> Iterator[Sentence]:
-        """Read the files' sentences, from the first each time.
+        """Read the sentences of the files. Each call starts at the first sentence.
 
-        YIELDS (Sentence): One at a time.
-        RAISES (CorpusError): There is no such file, or it cannot be read.
+        YIELDS (Sentence): The sentences.
+        RAISES (CorpusError): A file does not exist or cannot be read.
         """
         for file, layout in self.layouts.items():
             yield from read_file(file, layout, self.encoding)
 
     @property
     def marks_documents(self) -> bool:
-        """RETURNS (bool): Whether there are several files, or lines that end documents."""
+        """RETURNS (bool): Whether the files contain more than one document."""
         return len({sentence.document for sentence in self.sentences()}) > 1
 
     @cached_property
     def files(self) -> list[Path]:
-        """RETURNS (list[Path]): The files of the split, found once."""
+        """RETURNS (list[Path]): The files of the split, found on first access."""
         path = Path(self.path)
         found = find_files(path)
         if self.split is None:
@@ -372,12 +381,12 @@ class ConllCorpus(SentenceReader):
         folder = pattern_folder(path)
         by_split = files_by_split(folder, found)
         if by_split.get(canonical_split(self.split)) == found:
-            return found  # the pattern has chosen already
+            return found  # the pattern matches only files of this split
         return choose_files(folder, found, self.split)
 
     @cached_property
     def layouts(self) -> dict[Path, Layout]:
-        """RETURNS (dict[Path, Layout]): What the columns of each file hold, found once."""
+        """RETURNS (dict[Path, Layout]): The layout of each file, inferred on first access."""
         return {
             file: find_columns_of_file(
                 file,
@@ -390,20 +399,20 @@ class ConllCorpus(SentenceReader):
             for file in self.files
         }
 
-    def asks_for(self, layer: str) -> bool:
-        """Whether the user named the column of a layer.
+    def is_explicit(self, layer: str) -> bool:
+        """Check whether the user named the column of a layer.
 
         layer (str): "ner", "pos" or "chunk".
-        RETURNS (bool): False where the column was found by what is in it.
+        RETURNS (bool): False if the column was found by its content.
         """
         return layer in (self.columns or ())
 
 
 def pattern_folder(pattern: Path) -> Path:
-    """Find the folder in which a glob pattern looks for files.
+    """Get the folder in which a glob pattern looks for files.
 
-    pattern (Path): The pattern: "data/*/x.conll".
-    RETURNS (Path): The folder above its first placeholder: "data".
+    pattern (Path): The pattern, such as "data/*/x.conll".
+    RETURNS (Path): The folder above its first wildcard, such as "data".
     """
     return next(parent for parent in pattern.parents if not has_magic(str(parent)))
 
@@ -412,7 +421,7 @@ def column_files(folder: Path) -> list[Path]:
     """List the column files of a folder, at any depth.
 
     folder (Path): The folder.
-    RETURNS (list[Path]): Its files that end as column files do, sorted by name.
+    RETURNS (list[Path]): Its files with one of `FILE_ENDINGS`, sorted by path.
     """
     return sorted(
         file

@@ -1,7 +1,7 @@
-"""Annotated sentences, and the way from them to spaCy's Examples.
+"""Convert annotated sentences to spaCy Examples.
 
-Every corpus reader ends here, so that a column file and a `datasets` row with the same content
-give the same Example.
+All corpus readers of tokenized text use these functions, so a column file and a `datasets` row with
+the same content give the same Example.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,20 +16,21 @@ from ..schemes import TagError, detect_scheme, entity_spans, to_iob2
 
 
 class CorpusError(ValueError):
-    """Data that cannot be read: the message says what, where, and what to do."""
+    """Data that cannot be read. The message names the problem, its location and a solution."""
 
 
 class Sentence(NamedTuple):
-    """One sentence as the source has it: tags in the source's own scheme.
+    """One sentence of a corpus, with tags in the scheme of the source.
 
     source (str): The file, or the dataset and its split.
     words (Sequence[str]): The tokens.
-    ner (Sequence[str] | None): Entity tags; None where the source has none.
-    pos (Sequence[str] | None): Part-of-speech tags.
-    chunks (Sequence[str] | None): Chunk tags.
-    document (object): What only the sentences of one document share.
-    row (int): The row, from 0.
-    lines (Sequence[int]): In a column file, the line of each token, from 1.
+    ner (Sequence[str] | None): Entity tags, one per token; None if the source has none.
+    pos (Sequence[str] | None): Part-of-speech tags, one per token; None if the source has none.
+    chunks (Sequence[str] | None): Chunk tags, one per token; None if the source has none.
+    document (object): An identifier of the document: sentences of one document have equal values.
+    row (int): The number of the row, from 0.
+    lines (Sequence[int]): The line number of each token, from 1; empty unless the source is a
+        column file.
     """
 
     source: str
@@ -42,9 +43,9 @@ class Sentence(NamedTuple):
     lines: Sequence[int] = ()
 
     def place(self, position: int = 0) -> str:
-        """Say where a token stands, for messages.
+        """Describe the location of a token, for messages.
 
-        position (int): The token's place in the sentence.
+        position (int): The index of the token in the sentence.
         RETURNS (str): File and line, or dataset and row.
         """
         if self.lines:
@@ -53,10 +54,10 @@ class Sentence(NamedTuple):
 
 
 class TagSchemes(NamedTuple):
-    """The schemes of a source's tags.
+    """The tag schemes of a source.
 
-    ner (str): Of its entities, one of `SCHEMES`.
-    chunks (str): Of its chunks; "" leaves them out.
+    ner (str): The scheme of the entity tags, one of `SCHEMES`.
+    chunks (str): The scheme of the chunk tags, one of `SCHEMES`; "" ignores chunks.
     """
 
     ner: str
@@ -64,34 +65,34 @@ class TagSchemes(NamedTuple):
 
 
 def detect_layer(sentences: Iterable[Sentence], layer: Literal["ner", "chunks"]) -> str:
-    """Tell the scheme of one layer of tags.
+    """Detect the scheme of one layer of tags.
 
-    sentences (Iterable[Sentence]): All that is known of the source.
+    sentences (Iterable[Sentence]): The sentences whose tags are used.
     layer (Literal["ner", "chunks"]): The field of `Sentence`.
     RETURNS (str): One of `SCHEMES`.
-    RAISES (CorpusError): A tag in no scheme.
+    RAISES (CorpusError): A tag belongs to no scheme.
     """
-    reached: Sentence | None = None
+    current: Sentence | None = None
 
     def sequences() -> Iterator[Sequence[str]]:
-        nonlocal reached
-        for reached in sentences:
-            tags: Sequence[str] | None = getattr(reached, layer)
+        nonlocal current
+        for current in sentences:
+            tags: Sequence[str] | None = getattr(current, layer)
             if tags is not None:
                 yield tags
 
     try:
         return detect_scheme(sequences())
     except TagError as err:
-        place = reached.place(err.position) if reached else layer
+        place = current.place(err.position) if current else layer
         raise CorpusError(f"{place}: {err}") from err
 
 
 def group_sentences(sentences: Iterable[Sentence], size: int) -> Iterator[list[Sentence]]:
-    """Join sentences into Docs, never across the end of a document.
+    """Group sentences into Docs. No group crosses a document boundary.
 
     sentences (Iterable[Sentence]): Sentences in order; those without tokens are left out.
-    size (int): Sentences a Doc; 0 for whole documents.
+    size (int): The maximum number of sentences per Doc; 0 for whole documents.
     YIELDS (list[Sentence]): The sentences of one Doc.
     """
     group: list[Sentence] = []
@@ -107,17 +108,19 @@ def group_sentences(sentences: Iterable[Sentence], size: int) -> Iterator[list[S
 
 
 def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans_key: str) -> Doc:
-    """Build the Doc that holds the gold annotation of some sentences.
+    """Build the gold Doc of a group of sentences.
 
-    Its spaces are unknown, as in `spacy convert`: spaCy then keeps the corpus's tokens wherever
-    it reads the Doc again, instead of tokenizing its text anew.
+    Its spaces are marked as unknown, as in `spacy convert`. When spaCy reads the Doc again, it then
+    keeps the tokens of the corpus and does not retokenize the text.
 
     vocab (Vocab): The vocabulary.
     group (Sequence[Sentence]): The sentences.
     schemes (TagSchemes): The schemes of their tags.
-    spans_key (str): Where in `doc.spans` the chunks go.
-    RETURNS (Doc): With `ent_iob`, `tag`, chunks and sentence starts, as far as there are any.
-    RAISES (CorpusError): A tag in no scheme; not one tag a token; an empty token.
+    spans_key (str): The key of the chunks in `doc.spans`.
+    RETURNS (Doc): The Doc with sentence starts, and with `ent_iob`, `tag` and chunks if the
+        sentences have them.
+    RAISES (CorpusError): A tag does not belong to the scheme, the number of tags is not the number
+        of tokens, or a token is empty.
     """
     words: list[str] = []
     ents: list[str] = []
@@ -138,8 +141,8 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
             spans = entity_spans(sentence_iob2(sentence, sentence.chunks, schemes.chunks))
             chunks += [(label, start + offset, end + offset) for label, start, end in spans]
     if "" in words:
-        raise CorpusError(f"{_empty_token(group)}: an empty token: take it and its tags out")
-    # An empty list counts as annotation, None does not: without an entity column ents stay missing.
+        raise CorpusError(f"{_empty_token(group)}: an empty token: remove it and its tags")
+    # An empty list is annotation, None is not: without an entity column, entities stay missing.
     starts = _sentence_starts(group)
     doc = Doc(vocab, words=words, sent_starts=starts, tags=tags or None, ents=ents or None)
     if schemes.chunks and any(sentence.chunks is not None for sentence in group):
@@ -150,11 +153,12 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
 def sentence_iob2(sentence: Sentence, tags: Sequence[str], scheme: str) -> list[str]:
     """Convert one layer of a sentence's tags to IOB2.
 
-    sentence (Sentence): The sentence, for messages.
-    tags (Sequence[str]): The layer.
-    scheme (str): One of `SCHEMES`.
-    RETURNS (list[str]): As many tags.
-    RAISES (CorpusError): A tag that the scheme does not have; not one tag a token.
+    sentence (Sentence): The sentence.
+    tags (Sequence[str]): The tags, one per token.
+    scheme (str): Their scheme, one of `SCHEMES`.
+    RETURNS (list[str]): The IOB2 tags, one per token.
+    RAISES (CorpusError): A tag does not belong to the scheme, or the number of tags is not the
+        number of tokens.
     """
     _check_length(sentence, tags)
     try:
@@ -167,7 +171,7 @@ def _check_length(sentence: Sentence, tags: Sequence[str]) -> None:
     if len(tags) != len(sentence.words):
         raise CorpusError(
             f"{sentence.place()}: {len(sentence.words)} tokens but {len(tags)} tags: "
-            "mend the row, or name the columns that belong together"
+            "fix the row, or set the column options to columns that belong together"
         )
 
 
@@ -186,16 +190,17 @@ def make_examples(
     spans_key: str,
     limit: int,
 ) -> Iterator[Example]:
-    """Turn sentences into training examples.
+    """Convert sentences to training examples.
 
     sentences (Iterable[Sentence]): The sentences in order.
     vocab (Vocab): The vocabulary of the Docs.
     schemes (TagSchemes): The schemes of the tags.
-    sentences_per_doc (int): Sentences a Doc; 0 for whole documents.
-    given_sentences (bool): Whether the bare Doc of several sentences has sentence starts.
-    spans_key (str): Where in `doc.spans` the chunks go.
-    limit (int): At most so many examples; 0 for all.
-    YIELDS (Example): A bare Doc with the same tokens, and the gold Doc.
+    sentences_per_doc (int): The maximum number of sentences per Doc; 0 for whole documents.
+    given_sentences (bool): Whether `predicted` has the gold sentence starts. Docs of one sentence
+        never have them.
+    spans_key (str): The key of the chunks in `doc.spans`.
+    limit (int): The maximum number of examples; 0 for no limit.
+    YIELDS (Example): A Doc with the gold tokens as `predicted`, the gold Doc as `reference`.
     RAISES (CorpusError): See `make_doc`.
     """
     for group in islice(group_sentences(sentences, sentences_per_doc), limit or None):
@@ -206,25 +211,26 @@ def make_examples(
 
 
 def _sentence_starts(group: Sequence[Sentence]) -> list[bool | int | None]:
-    # Typed as spaCy's Doc wants it.
+    # The return type is the parameter type of spaCy's Doc.
     return [position == 0 for sentence in group for position in range(len(sentence.words))]
 
 
 def sentence_starts(doc: Doc) -> list[int]:
-    """List the tokens where the sentences of a document start.
+    """List the tokens at which the sentences of a Doc start.
 
-    doc (Doc): gold or predicted.
-    RETURNS (list[int]): their numbers; the first alone where the document tells no sentences.
+    doc (Doc): A gold or predicted Doc.
+    RETURNS (list[int]): The indices of the tokens; only the first token if the Doc has no sentence
+        boundaries.
     """
     return [token.i for token in doc if not token.i or token.is_sent_start]
 
 
 def copy_tokens(vocab: Vocab, doc: Doc, given: Doc | None) -> Doc:
-    """Copy what a pipeline may know of a gold Doc.
+    """Copy the tokens of a Doc, without its annotation.
 
     vocab (Vocab): The vocabulary of the copy.
-    doc (Doc): The tokens, and their spaces if they are known.
-    given (Doc | None): A Doc with the same tokens, for the sentence starts if it has any.
+    doc (Doc): The Doc whose tokens are copied, with their spaces if these are known.
+    given (Doc | None): A Doc with the same tokens, whose sentence starts are copied if it has any.
     RETURNS (Doc): The copy.
     """
     spaces = None if doc.has_unknown_spaces else [bool(token.whitespace_) for token in doc]

@@ -1,4 +1,4 @@
-"""Splits of a corpus by the names of files: "dev.conll", "NER-de-test.tsv", "eng.testb"."""
+"""Find the splits of a corpus by file names, such as "dev.conll" and "NER-de-test.tsv"."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,24 +17,24 @@ _CANONICAL = {
     for word in words
     for ending in ("", "set", "data")
 }
-# "NERTest17" is three words; so "latest", "contest" and "detrain" name no split.
+# "NERTest17" has the words NER and Test. "latest", "contest" and "detrain" do not name a split.
 _NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-# Behind the split: "train-00000-of-00002-0123456789abcdef", "train_1".
+# The number after the split: "train-00000-of-00002-0123456789abcdef", "train_1".
 _PART_NUMBER = re.compile(r"(?<=[a-z])[-_. ]?\d+(-of-\d+)?(-[0-9a-f]{16})?(?=\.|$)", re.IGNORECASE)
 
 
 def base_split(split: str) -> str:
-    """Take the slice off a split.
+    """Remove the slice from a split.
 
     split (str): A split, or slices of one: "train[:10%]", "train[:5]+train[9:]".
-    RETURNS (str): The split, "train"; the text as it is where it adds several splits.
+    RETURNS (str): The split, such as "train". A sum of different splits is returned unchanged.
     """
     names = {part.partition("[")[0].strip() for part in split.split("+")}
     return names.pop() if len(names) == 1 else split
 
 
 def canonical_split(split: str) -> str:
-    """Give the names of one split the same name.
+    """Normalize the name of a split.
 
     split (str): A split or slices of one: "dev", "testa", "train[:10%]".
     RETURNS (str): "train", "validation" or "test"; any other name in lower case.
@@ -44,49 +44,50 @@ def canonical_split(split: str) -> str:
 
 
 def split_words(name: str) -> list[str]:
-    """Find the words in a file's or folder's name that name splits.
+    """Find the words in the name of a file or folder that name splits.
 
-    name (str): The name: "NER-de-Test.tsv".
-    RETURNS (list[str]): The words in lower case: "test".
+    name (str): The name, such as "NER-de-Test.tsv".
+    RETURNS (list[str]): The words in lower case, such as ["test"].
     """
     words = (word.lower() for word in _NAME_PARTS.findall(name))
     return [word for word in words if word in _CANONICAL]
 
 
 def named_splits(name: str) -> set[str]:
-    """Find the splits that a file's or folder's name contains.
+    """Find the splits that the name of a file or folder contains.
 
-    name (str): The name: "eng.testa".
-    RETURNS (set[str]): Of "train", "validation" and "test".
+    name (str): The name, such as "eng.testa".
+    RETURNS (set[str]): A subset of "train", "validation" and "test".
     """
     return {_CANONICAL[word] for word in split_words(name)}
 
 
 def check_split(name: str, split: str) -> None:
-    """Compare the split that is asked for to the one that a single source is.
+    """Check that the name of a file or folder does not contradict the requested split.
 
-    name (str): The name of the file or folder.
-    split (str): The split that is asked for.
-    RAISES (CorpusError): The name contains another split, and not this one.
+    name (str): The path of the file or folder.
+    split (str): The requested split.
+    RAISES (CorpusError): The name contains a different split, and not this one.
     """
     named = named_splits(Path(name).name)
     if named and canonical_split(split) not in named:
         raise CorpusError(
-            f"{name}: its name says {' and '.join(sorted(named))}, but the split {split!r} is "
-            "asked for: give the split that it is, or rename it"
+            f"{name}: its name contains {' and '.join(sorted(named))}, but the split {split!r} was "
+            "requested: request the split in its name, or rename it"
         )
 
 
 def files_by_split(folder: Path, files: Iterable[Path]) -> dict[str, list[Path]]:
     """Group the files of a folder by the splits in their names.
 
-    A file of which the name contains no split belongs to the split of the nearest folder that is
-    named after one. Of several levels of folders that have a split, the one nearest to `folder`
-    counts. A file that is named after several splits belongs to none.
+    A file whose name contains no split belongs to the split of its closest parent folder named
+    after one. If files of a split are at several depths, only those closest to `folder` are used.
+    A file named after several splits belongs to none.
 
     folder (Path): The folder.
     files (Iterable[Path]): Files in it, at any depth.
-    RETURNS (dict[str, list[Path]]): The files by "train", "validation" and "test", in this order.
+    RETURNS (dict[str, list[Path]]): The files for "train", "validation" and "test", in this order.
+        Splits without files are left out.
     """
     found: dict[str, dict[int, list[Path]]] = {split: {} for split in _WORDS}
     for file in sorted(files):
@@ -98,11 +99,11 @@ def files_by_split(folder: Path, files: Iterable[Path]) -> dict[str, list[Path]]
 
 
 def split_names(folder: Path, files: Iterable[Path]) -> list[str]:
-    """List the splits of a folder in the words of its files.
+    """List the splits of a folder, named as in its files.
 
     folder (Path): The folder.
     files (Iterable[Path]): Files in it, at any depth.
-    RETURNS (list[str]): Such as "train", "testa" and "testb".
+    RETURNS (list[str]): The names, such as "train", "testa" and "testb".
     """
     words: dict[str, None] = {}
     for chosen in files_by_split(folder, files).values():
@@ -117,30 +118,35 @@ def choose_files(folder: Path, files: Sequence[Path], split: str) -> list[Path]:
 
     folder (Path): The folder.
     files (Sequence[Path]): Files in it, at any depth.
-    split (str): The split: "train", or another word that a file has in its name.
-    RETURNS (list[Path]): The files: all, where only the folder is named, and by this split alone.
-    RAISES (CorpusError): No file of this split, or several that may be different corpora.
+    split (str): The split: "train", or another word in the name of a file.
+    RETURNS (list[Path]): The files of the split. If no file is named after a split and `folder` is
+        named after this one, all files.
+    RAISES (CorpusError): There is no file of this split, or there are several that may belong to
+        different corpora.
     """
     exact = [file for file in files if _has_word(file, base_split(split))]
     chosen = exact
     if canonical_split(split) in _WORDS:
         chosen = files_by_split(folder, files).get(canonical_split(split), [])
-        # There may be a "dev.conll" beside a "valid.conll".
+        # Prefer the exact word: a folder may contain both "dev.conll" and "valid.conll".
         chosen = [file for file in chosen if file in exact] or chosen
     if not chosen:
         names = ", ".join(str(file.relative_to(folder)) for file in files) or "none"
         if any(named_splits(str(file.relative_to(folder))) for file in files):
-            raise CorpusError(f"{folder}: no file of the split {split!r}: there are {names}")
+            raise CorpusError(
+                f"{folder}: no file of the split {split!r}: the files are {names}: choose the "
+                "split of one of them, or use one as the path"
+            )
         if canonical_split(folder.name) == canonical_split(split):
             return list(files)
         raise CorpusError(
-            f"{folder}: no file is named after a split, but {split!r} is asked for: there are "
-            f"{names}: give the file as the path, or leave the split out"
+            f"{folder}: no file is named after a split, but {split!r} was requested: use a file as "
+            f"the path, or leave the split out; the files are {names}"
         )
     if len({_series(file, folder) for file in chosen}) > 1:
         names = ", ".join(str(file.relative_to(folder)) for file in chosen)
         raise CorpusError(
-            f"{folder}: several files may be the split {split!r}: {names}: give one as the path"
+            f"{folder}: several files may be the split {split!r}: {names}: use one as the path"
         )
     return chosen
 
@@ -150,7 +156,7 @@ def _has_word(file: Path, word: str) -> bool:
 
 
 def _series(file: Path, folder: Path) -> tuple[Path, str]:
-    """Name what the parts of one split share: "train-00000-of-00002", "train_1", "train/any"."""
+    """Get the folder and name that all parts of one split share, without their numbers."""
     if not named_splits(file.name) and file.parent != folder:
         return file.parent, ""
     return file.parent, _PART_NUMBER.sub("", file.name)

@@ -1,4 +1,4 @@
-"""Lines of text files, compressed or not, with errors that name the file and the line."""
+"""Read lines of plain or compressed text files; errors name the file and the line."""
 
 import bz2
 import codecs
@@ -21,10 +21,10 @@ BYTE_ORDER_MARK = "\ufeff"
 
 
 def content_suffix(path: Path) -> str:
-    """Find the ending that names the format.
+    """Get the suffix of the file format, without the suffix of the compression.
 
-    path (Path): A file's name: "train.jsonl.gz".
-    RETURNS (str): The ending without that of the compression, in lower case: ".jsonl".
+    path (Path): A file name, such as "train.jsonl.gz".
+    RETURNS (str): The suffix in lower case, such as ".jsonl".
     """
     suffix = path.suffix.lower()
     return Path(path.stem).suffix.lower() if suffix in _OPENERS else suffix
@@ -33,16 +33,17 @@ def content_suffix(path: Path) -> str:
 def read_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     r"""Read the lines of a file.
 
-    file (Path): The file, which may be compressed (.gz, .bz2, .xz).
+    file (Path): The file, plain or compressed (.gz, .bz2, .xz).
     encoding (str): Its encoding.
-    YIELDS (tuple[int, str]): The line's number, from 1, and its text without line end ("\n",
-        "\r\n") and without a byte-order mark, which also stands where files were joined.
-    RAISES (CorpusError): The file cannot be read, is damaged, or has another encoding.
+    YIELDS (tuple[int, str]): The line number, from 1, and the text. Line endings ("\n", "\r\n")
+        are removed. Byte-order marks at the start of any line are removed too, since joined files
+        contain several.
+    RAISES (CorpusError): The file cannot be read, is damaged, or has a different encoding.
     """
     number = 0
     try:
         with _OPENERS.get(file.suffix.lower(), open)(file, "rb") as binary:
-            # Decoded line by line: reading ahead in blocks, the place of a bad byte is unknown.
+            # Decode line by line: if blocks are read ahead, the line of a bad byte is unknown.
             lines = (
                 (line.decode("utf-8") for line in binary)
                 if codecs.lookup(encoding).name == "utf-8"
@@ -53,13 +54,13 @@ def read_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
                 yield number, text.rstrip("\n").removesuffix("\r").lstrip(BYTE_ORDER_MARK)
     except UnicodeError as err:
         raise CorpusError(
-            f"{file}:{number + 1}: {err}: give its encoding, or convert the file to UTF-8"
+            f"{file}:{number + 1}: {err}: set encoding, or convert the file to UTF-8"
         ) from err
     except LookupError as err:
-        raise CorpusError(f"{file}: {err}: give another name of its encoding") from err
+        raise CorpusError(f"{file}: {err}: set encoding to a name that Python supports") from err
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as err:
         raise CorpusError(
-            f"{file}: damaged or not complete behind line {number}: {err}: get the file again"
+            f"{file}: damaged or incomplete after line {number}: {err}: get the file again"
         ) from err
     except OSError as err:
         raise CorpusError(f"{file}: {err.strerror or err}") from err

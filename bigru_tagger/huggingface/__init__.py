@@ -1,6 +1,6 @@
-"""Components as models of Hugging Face `transformers`, and back.
+"""Convert components to Hugging Face `transformers` models and back.
 
-To import this package is to let `transformers` know the format.
+Importing this package registers the model type with `transformers`.
 """
 
 from .token_classification import BiGRUForTokenClassification

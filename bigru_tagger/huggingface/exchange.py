@@ -1,4 +1,4 @@
-"""From a spaCy pipeline to a Hugging Face model, and back, without loss."""
+"""Convert a component of a spaCy pipeline to a Hugging Face model, and back, without loss."""
 
 import json
 from pathlib import Path
@@ -26,28 +26,33 @@ def choose_component(nlp: Language) -> str:
     """Find the component to convert.
 
     nlp (Language): a pipeline.
-    RETURNS (str): the name of its only component of ours.
-    RAISES (ValueError): if it has none, or several.
+    RETURNS (str): the name of its only `bigru_ner`, `bigru_tagger` or `bigru_chunker`.
+    RAISES (ValueError): if there is none, or several.
     """
-    ours = [name for name, pipe in nlp.pipeline if isinstance(pipe, SequenceTagger)]
-    if len(ours) != 1:
+    names = [name for name, pipe in nlp.pipeline if isinstance(pipe, SequenceTagger)]
+    if not names:
         raise ValueError(
-            "choose one component to convert: those of ours in the pipeline are "
-            f"{', '.join(ours) or 'none'}"
+            "the pipeline has no bigru_ner, bigru_tagger or bigru_chunker to convert: choose "
+            "another pipeline"
         )
-    return ours[0]
+    if len(names) > 1:
+        raise ValueError(
+            "the pipeline has several components that can be converted: choose one of "
+            f"{', '.join(names)}"
+        )
+    return names[0]
 
 
 def to_transformers(nlp: Language, name: str) -> tuple[BiGRUForTokenClassification, WordTokenizer]:
     """Convert a component of a pipeline, with the pipeline's tokenizer and vocab.
 
-    What the other components do is lost; `to_spacy` restores all the rest.
+    The other components are not converted. `to_spacy` restores everything else.
 
     nlp (Language): a pipeline with a trained `bigru_ner`, `bigru_tagger` or `bigru_chunker`.
-    name (str): the component's name.
-    RETURNS (Tuple[BiGRUForTokenClassification, WordTokenizer]): the model, on the CPU, and its
+    name (str): the name of the component.
+    RETURNS (tuple[BiGRUForTokenClassification, WordTokenizer]): the model, on the CPU, and its
         tokenizer.
-    RAISES (ValueError): if there is no such component, or it has no Hugging Face format.
+    RAISES (ValueError): if there is no such component, or it cannot be converted.
     """
     component = checked_component(nlp, name)
     network = network_shim(component.model).network
@@ -79,16 +84,16 @@ def _pipeline_of_one(nlp: Language, name: str) -> dict[str, Any]:
 
 
 def _plain(config: Any) -> Any:
-    return json.loads(json.dumps(config, default=float))  # scores may be NumPy's
+    return json.loads(json.dumps(config, default=float))  # scores may be NumPy floats
 
 
 def to_spacy(model: BiGRUForTokenClassification, tokenizer: WordTokenizer) -> Language:
-    """Convert a model back to a pipeline with its one component.
+    """Convert a model to a pipeline with one component.
 
     model (BiGRUForTokenClassification): the model.
     tokenizer (WordTokenizer): its tokenizer.
-    RETURNS (Language): the pipeline, which shares nothing with the model.
-    RAISES (ValueError): if the config of the model does not fit together.
+    RETURNS (Language): the pipeline. It shares no memory with the model.
+    RAISES (ValueError): if the parts of the model's config are inconsistent.
     """
     config = model.config
     nlp: Language = config.build_pipeline()
@@ -106,26 +111,28 @@ def to_spacy(model: BiGRUForTokenClassification, tokenizer: WordTokenizer) -> La
 
 
 def save_transformers(nlp: Language, name: str, folder: Path) -> None:
-    """Write a component as a folder that `transformers` loads, with a model card.
+    """Write a component as a folder that `transformers` can load, with a model card.
 
     nlp (Language): see `to_transformers`.
-    name (str): the component's name.
-    folder (Path): the folder, which is there whole or not at all.
-    RAISES (ValueError): see `to_transformers`. (FileExistsError): if the folder is there and holds
-        anything.
+    name (str): the name of the component.
+    folder (Path): the output folder. It is written atomically.
+    RAISES (ValueError): see `to_transformers`. (FileExistsError): if the folder exists and is not
+        empty.
     """
     model, tokenizer = to_transformers(nlp, name)
-    with atomic_folder(folder) as place:
-        model.save_pretrained(place)
-        tokenizer.save_pretrained(place)
+    with atomic_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
 
 
 def load_transformers(source: str) -> Language:
-    """Convert a folder, or a model of the hub, to a pipeline.
+    """Convert a folder or a model on the hub to a pipeline.
 
-    source (str): a folder that `save_transformers`, or `transformers`, wrote, or a model's name.
+    source (str): a folder written by `save_transformers` or `transformers`, or the name of a model
+        on the hub.
     RETURNS (Language): see `to_spacy`.
-    RAISES (ValueError): if it holds no such model, or is damaged. (OSError): if it is not there.
+    RAISES (ValueError): if it holds a different kind of model, or is damaged. (OSError): if it does
+        not exist.
     """
     model = BiGRUForTokenClassification.from_pretrained(source, trust_remote_code=False)
     tokenizer = WordTokenizer.from_pretrained(source, trust_remote_code=False)

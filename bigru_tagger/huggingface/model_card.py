@@ -1,4 +1,4 @@
-"""The model card of a Hugging Face model: README.md, for people and for the hub."""
+"""The model card (README.md) of a Hugging Face model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
@@ -14,7 +14,7 @@ _USE = """\
 With [transformers](https://github.com/huggingface/transformers), and `bigru-tagger` installed:
 
 ```python
-import bigru_tagger.huggingface  # lets transformers know the format
+import bigru_tagger.huggingface  # registers the model type with transformers
 from transformers import pipeline
 
 tag = pipeline("token-classification", model=MODEL, aggregation_strategy="simple")
@@ -34,12 +34,12 @@ doc = nlp("A text.")
 
 
 def model_card(config: Mapping[str, Any], meta: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """Write the card of a model.
+    """Render the card of a model.
 
-    config (Mapping[str, Any]): the spaCy config of its pipeline with one component, interpolated.
-    meta (Mapping[str, Any]): the pipeline's `meta.json`, with the scores that training left there.
+    config (Mapping[str, Any]): the interpolated spaCy config of its pipeline with one component.
+    meta (Mapping[str, Any]): the pipeline's `meta.json`, with the scores that training stored.
     labels (Sequence[str]): the labels of its component.
-    RETURNS (str): Markdown, with the metadata that the hub reads.
+    RETURNS (str): Markdown, with metadata for the hub as YAML front matter.
     """
     ((name, block),) = config["components"].items()
     factory = block["factory"]
@@ -81,8 +81,7 @@ def model_card(config: Mapping[str, Any], meta: Mapping[str, Any], labels: Seque
         f"A bidirectional GRU that {task.purpose}: the component `{name}` (`{factory}`) of a "
         "spaCy pipeline, in Hugging Face's format.\n",
         f"## Labels\n\n{', '.join(f'`{label}`' for label in labels)}\n",
-        f"## Data\n\nTrained on {f'`{data}`' if data else 'data that the pipeline does not name'}"
-        f"{_vectors(config)}.\n",
+        f"## Data\n\nTrained on {f'`{data}`' if data else 'unknown data'}{_vectors(config)}.\n",
         "## Scores\n\n" + "\n".join(_score_lines(scores, per_type)) + "\n",
         f"## Use\n\n{_USE}",
     ]
@@ -93,7 +92,7 @@ def _training_data(config: Mapping[str, Any]) -> str | None:
     path = config.get("corpora", {}).get("train", {}).get("path")
     if not path:
         return None
-    # A name of the hub says what it is; of a path, only the last part means anything elsewhere.
+    # Keep hub ids. Of a local path, only the last part is meaningful on other machines.
     is_path = PurePath(path).is_absolute() or str(path).startswith(".")
     return PurePath(path).name if is_path and path != SAMPLE else str(path)
 
@@ -107,7 +106,7 @@ def _score_lines(
     scores: Mapping[str, float], per_type: Mapping[str, Mapping[str, float]] | None
 ) -> Iterator[str]:
     if not scores:
-        yield "None are stored with the pipeline."
+        yield "No scores are stored in the pipeline."
         return
     names = ", ".join(f"{metric} {100 * value:.2f}" for metric, value in scores.items())
     yield f"On the development data: {names}."

@@ -1,4 +1,4 @@
-"""The config of a model in Hugging Face's format: a spaCy config, labels, the network's shape."""
+"""The config of a Hugging Face model: a spaCy config, labels and the shape of the network."""
 
 import copy
 import json
@@ -15,10 +15,10 @@ from .word_tokenizer import PAD_ID
 
 
 class BiGRUConfig(PretrainedConfig):
-    """What a model is built from: the spaCy config of its component, and its labels.
+    """The spaCy config and the labels from which a model is built.
 
-    A converted model has the config of its whole pipeline, without the other components. For a new
-    one, this is enough, and what is left out takes spaCy's defaults::
+    A converted model has the config of its pipeline, without the other components. For a new model,
+    the following is enough; other settings have spaCy's defaults::
 
         BiGRUConfig(
             {"nlp": {"lang": "en"}, "components": {"ner": {"factory": "bigru_ner"}}},
@@ -38,18 +38,21 @@ class BiGRUConfig(PretrainedConfig):
         meta: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Hold the settings.
+        """Create a config.
 
-        pipeline (Optional[Dict]): a spaCy config with one component, `bigru_ner`, `bigru_tagger` or
-            `bigru_chunker`; None for an English `bigru_ner` with its defaults. A new model is
-            initialised by its block `[initialize]`, so it can have vectors.
-        settings (Optional[Dict]): what is stored with a component and may be changed later:
-            `threshold`, `recall_bias`, `label_smoothing` and others; None for those of `pipeline`.
-        network (Optional[Dict]): what `describe_network` tells of it; None for a new model.
-        vocab_bytes (int): size of the vocab in the model's file.
-        meta (Optional[Dict]): the pipeline's `meta.json`.
-        **kwargs: those of every config, such as `id2label`: tags in IOB2, or for `bigru_tagger`
-            tags as they are.
+        pipeline (dict[str, Any] | None): a spaCy config with one component: `bigru_ner`,
+            `bigru_tagger` or `bigru_chunker`; None for an English `bigru_ner` with default
+            settings. A new model is initialized by its block `[initialize]`, so it can have
+            vectors.
+        settings (dict[str, Any] | None): the settings that are stored with a component, and can be
+            changed after training, such as `threshold`, `recall_bias` and `label_smoothing`; None
+            for those of `pipeline`.
+        network (dict[str, Any] | None): the shape of the network, see `describe_network`; None for
+            a new model.
+        vocab_bytes (int): the size of the serialized vocab in bytes.
+        meta (dict[str, Any] | None): the pipeline's `meta.json`.
+        **kwargs (Any): arguments of `PretrainedConfig`, such as `id2label`. For `bigru_ner` and
+            `bigru_chunker` its values are IOB2 tags, for `bigru_tagger` the tags themselves.
         """
         if pipeline is None:
             pipeline = {"nlp": {"lang": "en"}, "components": {"ner": {"factory": "bigru_ner"}}}
@@ -65,33 +68,33 @@ class BiGRUConfig(PretrainedConfig):
 
     @property
     def component(self) -> str:
-        """RETURNS (str): name of the component.
+        """RETURNS (str): the name of the component.
 
-        RAISES (ValueError): if the pipeline's config has not exactly one.
+        RAISES (ValueError): if the config of the pipeline does not have exactly one component.
         """
         names = list(self.pipeline.get("components", {}))
         if len(names) != 1:
-            raise ValueError(f"the config has to have one component; it has {names or 'none'}")
+            raise ValueError(f"the config must have exactly one component, not {names or 'none'}")
         return str(names[0])
 
     @property
     def tags(self) -> list[str]:
-        """RETURNS (List[str]): the labels by their ids."""
+        """RETURNS (list[str]): the labels in the order of their ids."""
         return [self.id2label[number] for number in range(len(self.id2label))]
 
     def to_json_string(self, use_diff: bool = True) -> str:
-        """Write the config as JSON, and keep the order of a spaCy config's blocks.
+        """Serialize the config to JSON, with the blocks of the spaCy config in their order.
 
-        use_diff (bool): leave out what every config has by default.
+        use_diff (bool): whether to leave out values that are defaults of `PretrainedConfig`.
         RETURNS (str): the text of config.json.
         """
         data = json.loads(super().to_json_string(use_diff))
-        for name in ("pipeline", "network", "meta"):  # transformers sorts them by name
+        for name in ("pipeline", "network", "meta"):  # transformers sorts their keys
             data[name] = getattr(self, name)
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
     def build_pipeline(self) -> Language:
-        """Build the pipeline, with its component as it is before it is initialised or loaded.
+        """Build the pipeline. Its component is not initialized.
 
         RETURNS (Language): the pipeline.
         RAISES (ValueError): if spaCy cannot build it.
@@ -104,22 +107,22 @@ class BiGRUConfig(PretrainedConfig):
 
 
 def describe_network(spec: NetworkSpec) -> dict[str, Any]:
-    """Write a network's shape for a config.
+    """Convert the shape of a network to JSON values for a config.
 
     spec (NetworkSpec): the shape.
-    RETURNS (Dict[str, Any]): plain JSON, with the embeddings as a list: their order tells which
-        columns of their vectors are whose, and a mapping in JSON has none.
+    RETURNS (dict[str, Any]): JSON values. The embeddings are a list because their order, which is
+        the order of their columns in the concatenated vector, must be kept.
     """
     embed = [{"name": name, **arguments} for name, arguments in spec.embed.items()]
     return {**asdict(spec), "embed": embed}
 
 
 def read_network(described: dict[str, Any]) -> NetworkSpec:
-    """Read what `describe_network` wrote.
+    """Convert the output of `describe_network` to a shape.
 
-    described (Dict[str, Any]): a network's shape.
+    described (dict[str, Any]): the output of `describe_network`.
     RETURNS (NetworkSpec): the shape.
-    RAISES (ValueError): if it is none.
+    RAISES (ValueError): if it is not a valid shape.
     """
     try:
         embed = {
@@ -128,4 +131,7 @@ def read_network(described: dict[str, Any]) -> NetworkSpec:
         }
         return NetworkSpec.read({**described, "embed": embed})
     except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"'network' in config.json describes no network: {error!r}") from error
+        raise ValueError(
+            f"'network' in config.json is not a valid network: {error!r}: convert or download the "
+            "model again"
+        ) from error

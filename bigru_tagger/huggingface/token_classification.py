@@ -1,7 +1,7 @@
-"""The network in Hugging Face's format: a config, and a model that `transformers` loads and trains.
+"""The network as a token-classification model that `transformers` can load and train.
 
-Importing this module makes `AutoConfig`, `AutoModelForTokenClassification`, `AutoTokenizer` and
-`transformers.pipeline` know the format.
+Importing this module registers the model type with `AutoConfig`, `AutoModelForTokenClassification`
+and `AutoTokenizer`, and so with `transformers.pipeline`.
 """
 
 import contextlib
@@ -36,26 +36,26 @@ from ..network.network import Network
 from ..pipeline.component import SequenceTagger
 from .model_card import model_card
 from .model_config import BiGRUConfig, describe_network, read_network
-from .tag_codes import TagCodes, tell_labels
+from .tag_codes import TagCodes, set_top_labels
 from .word_tokenizer import WordTokenizer, decode_characters
 
-IGNORED = -100  # the label of tokens that the loss leaves out, as everywhere in transformers
+IGNORED = -100  # the label of tokens without a loss: the convention of transformers
 _ARCHITECTURE = "bigru_tagger.BiGRUTagger.v1"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a model needs of spaCy.
+    """The parts of a spaCy pipeline that a model uses.
 
-    nlp (Language): the pipeline; its vocab tells what the words are like.
-    component (SequenceTagger): labels, gold tags and decoding; it shares the model's network.
-    codes (TagCodes): from the component's tags to the labels' ids, and back.
-    words (Dict[str, WordEmbedding]): what the network reads of words.
-    by_sentence (bool): encode sentence by sentence.
-    dropout (DropoutSettings): dropout rates.
-    training_dropout (float): what fills in those that follow `[training] dropout`.
-    mixed_precision (bool): train in bfloat16 where that is safe.
-    predict_precision (str): see `bigru_tagger.model.devices.use_bfloat16`.
+    nlp (Language): the pipeline, whose vocab has the vectors and the lexical attributes of words.
+    component (SequenceTagger): the component, which decodes. It shares the network of the model.
+    codes (TagCodes): the mapping between the component's tags and label ids.
+    words (dict[str, WordEmbedding]): the word embeddings by name.
+    by_sentence (bool): whether each sentence is encoded separately.
+    dropout (DropoutSettings): the dropout rates.
+    training_dropout (float): the value of `[training] dropout`, for rates that are not set.
+    mixed_precision (bool): whether to train with bfloat16 autocast.
+    predict_precision (Precision): see `bigru_tagger.model.devices.use_bfloat16`.
     """
 
     nlp: Language
@@ -70,13 +70,12 @@ class Parts:
 
     @classmethod
     def build(cls, config: BiGRUConfig, nlp: Language) -> "Parts":
-        """Take a pipeline apart.
+        """Get the parts of a pipeline.
 
-        config (BiGRUConfig): the model's config.
-        nlp (Language): the pipeline that it describes.
+        config (BiGRUConfig): the config of the model.
+        nlp (Language): the pipeline that was built from the config.
         RETURNS (Parts): its parts.
-        RAISES (ValueError): if the component is none of ours, or its network reads what is not
-            here.
+        RAISES (ValueError): see `checked_component`.
         """
         component = checked_component(nlp, config.component)
         block = nlp.config.interpolate()["components"][config.component]["model"]
@@ -105,16 +104,17 @@ class Parts:
 
 
 def checked_component(nlp: Language, name: str) -> SequenceTagger:
-    """Find a component that this format can hold.
+    """Get a component and check that it can be converted to this format.
 
     nlp (Language): a pipeline.
-    name (str): the component's name.
+    name (str): the name of the component.
     RETURNS (SequenceTagger): the component.
-    RAISES (ValueError): if there is none of ours under that name, or its network is not built by
-        `bigru_tagger.BiGRUTagger.v1` or reads what other networks put out.
+    RAISES (ValueError): if there is no component of this name, it is not a `bigru_ner`,
+        `bigru_tagger` or `bigru_chunker`, its model is not a `bigru_tagger.BiGRUTagger.v1`, or the
+        network uses a spaCy tok2vec.
     """
     if name not in nlp.pipe_names:
-        raise ValueError(f"there is no component {name!r}; there are {nlp.pipe_names}")
+        raise ValueError(f"no component {name!r}: choose one of {nlp.pipe_names}")
     component = nlp.get_pipe(name)
     if not isinstance(component, SequenceTagger):
         raise ValueError(
@@ -129,9 +129,9 @@ def checked_component(nlp: Language, name: str) -> SequenceTagger:
         )
     if component.model.layers:
         raise ValueError(
-            f"{name}: the network reads a spaCy tok2vec, which has no Hugging Face format, neither "
-            "as a listener nor after nlp.replace_listeners: train the component with embeddings "
-            "of words in its [...model.embed]"
+            f"{name}: the network uses a spaCy tok2vec, which has no Hugging Face format, neither "
+            "as a listener nor after nlp.replace_listeners: train the component with word "
+            "embeddings in its block [components.<name>.model.embed]"
         )
     return component
 
@@ -139,11 +139,11 @@ def checked_component(nlp: Language, name: str) -> SequenceTagger:
 class BiGRUForTokenClassification(PreTrainedModel):
     """The network of a spaCy component, as a model of `transformers`.
 
-    The model holds what the spaCy pipeline has beside the network, the vocab with its vectors, as
-    bytes among its buffers. Words are read, and tags decoded, by the component's own code.
+    A buffer of the model holds the serialized vocab of the spaCy pipeline, with its vectors. The
+    spaCy component computes the word features and decodes the tags.
 
-    Its logits are by label as `config.id2label` has them: tags in IOB2 for entities and chunks,
-    while the network's own are BILUO.
+    The labels are those of `config.id2label`. For entities and chunks these are IOB2 tags, although
+    the network itself predicts BILUO tags.
     """
 
     config_class = BiGRUConfig
@@ -154,15 +154,16 @@ class BiGRUForTokenClassification(PreTrainedModel):
     def __init__(self, config: BiGRUConfig) -> None:
         """Build the network.
 
-        config (BiGRUConfig): if it has no `network`, one is initialised as spaCy would do that,
-            and noted in it.
-        RAISES (ValueError): if the config does not fit together, or a resource cannot be read.
+        config (BiGRUConfig): the config. If its `network` is None, a network is initialized as in
+            `spacy train`, and its shape is stored in the config.
+        RAISES (ValueError): if the parts of the config are inconsistent, or a resource cannot be
+            read.
         """
         super().__init__(config)
-        # transformers loads a model by building it without memory; our buffers need some.
+        # transformers may build models on the meta device, but these buffers need memory.
         with torch.device("cpu"):
             if config.network is None:
-                self.network, vocab = _initialise(config)
+                self.network, vocab = _initialize(config)
             else:
                 self.network = Network(read_network(config.network))
                 vocab = torch.zeros(config.vocab_bytes, dtype=torch.uint8)
@@ -171,35 +172,37 @@ class BiGRUForTokenClassification(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave all as it is: the network initialises itself."""
+        """Do nothing: the network initializes itself."""
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """Load a model, see `transformers.PreTrainedModel.from_pretrained`.
 
-        *args, **kwargs: see there.
-        RETURNS (BiGRUForTokenClassification): the model.
-        RAISES (ValueError): if the file lacks some of the network, or has more than it. (OSError):
-            if there is no such folder or repository.
+        *args, **kwargs (Any): the arguments of that method.
+        RETURNS (BiGRUForTokenClassification): the model; with `output_loading_info`, a tuple of the
+            model and the information.
+        RAISES (ValueError): if weights of the network are missing from the file, have another
+            shape, or do not belong to the network. (OSError): if there is no such folder or
+            repository.
         """
-        wants_info = kwargs.pop("output_loading_info", False)
-        kwargs["ignore_mismatched_sizes"] = True  # or it would raise before it tells all
+        with_info = kwargs.pop("output_loading_info", False)
+        kwargs["ignore_mismatched_sizes"] = True  # to list all wrong weights in one error below
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
-        wrong = {
+        mismatches = {
             kind: sorted(map(str, info[kind]))
             for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
             if info.get(kind)
         }
-        if wrong:
+        if mismatches:
             raise ValueError(
-                f"{model.name_or_path}: the weights are not those of the network in config.json: "
-                f"{wrong}. Convert or download the model anew"
+                f"{model.name_or_path}: the weights do not match the network in config.json: "
+                f"{mismatches}. Convert or download the model again"
             )
         model._restore_constants()
-        return (model, info) if wants_info else model
+        return (model, info) if with_info else model
 
     def _restore_constants(self) -> None:
-        # transformers 5 takes buffers that no file holds for empty memory, whatever is in them.
+        # transformers 5 leaves buffers that are not in the file uninitialized.
         with torch.device("cpu"):
             fresh = Network(self.network.spec)
         stored = set(self.network.state_dict())
@@ -208,12 +211,15 @@ class BiGRUForTokenClassification(PreTrainedModel):
                 self.network.get_buffer(name).copy_(constant)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave behind in copies and pickles what is made anew."""
+        """Leave the spaCy parts out of copies and pickles, since they are built on first access."""
         return {**self.__dict__, "_parts": None}
 
     @property
     def parts(self) -> Parts:
-        """RETURNS (Parts): what the model needs of spaCy, from its config and vocab."""
+        """RETURNS (Parts): the spaCy parts, built on first access from the config and the vocab.
+
+        RAISES (ValueError): if `id2label` does not fit the network.
+        """
         if self._parts is None:
             nlp = self.config.build_pipeline()
             nlp.vocab.from_bytes(self.vocab.cpu().numpy().tobytes())
@@ -222,8 +228,9 @@ class BiGRUForTokenClassification(PreTrainedModel):
                 parts.component.add_label(label)
             if len(parts.component.tags) != self.network.spec.n_tags:
                 raise ValueError(
-                    f"id2label stands for {len(parts.component.tags)} tags of the component, but "
-                    f"the network has {self.network.spec.n_tags}: they are of different models"
+                    f"id2label requires {len(parts.component.tags)} tags of the component, but "
+                    f"the network has {self.network.spec.n_tags}: use the id2label with which the "
+                    "model was created"
                 )
             shim = network_shim(parts.component.model)
             shim.device = self.device
@@ -242,34 +249,37 @@ class BiGRUForTokenClassification(PreTrainedModel):
         labels: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> Any:
-        """Tag texts.
+        """Predict the labels of tokens.
 
-        In evaluation, the logits are those of the labels that the component finds: the highest of
-        each token is its label, and their softmax gives it the probability that the component
-        gives to the entity. They have no gradient. In training, they are log scores of the labels.
+        In evaluation mode, the logits represent the decoded prediction of the component, and have
+        no gradient. The highest logit of each token is that of the predicted label. If the
+        component computes probabilities, the softmax of the logits gives that label the probability
+        of its entity, unless this is too low to stay the highest. In training mode, the logits are
+        those of the network, and have a gradient.
 
-        input_ids (Optional[Tensor]): what the tokenizer gave; only the shape counts, int64
-            (n_texts, n_tokens).
-        attention_mask (Optional[Tensor]): 1 for tokens and 0 for padding, (n_texts, n_tokens); None
-            for no padding.
-        characters (Tensor): the tokens' characters, see
+        input_ids (Tensor | None): output of the tokenizer, int64 (n_texts, n_tokens). Only the
+            shape is used.
+        attention_mask (Tensor | None): 1 for tokens and 0 for padding, (n_texts, n_tokens); None if
+            there is no padding.
+        characters (Tensor | None): required; the characters of the tokens, see
             `bigru_tagger.huggingface.word_tokenizer.encode_characters`, int64
             (n_texts, n_characters).
-        sentence_starts (Optional[Tensor]): 1 for tokens that begin a sentence and 0 for others,
-            (n_texts, n_tokens); None to find out, as in a Doc without sentence starts.
-        labels (Optional[Tensor]): ids of the gold labels, or -100 for tokens without, int64
+        sentence_starts (Tensor | None): 1 for the first token of each sentence and 0 for others,
+            (n_texts, n_tokens); None for Docs without sentence boundaries.
+        labels (Tensor | None): gold label ids, -100 for tokens without a label, int64
             (n_texts, n_tokens).
-        return_dict (Optional[bool]): return no tuple; None for what the config says.
-        RETURNS (TokenClassifierOutput): `logits`, float32 (n_texts, n_tokens, n_labels), zeros at
-            padding; and with labels the component's `loss`, a mean over the gold labels.
-        RAISES (ValueError): if there are no characters, or they are not of as many words as there
-            are tokens; or, with a way of decoding that learns whole sequences, if gold labels
-            are no valid sequence.
+        return_dict (bool | None): whether to return a TokenClassifierOutput instead of a tuple;
+            None for the value in the config.
+        RETURNS (TokenClassifierOutput): `logits`, float32 (n_texts, n_tokens, n_labels), zero for
+            padding. With `labels`, also the `loss` of the component, as a mean over the tokens that
+            have a label.
+        RAISES (ValueError): if `characters` is missing or does not hold one word per token; with a
+            CRF, if the gold labels contain invalid transitions.
         """
         parts = self.parts
         if attention_mask is None:
             if input_ids is None:
-                raise ValueError("give the model input_ids, or the attention_mask")
+                raise ValueError("input_ids or attention_mask is required: pass one of them")
             attention_mask = torch.ones_like(input_ids)
         mask = attention_mask.bool()
         docs = self._read_docs(mask, characters, sentence_starts)
@@ -291,7 +301,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
     ) -> list[Doc]:
         if characters is None:
             raise ValueError(
-                "the model reads words by their characters: give it all that its tokenizer returns"
+                "characters is required: pass all outputs of the tokenizer to the model"
             )
         used = mask.cpu().numpy()
         starts = None if sentence_starts is None else sentence_starts.cpu().numpy()
@@ -300,8 +310,9 @@ class BiGRUForTokenClassification(PreTrainedModel):
             words = decode_characters(numbers)
             if len(words) != used[text].sum():
                 raise ValueError(
-                    f"text {text}: 'characters' are of {len(words)} words, but 'attention_mask' "
-                    f"has {used[text].sum()} tokens: pad them by the tokenizer's own `pad`"
+                    f"text {text}: 'characters' holds {len(words)} words, but 'attention_mask' "
+                    f"has {used[text].sum()} tokens: pad both with the method `pad` of the "
+                    "tokenizer"
                 )
             given = None if starts is None else (starts[text][used[text]] == 1).tolist()
             docs.append(Doc(self.parts.nlp.vocab, words=words, sent_starts=given or None))
@@ -327,7 +338,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
         if self.training:
             rates = parts.dropout.rates(parts.training_dropout)
             half = parts.mixed_precision
-        # Entered only for that, since Trainer has its own around this.
+        # Not entered in full precision: Trainer may have its own autocast context around this.
         context: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         if half:
             context = torch.autocast(self.device.type, dtype=torch.bfloat16)
@@ -347,23 +358,25 @@ class BiGRUForTokenClassification(PreTrainedModel):
         losses = self.network.decoder.loss(logits.float(), targets, valid)
         for doc, loss in zip(docs, losses, strict=True):
             if torch.isinf(loss):
-                raise ValueError(f"the labels of {doc.text[:60]!r} are no valid sequence")
+                raise ValueError(
+                    f"the labels of {doc.text[:60]!r} contain an invalid transition: fix them"
+                )
         return (losses.sum() / targets.n_learned).float()
 
     def _decode(self, docs: list[Doc], tag_logits: Tensor, label_logits: Tensor) -> Tensor:
         parts = self.parts
         lengths = [len(doc) for doc in docs]
-        found = parts.component.decode(docs, tag_logits.detach().float().cpu().numpy())
-        labels, sure = parts.codes.found_labels(found, lengths)
+        decoded = parts.component.decode(docs, tag_logits.detach().float().cpu().numpy())
+        labels, confidence = parts.codes.predicted_labels(decoded, lengths)
         probabilities = label_logits.detach().double().softmax(1).cpu().numpy()
-        told = tell_labels(probabilities, labels, sure)
-        return torch.from_numpy(np.log(told)).to(label_logits)
+        adjusted = set_top_labels(probabilities, labels, confidence)
+        return torch.from_numpy(np.log(adjusted)).to(label_logits)
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
-        """Save the model, see `transformers.PreTrainedModel.save_pretrained`, and a model card.
+        """Save the model and a model card, see `transformers.PreTrainedModel.save_pretrained`.
 
-        save_directory (Union[str, Path]): the folder; a README.md that it has stays as it is.
-        *args, **kwargs: see there.
+        save_directory (str | Path): the output folder. An existing README.md is not overwritten.
+        *args, **kwargs (Any): the other arguments of that method.
         """
         super().save_pretrained(save_directory, *args, **kwargs)
         card = Path(save_directory) / "README.md"
@@ -371,7 +384,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
             self._write_card(card)
 
     def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
-        # `push_to_hub` has put a card in place of ours: the repository's own, or an empty form.
+        # `push_to_hub` replaces the card by that of the repository, or by an empty template.
         card = Path(working_dir) / "README.md"
         if not card.exists() or "[More Information Needed]" in card.read_text(encoding="utf8"):
             self._write_card(card)
@@ -380,12 +393,12 @@ class BiGRUForTokenClassification(PreTrainedModel):
     def _write_card(self, path: Path) -> None:
         parts = self.parts
         text = model_card(parts.nlp.config.interpolate(), self.config.meta, parts.codes.labels)
-        with atomic_path(path) as place:
-            place.write_text(text, encoding="utf8")
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf8")
 
 
-def _initialise(config: BiGRUConfig) -> tuple[Network, Tensor]:
-    # As `spacy train` does, from [initialize], with the labels given.
+def _initialize(config: BiGRUConfig) -> tuple[Network, Tensor]:
+    # As in `spacy train`, with the block [initialize] and the labels of the config.
     nlp = config.build_pipeline()
     component = checked_component(nlp, config.component)
     codes = TagCodes.of(component, config.tags)
@@ -404,10 +417,10 @@ def _initialise(config: BiGRUConfig) -> tuple[Network, Tensor]:
 
 
 def component_settings(component: SequenceTagger) -> dict[str, Any]:
-    """Give what is stored with a component, but for its labels.
+    """Get the settings that are stored with a component, without its labels.
 
     component (SequenceTagger): the component.
-    RETURNS (Dict[str, Any]): its settings, plain JSON.
+    RETURNS (dict[str, Any]): the settings, as JSON values.
     """
     return {name: value for name, value in component.cfg.items() if name != "labels"}
 

@@ -28,13 +28,13 @@ SCORES = ("precision", "recall", "f1")
 
 
 def training_arguments(config: Config, output: Path, **settings: Any) -> TrainingArguments:
-    """Choose the arguments of a `Trainer` that keeps the model with the best F1.
+    """Create the arguments of a `Trainer` that keeps the model with the best F1.
 
-    config (Config): a spaCy config, not interpolated; its seed is used.
-    output (Path): the folder for checkpoints and the model.
-    **settings: further arguments of `TrainingArguments`.
+    config (Config): a spaCy config, not interpolated. Only its seed is used.
+    output (Path): the output folder for checkpoints and the model.
+    **settings (Any): further arguments of `TrainingArguments`.
     RETURNS (TrainingArguments): the arguments.
-    RAISES (ImportError): `accelerate` is not installed.
+    RAISES (ImportError): if `accelerate` is not installed.
     """
     return TrainingArguments(
         str(output),
@@ -46,7 +46,7 @@ def training_arguments(config: Config, output: Path, **settings: Any) -> Trainin
         metric_for_best_model="f1",
         logging_strategy="epoch",
         seed=int(config.interpolate()["training"]["seed"] or 0),
-        dataloader_pin_memory=torch.cuda.is_available(),  # warns where there is no GPU
+        dataloader_pin_memory=torch.cuda.is_available(),  # True warns if there is no GPU
         report_to="none",
         **settings,
     )
@@ -64,7 +64,7 @@ def train_and_save(trainer: Trainer) -> dict[str, float]:
     trainer.model.config.meta["performance"] = {
         f"ents_{name[0]}": score for name, score in scores.items()
     }
-    # The card of an earlier run would be kept.
+    # save_model does not overwrite the card of an earlier run.
     (Path(trainer.args.output_dir) / "README.md").unlink(missing_ok=True)
     trainer.save_model()
     return scores
@@ -76,17 +76,17 @@ def make_trainer(
     """Build a model and its trainer.
 
     config (Config): a spaCy config with one `bigru_ner`, not interpolated.
-    arguments (TrainingArguments): what Trainer takes.
-    limit (int | None): train on so many Docs only.
+    arguments (TrainingArguments): the arguments of `Trainer`.
+    limit (int | None): the maximum number of Docs to train on; None for no limit.
     RETURNS (Trainer): the trainer, with the data of `[corpora]`.
     RAISES (ValueError): if the config has no such component, or the data cannot be read.
     """
     name = BiGRUConfig(config).component
     if config["components"][name].get("factory") != "bigru_ner":
-        raise ValueError(f"the component {name!r} has to be a bigru_ner")
+        raise ValueError(f"the component {name!r} must be a bigru_ner: choose another config")
     corpora = registry.resolve(config.interpolate()["corpora"])
-    reading = load_model_from_config({"nlp": {"lang": config["nlp"]["lang"]}}, auto_fill=True)
-    examples = {split: list(corpora[split](reading)) for split in ("train", "dev")}
+    blank = load_model_from_config({"nlp": {"lang": config["nlp"]["lang"]}}, auto_fill=True)
+    examples = {split: list(corpora[split](blank)) for split in ("train", "dev")}
     examples["train"] = examples["train"][:limit]
     labels = sorted({ent.label_ for eg in examples["train"] for ent in eg.reference.ents})
     tags = iob2_tags(labels)
@@ -98,12 +98,12 @@ def make_trainer(
     }
 
     def compute_metrics(evaluated: EvalPrediction) -> dict[str, float]:
-        """Score the labels with the highest logits by seqeval, in its strict mode."""
-        found, gold = evaluated.predictions.argmax(2), evaluated.label_ids
+        """Score the labels with the highest logits with seqeval in strict mode."""
+        predicted, gold = evaluated.predictions.argmax(2), evaluated.label_ids
         kept = gold != IGNORED
         sequences = [
             [[tags[number] for number in row[used]] for row, used in zip(rows, kept, strict=True)]
-            for rows in (gold, found)
+            for rows in (gold, predicted)
         ]
         options: dict[str, Any] = {"mode": "strict", "scheme": IOB2, "zero_division": 0}
         functions = zip(SCORES, (precision_score, recall_score, f1_score), strict=True)
@@ -123,12 +123,13 @@ def make_trainer(
 def encode(
     tokenizer: WordTokenizer, examples: Iterable[Example], label2id: dict[str, int]
 ) -> Iterator[dict[str, list[int]]]:
-    """Turn Examples into rows of a dataset.
+    """Convert Examples to rows of a dataset.
 
-    tokenizer (WordTokenizer): the model's tokenizer.
-    examples (Iterable[Example]): bare Docs, perhaps with sentence starts, beside the gold ones.
-    label2id (dict[str, int]): ids of the tags; a label that is not there counts as unknown.
-    YIELDS (dict[str, list[int]]): what the model's `forward` takes.
+    tokenizer (WordTokenizer): the tokenizer of the model.
+    examples (Iterable[Example]): the Examples. Sentence starts are those of `predicted`, labels
+        those of `reference`.
+    label2id (dict[str, int]): the id of each tag. Other tags are ignored by the loss.
+    YIELDS (dict[str, list[int]]): the arguments of the model's `forward`.
     """
     for eg in examples:
         row = dict(tokenizer([token.text for token in eg.predicted], is_split_into_words=True))

@@ -1,4 +1,4 @@
-"""The Hugging Face tokenizer of our models: a pipeline's spaCy tokenizer, one id per token."""
+"""A Hugging Face tokenizer that splits texts with a spaCy tokenizer, with one id per token."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +19,19 @@ from ..files import atomic_path
 CHARACTERS = "characters"
 SENTENCE_STARTS = "sentence_starts"
 _FILE = "spacy_tokenizer"
-PAD_ID = 0  # spaCy's hash of no text, which no token has
+PAD_ID = 0  # spaCy's hash of the empty string, which is never a token
 
 
 @dataclass(frozen=True)
 class WordEncoding:
-    """What `BatchEncoding.word_ids` and its like tell of one text; None at padding.
+    """The encoding of one text, for `BatchEncoding.word_ids` and similar methods.
 
-    tokens (List[str]): text of each token.
-    word_ids (List[Optional[int]]): number of each token's word: the token is the word.
-    sequence_ids (List[Optional[int]]): 0, since there are no pairs of texts.
-    n_sequences (int): 1.
+    tokens (list[str]): the text of each token.
+    word_ids (list[int | None]): the index of each token, since each token is a word; None for
+        padding.
+    sequence_ids (list[int | None]): 0 for each token, since pairs are not supported; None for
+        padding.
+    n_sequences (int): always 1.
     """
 
     tokens: list[str]
@@ -39,11 +41,11 @@ class WordEncoding:
 
 
 class WordTokenizer(PreTrainedTokenizerBase):
-    """Splits texts as a spaCy pipeline does, and hands the model the tokens' characters.
+    """Split texts into the tokens of a spaCy pipeline, and encode the characters of the tokens.
 
-    Its ids are spaCy's 64-bit hashes of the tokens, so there is no vocabulary, and nothing is
-    unknown. A model cannot turn a hash back into a word, so the tokens' characters go along,
-    see `encode_characters`. White space that spaCy makes a token of is one here, too.
+    The ids are spaCy's 64-bit hashes of the tokens, so there is no vocabulary and no unknown token.
+    A model cannot convert hashes to words. So the output also contains the characters of the
+    tokens, see `encode_characters`. Whitespace tokens of spaCy are tokens here too.
     """
 
     vocab_files_names = {"spacy_file": _FILE}  # noqa: RUF012
@@ -57,14 +59,16 @@ class WordTokenizer(PreTrainedTokenizerBase):
         tokenizer: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Build the tokenizer of a language, and load what a pipeline changed in it.
+        """Build the tokenizer of a language, and load the rules of a saved tokenizer.
 
-        spacy_file (Optional[str]): a file that spaCy's tokenizer wrote; None for the language's.
-        lang (str): spaCy's code of the language.
-        tokenizer (Optional[Mapping[str, Any]]): the block `[nlp.tokenizer]` of a spaCy config; None
-            for the language's.
-        **kwargs: those of every tokenizer, such as `model_max_length`.
-        RAISES (ValueError): if spaCy cannot build it, or the file is none of its tokenizer's.
+        spacy_file (str | None): a file written by spaCy's tokenizer; None for the default rules of
+            the language.
+        lang (str): the language code of spaCy.
+        tokenizer (Mapping[str, Any] | None): the block `[nlp.tokenizer]` of a spaCy config; None
+            for the default of the language.
+        **kwargs (Any): arguments of `PreTrainedTokenizerBase`, such as `model_max_length`.
+        RAISES (ValueError): if spaCy cannot build the tokenizer, or the file is not a file of a
+            spaCy tokenizer.
         """
         self.lang = lang
         self.tokenizer = None if tokenizer is None else dict(tokenizer)
@@ -76,9 +80,10 @@ class WordTokenizer(PreTrainedTokenizerBase):
             data = Path(spacy_file).read_bytes()
             try:
                 self.rules.from_bytes(data)
-            except Exception as error:  # spaCy and msgpack raise a dozen kinds
+            except Exception as error:  # spaCy and msgpack raise many types
                 raise ValueError(
-                    f"{spacy_file} is no file of a spaCy tokenizer: {error}"
+                    f"{spacy_file} is not a file of a spaCy tokenizer: {error}: convert or "
+                    "download the model again"
                 ) from error
         kwargs = {"pad_token": "[PAD]", **kwargs}
         super().__init__(lang=lang, tokenizer=self.tokenizer, **kwargs)
@@ -87,30 +92,30 @@ class WordTokenizer(PreTrainedTokenizerBase):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """Load a tokenizer, see `transformers.PreTrainedTokenizerBase.from_pretrained`.
 
-        *args, **kwargs: see there.
+        *args, **kwargs (Any): the arguments of that method.
         RETURNS (WordTokenizer): the tokenizer.
-        RAISES (ValueError): if its file is damaged. (OSError): if it is not there.
+        RAISES (ValueError): if its file is damaged. (OSError): if the file does not exist.
         """
         try:
             return super().from_pretrained(*args, **kwargs)
         except ImportError as error:
-            # transformers 4 asks for protobuf to tell what error it caught.
+            # transformers 4 imports protobuf to classify the error that it caught.
             if isinstance(error.__context__, ValueError):
                 raise error.__context__ from None
             raise
 
     @classmethod
     def from_spacy(cls, nlp: Language) -> "WordTokenizer":
-        """Take the tokenizer of a pipeline.
+        """Create a tokenizer from a pipeline.
 
         nlp (Language): the pipeline.
-        RETURNS (WordTokenizer): one that splits texts as it does.
-        RAISES (ValueError): if the pipeline's tokenizer cannot be saved.
+        RETURNS (WordTokenizer): a tokenizer that splits texts into the same tokens.
+        RAISES (ValueError): if the tokenizer of the pipeline cannot be saved.
         """
         if not hasattr(nlp.tokenizer, "to_bytes"):
             raise ValueError(
                 f"the tokenizer of the pipeline, a {type(nlp.tokenizer).__name__}, cannot be "
-                "saved: give it the methods to_bytes and from_bytes"
+                "saved: implement its methods to_bytes and from_bytes"
             )
         config = nlp.config.interpolate()["nlp"]
         copy = cls(lang=config["lang"], tokenizer=config["tokenizer"])
@@ -125,43 +130,44 @@ class WordTokenizer(PreTrainedTokenizerBase):
 
     @property
     def is_fast(self) -> bool:
-        """RETURNS (bool): True: it tells offsets and words, as those of `tokenizers` do."""
+        """RETURNS (bool): always True, since offsets and word ids are supported."""
         return True
 
     @property
     def _tokenizer(self) -> SimpleNamespace:
-        # The token classification pipeline looks here for the prefix of word pieces. Without one,
-        # its strategies "first", "average" and "max" take each token with no blank before it for
-        # a piece. With one, only tokens that differ in length from their text are pieces: none.
+        # The token-classification pipeline reads the prefix of word pieces from here. Without a
+        # prefix, its strategies "first", "average" and "max" treat each token without a preceding
+        # space as a word piece. With a prefix, a token is a word piece only if its length differs
+        # from that of its text, which never happens here.
         return SimpleNamespace(model=SimpleNamespace(continuing_subword_prefix="##"))
 
     @property
     def vocab_size(self) -> int:
-        """RETURNS (int): the number of strings seen so far."""
+        """RETURNS (int): the number of strings in the string store of the vocab."""
         return len(self.nlp.vocab.strings)
 
     def __len__(self) -> int:
-        """Count the strings seen so far.
+        """Get the vocabulary size.
 
-        RETURNS (int): their number.
+        RETURNS (int): see `vocab_size`.
         """
         return self.vocab_size
 
     @property
     def added_tokens_decoder(self) -> dict[int, Any]:
-        """RETURNS (Dict): nothing: any token has its id already."""
+        """RETURNS (dict[int, Any]): always empty, since any token has an id."""
         return {}
 
     @property
     def added_tokens_encoder(self) -> dict[str, int]:
-        """RETURNS (Dict): nothing: any token has its id already."""
+        """RETURNS (dict[str, int]): always empty, since any token has an id."""
         return {}
 
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> Any:
-        """Give the ids of tokens.
+        """Convert tokens to ids.
 
-        tokens (Union[str, Sequence[str]]): a token, or several.
-        RETURNS (Union[int, List[int]]): spaCy's hash as a signed number, or a list of them.
+        tokens (str | Sequence[str]): one token or several.
+        RETURNS (int | list[int]): the spaCy hash of each token, as a signed 64-bit integer.
         """
         if not isinstance(tokens, str):
             return [self.convert_tokens_to_ids(token) for token in tokens]
@@ -170,12 +176,13 @@ class WordTokenizer(PreTrainedTokenizerBase):
         return int(np.uint64(self.nlp.vocab.strings.add(tokens)).astype(np.int64))
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
-        """Give the tokens of ids that this object, or the file it came from, knows.
+        """Convert ids to tokens.
 
-        ids (Union[int, Sequence[int]]): an id, or several.
-        skip_special_tokens (bool): leave padding out.
-        RETURNS (Union[str, List[str]]): a token, or a list of them.
-        RAISES (KeyError): if an id was given out by another tokenizer.
+        ids (int | Sequence[int]): one id or several.
+        skip_special_tokens (bool): whether to leave out padding.
+        RETURNS (str | list[str]): the token of each id.
+        RAISES (KeyError): if an id is not in the string store, because another tokenizer created
+            it.
         """
         if np.ndim(ids) == 0:
             number = int(ids)
@@ -190,17 +197,17 @@ class WordTokenizer(PreTrainedTokenizerBase):
         ]
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Join tokens by blanks; where the text had them, offsets tell.
+        """Join tokens with single spaces, which may differ from the original text.
 
-        tokens (List[str]): the tokens.
-        RETURNS (str): a text.
+        tokens (list[str]): the tokens.
+        RETURNS (str): the joined text.
         """
         return " ".join(tokens)
 
     def get_vocab(self) -> dict[str, int]:
-        """Give the strings seen so far.
+        """Get the strings in the string store of the vocab.
 
-        RETURNS (Dict[str, int]): their ids.
+        RETURNS (dict[str, int]): the id of each string.
         """
         return {text: self.convert_tokens_to_ids(text) for text in self.nlp.vocab.strings}
 
@@ -208,8 +215,10 @@ class WordTokenizer(PreTrainedTokenizerBase):
         """Split a text.
 
         text (str): the text.
-        pair (Optional[str]): has to be None.
-        RETURNS (List[str]): its tokens.
+        pair (str | None): must be None.
+        **kwargs (Any): ignored.
+        RETURNS (list[str]): its tokens.
+        RAISES (ValueError): if `pair` is not None.
         """
         _refuse_pair(pair)
         return [token.text for token in self.nlp.make_doc(text)]
@@ -217,16 +226,16 @@ class WordTokenizer(PreTrainedTokenizerBase):
     def save_vocabulary(
         self, save_directory: str, filename_prefix: str | None = None
     ) -> tuple[str, ...]:
-        """Write the file of spaCy's tokenizer.
+        """Write the file of the spaCy tokenizer.
 
-        save_directory (str): the folder.
-        filename_prefix (Optional[str]): what the file's name begins with.
-        RETURNS (Tuple[str]): the file.
+        save_directory (str): the output folder.
+        filename_prefix (str | None): a prefix of the file name.
+        RETURNS (tuple[str, ...]): the path of the file.
         """
         prefix = f"{filename_prefix}-" if filename_prefix else ""
         path = Path(save_directory) / f"{prefix}{_FILE}"
-        with atomic_path(path) as place:
-            place.write_bytes(self.rules.to_bytes(exclude=["vocab"]))
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(self.rules.to_bytes(exclude=["vocab"]))
         return (str(path),)
 
     def _encode_plus(
@@ -248,10 +257,14 @@ class WordTokenizer(PreTrainedTokenizerBase):
         return_length: bool = False,
         **kwargs: Any,
     ) -> BatchEncoding:
-        # What all ways to encode come to, in transformers 5; 4 has `_batch_encode_plus` beside it.
+        # transformers 5 encodes single texts and batches with this method, transformers 4 encodes
+        # batches with `_batch_encode_plus`.
         _refuse_pair(text_pair)
         if return_overflowing_tokens:
-            raise ValueError("texts of any length are read whole: leave 'stride' out")
+            raise ValueError(
+                "overlapping windows are not supported: leave out return_overflowing_tokens and "
+                "stride; the model reads texts of any length"
+            )
         is_batch = isinstance(text, list | tuple)
         if is_split_into_words:
             is_batch = is_batch and bool(text) and isinstance(text[0], list | tuple)
@@ -308,7 +321,8 @@ class WordTokenizer(PreTrainedTokenizerBase):
             return self.nlp.make_doc(text)
         if isinstance(text, str) or "" in text:
             raise ValueError(
-                f"is_split_into_words = True takes lists of words, none of them empty; got {text!r}"
+                f"is_split_into_words = True requires lists of words, none of them empty; got "
+                f"{text!r}"
             )
         return Doc(self.nlp.vocab, words=list(text))
 
@@ -322,9 +336,9 @@ class WordTokenizer(PreTrainedTokenizerBase):
     def pad(self, encoded_inputs: Any, *args: Any, **kwargs: Any) -> BatchEncoding:
         """Pad encoded texts, see `transformers.PreTrainedTokenizerBase.pad`.
 
-        encoded_inputs (Union[Mapping, List[Mapping]]): what this tokenizer returned.
-        *args, **kwargs: see there.
-        RETURNS (BatchEncoding): the same, padded.
+        encoded_inputs (Mapping[str, Any] | list[Mapping[str, Any]]): outputs of this tokenizer.
+        *args, **kwargs (Any): the other arguments of that method.
+        RETURNS (BatchEncoding): the padded inputs.
         """
         if isinstance(encoded_inputs, list | tuple):
             names = encoded_inputs[0]
@@ -336,7 +350,7 @@ class WordTokenizer(PreTrainedTokenizerBase):
             inputs[CHARACTERS] = [[*map(int, row), *[0] * (width - len(row))] for row in rows]
         batch: BatchEncoding = super().pad(inputs, *args, **kwargs)
         for name, values in batch.items():
-            # torch takes an empty list for one of floats.
+            # torch converts empty lists to float tensors.
             if isinstance(values, torch.Tensor) and values.is_floating_point():
                 batch[name] = values.long()
         return batch
@@ -359,19 +373,19 @@ class WordTokenizer(PreTrainedTokenizerBase):
 
 
 def encode_characters(words: Sequence[str]) -> list[int]:
-    """Write words as numbers.
+    """Encode the characters of words as numbers.
 
-    words (Sequence[str]): words, none of them empty.
-    RETURNS (List[int]): each character's code point plus 1, and a 0 behind each word.
+    words (Sequence[str]): non-empty words.
+    RETURNS (list[int]): the code point plus 1 of each character, and a 0 after each word.
     """
     return [number for word in words for number in (*(ord(char) + 1 for char in word), 0)]
 
 
 def decode_characters(numbers: np.ndarray) -> list[str]:
-    """Read words that `encode_characters` wrote.
+    """Decode words from the output of `encode_characters`.
 
-    numbers (ndarray): the numbers, and any more zeros as padding, int (n_numbers,).
-    RETURNS (List[str]): the words.
+    numbers (ndarray): the numbers, with any number of zeros as padding, int (n_numbers,).
+    RETURNS (list[str]): the words.
     """
     used = numbers > 0
     begins = np.flatnonzero(used & ~np.append(False, used[:-1]))
@@ -390,11 +404,13 @@ def _describe(words: list[str], mask: list[int]) -> WordEncoding:
 
 def _to_array(name: str, rows: Any) -> np.ndarray:
     if len({np.shape(row)[:1] for row in rows}) > 1:
-        raise ValueError(f"{name}: texts of different lengths make no tensor: set padding = True")
+        raise ValueError(
+            f"{name}: texts of different lengths do not fit a tensor: set padding = True"
+        )
     array = np.array(rows, dtype=np.int64)
     return array.reshape(len(rows), -1, 2) if name == "offset_mapping" else array
 
 
 def _refuse_pair(pair: Any) -> None:
     if pair is not None:
-        raise ValueError("this model tags texts, not pairs of texts")
+        raise ValueError("pairs of texts are not supported: pass single texts")

@@ -67,13 +67,13 @@ def test_another_pipeline_is_written(model, data, tmp_path):
     assert (model / "bigru_ner" / "cfg").read_bytes() == before
     result = run(model, data, *options)
     assert result.exit_code == 1
-    assert "already exists; it is not overwritten" in result.output
+    assert "already exists: remove it" in result.output
 
 
 def test_a_missing_component_is_named(model, data):
     result = run(model, data)
     assert result.exit_code == 1
-    assert "Name the component by --component" in result.output
+    assert "Set --component to a component" in result.output
 
 
 def test_a_single_file_has_no_split_and_takes_the_options_of_readers(model, data, tmp_path):

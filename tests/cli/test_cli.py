@@ -1,4 +1,4 @@
-"""The command `bigru-tagger`, through its runner."""
+"""The command line interface, called with typer's test runner."""
 
 import json
 import re
@@ -51,12 +51,12 @@ def test_config_lists_prints_and_copies(tmp_path: Path) -> None:
     assert copy.read_text(encoding="utf8") in run("config", "sample")
 
 
-def test_config_overwrites_nothing_and_names_what_there_is(tmp_path: Path) -> None:
+def test_config_does_not_overwrite_and_lists_the_configs(tmp_path: Path) -> None:
     copy = tmp_path / "copy.cfg"
     copy.write_text("mine", encoding="utf8")
-    assert "left as it is" in run("config", "sample", copy, fails=True)
+    assert "already exists: remove it" in run("config", "sample", copy, fails=True)
     assert copy.read_text(encoding="utf8") == "mine"
-    assert "there are conll2003, conll2003_max" in run("config", "nope", fails=True)
+    assert "choose from conll2003, conll2003_max" in run("config", "nope", fails=True)
 
 
 def test_convert_writes_every_split_and_a_table(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_convert_writes_every_split_and_a_table(tmp_path: Path) -> None:
     assert all(doc.has_annotation("TAG") and "chunks" in doc.spans for doc in docs)
 
 
-def test_convert_makes_whole_documents_of_one_split(tmp_path: Path) -> None:
+def test_convert_whole_documents_of_one_split(tmp_path: Path) -> None:
     run("convert", SAMPLE, tmp_path, "--split", "test", "--n-sents", 0)
     (path,) = tmp_path.iterdir()
     docs = list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
@@ -82,7 +82,7 @@ def test_convert_makes_whole_documents_of_one_split(tmp_path: Path) -> None:
     assert sum(len(list(doc.sents)) for doc in docs) == 130
 
 
-def test_convert_says_what_is_wrong(tmp_path: Path) -> None:
+def test_convert_errors(tmp_path: Path) -> None:
     message = run("convert", SAMPLE, tmp_path, "--split", "dev", fails=True)
     assert message.startswith("Error: ")
     assert "train, validation, test" in message
@@ -100,7 +100,7 @@ def test_evaluate_writes_numbers(ruler: Path, tmp_path: Path) -> None:
 
 @Language.component("cli_test_sentences")
 def count_sentences(doc: Doc) -> Doc:
-    """Find as many entities as the Doc came with sentences; none where it had no starts."""
+    """Set one entity per sentence of the Doc; none without sentence boundaries."""
     starts = [token.i for token in doc if token.is_sent_start]
     given = doc.has_annotation("SENT_START", require_complete=True)
     doc.set_ents([Span(doc, i, i + 1, "LOC") for i in starts if given], default="outside")
@@ -127,7 +127,7 @@ COLUMNS = (
         (None, [], 4, 0),
     ],
 )
-def test_evaluate_gives_as_much_context_as_training(
+def test_evaluate_uses_the_context_of_training(
     dev: dict[str, object] | None,
     options: list[object],
     documents: int,
@@ -146,7 +146,7 @@ def test_evaluate_gives_as_much_context_as_training(
     run("evaluate", tmp_path / "model", data, *options, "--json", scores)
     numbers = json.loads(scores.read_text(encoding="utf8"))
     assert numbers["documents"] == documents
-    # Only Docs of several sentences get their starts.
+    # Only Docs of several sentences have sentence starts.
     assert numbers["entities"]["default"]["per_type"]["LOC"]["predicted"] == predicted
 
 
@@ -162,7 +162,7 @@ def test_tag_prints_entities(ruler: Path) -> None:
 
 
 def find_names(doc: Doc) -> Doc:
-    """Tag capitals; all of them are entities, with a probability, and spans under a key."""
+    """Set tags, and all capitalized words as entities with probabilities and as spans."""
     names = [token for token in doc if token.is_title]
     for token in doc:
         token.tag_ = "NNP" if token.is_title else "XX"
@@ -230,7 +230,7 @@ def test_tag_prints_docs_that_spacy_reads(finder: Path) -> None:
     assert [token.tag_ for token in doc] == ["NNP", "XX", "NNP"]
 
 
-def test_tag_reads_a_text_a_line_from_files_and_standard_input(ruler: Path, tmp_path: Path) -> None:
+def test_tag_reads_lines_of_files_and_standard_input(ruler: Path, tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_bytes("\ufeffVienna\r\n \n# Kenya\u2028!".encode())
     expected = ["Vienna", "  LOC      Vienna", "# Kenya\u2028!", "  LOC      Kenya"]
@@ -241,13 +241,13 @@ def test_tag_reads_a_text_a_line_from_files_and_standard_input(ruler: Path, tmp_
     assert run("tag", ruler, stdin="") == ""
 
 
-def test_tag_says_what_cannot_be_read(ruler: Path, tmp_path: Path) -> None:
+def test_tag_names_unreadable_lines(ruler: Path, tmp_path: Path) -> None:
     latin, missing = tmp_path / "latin.txt", tmp_path / "missing.txt"
     latin.write_bytes(b"Vienna\nZ\xfcrich\n")
     assert f"{latin}:2: 'utf-8' codec" in run("tag", ruler, "-i", latin, fails=True)
     assert "standard input:1: 'utf-8' codec" in run("tag", ruler, stdin=b"\xff", fails=True)
     assert str(missing) in run("tag", ruler, "-i", missing, fails=True)
-    assert "not both" in run("tag", ruler, "Vienna", "-i", latin, fails=True)
+    assert "use only one of them" in run("tag", ruler, "Vienna", "-i", latin, fails=True)
 
 
 def test_tag_with_our_components(tmp_path: Path) -> None:
@@ -285,5 +285,5 @@ def test_tag_with_our_components(tmp_path: Path) -> None:
     assert all(number.fullmatch(line[1]) for line in found)
 
 
-def test_tag_names_a_model_that_is_not_there() -> None:
+def test_tag_names_a_missing_model() -> None:
     assert "no_such_model" in run("tag", "no_such_model", "Hello .", fails=True)

@@ -1,4 +1,4 @@
-"""Every command of spaCy that takes a config or a pipeline, with our component in it."""
+"""All spaCy commands that take a config or a pipeline, with a component of this package."""
 
 import json
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_train_and_evaluate(trained: Path, converted: Path, tmp_path: Path) -> N
 
 
 def test_train_on_spacy_files(converted: Path, tmp_path: Path) -> None:
-    """As with any other component, `spacy.Corpus.v1` in place of our reader."""
+    """`spacy.Corpus.v1` replaces the reader of this package."""
     config = spacy.util.load_config(CONFIGS / "sample.cfg", interpolate=False)
     for split, name in (("train", "train"), ("dev", "validation")):
         path = str(converted / f"{name}.spacy")
@@ -82,7 +82,7 @@ def test_benchmark_speed(trained: Path, converted: Path) -> None:
 def test_find_threshold(trained: Path, converted: Path) -> None:
     data = converted / "test.spacy"
     output = run("find-threshold", trained, data, "ner", "threshold", "ents_f", "--n_trials", 3)
-    assert "ents_f" in output  # that a threshold acts is tested with the component
+    assert "ents_f" in output  # the effect of a threshold is tested with the component
 
 
 def test_debug_config() -> None:

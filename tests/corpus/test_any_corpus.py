@@ -1,4 +1,4 @@
-"""Corpus.v1: any kind of data behind the paths of any shipped config; settings of commands."""
+"""Corpus.v1: any data format for the paths of any shipped config; options of the commands."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ WORDS, TAGS = ["Ortrun", "left", "Linz"], ["B-PER", "O", "B-LOC"]
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
+def _separate_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
 
 
@@ -72,8 +72,8 @@ MAKERS = [make_spacy, make_columns, make_rows, make_offsets, make_parquet, make_
 
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_any_config_reads_the_data_that_the_user_gives(config, make, tmp_path):
-    """Whatever the files are called: the user gave them for this."""
+def test_any_config_reads_the_users_data(config, make, tmp_path):
+    """The names of the files do not matter for `instead`."""
     train, dev = make(tmp_path / "one_test", WORDS), make(tmp_path / "two_train", WORDS[:2])
     overrides = {"paths.train": train, "paths.dev": dev}
     corpora = registry.resolve(
@@ -85,7 +85,7 @@ def test_any_config_reads_the_data_that_the_user_gives(config, make, tmp_path):
         assert example.reference.ents[0].label_ == "PER"
 
 
-def test_splits_of_the_data_that_the_user_gives(tmp_path):
+def test_splits_of_the_users_data(tmp_path):
     for name, words in (("x-Train", WORDS), ("x-dev", WORDS[:2])):
         make_columns(tmp_path / name, words)
     for split, words in (("train", WORDS), ("validation", WORDS[:2])):
@@ -100,7 +100,7 @@ def test_without_other_paths_the_sample_is_read():
     assert [len(list(corpora[name](spacy.blank("en")))) for name in ("train", "dev")] == [616, 132]
 
 
-def test_a_setting_that_the_reader_lacks(tmp_path):
+def test_unknown_settings_of_the_chosen_reader(tmp_path):
     path = make_rows(tmp_path / "x", WORDS)
     with pytest.raises(
         TypeError, match=r"x.jsonl is read by HFCorpus, which has no setting columns"
@@ -115,7 +115,7 @@ def test_one_file_for_both_splits_is_reported(tmp_path, caplog):
     path = make_columns(tmp_path / "all", WORDS)
     assert len(list(AnyCorpus(path, split="validation")(spacy.blank("en")))) == 1
     assert "all.conll has no splits: all of it is read as 'validation'" in caplog.text
-    with pytest.raises(CorpusError, match="its name says train, but the split 'validation'"):
+    with pytest.raises(CorpusError, match="its name contains train, but the split 'validation'"):
         list(
             AnyCorpus(make_columns(tmp_path / "train", WORDS), split="validation")(
                 spacy.blank("en")
@@ -123,19 +123,21 @@ def test_one_file_for_both_splits_is_reported(tmp_path, caplog):
         )
 
 
-# --- the split that is asked for
+# --- the requested split
 
 
 @pytest.mark.parametrize("make", [make_spacy, make_columns, make_rows, make_parquet])
 def test_a_file_of_another_split(make, tmp_path):
     path = make(tmp_path / "my_Train", WORDS)
-    with pytest.raises(CorpusError, match="its name says train, but the split 'test' is asked for"):
+    with pytest.raises(
+        CorpusError, match="its name contains train, but the split 'test' was requested"
+    ):
         open_corpus(path, split="test")
     for split in ("train", None):
         assert len(list(open_corpus(path, split=split)(spacy.blank("en")))) == 1
 
 
-def test_a_saved_dataset_knows_its_split(tmp_path):
+def test_a_saved_dataset_has_one_split(tmp_path):
     rows = Dataset.from_dict({"tokens": [["a"]] * 10, "tags": [["O"]] * 10}, split="train")
     rows.to_parquet(tmp_path / "x.parquet")
     part = datasets.load_dataset(
@@ -143,7 +145,9 @@ def test_a_saved_dataset_knows_its_split(tmp_path):
     )
     for name, saved, n in (("whole", rows, 10), ("part", part, 5)):
         saved.save_to_disk(tmp_path / name)
-        with pytest.raises(CorpusError, match=r"saved as the split 'train.*', but 'test' is asked"):
+        with pytest.raises(
+            CorpusError, match=r"saved as the split 'train.*', but 'test' was requested"
+        ):
             list(open_corpus(str(tmp_path / name), split="test")(spacy.blank("en")))
         assert len(list(HFCorpus(str(tmp_path / name))(spacy.blank("en")))) == n
 
@@ -184,7 +188,7 @@ def test_a_folder_without_the_split(make, tmp_path, caplog):
     folder.mkdir()
     make(folder / "a", WORDS)
     make(folder / "b", WORDS[:2])
-    with pytest.raises(CorpusError, match="plain: no file is named after a split, but 'test' is"):
+    with pytest.raises(CorpusError, match="plain: no file is named after a split, but 'test' was"):
         open_corpus(str(folder), split="test")
     assert default_split(str(folder)) is None
     assert n_tokens(open_corpus(str(folder))) == [3, 2]
@@ -211,7 +215,7 @@ def test_the_split_of_a_pattern(tmp_path, caplog):
     make_columns(tmp_path / "other-train", WORDS[:2])
     assert n_tokens(open_corpus(str(tmp_path / "*train.conll"), split="train")) == [3, 2]
     assert not caplog.text
-    with pytest.raises(CorpusError, match="but the split 'test' is asked for"):
+    with pytest.raises(CorpusError, match="but the split 'test' was requested"):
         n_tokens(ConllCorpus(str(tmp_path / "NER-de-train.conll"), split="test"))
     assert n_tokens(AnyCorpus("x", split="test", instead=str(tmp_path / "o*.conll"))) == [2]
     assert "has no splits: all of it is read as 'test'" in caplog.text
@@ -224,12 +228,12 @@ def test_a_damaged_spacy_file_is_named(damage, tmp_path):
     file = tmp_path / "b.spacy"
     file.write_bytes(damage(file.read_bytes()))
     for path in (tmp_path, file):
-        with pytest.raises(CorpusError, match=r"b.spacy: damaged, or no file of DocBin"):
+        with pytest.raises(CorpusError, match=r"b.spacy: damaged, or not a DocBin file"):
             n_tokens(open_corpus(str(path)))
     assert n_tokens(open_corpus(str(tmp_path), limit=1)) == [3]
 
 
-# --- the settings of commands
+# --- options of the commands
 
 
 def run(*arguments: object, fails: bool = False) -> str:
@@ -246,7 +250,7 @@ def run(*arguments: object, fails: bool = False) -> str:
         ["--columns", "tokens", "--columns", "_", "--columns", "ner"],
     ],
 )
-def test_commands_take_columns(options, tmp_path):
+def test_column_options(options, tmp_path):
     path = tmp_path / "x.conll"
     path.write_text("Linz;B-X;B-LOC\nis;O;O\n", encoding="utf-16")
     options = [*options, "--separator", ";", "--encoding", "utf-16"]
@@ -255,12 +259,12 @@ def test_commands_take_columns(options, tmp_path):
     assert [ent.label_ for ent in doc.ents] == ["LOC"]
     spacy.blank("en").to_disk(tmp_path / "model")
     message = run("evaluate", tmp_path / "model", path, fails=True)
-    assert "give its encoding" in message
+    assert "set encoding" in message
     message = run("evaluate", tmp_path / "model", path, *options, fails=True)
-    assert "entities" in message  # a blank pipeline finds none: the data were read
+    assert "entities" in message  # the data were read, but a blank pipeline has no predictions
 
 
-def test_commands_take_names_of_tags(tmp_path):
+def test_tag_names_option(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps({"words": ["Linz"], "mine": [1], "tags": ["O"]}))
     options = ["--ner-column", "mine", "--tag-names", "mine=O,S-LOC"]
@@ -272,7 +276,7 @@ def test_commands_take_names_of_tags(tmp_path):
 
 
 @pytest.mark.parametrize("reader", ["Corpus.v1", "ConllCorpus.v1"])
-def test_evaluation_reads_as_the_pipeline_was_evaluated_in_training(reader, tmp_path):
+def test_evaluation_uses_the_reader_settings_of_the_dev_corpus(reader, tmp_path):
     nlp = spacy.blank("en")
     nlp.config["training"]["dev_corpus"] = "corpora.held.out"
     nlp.config["corpora"]["held"] = {
@@ -293,15 +297,15 @@ def test_evaluation_reads_as_the_pipeline_was_evaluated_in_training(reader, tmp_
     options = {"columns": ["tokens", "ner", "_"]}
     [example] = read_gold(nlp, str(path), options=options, **read)
     assert [ent.label_ for ent in example.reference.ents] == ["X"]
-    rows = make_rows(tmp_path / "test", WORDS)  # which has no columns to name
+    rows = make_rows(tmp_path / "test", WORDS)  # HFCorpus has no setting `columns`
     assert len(list(read_gold(nlp, rows, **read))) == 1
 
 
-# --- the hub, and what is imported
+# --- the hub and imports
 
 
-def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
-    """Afterwards, only the cache is looked at: `huggingface_hub` would try for 24 seconds."""
+def test_an_unreachable_hub_is_requested_once(monkeypatch):
+    """Then only the cache is used: `huggingface_hub` would retry for 24 seconds."""
     constants = pytest.importorskip("huggingface_hub.constants")
     states = []
 
@@ -324,7 +328,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["a/b/c", "/nowhere/at/all", "nowhere.jsonl", "x/nowhere.conll"])
-def test_what_can_be_no_hub_id_is_not_looked_for(path):
+def test_invalid_hub_ids_are_not_requested(path):
     with pytest.raises(CorpusError, match="no such file"):
         list(HFCorpus(path)(spacy.blank("en")))
 

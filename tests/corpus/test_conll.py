@@ -31,7 +31,7 @@ def test_folder_and_pattern(tmp_path, nlp):
     assert words == ["a.txt", "b.conll"]
     [whole] = ConllCorpus(str(tmp_path / "*.md"))(nlp)
     assert whole.reference.text.strip() == "c.md"
-    # Each file is a document of its own.
+    # Each file is a separate document.
     assert len(list(ConllCorpus(tmp_path, sentences_per_doc=0)(nlp))) == 2
 
 
@@ -41,19 +41,19 @@ def test_given_columns_separator_and_encoding(tmp_path, nlp):
     [example] = ConllCorpus(file, encoding="latin-1", **options)(nlp)
     assert [token.text for token in example.reference] == ["El Niño", "llegó"]
     assert example.get_aligned_ner() == ["O", "U-V"]
-    with pytest.raises(CorpusError, match=r"x:1: 'utf-8' .*: give its encoding"):
+    with pytest.raises(CorpusError, match=r"x:1: 'utf-8' .*: set encoding"):
         list(ConllCorpus(file, **options)(nlp))
     with pytest.raises(CorpusError, match="unknown encoding: latin-0"):
         list(ConllCorpus(file, encoding="latin-0", **options)(nlp))
 
 
-def test_strange_spaces_belong_to_tokens(tmp_path, nlp):
+def test_other_unicode_spaces_belong_to_tokens(tmp_path, nlp):
     file = write(tmp_path / "x.conll", "10\u00a0000 B-NUM\n\u2028 O\n\u3000 O\n")
     [example] = ConllCorpus(file)(nlp)
     assert [token.text for token in example.reference] == ["10\u00a0000", "\u2028", "\u3000"]
 
 
-def test_hash_is_a_token_where_its_line_has_the_columns(tmp_path, nlp):
+def test_a_hash_is_a_token_if_its_line_has_all_columns(tmp_path, nlp):
     file = write(tmp_path / "x.conll", "# id = 3\n# O\n1 B-N\nwin O\n\n# and more\n")
     [example] = ConllCorpus(file)(nlp)
     assert [token.text for token in example.reference] == ["#", "1", "win"]
@@ -64,8 +64,8 @@ def test_hash_is_a_token_where_its_line_has_the_columns(tmp_path, nlp):
     [
         ("a O\n\nb\n", {}, ":3: 1 columns instead of 2 \\(tokens, ner\\)"),
         ("a O\n\nb O O\n", {}, ":3: 3 columns instead of 2"),
-        ("a x y\n", {}, ':1: 3 columns .*: say what they hold, as in columns = \\["tokens"'),
-        ("a O O\n", {}, ':1: columns 2, 3 have tags: say which .* columns = \\["tokens"'),
+        ("a x y\n", {}, ':1: 3 columns .*: name the columns, as in columns = \\["tokens"'),
+        ("a O O\n", {}, ':1: columns 2, 3 hold tags: name the one .* columns = \\["tokens"'),
         ("# a comment\na O\nb X-Y\n", {}, ":3: tag 'X-Y' at position 1: valid are 'O'"),
         ("a O\n# a comment\nb O\n", {}, ":2: '# a comment' starts with '#' within a sentence"),
         ("#a\na O\nb O\n", {}, ":1: '#a' is a token without its columns"),
@@ -84,9 +84,9 @@ def test_bad_file_is_named_with_its_line(tmp_path, nlp, text, options, message):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("none.conll", "no such file, folder, or file of that pattern"),
-        ("*.nothing", "no such file, folder, or file of that pattern"),
-        (".", "no file that ends in .bio"),
+        ("none.conll", "no such file or folder, and no file that matches"),
+        ("*.nothing", "no such file or folder, and no file that matches"),
+        (".", "no file ends in .bio"),
     ],
 )
 def test_no_files(tmp_path, nlp, path, message):
@@ -115,7 +115,7 @@ def tokens_and_labels(path: Path, nlp, **options):
     return [[(token.text, token.ent_type_) for token in doc] for doc in docs]
 
 
-def test_comments_beside_labels_alone(tmp_path, nlp):
+def test_comments_with_labels_without_prefixes(tmp_path, nlp):
     text = "# comment\n# B-side\nAda PER\n# O\n# PER\nleft O\n\n# newdoc\n#PER PER\n"
     file = write(tmp_path / "x.conll", text)
     assert tokens_and_labels(file, nlp, scheme="io") == [
@@ -127,7 +127,7 @@ def test_comments_beside_labels_alone(tmp_path, nlp):
         tokens_and_labels(file, nlp, scheme="io")
 
 
-def test_a_letter_ends_a_comment_where_no_tag_is_one(tmp_path, nlp):
+def test_a_single_letter_is_a_comment_unless_it_is_a_tag(tmp_path, nlp):
     file = write(tmp_path / "x.conll", "# b\n# B\nAda B-PER\n\n# I-PER\n")
     assert tokens_and_labels(file, nlp) == [[("Ada", "PER")], [("#", "PER")]]
     file = write(tmp_path / "y.conll", "# b\nAda b\nLee i\nleft o\n")

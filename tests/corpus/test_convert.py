@@ -34,7 +34,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_files_hold_what_was_read(source, tmp_path):
+def test_files_have_the_content_of_the_corpus(source, tmp_path):
     counts = convert(source, tmp_path / "new" / "out")
     assert names(tmp_path / "new" / "out") == ["dev.spacy", "test.spacy", "train.spacy"]
     assert list(counts) == ["train", "dev", "test"]
@@ -50,11 +50,11 @@ def test_files_hold_what_was_read(source, tmp_path):
     assert [(span.start, span.end, span.label_) for span in ada.spans["chunks"]] == [(0, 2, "NP")]
     assert [token.tag_ for token in ada] == ["N", "N"]
     assert [token.is_sent_start for token in ada] == [True, False]
-    # With unknown spaces spaCy keeps the tokens where it reads the file.
+    # With unknown spaces, spaCy keeps the tokens when it reads the file.
     assert ada.has_unknown_spaces
 
 
-def test_options_reach_the_reader(source, tmp_path):
+def test_options_are_passed_to_the_reader(source, tmp_path):
     counts = convert(
         source, tmp_path / "out", splits=["train"], sentences_per_doc=0, spans_key="np", limit=1
     )
@@ -76,7 +76,7 @@ def test_options_reach_the_reader(source, tmp_path):
         ("columns/*.conll", "columns.spacy"),
     ],
 )
-def test_source_without_splits_gives_one_file(path, expected, source, tmp_path):
+def test_a_source_without_splits_becomes_one_file(path, expected, source, tmp_path):
     for name in ("a.conll", "eng.testb"):
         (tmp_path / name).write_text("Oslo B-LOC\n", encoding="utf-8")
     counts = convert(str(tmp_path / path), tmp_path / "out")
@@ -92,11 +92,11 @@ def test_dataset_keeps_its_own_split_names(tmp_path):
     counts = convert(str(tmp_path / "saved"), tmp_path / "out")
     assert names(tmp_path / "out") == ["extra.spacy", "train.spacy"]
     assert counts["extra"].entities == Counter(LOC=1)
-    with pytest.raises(CorpusError, match="no split dev, test: there are train, extra"):
+    with pytest.raises(CorpusError, match="no split dev, test: choose from train, extra"):
         convert(str(tmp_path / "saved"), tmp_path / "out", splits=["train", "test", "dev"])
 
 
-def test_failure_leaves_the_old_file_and_no_half_one(source, tmp_path, monkeypatch):
+def test_after_an_error_the_old_file_is_unchanged(source, tmp_path, monkeypatch):
     convert(source, tmp_path / "out", splits=["test"])
     before = (tmp_path / "out" / "test.spacy").read_bytes()
 
@@ -144,7 +144,7 @@ def test_table():
     )
 
 
-def test_table_with_nothing_to_compare_to():
+def test_table_without_a_training_split():
     counts = {"x": SplitCounts(1, 1, 2, Counter(), Counter(NP=1))}
     assert counts_table(counts) == (
         "           x\ndocuments  1\nsentences  1\ntokens     2\nchunks     1\n  NP       1"

@@ -33,8 +33,8 @@ FEATURES = Features(
         "document_id": Value("int64"),
     }
 )
-# The same, as a column file in IOB1 with its trimmings: a byte-order mark, CRLF, tabs, a comment,
-# blank lines behind the last sentence.
+# The same as an IOB1 column file with a byte-order mark, CRLF, tabs, a comment and
+# blank lines after the last sentence.
 COLUMNS = (
     "\ufeff-DOCSTART- -X- O O\r\n\r\n# a comment\r\nAda NNP I-NP I-PER\r\n"
     "Byron\tNNP\tI-NP\tI-PER\r\nsaw VBD I-VP O\r\nTurin  NNP I-NP I-LOC\r\n\r\n"
@@ -49,7 +49,7 @@ def nlp():
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
+def _separate_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
 
 
@@ -82,7 +82,7 @@ def save(folder: Path, **columns: list[object]) -> str:
 
 
 def summary(examples: list[Example]) -> list[tuple[object, ...]]:
-    """What the gold Docs hold, in plain values."""
+    """The annotation of the gold Docs as plain values."""
     return [
         (
             [token.text for token in eg.reference],
@@ -115,7 +115,7 @@ ADA_RAIN = (
 
 @pytest.fixture(params=["dataset", "columns"])
 def make_reader(request, saved, columns_file):
-    """Either reader, as a function of its settings."""
+    """One of the readers, as a function of its settings."""
     reader, path = {"dataset": (HFCorpus, saved), "columns": (ConllCorpus, columns_file)}[
         request.param
     ]
@@ -139,7 +139,7 @@ def test_both_readers_give_the_same_docs(make_reader, options, expected, nlp):
     assert summary(list(corpus(nlp))) == expected, "the second call reads from the start again"
 
 
-def test_example_predicts_from_a_bare_doc(saved, nlp):
+def test_the_predicted_doc_has_no_annotation(saved, nlp):
     example = next(iter(HFCorpus(saved)(nlp)))
     assert [token.text for token in example.predicted] == ADA[0]
     for annotation in ("ENT_IOB", "TAG", "SENT_START"):
@@ -159,7 +159,9 @@ def test_example_predicts_from_a_bare_doc(saved, nlp):
         ({}, [None, None, None]),
     ],
 )
-def test_bare_doc_of_several_sentences_has_their_starts(make_reader, options, expected, nlp):
+def test_the_predicted_doc_of_several_sentences_has_sentence_starts(
+    make_reader, options, expected, nlp
+):
     examples = list(make_reader(**options)(nlp))
     assert [
         [token.i for token in eg.predicted if token.is_sent_start]
@@ -173,7 +175,7 @@ def test_bare_doc_of_several_sentences_has_their_starts(make_reader, options, ex
         assert not example.predicted.has_annotation("TAG")
 
 
-def test_columns_switched_off_are_missing_not_empty(saved, nlp):
+def test_ignored_columns_are_missing_not_empty(saved, nlp):
     corpus = HFCorpus(saved, ner_column="", chunk_column="", document_column="")
     reference = next(iter(corpus(nlp))).reference
     assert not reference.has_annotation("ENT_IOB")
@@ -184,7 +186,7 @@ def test_columns_switched_off_are_missing_not_empty(saved, nlp):
     assert [span.label_ for span in pos_off.spans["sc"]] == ["NP", "VP", "NP"]
 
 
-def test_gold_tokens_survive_spacys_own_files(saved, nlp, tmp_path):
+def test_gold_tokens_are_kept_in_spacy_files(saved, nlp, tmp_path):
     file = tmp_path / "x.spacy"
     gold = [example.reference for example in HFCorpus(saved)(nlp)]
     DocBin(docs=gold).to_disk(file)
@@ -218,7 +220,7 @@ def test_parquet_folder_with_splits(tmp_path, nlp):
     assert summary(list(HFCorpus(str(folder), split="test", streaming=True)(nlp))) == [LEFT]
     assert summary(list(HFCorpus(str(folder), split="train[:1]")(nlp))) == [ADA]
     assert corpus_splits(str(folder)) == ["train", "test"]
-    with pytest.raises(CorpusError, match=r"dev.*there are .*train-00000"):
+    with pytest.raises(CorpusError, match=r"dev.*the files are .*train-00000"):
         list(HFCorpus(str(folder), split="dev")(nlp))
 
 
@@ -235,7 +237,7 @@ def test_csv_text_is_split(tmp_path, nlp):
     assert example.get_aligned_ner() == ["U-PER", "O", "U-LOC"]
 
 
-def test_stream_tells_the_scheme_from_its_first_rows(tmp_path, nlp, monkeypatch):
+def test_the_scheme_of_a_stream_is_detected_from_its_first_rows(tmp_path, nlp, monkeypatch):
     monkeypatch.setattr("bigru_tagger.corpus.readers.BATCH_SIZE", 2)
     rows = [{"tokens": ["a"], "tags": [tag]} for tag in ("B-X", "O", "S-X")]
     file = write_rows(tmp_path / "a.jsonl", *rows)
@@ -264,9 +266,9 @@ def test_saved_single_dataset_in_tensor_format(tmp_path, nlp):
     assert corpus_splits(str(tmp_path / "one")) == []
 
 
-def test_numbers_get_names(tmp_path, nlp):
+def test_tag_numbers_are_mapped_to_tag_names(tmp_path, nlp):
     folder = save(tmp_path / "plain", tokens=[["Ada", "left"]], tags=[[1, 0]])
-    with pytest.raises(CorpusError, match=r"row 0: 'tags' holds 1, no text: give tag_names"):
+    with pytest.raises(CorpusError, match=r"row 0: 'tags' holds 1, not a string: set tag_names"):
         list(HFCorpus(folder)(nlp))
     [example] = HFCorpus(folder, tag_names={"tags": ["O", "B-PER"]})(nlp)
     assert example.get_aligned_ner() == ["U-PER", "O"]
@@ -281,8 +283,8 @@ def test_numbers_get_names(tmp_path, nlp):
         ({"tags": [["O"]], "pos": [["N", "N"]]}, {"pos_column": "pos"}, "'pos' has 2 tags for 1"),
         ({"tags": [[-1]]}, {"tag_names": {"tags": ["O"]}}, "holds -1, .* numbered 0 to 0"),
         ({"tags": [[["O"]]]}, {"tag_names": {"tags": ["O"]}}, r"holds \['O'\], but"),
-        ({"tags": [[["O"]]]}, {}, r"holds \['O'\], no text: give a column"),
-        ({"tags": [None]}, {"ner_column": "tags"}, "holds None, not one item a token"),
+        ({"tags": [[["O"]]]}, {}, r"holds \['O'\], not a string: use a column"),
+        ({"tags": [None]}, {"ner_column": "tags"}, "holds None, not one item per token"),
         ({"tags": [["O"]], "tokens": [[""]]}, {}, "an empty token"),
     ],
 )
@@ -305,16 +307,22 @@ def test_rows_count_across_batches(tmp_path, nlp, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ner_column": "gold"}, r"no column 'gold' \(ner_column\): there are id, tokens, note"),
-        ({}, "no annotation: give ner_column, pos_column or chunk_column, of id, tokens, note"),
-        ({"tokens_column": ""}, "no column of tokens: give tokens_column, one of id, tokens, note"),
+        (
+            {"ner_column": "gold"},
+            r"no column 'gold' \(ner_column\): choose one of id, tokens, note",
+        ),
+        ({}, "no annotation: set ner_column, pos_column or chunk_column to one of id, tokens"),
+        (
+            {"tokens_column": ""},
+            "no column of tokens: set tokens_column, or text_column .* to one of id, tokens",
+        ),
         (
             {"pos_column": "tokens", "sentences_per_doc": 0},
-            "no column says where they end: give document_column",
+            "requires document boundaries: set document_column",
         ),
     ],
 )
-def test_columns_that_do_not_fit(tmp_path, nlp, options, message):
+def test_invalid_columns(tmp_path, nlp, options, message):
     folder = save(tmp_path / "x", id=[1], tokens=[["a"]], note=[5])
     with pytest.raises(CorpusError, match=message):
         list(HFCorpus(folder, **options)(nlp))
@@ -393,7 +401,7 @@ def test_any_text_is_read_alike_from_both_sources(sentences, tmp_path, nlp):
         assert one.reference.to_json() == other.reference.to_json()
 
 
-def test_open_by_kind(saved, columns_file, tmp_path):
+def test_the_reader_is_chosen_by_format(saved, columns_file, tmp_path):
     spacy_file = write(tmp_path / "x.spacy", "")
     rows = write_rows(tmp_path / "x.jsonl", {"tokens": ["a"], "tags": ["O"]})
     assert isinstance(open_corpus(str(spacy_file)), Corpus)
@@ -413,7 +421,8 @@ def test_folder_of_files_named_after_splits(tmp_path):
     assert open_corpus(folder) == ConllCorpus(str(tmp_path / "classic" / "eng.testb"))
     assert open_corpus(folder, split="dev").path.endswith("eng.testa")
     with pytest.raises(
-        CorpusError, match=r"no file of the split 'x': there are eng.testa, eng.testb, eng.train"
+        CorpusError,
+        match=r"no file of the split 'x': the files are eng.testa, eng.testb, eng.train",
     ):
         open_corpus(folder, split="x")
 
@@ -435,12 +444,12 @@ def test_folder_of_spacy_files(saved, nlp, tmp_path):
     assert summary(list(open_corpus(folder, split="train")(nlp))) == [RAIN, LEFT]
     assert corpus_splits(folder) == ["train", "dev"]
     with pytest.raises(
-        CorpusError, match=r"no file of the split 'test': there are dev.spacy, train"
+        CorpusError, match=r"no file of the split 'test': the files are dev.spacy, train"
     ):
         open_corpus(folder)
 
 
-def test_parquet_beside_text_is_a_dataset(tmp_path):
+def test_a_folder_of_parquet_and_text_is_a_dataset(tmp_path):
     write(tmp_path / "hub" / "LICENSE.txt", "free")
     write(tmp_path / "hub" / "data" / "train.parquet", "")
     assert isinstance(open_corpus(str(tmp_path / "hub")), HFCorpus)
@@ -455,8 +464,8 @@ def test_missing_file_is_not_taken_for_a_hub_id(tmp_path, name):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("some/id", "read by HFCorpus, which has no setting color, shape: it has alignment"),
-        ("some/*.conll", "read by ConllCorpus, which has no setting color, shape: it has col"),
+        ("some/id", "read by HFCorpus, which has no setting color, shape: choose from alignment"),
+        ("some/*.conll", "read by ConllCorpus, which has no setting color, shape: choose from col"),
     ],
 )
 def test_unknown_setting(source, message):

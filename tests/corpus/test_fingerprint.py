@@ -22,5 +22,5 @@ def test_a_fingerprint_depends_on_names_and_contents(tmp_path: Path) -> None:
 
 
 def test_a_missing_absolute_path_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="missing: there is nothing; check the path"):
+    with pytest.raises(ValueError, match="missing: no such file or folder: check the path"):
         fingerprint(str(tmp_path / "missing"))

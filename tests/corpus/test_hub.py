@@ -29,7 +29,7 @@ def raise_when_loading(monkeypatch, error):
 def test_saved_splits(saved):
     assert list_splits(saved) == ["train", "test"]
     assert load_split(saved, "test", streaming=True)[0] == {"tokens": ["Ada"], "tags": ["B-PER"]}
-    with pytest.raises(CorpusError, match="unknown split 'dev': there are train, test"):
+    with pytest.raises(CorpusError, match="unknown split 'dev': choose one of train, test"):
         load_split(saved, "dev", streaming=False)
 
 
@@ -72,7 +72,7 @@ def test_loading_fails_with_advice(monkeypatch, error, message):
     assert raised.value.__cause__ is error
 
 
-def test_interrupt_is_let_through(monkeypatch):
+def test_keyboard_interrupt_is_not_converted(monkeypatch):
     raise_when_loading(monkeypatch, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         load_split(DatasetSource("some/id"), "train", streaming=False)
@@ -105,7 +105,7 @@ def test_builder_without_files_does_not_read_the_current_directory(monkeypatch, 
         ("wnut_17", "leondz/wnut_17"),
     ],
 )
-def test_classic_id_is_redirected(path, hub_id, tmp_path, monkeypatch, caplog):
+def test_ids_of_scripts_are_redirected_to_parquet(path, hub_id, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     source = DatasetSource(path)
     with caplog.at_level(logging.INFO, logger="bigru_tagger"):

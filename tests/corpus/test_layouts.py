@@ -1,4 +1,4 @@
-"""Columns of column files, found by what stands in them."""
+"""Columns of column files, inferred from their values."""
 
 import bz2
 import gzip
@@ -24,7 +24,7 @@ CONLLU = "# newdoc id = a\n# text = Vamonos a Oslo\n" + "".join(
         ("3", "Oslo", "PROPN", "N", "name=B-LOC|SpaceAfter=No"),
     ]
 )
-# A file, and its tokens, entities and tags. All sentences are our own.
+# A file, and its tokens, entities and tags. The sentences were written for this test.
 FILES = {
     "GermEval": (
         "#\thttp://example.org/a\t[2010-01-02]\n1\tOrtrun\tB-PER\tO\n2\tin\tO\tO\n"
@@ -126,7 +126,7 @@ def test_columns_are_found(tmp_path, name):
     assert [token.tag_ for doc in docs for token in doc if token.tag_] == tags
 
 
-def test_chunks_alone_are_no_entities(tmp_path):
+def test_a_file_with_only_chunks_has_no_entities(tmp_path):
     [doc] = read(write(tmp_path / "x.conll", "Rain NN B-NP\nfell VBD B-VP\n"))
     assert not doc.has_annotation("ENT_IOB")
     assert [span.label_ for span in doc.spans["chunks"]] == ["NP", "VP"]
@@ -135,19 +135,19 @@ def test_chunks_alone_are_no_entities(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a B-X B-Y\nb O O\n", ":1: columns 2, 3 have tags: say which"),
-        ("\na O B-X\nb O O\n", ":2: columns 2, 3 have tags: say which"),
-        ("a N B-X B-Y\n", ":1: columns 3, 4 have tags: say which"),
-        ("a N x (X*)\nb N y *\n", ":1: 4 columns .*a N x .*none of which has a tag"),
+        ("a B-X B-Y\nb O O\n", ":1: columns 2, 3 hold tags: name the one"),
+        ("\na O B-X\nb O O\n", ":2: columns 2, 3 hold tags: name the one"),
+        ("a N B-X B-Y\n", ":1: columns 3, 4 hold tags: name the one"),
+        ("a N x (X*)\nb N y *\n", ":1: 4 columns .*a N x .*but no column has a tag"),
         ("a\nb\n", ":1: one column"),
     ],
 )
-def test_what_is_not_certain_is_an_error(tmp_path, text, message):
+def test_ambiguous_columns_are_an_error(tmp_path, text, message):
     with pytest.raises(CorpusError, match=rf"x.conll{message}"):
         read(write(tmp_path / "x.conll", text))
 
 
-def test_columns_settle_what_is_not_certain(tmp_path):
+def test_columns_resolve_ambiguity(tmp_path):
     path = write(tmp_path / "x.conll", "a B-X B-Y\nb O O\n")
     [doc] = read(path, columns=["tokens", "_", "ner"])
     assert [ent.label_ for ent in doc.ents] == ["Y"]
@@ -156,7 +156,7 @@ def test_columns_settle_what_is_not_certain(tmp_path):
     assert [(ent.label_, ent.text.strip()) for ent in doc.ents] == [("PER", "a")]
 
 
-def test_only_chunks_that_were_asked_for_can_be_wrong(tmp_path, caplog):
+def test_invalid_chunks_are_an_error_only_in_a_named_column(tmp_path, caplog):
     path = write(tmp_path / "x.conll", "a NN B-NP B-X\nb NN B-NP O\n\nc NN B-NP O\n")
     with pytest.raises(CorpusError, match="tag 'NN'"):
         read(path, columns=["tokens", "chunk", "_", "ner"])
@@ -168,8 +168,8 @@ def test_only_chunks_that_were_asked_for_can_be_wrong(tmp_path, caplog):
     docs = read(str(rows))
     assert [[ent.label_ for ent in doc.ents] for doc in docs] == [["X"], []]
     assert not any(doc.has_annotation("TAG") or doc.spans for doc in docs)
-    assert "'pos' holds 1, no text: give tag_names" in caplog.text
-    assert 'pos_column = "" leaves the column out' in caplog.text
+    assert "'pos' holds 1, not a string: set tag_names" in caplog.text
+    assert 'pos_column = "" to ignore the column' in caplog.text
     assert "tag '_' at position 0" in caplog.text
     for options in ({"pos_column": "pos"}, {"chunk_column": "chunk_tags"}):
         with pytest.raises(CorpusError, match=r"x.jsonl:1, row 0: "):
@@ -189,13 +189,13 @@ def test_a_row_of_another_type_is_named(tmp_path, odd):
     ("name", "content", "message"),
     [
         ("x.jsonl", b'{"tokens": ["a"]}\n{"tokens": ["Z\xfc"]}\n', r"x.jsonl:2: 'utf-8' codec"),
-        ("x.jsonl", b'{"tokens": ["a"]}\n{"tokens": ["b"\n', r"x.jsonl:2: this is no JSON"),
+        ("x.jsonl", b'{"tokens": ["a"]}\n{"tokens": ["b"\n', r"x.jsonl:2: not valid JSON"),
         (
             "x.jsonl.gz",
             gzip.compress(b'{"tokens": ["a"]}', mtime=0)[:-9],
-            r"x.jsonl.gz: damaged or not",
+            r"x.jsonl.gz: damaged or incomplete",
         ),
-        ("x.jsonl.gz", b"no archive", r"x.jsonl.gz: damaged or not .*Not a gzipped file"),
+        ("x.jsonl.gz", b"no archive", r"x.jsonl.gz: damaged or incomplete .*Not a gzipped file"),
         ("x.parquet", b"PAR1 and no more", r"x.parquet"),
         ("x.zip", b"PK", r"x.zip: an archive: unpack it"),
         ("x.conll", "Zürich B-LOC\n".encode("utf-16"), r"x.conll:1: 'utf-8' codec"),
@@ -249,7 +249,7 @@ def test_compressed_files(tmp_path, ending, compress):
     [doc] = read(str(path), split="test")
     assert [ent.label_ for ent in doc.ents] == ["PER"]
     path.write_bytes(data[:-20])
-    with pytest.raises(CorpusError, match=rf"test.conll{ending}: damaged or not complete"):
+    with pytest.raises(CorpusError, match=rf"test.conll{ending}: damaged or incomplete"):
         read(str(path))
 
 
@@ -265,7 +265,7 @@ token = st.tuples(
 )
 @given(sentences=st.lists(st.lists(token, min_size=1, max_size=5), min_size=1, max_size=3))
 def test_any_words_have_the_same_tags_in_any_layout(sentences, tmp_path):
-    """Tokens alone, with parts of speech, with CoNLL-U's index."""
+    """The layouts: tokens and tags, with part-of-speech tags, with CoNLL-U's index."""
     nlp = spacy.blank("xx")
     found = []
     for layout in ("{w}\t{t}", "{w}\tN\t{t}", "{i}\t{w}\tl\tN\tX\tf\t0\tr\td\tname={t}"):
@@ -275,7 +275,7 @@ def test_any_words_have_the_same_tags_in_any_layout(sentences, tmp_path):
         )
         path = write(tmp_path / "x.conllu", text)
         if all(tag == "O" for s in sentences for _, tag in s) and "name" in layout:
-            continue  # nothing says that there are entities
+            continue  # a CoNLL-U file without tags has no entity column
         docs = [eg.reference for eg in ConllCorpus(path)(nlp)]
         found.append([([t.text for t in d], [t.ent_iob_ + t.ent_type_ for t in d]) for d in docs])
     assert [words for words, _ in found[0]] == [[word for word, _ in s] for s in sentences]
@@ -293,7 +293,7 @@ def test_any_words_have_the_same_tags_in_any_layout(sentences, tmp_path):
 )
 def test_numbers_that_may_be_tokens(tmp_path, text):
     path = write(tmp_path / "x.conll", text)
-    if text.startswith("7"):  # no index starts so
+    if text.startswith("7"):  # an index starts with 0 or 1
         assert [token.text for doc in read(path) for token in doc] == ["7", "1", "2"]
         return
     with pytest.raises(CorpusError, match=r"x.conll:1: . columns \(1 CD .*: the first may number"):

@@ -1,4 +1,4 @@
-"""Texts with character offsets, of every annotation tool, in every reader and command."""
+"""Texts with character offsets from all annotation tools, in all readers and commands."""
 
 import json
 import logging
@@ -55,7 +55,7 @@ ROWS = {
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
+def _separate_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
 
 
@@ -74,7 +74,7 @@ def entities(docs):
 
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("form", ["lines", "line", "list", "indented"])
-def test_rows_of_every_tool(tmp_path, name, form):
+def test_rows_of_all_tools(tmp_path, name, form):
     row, path = ROWS[name], tmp_path / "x.json"
     n = 1 if form == "line" else 2
     if form in ("lines", "line"):
@@ -129,13 +129,13 @@ def test_alignment(tmp_path, caplog, alignment, expected):
     assert f'alignment = "{alignment}"' in caplog.text
 
 
-def test_strict_alignment_lists_all_that_do_not_fall_on_tokens(tmp_path):
+def test_strict_alignment_lists_misaligned_entities(tmp_path):
     wrong = {"text": TEXT, "entities": [[17, 19, "LOC"]]}
     path = write_lines(tmp_path / "x.jsonl", wrong, ROWS["entities"], *[wrong] * 11)
     with pytest.raises(CorpusError) as raised:
         read(path)
     message = str(raised.value)
-    assert message.startswith("entities that start or end within a token, 12: ")
+    assert message.startswith("entities start or end within a token (12): ")
     assert "x.jsonl:1, row 0: 'Li' (17, 19, LOC) in the tokens 'Linz'; " in message
     assert "and 2 more" in message
     assert "\n" not in message
@@ -148,24 +148,27 @@ def test_strict_alignment_lists_all_that_do_not_fall_on_tokens(tmp_path):
     [
         ({"entities": [[0, 6, "A"], [5, 11, "B"]]}, r"overlap: 'Ortrun' \(0, 6, A\) and 'n Vogt'"),
         ({"entities": [[0, 11, "A"], [0, 11, "B"]]}, "overlap"),
-        ({"entities": [[17, 30, "A"]]}, "from 17 to 30, where the text has 22 characters"),
+        ({"entities": [[17, 30, "A"]]}, "from 17 to 30, but the text has 22 characters"),
         ({"entities": [[4, 4, "A"]]}, "from 4 to 4"),
         ({"entities": [[-3, 4, "A"]]}, "from -3 to 4"),
         ({"entities": [[6, 7, "A"]]}, "from 6 to 7"),
-        ({"entities": [[0, 6]]}, r"holds \[0, 6\], no start, end and label"),
-        ({"entities": [["0", "6", "A"]]}, "no start, end and label"),
-        ({"entities": [[0, 6, None]]}, "no start, end and label"),
-        ({"entities": [{"start": 0, "end": 6, "labels": ["A", "B"]}]}, "no start, end and label"),
+        ({"entities": [[0, 6]]}, r"holds \[0, 6\], not the start, end and label"),
+        ({"entities": [["0", "6", "A"]]}, "not the start, end and label"),
+        ({"entities": [[0, 6, None]]}, "not the start, end and label"),
+        (
+            {"entities": [{"start": 0, "end": 6, "labels": ["A", "B"]}]},
+            "not the start, end and label",
+        ),
         (
             {"entities": [{"start": 0, "end": 5, "label": "A", "text": "Ortrun"}]},
             "the text has 'Ortru'",
         ),
-        ({"entities": None}, "'entities' holds None, no list"),
-        ({"text": None}, "'text' holds None, no text"),
-        ({"entities": "none"}, "'entities' holds 'none', no list"),
+        ({"entities": None}, "'entities' holds None, not a list"),
+        ({"text": None}, "'text' holds None, not a text"),
+        ({"entities": "none"}, "'entities' holds 'none', not a list"),
     ],
 )
-def test_what_is_wrong_names_the_row(tmp_path, row, message):
+def test_errors_name_the_row(tmp_path, row, message):
     path = write_lines(tmp_path / "x.jsonl", ROWS["entities"], {**ROWS["entities"], **row})
     with pytest.raises(CorpusError, match=rf"x.jsonl:2, row 1: .*{message}"):
         read(path)
@@ -173,11 +176,11 @@ def test_what_is_wrong_names_the_row(tmp_path, row, message):
 
 def test_several_annotators(tmp_path):
     task = {"data": {"text": TEXT}, "annotations": [{"result": []}, {"result": []}]}
-    with pytest.raises(CorpusError, match=r"x.jsonl:1, row 0: 2 annotations: keep one"):
+    with pytest.raises(CorpusError, match=r"x.jsonl:1, row 0: 2 annotations: keep the right one"):
         read(write_lines(tmp_path / "x.jsonl", task))
 
 
-def test_rows_that_nobody_accepted_are_left_out(tmp_path, caplog):
+def test_rejected_and_ignored_rows_are_left_out(tmp_path, caplog):
     answers = [{**ROWS["prodigy"], "answer": answer} for answer in ("accept", "reject", "ignore")]
     answers.append({"text": "Nothing here.", "answer": "accept"})
     path = write_lines(tmp_path / "x.jsonl", *answers)
@@ -185,10 +188,10 @@ def test_rows_that_nobody_accepted_are_left_out(tmp_path, caplog):
         docs = [eg.reference for eg in read(path)]
     assert entities(docs) == [[PER, LOC], []]
     assert all(doc.has_annotation("ENT_IOB") for doc in docs)
-    assert "2 rows left out that nobody accepted" in caplog.text
+    assert "2 rows left out: they were rejected or ignored" in caplog.text
 
 
-def test_repetitions_and_white_space_at_the_ends(tmp_path):
+def test_duplicates_and_outer_whitespace_are_removed(tmp_path):
     row = {"text": " Linz  is", "entities": [[0, 6, "LOC"], [1, 5, "LOC"], [1, 5, "LOC"]]}
     [example] = read(write_lines(tmp_path / "x.jsonl", row))
     assert entities([example.reference]) == [[(1, 5, "LOC")]]
@@ -255,7 +258,7 @@ def studio(*values: object) -> dict[str, object]:
     return {"data": {"text": TEXT}, "annotations": [{"result": [{"value": v} for v in values]}]}
 
 
-def test_other_results_of_label_studio_are_no_entities(tmp_path):
+def test_other_results_of_label_studio_are_ignored(tmp_path):
     region = {"start": 0, "end": 11, "text": TEXT[:11]}
     labels = {"hypertextlabels": ["LOC"]}
     html = {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "startOffset": 17}
@@ -269,23 +272,25 @@ def test_other_results_of_label_studio_are_no_entities(tmp_path):
 
 
 @pytest.mark.parametrize("annotations", [None, [5], {"result": []}, [{"result": None}]])
-def test_annotations_that_are_none(tmp_path, annotations):
+def test_invalid_annotations(tmp_path, annotations):
     row = {"data": {"text": TEXT}, "annotations": annotations}
     path = write_lines(tmp_path / "x.jsonl", ROWS["Label Studio"], row)
     with pytest.raises(
-        CorpusError, match=r"x.jsonl:2, row 1: '(annotations|result)' holds .* give"
+        CorpusError, match=r"x.jsonl:2, row 1: '(annotations|result)' holds .* use \[\]"
     ):
         read(path)
 
 
 @pytest.mark.parametrize("offset", ["Infinity", "-Infinity", "NaN", "1e999", "0.5"])
-def test_an_offset_that_is_no_position(tmp_path, offset):
+def test_invalid_offsets(tmp_path, offset):
     path = tmp_path / "x.jsonl"
     path.write_text(
         f'{{"text": "Linz", "entities": []}}\n'
         f'{{"text": "Linz", "entities": [[0, {offset}, "LOC"]]}}\n'
     )
-    with pytest.raises(CorpusError, match=r"x.jsonl:2, row 1: 'entities' holds .*no start, end"):
+    with pytest.raises(
+        CorpusError, match=r"x.jsonl:2, row 1: 'entities' holds .*not the start, end"
+    ):
         read(str(path))
 
 
@@ -297,11 +302,11 @@ def test_an_offset_that_is_no_position(tmp_path, offset):
         ({"tokens": ["a"], "ner_tags": ["O"]}, {"tokens": ["a"]}),
     ],
 )
-def test_a_row_that_nobody_annotated(tmp_path, first, second):
+def test_a_row_without_annotation(tmp_path, first, second):
     path = write_lines(tmp_path / "x.jsonl", first, second)
     with pytest.raises(
         CorpusError,
-        match=r"x.jsonl:2, row 1: .* holds None, .*\[\] where there are none, or drop the rows",
+        match=r"x.jsonl:2, row 1: .* holds None, .*\[\] if there are no.*, or drop the rows",
     ):
         read(path)
 
@@ -317,8 +322,8 @@ def test_a_row_that_nobody_annotated(tmp_path, first, second):
         ('{"text": "a", "entities": []}\n\n{"text": "b", "entities"}\n', 3),
     ],
 )
-def test_the_line_of_a_fault(tmp_path, text, line):
+def test_json_errors_name_the_line(tmp_path, text, line):
     path = tmp_path / "x.json"
     path.write_text(text)
-    with pytest.raises(CorpusError, match=rf"x.json:{line}: this is no JSON: .* at column \d+$"):
+    with pytest.raises(CorpusError, match=rf"x.json:{line}: not valid JSON: .* at column \d+$"):
         read(str(path))

@@ -1,4 +1,4 @@
-"""The sample corpus: what was promised of it, and annotation that is well-formed."""
+"""The documented properties of the sample corpus, and the validity of its annotation."""
 
 from collections import Counter
 from itertools import pairwise
@@ -32,7 +32,7 @@ def test_it_has_the_columns_of_the_hub(sample: DatasetDict) -> None:
     assert names(sample, "ner_tags") == ["O", *(f"{p}-{k}" for k in kinds for p in "BI")]
 
 
-def test_it_has_enough_sentences_and_none_twice(sample: DatasetDict) -> None:
+def test_it_has_enough_sentences_without_duplicates(sample: DatasetDict) -> None:
     sentences = [" ".join(row["tokens"]) for split in SPLITS for row in sample[split]]
     assert len(sentences) >= 700
     assert len(set(sentences)) == len(sentences)

@@ -1,4 +1,4 @@
-"""Splits by the names of files."""
+"""Splits by file names."""
 
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def test_a_split_is_found_anywhere_in_a_name(before, word, after, ending):
         if split == expected:
             check_split(name, f"{split}[:10%]")
         else:
-            with pytest.raises(CorpusError, match="its name says"):
+            with pytest.raises(CorpusError, match="its name contains"):
                 check_split(name, split)
 
 
@@ -74,7 +74,7 @@ def test_a_split_is_found_anywhere_in_a_name(before, word, after, ending):
     letters=st.text(st.characters(categories=["Ll"], max_codepoint=127), min_size=1, max_size=3),
     word=st.sampled_from(["train", "dev", "test"]),
 )
-def test_letters_beside_a_word_make_another_word(letters, word):
+def test_adjacent_letters_make_another_word(letters, word):
     assert named_splits(f"{letters}{word}.conll") in (set(), {canonical_split(letters + word)})
 
 
@@ -116,8 +116,8 @@ def test_files_of_a_split(tmp_path, names, split, chosen):
     ("names", "split", "message"),
     [
         (["train.conll", "latest.conll"], "test", "no file of the split 'test': .*latest.conll"),
-        (["train_dev.tsv"], "train", "no file of the split 'train': there are train_dev.tsv"),
-        (["esp.train", "ned.train"], "train", "several files .* esp.train, ned.train: give one"),
+        (["train_dev.tsv"], "train", "no file of the split 'train': the files are train_dev.tsv"),
+        (["esp.train", "ned.train"], "train", "several files .* esp.train, ned.train: use one"),
         (["wnut16_train.conll", "wnut17_train.conll"], "train", "several files"),
         (["train.conll", "train.txt"], "train", "several files"),
         (["a/train.conll", "b/train.conll"], "train", "several files"),
@@ -125,16 +125,16 @@ def test_files_of_a_split(tmp_path, names, split, chosen):
         (
             ["a.conll", "b.conll"],
             "test",
-            "no file is named after a split, but 'test' is asked .*b.c",
+            "no file is named after a split, but 'test' was requested.*b.c",
         ),
     ],
 )
-def test_what_is_not_certain_lists_the_files(tmp_path, names, split, message):
+def test_errors_list_the_files(tmp_path, names, split, message):
     with pytest.raises(CorpusError, match=message):
         choose(tmp_path, names, split)
 
 
-def test_splits_in_the_words_of_the_files(tmp_path):
+def test_splits_are_named_as_in_the_files(tmp_path):
     names = ["x.testb", "x.train", "x.testa", "latest.conll"]
     assert split_names(tmp_path, [tmp_path / name for name in names]) == ["train", "testa", "testb"]
 

@@ -1,4 +1,4 @@
-"""From spaCy to Hugging Face and back: nothing is lost, and what cannot go along is named."""
+"""Conversion from spaCy to Hugging Face and back, without loss."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def network(nlp):
 
 @pytest.fixture(scope="module")
 def with_vectors():
-    """A pipeline with vectors, rules of its own, a lookup table and changed settings."""
+    """A pipeline with vectors, custom tokenizer rules, a lookup table and changed settings."""
     nlp = spacy.blank("en")
     words = sorted({word for text in TEXTS for word in text.split()})[::2]
     rng = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def with_vectors():
         nlp.vocab.set_vector(word, rng.normal(size=4).astype("float32"))
     nlp.vocab.vectors.name = "tests"
     nlp.vocab.lookups.add_table("lexeme_norm", {"Ada": "augusta"})
-    nlp.vocab.from_bytes(nlp.vocab.to_bytes())  # puts the table to use
+    nlp.vocab.from_bytes(nlp.vocab.to_bytes())  # activates the table
     nlp.tokenizer.add_special_case("Babbage", [{"ORTH": "Bab"}, {"ORTH": "bage"}])
     nlp.add_pipe("bigru_ner", name="names", config={"model": WITH_VECTORS})
     nlp.initialize(lambda: read_examples(nlp.vocab))
@@ -76,14 +76,14 @@ def assert_same(nlp, back):
     assert theirs.model.get_dim("nO") == ours.model.get_dim("nO")
 
 
-def test_a_pipeline_comes_back_as_it_was(with_vectors, tmp_path):
+def test_a_pipeline_is_restored_exactly(with_vectors, tmp_path):
     expected = found(with_vectors)
     assert any(expected)
     save_transformers(with_vectors, "names", tmp_path / "model")
     back = load_transformers(str(tmp_path / "model"))
     assert_same(with_vectors, back)
     assert found(back) == expected
-    # And is a pipeline like any other.
+    # It can be used as any other pipeline.
     back.to_disk(tmp_path / "pipeline")
     loaded = spacy.load(tmp_path / "pipeline")
     assert_same(with_vectors, loaded)
@@ -91,7 +91,7 @@ def test_a_pipeline_comes_back_as_it_was(with_vectors, tmp_path):
     assert (loaded.vocab["Ada"].norm_, loaded.vocab.vectors.name) == ("augusta", "tests")
 
 
-def test_the_way_there_and_back_shares_nothing(with_vectors):
+def test_converted_models_share_no_memory(with_vectors):
     model, tokenizer = to_transformers(with_vectors, "names")
     back = to_spacy(model, tokenizer)
     before = network(with_vectors).to_bytes()
@@ -104,7 +104,7 @@ def test_the_way_there_and_back_shares_nothing(with_vectors):
 
 
 @pytest.mark.parametrize("settings", [TINY, CRF, NARROW], ids=["tiny", "crf", "narrow"])
-def test_all_components_come_back(task, settings):
+def test_all_components_are_restored(task, settings):
     nlp = build(task.factory, model=settings)
     train(nlp, steps=5)
     back = to_spacy(*to_transformers(nlp, task.factory))
@@ -113,7 +113,7 @@ def test_all_components_come_back(task, settings):
         assert task.read(doc) == task.read(other)
 
 
-def test_training_goes_on_where_it_was(with_vectors):
+def test_training_can_be_continued(with_vectors):
     nlp = build("bigru_ner")
     back = to_spacy(*to_transformers(nlp, "bigru_ner"))
     assert train(back)["bigru_ner"] == pytest.approx(train(nlp)["bigru_ner"], rel=1e-4)
@@ -121,7 +121,7 @@ def test_training_goes_on_where_it_was(with_vectors):
     assert back.get_pipe("bigru_ner").model.get_dim("nO") == 17
 
 
-# --- what does not convert
+# --- components that cannot be converted
 
 
 @Language.component("exchange_test_sentences")
@@ -129,17 +129,17 @@ def mark_sentences(doc):
     return doc
 
 
-def test_other_components_are_left_behind_and_named(tmp_path):
+def test_other_components_are_not_converted_and_named(tmp_path):
     nlp = build("bigru_ner", "bigru_tagger")
     nlp.add_pipe("exchange_test_sentences", first=True)
     nlp.to_disk(tmp_path / "pipeline")
     message = run("to-transformers", tmp_path / "pipeline", tmp_path / "model", fails=True)
-    assert "choose one component to convert: those of ours in the pipeline are" in message
+    assert "several components that can be converted: choose one of" in message
     assert "bigru_ner, bigru_tagger" in message
     output = run(
         "to-transformers", tmp_path / "pipeline", tmp_path / "model", "--component", "bigru_tagger"
     )
-    assert "Not converted, since the format holds one component: " in output
+    assert "Not converted, since the format has one component: " in output
     assert "exchange_test_sentences, bigru_ner" in output
     run("from-transformers", tmp_path / "model", tmp_path / "back")
     back = spacy.load(tmp_path / "back")
@@ -148,7 +148,7 @@ def test_other_components_are_left_behind_and_named(tmp_path):
         assert [token.tag_ for token in back(text)] == [token.tag_ for token in nlp(text)]
 
 
-def test_what_reads_a_tok2vec_is_refused():
+def test_a_component_with_a_tok2vec_is_refused():
     nlp = spacy.blank("en")
     nlp.add_pipe("tok2vec")
     listener = {
@@ -156,7 +156,7 @@ def test_what_reads_a_tok2vec_is_refused():
         "tok2vec": {"@architectures": "spacy.Tok2VecListener.v1", "width": 96, "upstream": "*"},
     }
     nlp.add_pipe("bigru_ner", config={"model": {**TINY, "embed": {"shared": listener}}})
-    with pytest.raises(ValueError, match=r"reads a spaCy tok2vec.*nlp\.replace_listeners"):
+    with pytest.raises(ValueError, match=r"uses a spaCy tok2vec.*nlp\.replace_listeners"):
         to_transformers(nlp, "bigru_ner")
 
 
@@ -165,9 +165,9 @@ def test_only_our_components_convert():
     nlp.add_pipe("sentencizer")
     with pytest.raises(ValueError, match="a Sentencizer: only bigru_ner"):
         to_transformers(nlp, "sentencizer")
-    with pytest.raises(ValueError, match="no component 'ner'; there are"):
+    with pytest.raises(ValueError, match="no component 'ner': choose one of"):
         to_transformers(nlp, "ner")
-    with pytest.raises(ValueError, match="are none"):
+    with pytest.raises(ValueError, match="has no bigru_ner, bigru_tagger or bigru_chunker"):
         choose_component(nlp)
     nlp.add_pipe("bigru_ner")
     assert choose_component(nlp) == "bigru_ner"
@@ -190,7 +190,7 @@ def test_nothing_is_overwritten(with_vectors, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "pipeline"]
 
 
-def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+def test_a_folder_is_written_atomically(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("new", "empty"):
         with atomic_folder(tmp_path / name) as place:
@@ -211,7 +211,7 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
 # --- the card
 
 
-def test_the_card_tells_labels_data_scores_and_use(with_vectors, tmp_path):
+def test_the_card_has_labels_data_scores_and_use(with_vectors, tmp_path):
     save_transformers(with_vectors, "names", tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf8")
     head = card.split("---\n")[1].splitlines()
@@ -223,24 +223,24 @@ def test_the_card_tells_labels_data_scores_and_use(with_vectors, tmp_path):
     } < set(head)
     assert "- type: f1\n      value: 0.5\n" in card
     assert "`LOC`, `ORG`, `PER`" in card
-    assert "Trained on data that the pipeline does not name." in card
+    assert "Trained on unknown data." in card
     assert "f1 50.00, precision 75.00, recall 37.50." in card
     assert 'pipeline("token-classification"' in card
     assert "spacy.load" in card
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "named"),
     [
         ("conll2003", "`conll2003`"),
         ("/home/me/data/secret", "`secret`"),
         ("./data/mine", "`mine`"),
         ("bigru_tagger/sample", "`bigru_tagger/sample`"),
         ("me/corpus", "`me/corpus`"),
-        (None, "data that the pipeline does not name"),
+        (None, "unknown data"),
     ],
 )
-def test_the_card_names_the_data_but_no_folder_of_its_author(path, told):
+def test_the_card_names_the_data_but_no_folder_of_its_author(path, named):
     config = {
         "nlp": {"lang": "xx"},
         "components": {"chunks": {"factory": "bigru_chunker", "spans_key": "sc"}},
@@ -250,9 +250,9 @@ def test_the_card_names_the_data_but_no_folder_of_its_author(path, told):
     per_type = {"NP": {"p": 1.0, "r": 0.5, "f": 2 / 3}}
     performance = {"spans_sc_f": 0.75, "spans_sc_per_type": per_type}
     card = model_card(config, {"performance": performance}, ["NP"])
-    assert f"Trained on {told}, with the word vectors of `en_core_web_md`." in card
+    assert f"Trained on {named}, with the word vectors of `en_core_web_md`." in card
     assert "/home/me" not in card
     assert "On the development data: f1 75.00." in card
     assert "| NP | 100.00 | 50.00 | 66.67 |" in card
     assert "language:" not in card
-    assert "None are stored with the pipeline." in model_card(config, {}, ["NP"])
+    assert "No scores are stored in the pipeline." in model_card(config, {}, ["NP"])

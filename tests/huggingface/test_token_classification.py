@@ -1,4 +1,4 @@
-"""Models of `transformers`: what they find is what the spaCy components find."""
+"""Models of `transformers` have the same predictions as the spaCy components."""
 
 import copy
 import itertools
@@ -36,7 +36,7 @@ from bigru_tagger.huggingface.word_tokenizer import WordTokenizer
 WORDS = st.sampled_from(
     ["Ada", "Lovelace", "New", "York", "of", "Bob", ".", "!", " ", "\n\n", "😀", "don't", "São"]
 )
-# Without blanks between them, and of scripts that have none.
+# Tokens without spaces between them, and scripts without spaces.
 PIECES = st.sampled_from(
     [
         *("Ada", "Bob", "York", "'s", "(", ")", '"', "“", "”", "«", "-", "/", ".", ",", "。", "…"),
@@ -70,24 +70,24 @@ def tagger(nlp, name, **settings):
 
 @pytest.fixture(scope="module")
 def trained_ner(ner):
-    """The trained recogniser, and its pipeline of transformers."""
+    """The trained spaCy pipeline, and its `transformers` pipeline."""
     return ner, tagger(ner, "bigru_ner")
 
 
 def scrambled(model):
-    """A pipeline whose network finds entities everywhere, side by side and over white space."""
+    """A pipeline that predicts many entities, including adjacent ones and whitespace."""
     nlp = build("bigru_ner", model=model, seed=2)
     network = nlp.get_pipe("bigru_ner").model.shims[0].network
     torch.manual_seed(7)
     with torch.no_grad():
         network.linear.weight.normal_(std=3.0)
-        network.embed["words"].seen.fill_(True)  # so that words differ
+        network.embed["words"].seen.fill_(True)  # so that the words have different vectors
     return nlp
 
 
 @pytest.fixture(scope="module", params=[TINY, CRF, NARROW], ids=["tiny", "crf", "narrow"])
 def untrained(request):
-    """A scrambled pipeline, and its pipeline of transformers."""
+    """A scrambled spaCy pipeline, and its `transformers` pipeline."""
     nlp = scrambled(request.param)
     return nlp, tagger(nlp, "bigru_ner")
 
@@ -109,13 +109,13 @@ def test_a_pipeline_finds_the_entities_of_the_component(trained_ner, text):
 @given(text=ANY_TEXT, strategy=st.sampled_from(STRATEGIES))
 @example(text="Ada Lovelace New York Bob Eve", strategy="simple")
 @example(text="(Ada)Bob-York.", strategy="average")
-def test_so_it_does_where_entities_touch(untrained, text, strategy):
+def test_adjacent_entities_are_the_same(untrained, text, strategy):
     nlp, tag = untrained
     assert groups(tag(text, aggregation_strategy=strategy)) == entities(nlp(text))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_tokens_without_a_blank_between_them_are_words(untrained, strategy):
+def test_tokens_without_spaces_between_them_are_words(untrained, strategy):
     nlp, tag = untrained
     text = "\"(Ada) Lovelace-York's,\" Bob. (New York) São; don't!"
     doc = nlp(text)
@@ -131,7 +131,7 @@ def test_tokens_without_a_blank_between_them_are_words(untrained, strategy):
     ]
 
 
-def test_the_examples_have_entities_that_touch(untrained):
+def test_the_examples_have_adjacent_entities(untrained):
     nlp, _ = untrained
     found = nlp("Ada Lovelace of Bob . don't New York São Ada Lovelace of Bob York").ents
     pairs = [(a, b) for a, b in itertools.pairwise(found) if a.end == b.start]
@@ -154,7 +154,7 @@ def test_texts_in_batches_are_tagged_as_one_by_one(trained_ner):
     expected = [groups(tag(text)) for text in texts]
     assert expected == [entities(nlp(text)) for text in texts]
     assert [groups(found) for found in tag(texts, batch_size=3)] == expected
-    # From the left, transformers itself cannot pad a text without tokens.
+    # transformers cannot pad a text without tokens on the left.
     full = [number for number, text in enumerate(texts) if text]
     left = copy.copy(tag)
     left.tokenizer = WordTokenizer(padding_side="left")
@@ -167,7 +167,7 @@ def test_texts_in_batches_are_tagged_as_one_by_one(trained_ner):
     texts=st.lists(
         st.one_of(
             ANY_TEXT,
-            # What a guess at sentence starts could carry over from one text to the next.
+            # Texts in which predicted sentence starts could affect the next text.
             st.tuples(
                 st.sampled_from(["", '"', ")", "…", "。", " ", "« "]),
                 st.sampled_from(TEXTS),
@@ -190,7 +190,7 @@ def test_a_text_is_tagged_alike_in_any_batch(untrained, texts, batch_size):
             assert [group["score"] for group in found] == pytest.approx(scores, abs=1e-5)
 
 
-def test_words_can_be_given(trained_ner):
+def test_pretokenized_texts(trained_ner):
     nlp, tag = trained_ner
     words = ["Ada", "Lovelace", "isn't", "in", "New York", "City"]
     found = tag(words, is_split_into_words=True)
@@ -229,7 +229,7 @@ def test_all_components_have_their_pipelines(task, trained):
             assert [group["entity_group"] for group in tag(text)] == labels
 
 
-def test_sentence_starts_are_taken_as_a_doc_has_them():
+def test_sentence_starts_have_the_effect_of_those_of_a_doc():
     nlp = scrambled(TINY)
     model, tokenizer = to_transformers(nlp, "bigru_ner")
     words = ["Ada", "Lovelace", "of", "Bob", "New", "York", "Ada", "Lovelace"]
@@ -248,7 +248,7 @@ def test_sentence_starts_are_taken_as_a_doc_has_them():
 
 
 def gold_labels(nlp, model, name):
-    """Ids of the gold labels of `SENTENCES`, and what the tokenizer makes of them."""
+    """The encoded `SENTENCES` with the ids of their gold labels."""
     tokenizer = WordTokenizer.from_spacy(nlp)
     rows = []
     for text, ents, chunks, tags in SENTENCES:
@@ -286,7 +286,7 @@ def test_loss_and_gradient_are_those_of_the_component(task, decode, smoothing, s
     assert set(parameters) == {key for key, _ in model.network.named_parameters()}
     for key, parameter in model.network.named_parameters():
         assert torch.allclose(parameter.grad, parameters[key].grad, atol=1e-6), key
-    # In evaluation it is the same, but for dropout, which this network has none of.
+    # In evaluation mode the loss is the same, since this network has no dropout.
     assert model.eval()(**collate(rows)).loss.item() == pytest.approx(loss.item(), rel=1e-4)
 
 
@@ -308,7 +308,7 @@ def test_any_labels_have_a_loss_with_a_crf():
     model, tokenizer = to_transformers(nlp, "bigru_ner")
     inputs = tokenizer("Ada Lovelace", return_tensors="pt")
     begin = model.config.label2id["B-PER"]
-    # What IOB2 has no place for, such as I- behind O, is read as conlleval does.
+    # Invalid IOB2 sequences, such as I- after O, follow conlleval's rules.
     for labels in ([begin + 1, begin + 1], [begin, -100], [0, begin + 1]):
         assert torch.isfinite(model(**inputs, labels=torch.tensor([labels])).loss)
 
@@ -316,14 +316,14 @@ def test_any_labels_have_a_loss_with_a_crf():
 # --- inputs
 
 
-def test_a_model_says_what_inputs_it_lacks(trained_ner):
+def test_missing_inputs_are_named(trained_ner):
     model, tokenizer = trained_ner[1].model, trained_ner[1].tokenizer
     inputs = dict(tokenizer("Ada slept", return_tensors="pt"))
-    with pytest.raises(ValueError, match="all that its tokenizer returns"):
+    with pytest.raises(ValueError, match="characters is required: pass all outputs"):
         model(input_ids=inputs["input_ids"])
-    with pytest.raises(ValueError, match="input_ids, or the attention_mask"):
+    with pytest.raises(ValueError, match="input_ids or attention_mask is required"):
         model(characters=inputs["characters"])
-    with pytest.raises(ValueError, match="of 2 words, but 'attention_mask' has 1 token"):
+    with pytest.raises(ValueError, match="holds 2 words, but 'attention_mask' has 1 token"):
         model(attention_mask=torch.tensor([[1]]), characters=inputs["characters"])
     without = model(input_ids=inputs["input_ids"], characters=inputs["characters"])
     assert torch.equal(without.logits, model(**inputs).logits)
@@ -332,7 +332,7 @@ def test_a_model_says_what_inputs_it_lacks(trained_ner):
     assert torch.equal(as_tuple[0], without.logits)
 
 
-def test_predictions_have_no_gradient_and_training_scores_do(trained_ner):
+def test_only_training_logits_have_a_gradient(trained_ner):
     model, tokenizer = copy.deepcopy(trained_ner[1].model), trained_ner[1].tokenizer
     inputs = tokenizer("Ada slept", return_tensors="pt")
     assert not model(**inputs).logits.requires_grad
@@ -344,14 +344,14 @@ def test_predictions_have_no_gradient_and_training_scores_do(trained_ner):
 
 @pytest.fixture(scope="module")
 def folder(trained_ner, tmp_path_factory):
-    """A folder with the trained model and its tokenizer: tests must leave it as it is."""
+    """A folder with the trained model and its tokenizer. Tests must not change it."""
     path = tmp_path_factory.mktemp("pretrained") / "model"
     trained_ner[1].model.save_pretrained(path)
     trained_ner[1].tokenizer.save_pretrained(path)
     return path
 
 
-def test_a_folder_holds_no_pickle(folder, trained_ner):
+def test_a_folder_contains_no_pickle(folder, trained_ner):
     assert {path.name for path in folder.iterdir()} - {"special_tokens_map.json"} == {
         "README.md",
         "config.json",
@@ -363,10 +363,12 @@ def test_a_folder_holds_no_pickle(folder, trained_ner):
         names = set(file.keys())
     assert names == set(trained_ner[1].model.state_dict())
     for path in folder.iterdir():
-        assert not path.read_bytes().startswith((b"\x80", b"PK"))  # of pickle, of torch.save
+        assert not path.read_bytes().startswith(
+            (b"\x80", b"PK")
+        )  # magic bytes of pickle and torch.save
 
 
-def test_a_folder_gives_the_same_model(folder, trained_ner):
+def test_a_loaded_model_is_the_same(folder, trained_ner):
     model, tokenizer = trained_ner[1].model, trained_ner[1].tokenizer
     config = AutoConfig.from_pretrained(folder)
     assert isinstance(config, BiGRUConfig)
@@ -384,7 +386,7 @@ def test_a_folder_gives_the_same_model(folder, trained_ner):
     assert torch.equal(loaded(**inputs).logits, model(**expected).logits)
 
 
-def test_another_process_without_network_gives_the_same(folder, trained_ner):
+def test_another_process_without_network_has_the_same_predictions(folder, trained_ner):
     code = (
         "import json, sys, bigru_tagger.huggingface.token_classification\n"
         "from transformers import pipeline\n"
@@ -422,16 +424,22 @@ def test_copies_and_pickles_predict_alike(trained_ner):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda config: config["network"].update(hidden=[8]), "not those of the network"),
+        (lambda config: config["network"].update(hidden=[8]), "do not match the network"),
         (lambda config: config["network"]["embed"].pop(), "nothing to read"),
-        (lambda config: config["network"].update(cells="gru"), "describes no network"),
-        (lambda config: config["network"].pop("embed"), "describes no network"),
-        (lambda config: config["pipeline"].update(components={}), "has to have one component"),
-        (lambda config: config.update(id2label={"0": "O", "1": "B-X", "2": "I-X"}), "for 5 tags"),
-        (lambda config: config.update(id2label={"0": "O", "1": "X"}), "id2label has to hold"),
+        (lambda config: config["network"].update(cells="gru"), "is not a valid network"),
+        (lambda config: config["network"].pop("embed"), "is not a valid network"),
+        (
+            lambda config: config["pipeline"].update(components={}),
+            "must have exactly one component",
+        ),
+        (
+            lambda config: config.update(id2label={"0": "O", "1": "B-X", "2": "I-X"}),
+            "requires 5 tags",
+        ),
+        (lambda config: config.update(id2label={"0": "O", "1": "X"}), "id2label must contain"),
     ],
 )
-def test_a_config_that_does_not_fit_is_refused(folder, tmp_path, damage, message):
+def test_an_inconsistent_config_is_refused(folder, tmp_path, damage, message):
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf8"))
@@ -459,7 +467,7 @@ def test_a_file_without_all_weights_is_refused(folder, tmp_path):
 
 
 def test_the_order_of_embeddings_is_kept_where_json_is_sorted(tmp_path):
-    nlp = build("bigru_ner", model=NARROW)  # characters, which come first in the alphabet, second
+    nlp = build("bigru_ner", model=NARROW)  # the name that sorts first, characters, is second
     model, tokenizer = to_transformers(nlp, "bigru_ner")
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf8"))
@@ -512,7 +520,7 @@ def test_what_push_to_hub_would_upload(trained_ner, monkeypatch):
 # --- new models, and training
 
 
-def test_a_new_model_is_initialised_as_spacy_does_it():
+def test_a_new_model_is_initialized_as_in_spacy():
     config = BiGRUConfig(
         {
             "nlp": {"lang": "de"},
@@ -530,9 +538,9 @@ def test_a_new_model_is_initialised_as_spacy_does_it():
     assert np.isfinite(model.network.linear.weight.detach().numpy()).all()
 
 
-def test_a_config_without_labels_says_so():
+def test_a_config_without_labels_is_refused():
     assert BiGRUConfig().component == "ner"
-    with pytest.raises(ValueError, match="id2label has to hold"):
+    with pytest.raises(ValueError, match="id2label must contain"):
         BiGRUForTokenClassification(BiGRUConfig())
 
 

@@ -36,7 +36,7 @@ def trainer(tmp_path_factory):
     return make_trainer(load_config("configs/sample.cfg", SMALL), arguments, limit=20)
 
 
-def test_rows_hold_what_the_readers_read(trainer):
+def test_rows_have_the_content_of_the_corpus(trainer):
     rows = trainer.train_dataset
     assert len(rows) == 20
     assert set(rows.column_names) == {
@@ -49,7 +49,7 @@ def test_rows_hold_what_the_readers_read(trainer):
     first = rows[0]
     words = decode_characters(np.array(first["characters"]))
     assert len(words) == len(first["labels"]) == len(first["input_ids"])
-    assert sum(first["sentence_starts"]) == 2  # two sentences a Doc
+    assert sum(first["sentence_starts"]) == 2  # two sentences per Doc
     assert set(rows[0]["labels"]) <= set(range(len(trainer.model.config.id2label)))
     assert trainer.model.config.tags[0] == "O"
     assert trainer.model.network.spec.hidden == [16]
@@ -65,7 +65,7 @@ def test_scores_are_seqevals(trainer):
     assert scores == pytest.approx({"precision": 1.0, "recall": 2 / 3, "f1": 0.8})
 
 
-def test_a_run_writes_a_folder_that_spacy_can_have(tmp_path):
+def test_a_run_writes_a_folder_that_spacy_can_load(tmp_path):
     overrides = [part for name, value in SMALL.items() for part in (f"--{name}", value)]
     overrides[overrides.index(None)] = "null"
     output = run("configs/sample.cfg", tmp_path, "--epochs", 1, "--limit", 40, "--", *overrides)
@@ -78,10 +78,10 @@ def test_a_run_writes_a_folder_that_spacy_can_have(tmp_path):
     assert nlp("Nobody lives in Vienna .").has_annotation("ENT_IOB")
 
 
-def test_what_is_wrong_is_said(tmp_path):
+def test_errors(tmp_path):
     assert "Error: " in run(tmp_path / "no.cfg", tmp_path, fails=True)
     message = run("configs/conll2003_multitask.cfg", tmp_path, fails=True)
-    assert "has to have one component" in message
+    assert "must have exactly one component" in message
     tagger = ("--components.ner.factory", "bigru_tagger")
     message = run("configs/sample.cfg", tmp_path, "--", *tagger, fails=True)
-    assert "'ner' has to be a bigru_ner" in message
+    assert "'ner' must be a bigru_ner" in message

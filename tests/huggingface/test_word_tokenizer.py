@@ -23,12 +23,12 @@ def tokenizer():
 
 
 @given(words=st.lists(st.text(min_size=1)), padding=st.integers(0, 3))
-def test_words_come_back_from_their_characters(words, padding):
+def test_words_are_restored_from_their_characters(words, padding):
     numbers = np.array([0] * padding + encode_characters(words) + [0] * padding, dtype=np.int64)
     assert decode_characters(numbers) == words
 
 
-def test_characters_are_code_points_plus_one_with_a_zero_behind_each_word():
+def test_characters_are_code_points_plus_one_with_a_zero_after_each_word():
     assert encode_characters(["ab", "\x00", "😀"]) == [98, 99, 0, 1, 0, 0x1F601, 0]
 
 
@@ -89,7 +89,7 @@ def test_no_text_makes_tensors_of_numbers(tokenizer):
     assert all(values.dtype == torch.int64 for values in padded.values())
 
 
-def test_rows_of_a_dataset_are_padded_with_what_is_theirs(tokenizer):
+def test_all_columns_of_dataset_rows_are_padded(tokenizer):
     rows = [
         {**tokenizer(["Ada", "slept"], is_split_into_words=True), "sentence_starts": [1, 0]},
         {**tokenizer(["Well"], is_split_into_words=True), "sentence_starts": [1]},
@@ -100,12 +100,16 @@ def test_rows_of_a_dataset_are_padded_with_what_is_theirs(tokenizer):
     assert decode_characters(batch["characters"][1].numpy()) == ["Well"]
 
 
-def test_words_that_are_given_stay_as_they_are(tokenizer):
+def test_given_words_are_not_split(tokenizer):
     encoded = tokenizer(
         ["isn't", " ", "New York"], is_split_into_words=True, return_offsets_mapping=True
     )
     assert encoded.tokens() == ["isn't", " ", "New York"]
-    assert encoded["offset_mapping"] == [(0, 5), (0, 1), (0, 8)]  # of each word, as elsewhere
+    assert encoded["offset_mapping"] == [
+        (0, 5),
+        (0, 1),
+        (0, 8),
+    ]  # relative to each word, as in other tokenizers
     several = tokenizer([["a"], ["b", "c"]], is_split_into_words=True)
     assert [len(row) for row in several["input_ids"]] == [1, 2]
     with pytest.raises(ValueError, match="none of them empty"):
@@ -113,7 +117,7 @@ def test_words_that_are_given_stay_as_they_are(tokenizer):
 
 
 @pytest.mark.parametrize(("side", "kept"), [("right", ["Ada", "saw"]), ("left", ["saw", "Eve"])])
-def test_texts_are_cut_only_when_asked_to(tokenizer, monkeypatch, side, kept):
+def test_texts_are_truncated_only_on_request(tokenizer, monkeypatch, side, kept):
     monkeypatch.setattr(tokenizer, "truncation_side", side)
     text = "Ada saw Eve"
     assert tokenizer(text, max_length=2, truncation=True).tokens() == kept
@@ -143,12 +147,12 @@ def test_ids_are_words(tokenizer):
         {"text": "a", "is_split_into_words": True},
     ],
 )
-def test_what_it_cannot_do_is_refused(tokenizer, wrong):
-    with pytest.raises(ValueError, match=r"pairs|whole|padding|lists of words"):
+def test_unsupported_arguments_are_refused(tokenizer, wrong):
+    with pytest.raises(ValueError, match=r"pairs|overlapping|padding|lists of words"):
         tokenizer(**wrong)
 
 
-def test_a_pipelines_own_rules_survive(tmp_path):
+def test_custom_rules_are_kept(tmp_path):
     nlp = spacy.blank("de")
     nlp.tokenizer.add_special_case("Adagio", [{"ORTH": "Ada"}, {"ORTH": "gio"}])
     nlp.tokenizer.infix_finditer = None
@@ -169,7 +173,7 @@ def test_a_pipelines_own_rules_survive(tmp_path):
 def test_a_damaged_file_is_refused(tmp_path):
     WordTokenizer().save_pretrained(tmp_path)
     (tmp_path / "spacy_tokenizer").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="no file of a spaCy tokenizer"):
+    with pytest.raises(ValueError, match="not a file of a spaCy tokenizer"):
         WordTokenizer.from_pretrained(tmp_path)
 
 

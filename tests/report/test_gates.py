@@ -168,4 +168,4 @@ def test_command_prints_a_table_and_draws_a_figure(ner, tmp_path):
     assert (tmp_path / "gates.png").read_bytes().startswith(b"\x89PNG")
     result = CliRunner().invoke(app, [*arguments, "--output", str(tmp_path / "gates.txt")])
     assert result.exit_code == 1
-    assert "has to end in .svg or .png" in result.output
+    assert "must end in .svg or .png" in result.output

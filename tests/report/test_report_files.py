@@ -100,7 +100,7 @@ def test_the_sample_corpus_with_whole_documents(place, tmp_path):
     ("model", "options", "message"),
     [
         ("none", ["--report", "out.pdf"], "out.pdf has to end in .html or .md"),
-        ("none", ["--train", "none"], "--train tells more in a --report or in --json"),
+        ("none", ["--train", "none"], "--train only affects --report and --json"),
         ("tagger", ["--predictions", "{}/out.txt"], "--predictions: there are only tags"),
         ("rules", ["--report", "{}/out.md", "--train", "{}/none.conll"], "none.conll"),
     ],

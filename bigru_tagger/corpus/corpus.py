@@ -290,6 +290,11 @@ class AnyCorpus:
         source that has several.
     sentences_per_doc (int): Sentences a Doc; 0 for whole documents. Where `instead` does not mark
         documents, 0 is single sentences, with a warning.
+    gold_preproc (bool): Only for `.spacy` files: one Example per sentence, with gold tokens.
+    max_length (int): Only for `.spacy` files: split longer Docs into sentences, and skip longer
+        sentences; 0 for no limit.
+    augmenter (Callable[..., Any] | None): Only for `.spacy` files: a function of spaCy's that
+        changes Examples, such as `spacy.orth_variants.v1`.
     """
 
     path: str

@@ -1,9 +1,9 @@
 """Docstrings in spaCy's style: read, and rewritten in Google's style for mkdocstrings.
 
-    name (type): What it is; more of it
-        on an indented line.
-    RETURNS (type): What comes back.
-    RAISES (Error): When. (OtherError): When.
+name (type): What it is; more of it
+    on an indented line.
+RETURNS (type): What comes back.
+RAISES (Error): When. (OtherError): When.
 """
 
 import re

@@ -38,9 +38,7 @@ def settings(group: str) -> str:
     RETURNS (str): Markdown: a heading for each function, below it its settings.
     RAISES (LookupError): A setting is not described anywhere.
     """
-    points = [
-        point for point in distribution("bigru-tagger").entry_points if point.group == group
-    ]
+    points = [point for point in distribution("bigru-tagger").entry_points if point.group == group]
     functions = {point.name: point.load() for point in sorted(points, key=lambda p: p.name)}
     described: dict[str, ParsedDocstring] = {}
     for function in functions.values():
@@ -54,11 +52,14 @@ def settings(group: str) -> str:
         for setting, (annotation, default) in defaults.items():
             effect = _effect(setting, own, described, name)
             default_text = "required" if default is _REQUIRED else f"default `{_toml(default)}`"
-            texts.append(f"`{setting}` · `{render_type(annotation)}` · {default_text}\n:   {effect}\n")
+            texts.append(
+                f"`{setting}` · `{render_type(annotation)}` · {default_text}\n:   {effect}\n"
+            )
     return "\n".join(texts)
 
 
 _REQUIRED = inspect.Parameter.empty
+_TYPE_NAMES = {NoneType: "null", Model: "Model", Callable: "function"}
 
 
 def _defaults(name: str, function: Callable[..., Any], group: str) -> dict[str, tuple[Any, Any]]:
@@ -118,20 +119,15 @@ def render_type(annotation: Any) -> str:
     RETURNS (str): For example `"gru" | "lstm"`, `int | list[int]`, `str | null`.
     """
     arguments = get_args(annotation)
-    origin = get_origin(annotation)
-    if annotation is NoneType:
-        return "null"
-    if origin is Literal:
+    kind = get_origin(annotation) or annotation
+    name = _TYPE_NAMES.get(kind, getattr(kind, "__name__", str(kind)))
+    if kind is Literal:
         return " | ".join(json.dumps(argument) for argument in arguments)
-    if origin in (Union, UnionType):
+    if kind in (Union, UnionType):
         return " | ".join(dict.fromkeys(map(render_type, arguments)))
-    if origin is Model or annotation is Model:
-        return "Model"
-    if getattr(origin, "__name__", "") == "Callable":
-        return "function"
-    if origin is not None and arguments:
-        return f"{origin.__name__}[{', '.join(map(render_type, arguments))}]"
-    return getattr(annotation, "__name__", str(annotation))
+    if arguments and kind not in _TYPE_NAMES:
+        return f"{name}[{', '.join(map(render_type, arguments))}]"
+    return name
 
 
 def _toml(value: Any) -> str:

@@ -7,7 +7,7 @@ registered functions of an entry-point group, `<!-- generated: commands -->` all
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import distribution
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -22,6 +22,7 @@ from bigru_tagger.cli import app
 
 _PLACEHOLDER = re.compile(r"^<!-- generated: (?P<name>\w+) ?(?P<argument>\w*) -->$", re.MULTILINE)
 _REFERS_TO = re.compile(r"^see `(?P<name>\w+)`\.?")
+_OVERVIEW = re.compile(r"\A# *$|^\*\*Commands\*\*:.*?(?=^## )", re.MULTILINE | re.DOTALL)
 _FACTORIES = "spacy_factories"
 _RUNTIME_ARGUMENTS = {"nlp", "name"}  # of a factory: spaCy passes them
 
@@ -144,12 +145,9 @@ def commands(_: str = "") -> str:
     command = typer.main.get_command(app)
     context = typer.Context(command)
     text = get_docs_for_click(obj=command, ctx=context, name="bigru-tagger", title=" ")
-    return "\n".join(_without_title(text)).replace("```console\n$ ", "```text\n")
-
-
-def _without_title(text: str) -> Iterator[str]:
-    lines = text.splitlines()
-    yield from (line for line in lines if line.strip() != "#")
+    # Without the list of shortened help texts: the table of contents lists the commands.
+    text = _OVERVIEW.sub("", text)
+    return text.replace("```console\n$ ", "```text\n")
 
 
 _GENERATORS: dict[str, Callable[[str], str]] = {"settings": settings, "commands": commands}

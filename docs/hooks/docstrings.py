@@ -54,7 +54,7 @@ def parse(docstring: str) -> ParsedDocstring:
             open_item = False
             continue
         open_item = True
-    parsed = ParsedDocstring("\n".join(prose).strip())
+    parsed = ParsedDocstring(re.sub(r"\n{3,}", "\n\n", "\n".join(prose)).strip())
     for names, kind, text in items:
         if names in _SECTIONS:
             parsed.sections.setdefault(names, []).extend(_split_errors(names, kind, text))

@@ -51,7 +51,7 @@ def settings(group: str) -> str:
         texts.append(f"### `{name}`\n\n{about}\n")
         defaults = _defaults(name, function, group)
         for setting, (annotation, default) in defaults.items():
-            effect = _effect(setting, own, described, name)
+            effect = effect_of(setting, own, described, name)
             default_text = "required" if default is _REQUIRED else f"default `{_toml(default)}`"
             texts.append(
                 f"`{setting}` · `{render_type(annotation)}` · {default_text}\n:   {effect}\n"
@@ -94,10 +94,18 @@ def _parse_with_bases(function: Any) -> ParsedDocstring:
     return parsed
 
 
-def _effect(
+def effect_of(
     setting: str, own: ParsedDocstring, others: Mapping[str, ParsedDocstring], function: str
 ) -> str:
-    """Find a setting's description: its own, the one it refers to, or a neighbour's."""
+    """Find a setting's description: its own, the one it refers to, or a neighbour's.
+
+    setting (str): The setting.
+    own (ParsedDocstring): The docstring of its function.
+    others (Mapping[str, ParsedDocstring]): The docstrings of all functions of the group by name.
+    function (str): The function's registered name, for the error.
+    RETURNS (str): What the setting does.
+    RAISES (LookupError): No docstring describes it.
+    """
     texts = [
         parsed.parameters[setting][1]
         for parsed in (own, *others.values())

@@ -21,6 +21,7 @@ from spacy.util import load_config, load_model_from_config
 from thinc.api import Config
 from typer.testing import CliRunner
 
+import bigru_tagger
 from bigru_tagger.cli import app
 
 DOCS = ROOT / "docs"
@@ -283,6 +284,13 @@ def _blocks_of_ours(config: dict) -> Iterator[dict]:
     for value in config.values():
         if isinstance(value, dict):
             yield from _blocks_of_ours(value)
+
+
+def test_the_reference_has_the_public_api(site: Path) -> None:
+    text = page_text(site, "reference/python.html")
+    assert "BiGRUNer" in text
+    for name in bigru_tagger.__all__:
+        assert name.startswith("__") or name in text, name
 
 
 def test_pages_need_no_other_host(site: Path) -> None:

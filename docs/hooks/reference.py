@@ -67,7 +67,7 @@ def _defaults(name: str, function: Callable[..., Any], group: str) -> dict[str, 
     parameters = inspect.signature(function).parameters.values()
     values: Mapping[str, Any] = {}
     if group == _FACTORIES:
-        values = Language.get_factory_meta(name).default_config
+        values = Language.get_factory_meta(name).default_config or {}
     return {
         parameter.name: (parameter.annotation, values.get(parameter.name, parameter.default))
         for parameter in parameters
@@ -79,7 +79,9 @@ def _about_component(factory: str) -> str:
     meta = Language.get_factory_meta(factory)
     written = ", ".join(f"`{attribute}`" for attribute in meta.assigns)
     weights = ", ".join(
-        f"`{score}` {weight}" for score, weight in meta.default_score_weights.items() if weight
+        f"`{score}` {weight}"
+        for score, weight in (meta.default_score_weights or {}).items()
+        if weight
     )
     return f"A component. It writes {written}. Score weights in training: {weights}."
 

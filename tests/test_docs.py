@@ -27,6 +27,7 @@ from bigru_tagger.cli import app
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+RESULT_PAGES = ("results.md", "transformers.md")
 _BLOCK = re.compile(
     r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$',
     re.MULTILINE | re.DOTALL,
@@ -225,6 +226,27 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert linked.exists(), target
         if anchor:
             assert anchor in anchors(linked.read_text(encoding="utf8")), target
+
+
+def test_tables_are_those_of_the_results(tmp_path: Path) -> None:
+    """The commands on the page of results fill emptied blocks with what is there now."""
+    tables = re.compile(r"(<!-- results:\w+ -->\n).*?(<!-- /results -->)", re.DOTALL)
+    original = {name: (DOCS / name).read_text(encoding="utf8") for name in RESULT_PAGES}
+    (tmp_path / "docs").mkdir()
+    for name, text in original.items():
+        assert tables.search(text)
+        (tmp_path / "docs" / name).write_text(tables.sub(r"\1\2", text), encoding="utf8")
+    shutil.copytree(ROOT / "results", tmp_path / "results")
+    (block,) = (
+        block.text
+        for block in blocks_of(DOCS / "results.md")
+        if "--into" in block.text and block.language == "sh"
+    )
+    for command in block.replace("\\\n", " ").splitlines():
+        program, *arguments = shlex.split(command)
+        subprocess.run([sys.executable, ROOT / program, *arguments], cwd=tmp_path, check=True)
+    for name, text in original.items():
+        assert (tmp_path / "docs" / name).read_text(encoding="utf8") == text
 
 
 def test_readme_is_short() -> None:

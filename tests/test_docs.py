@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import unescape
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import NamedTuple
@@ -174,7 +175,7 @@ def test_every_way_of_use_is_run() -> None:
 
 def test_what_is_not_run_has_a_reason() -> None:
     languages = {block.language for page in PAGES for block in blocks_of(page)}
-    assert languages == {"bash", "ini", "py", "python", "sh", "text"}
+    assert languages == {"bash", "ini", "python", "sh", "text"}
     for page in PAGES:
         for block in blocks_of(page):
             if block.language == "sh":
@@ -313,6 +314,15 @@ def test_the_reference_has_the_public_api(site: Path) -> None:
     assert "BiGRUNer" in text
     for name in bigru_tagger.__all__:
         assert name.startswith("__") or name in text, name
+
+
+def test_the_architecture_shows_the_examples(site: Path) -> None:
+    text = page_text(site, "architecture.html")
+    examples = sorted((ROOT / "tests" / "examples").glob("own_*.py"))
+    assert [path.stem for path in examples] == ["own_decoder", "own_embedding", "own_task"]
+    for path in examples:
+        first_line = path.read_text(encoding="utf8").splitlines()[0]
+        assert first_line in unescape(text), path
 
 
 def test_pages_need_no_other_host(site: Path) -> None:

@@ -294,6 +294,11 @@ class AnyCorpus:
         several splits, only `split` is read.
     sentences_per_doc (int): The maximum number of sentences per Doc; 0 for whole documents. If
         `instead` does not mark documents, 0 is treated as 1, with a warning.
+    gold_preproc (bool): Only for `.spacy` files: one Example per sentence, with gold tokens.
+    max_length (int): Only for `.spacy` files: split longer Docs into sentences, and skip longer
+        sentences; 0 for no limit.
+    augmenter (Callable[..., Any] | None): Only for `.spacy` files: a function of spaCy's that
+        changes Examples, such as `spacy.orth_variants.v1`.
     """
 
     path: str

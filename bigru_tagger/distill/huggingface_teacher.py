@@ -145,8 +145,8 @@ class TagMapping:
         s = P(B-X or I-X before),  c = P(I-X behind),  b = P(B-X) + P(I-X) (1 − s),  i = P(I-X) s
     and B = b c, U = b (1 − c), I = i c, L = i (1 − c). Of a model that is sure, so are these.
 
-    labels (Tuple[str, ...]): the labels.
-    parts (Tuple[Tuple[int, str, int], ...]): for each output but O, its number, its prefix, and its
+    labels (tuple[str, ...]): the labels.
+    parts (tuple[tuple[int, str, int], ...]): for each output but O, its number, its prefix, and its
         label's number.
     outside (int): the output for O.
     """

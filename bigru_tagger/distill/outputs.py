@@ -52,7 +52,7 @@ def read_row(doc: Doc, *, gold: bool = True) -> Row:
 
     doc (Doc): the text.
     gold (bool): whether its entities count as gold.
-    RETURNS (Dict[str, Any]): `tokens`; `spaces`, None where they are unknown; `sentence_starts`,
+    RETURNS (dict[str, Any]): `tokens`; `spaces`, None where they are unknown; `sentence_starts`,
         None where there are none; and `ner_tags` in IOB2, "" where a token is not annotated, None
         where no token is.
     """
@@ -71,7 +71,7 @@ def make_doc(vocab: Vocab, row: Row) -> Doc:
     """Build the gold Doc of a row.
 
     vocab (Vocab): the vocabulary.
-    row (Dict[str, Any]): what `read_row` returned.
+    row (dict[str, Any]): what `read_row` returned.
     RETURNS (Doc): the Doc.
     """
     return Doc(
@@ -363,7 +363,7 @@ def training_corpus(config: Config) -> dict[str, Any]:
     """Find the block of the training corpus.
 
     config (Config): a training config.
-    RETURNS (Dict[str, Any]): the block, which is made where there is none.
+    RETURNS (dict[str, Any]): the block, which is made where there is none.
     """
     path = config["training"].get("train_corpus", "corpora.train")
     block: dict[str, Any] = config

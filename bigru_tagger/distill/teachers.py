@@ -179,8 +179,8 @@ def load_teacher(
     name (str): a pipeline (a folder with config.cfg, or an installed package), a model of Hugging
         Face (a folder with config.json, or a name on the hub), or several, joined by commas.
     load (Callable[[str], Language]): loads a pipeline.
-    device (Optional[str]): torch's name of the device of a Hugging Face model.
-    rename (Optional[Mapping[str, str]]): new names of labels, see `Renamed`.
+    device (str | None): torch's name of the device of a Hugging Face model.
+    rename (Mapping[str, str] | None): new names of labels, see `Renamed`.
     RETURNS (Teacher): the teacher.
     RAISES (TeacherError): there is no such teacher, it cannot be used, or it lacks a label that is
         to be renamed. (ValueError): the pipeline cannot be loaded.
@@ -200,7 +200,7 @@ def teacher_names(name: str) -> list[str]:
     """Tell the teachers of an ensemble apart.
 
     name (str): see `load_teacher`.
-    RETURNS (List[str]): the names.
+    RETURNS (list[str]): the names.
     RAISES (TeacherError): an empty name.
     """
     names = [name] if Path(name).exists() else [part.strip() for part in name.split(",")]

@@ -42,12 +42,12 @@ def BiGRUTagger(  # noqa: N802
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build embedding, stacked bidirectional GRU, and a linear layer per token.
 
-    embed (Optional[Dict[str, Embedding]]): embeddings by name; their vectors are concatenated. A
+    embed (dict[str, Embedding] | None): embeddings by name; their vectors are concatenated. A
         null in place of a block leaves it out.
         None for hashed attributes, characters, word clusters and the vocab's vectors, see
         `standard_embed`.
-    hidden (Union[int, List[int]]): units per direction: one width, or one for each layer.
-    depth (Optional[int]): number of layers; None for one, or as many as there are widths. 0 puts
+    hidden (int | list[int]): units per direction: one width, or one for each layer.
+    depth (int | None): number of layers; None for one, or as many as there are widths. 0 puts
         the linear layer right on the embeddings, say on a shared encoder's listener.
     cell (str): "gru" or "lstm".
     bidirectional (bool): read backwards too.
@@ -57,16 +57,16 @@ def BiGRUTagger(  # noqa: N802
         Doc, this wide, see `bigru_tagger.network.context.ContextPooling`; 0 for none.
     global_context (int): give each token the mean of the states of all tokens of the Doc, this
         wide, by sentence or not; 0 for none.
-    context_width (Optional[int]): with either of these, units of the layer that mixes them with the
+    context_width (int | None): with either of these, units of the layer that mixes them with the
         token's own state; None for as many as the state has.
     decode (str): the way of decoding. "constrained" learns the tag of each token by itself, and
         lets only valid sequences of tags win; "crf" also learns scores of going from tag to tag, by
         the likelihood of whole sequences; or the name of a decoder that you have registered, see
         `bigru_tagger.network.decoders`.
-    word_dropout (Optional[float]): chance that a token's whole input becomes zero in training.
-    input_dropout (Optional[float]): locked dropout of what enters the encoder.
-    hidden_dropout (Optional[float]): locked dropout of what leaves each of its layers.
-    recurrent_dropout (Optional[float]): locked dropout of the states that a GRU reads from the step
+    word_dropout (float | None): chance that a token's whole input becomes zero in training.
+    input_dropout (float | None): locked dropout of what enters the encoder.
+    hidden_dropout (float | None): locked dropout of what leaves each of its layers.
+    recurrent_dropout (float | None): locked dropout of the states that a GRU reads from the step
         before (Gal and Ghahramani 2016, arXiv 1512.05287); has to be 0.0 for an LSTM. On a GPU it
         costs cuDNN's speed in training. A dropout of null follows `[training] dropout`.
     mixed_precision (bool): train in bfloat16 where that is safe.
@@ -74,10 +74,10 @@ def BiGRUTagger(  # noqa: N802
         CPU or GPU has instructions for it; the weights stay in float32.
     allow_tf32 (bool): let cuDNN's recurrent layers round to TF32 on a GPU, as torch does by
         default; outputs then differ from a CPU's by about 1e-3.
-    device (Optional[str]): a device of torch, "auto" for a GPU where there is one, or null to
+    device (str | None): a device of torch, "auto" for a GPU where there is one, or null to
         follow spaCy (`--gpu-id`). "cuda" needs torch alone, not CuPy.
-    nO (Optional[int]): number of tags; set by the component.
-    RETURNS (Model[List[Doc], List[Floats2d]]): logits, (n_tokens, n_tags) for each Doc.
+    nO (int | None): number of tags; set by the component.
+    RETURNS (Model[list[Doc], list[Floats2d]]): logits, (n_tokens, n_tags) for each Doc.
     RAISES (ValueError): if a setting does not fit.
     """
     _check_context(occurrences, global_context, context_width)
@@ -134,7 +134,7 @@ def BiGRUTok2Vec(  # noqa: N802
     or `context_width`, if that is set and used.
     The arguments are those of `BiGRUTagger`.
 
-    RETURNS (Model[List[Doc], List[Floats2d]]): hidden states, (n_tokens, width) for each Doc.
+    RETURNS (Model[list[Doc], list[Floats2d]]): hidden states, (n_tokens, width) for each Doc.
     RAISES (ValueError): if a setting does not fit.
     """
     widths = _widths(hidden, depth)
@@ -190,15 +190,15 @@ def BiGRUEncoder(  # noqa: N802
     depth (int): number of layers.
     cell (str): "gru" or "lstm".
     bidirectional (bool): read backwards too.
-    input_dropout (Optional[float]): locked dropout of the input.
-    hidden_dropout (Optional[float]): locked dropout of what leaves each layer.
-    recurrent_dropout (Optional[float]): see `BiGRUTagger`. A dropout of null follows
+    input_dropout (float | None): locked dropout of the input.
+    hidden_dropout (float | None): locked dropout of what leaves each layer.
+    recurrent_dropout (float | None): see `BiGRUTagger`. A dropout of null follows
         `[training] dropout`.
     mixed_precision (bool): see `BiGRUTagger`.
     predict_precision (str): see `BiGRUTagger`.
     allow_tf32 (bool): see `BiGRUTagger`.
-    device (Optional[str]): see `BiGRUTagger`.
-    RETURNS (Model[List[Floats2d], List[Floats2d]]): vectors in, hidden states out.
+    device (str | None): see `BiGRUTagger`.
+    RETURNS (Model[list[Floats2d], list[Floats2d]]): vectors in, hidden states out.
     RAISES (ValueError): if a setting does not fit.
     """
     if bidirectional and width % 2:

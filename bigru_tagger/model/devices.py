@@ -51,7 +51,7 @@ def use_one_thread_in_worker() -> None:
 def choose_device(name: str | None) -> torch.device:
     """Turn the config's `device` into torch's.
 
-    name (Optional[str]): a device of torch, such as "cpu" or "cuda:1"; "auto" for a GPU where
+    name (str | None): a device of torch, such as "cpu" or "cuda:1"; "auto" for a GPU where
         there is one; None for what spaCy was told (`--gpu-id`, `spacy.require_gpu`).
     RETURNS (torch.device): the device.
     RAISES (ValueError): if torch knows no such device, or cannot use it here.
@@ -150,7 +150,7 @@ def to_array(tensor: Tensor, ops: Ops) -> FloatsXd:
 def join_arrays(arrays: list[Floats2d], device: torch.device, width: int) -> Tensor:
     """Put arrays one below the other.
 
-    arrays (List[Floats2d]): of NumPy or CuPy, (n_rows, width) each.
+    arrays (list[Floats2d]): of NumPy or CuPy, (n_rows, width) each.
     device (torch.device): where the tensor is needed.
     width (int): for no arrays at all.
     RETURNS (Tensor): all rows, float32.
@@ -165,8 +165,8 @@ def split_array(array: FloatsXd, lengths: list[int]) -> list[Floats2d]:
     """Take apart what `join_arrays` put together.
 
     array (FloatsXd): all rows.
-    lengths (List[int]): rows of each part.
-    RETURNS (List[Floats2d]): the parts.
+    lengths (list[int]): rows of each part.
+    RETURNS (list[Floats2d]): the parts.
     """
     ends = np.cumsum(lengths, dtype=np.int64)
     return [

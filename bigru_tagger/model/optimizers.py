@@ -30,12 +30,12 @@ def SGD(  # noqa: N802
     Our networks have the momentum. Layers of thinc itself, such as an upstream `tok2vec`, are
     stepped without it, as by thinc's `SGD.v1`.
 
-    learn_rate (Union[float, List[float], Generator]): the step's size, or its schedule.
+    learn_rate (float | list[float] | Generator): the step's size, or its schedule.
     momentum (float): how much of the last step's v remains.
-    L2 (Union[float, List[float], Generator]): weight decay.
+    L2 (float | list[float] | Generator): weight decay.
     L2_is_weight_decay (bool): shrink the parameters by learn_rate · L2, apart from v; else add
         L2 · parameter to the gradient.
-    grad_clip (Union[float, List[float], Generator]): highest norm of the gradient; 0 for none.
+    grad_clip (float | list[float] | Generator): highest norm of the gradient; 0 for none.
     use_averages (bool): average the parameters, and evaluate and store the averages.
     RETURNS (Optimizer): for `[training.optimizer]`.
     RAISES (ValueError): if the momentum is not at least 0 and below 1.
@@ -60,7 +60,7 @@ class TorchStep:
 
     kind (str): "adam", "radam" or "sgd", with a "w" where weight decay is apart from the gradient.
     learn_rate (float): the step's size.
-    betas (Tuple[float, float]): decay of the moments; the first is SGD's momentum.
+    betas (tuple[float, float]): decay of the moments; the first is SGD's momentum.
     eps (float): what keeps Adam from dividing by zero.
     weight_decay (float): share of itself that a parameter loses, times the learn rate.
     grad_clip (float): highest norm of the gradient; 0 for none.
@@ -100,7 +100,7 @@ class TorchStep:
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """Build torch's optimizer of this kind.
 
-        groups (List[Dict]): its parameter groups, with a `rate_scale` each.
+        groups (list[Dict]): its parameter groups, with a `rate_scale` each.
         RETURNS (Optimizer): without moments yet.
         """
         if self.kind.startswith("radam"):
@@ -166,7 +166,7 @@ class _CountedSchedule:
 class LearnRateWatch:
     """Warns where a network is updated at a learn rate of zero, or at one that should change.
 
-    rate (Optional[float]): the learn rate of the last update.
+    rate (float | None): the learn rate of the last update.
     """
 
     def __init__(self) -> None:

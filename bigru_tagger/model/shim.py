@@ -50,7 +50,7 @@ def tensors_of(*modules: nn.Module) -> list[Tensor]:
     """Collect parameters and buffers, which count the changes in place that they see.
 
     *modules (Module): modules.
-    RETURNS (List[Tensor]): their tensors.
+    RETURNS (list[Tensor]): their tensors.
     """
     return [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
 
@@ -68,7 +68,7 @@ class ModuleShim(Shim, ABC):
     ) -> None:
         """Hold nothing yet.
 
-        device (Optional[str]): see `choose_device`.
+        device (str | None): see `choose_device`.
         mixed_precision (bool): train in bfloat16 where that is safe.
         predict_precision (str): see `use_bfloat16`.
         allow_tf32 (bool): see `recurrent_precision`.
@@ -251,7 +251,7 @@ class ModuleShim(Shim, ABC):
     def not_finite(self) -> list[str]:
         """Find parameters and buffers that hold NaN or infinity.
 
-        RETURNS (List[str]): their names.
+        RETURNS (list[str]): their names.
         """
         if not self.is_initialised:
             return []
@@ -312,7 +312,7 @@ class NetworkShim(ModuleShim):
     def __init__(self, network: Network | None = None, **settings: Any) -> None:
         """Hold a network.
 
-        network (Optional[Network]): the network; None before initialisation.
+        network (Network | None): the network; None before initialisation.
         **settings: those of `ModuleShim`.
         RAISES (ValueError): if a setting does not fit.
         """
@@ -360,8 +360,8 @@ class NetworkShim(ModuleShim):
     def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
         """Do all that depends on the word alone, as prediction will need it.
 
-        words (Mapping[str, Tuple[Tensor, ...]]): see `Batch`, on the shim's device.
-        RETURNS (Dict[str, Tensor]): see `Network.prepare`.
+        words (Mapping[str, tuple[Tensor, ...]]): see `Batch`, on the shim's device.
+        RETURNS (dict[str, Tensor]): see `Network.prepare`.
         """
         network = self._evaluating(self.network)
         with torch.inference_mode(), self._predict_autocast():
@@ -395,7 +395,7 @@ class NetworkShim(ModuleShim):
 
         batch (Batch): the sequences, on the shim's device.
         dropout (Dropout): dropout rates.
-        RETURNS (Tuple[Tensor, Callable]): the output, and a function from its gradient that adds
+        RETURNS (tuple[Tensor, Callable]): the output, and a function from its gradient that adds
             up the gradients of the parameters, and of the batch's tensors that ask for one.
         """
         network = self.network.train()

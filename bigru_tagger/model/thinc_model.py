@@ -117,13 +117,13 @@ def docs_model(
     """Build a model from Docs to logits, or to hidden states.
 
     name (str): "bigru_tagger" for logits; other models put out hidden states.
-    embed (Dict[str, Optional[Embedding]]): embeddings by name; None leaves one out.
+    embed (dict[str, Embedding | None]): embeddings by name; None leaves one out.
     spec (NetworkSpec): the network's shape but for `embed` and `n_tags`, which initialisation adds.
     dropout (DropoutSettings): dropout rates.
     shim (NetworkShim): holds the network.
     by_sentence (bool): encode sentence by sentence.
-    n_out (Optional[int]): width of the output where it is known.
-    RETURNS (Model[List[Doc], List[Floats2d]]): the model, not initialised.
+    n_out (int | None): width of the output where it is known.
+    RETURNS (Model[list[Doc], list[Floats2d]]): the model, not initialised.
     RAISES (ValueError): if `embed` holds anything else, or nothing; or if an LSTM is asked for
         recurrent dropout.
     """
@@ -177,7 +177,7 @@ def vectors_model(
     spec (NetworkSpec): the network's shape but for `embed`.
     dropout (DropoutSettings): dropout rates.
     shim (NetworkShim): holds the network.
-    RETURNS (Model[List[Floats2d], List[Floats2d]]): the model, not initialised.
+    RETURNS (Model[list[Floats2d], list[Floats2d]]): the model, not initialised.
     RAISES (ValueError): if an LSTM is asked for recurrent dropout.
     """
     _check_recurrent_dropout(spec, dropout)
@@ -221,8 +221,8 @@ def resize_output(
 def trace(model: Model[list[Doc], list[Floats2d]], docs: list[Doc]) -> NetworkTrace:
     """Tell what the network of a model does at each token.
 
-    model (Model[List[Doc], List[Floats2d]]): a model of `docs_model`, initialised.
-    docs (List[Doc]): at least one Doc.
+    model (Model[list[Doc], list[Floats2d]]): a model of `docs_model`, initialised.
+    docs (list[Doc]): at least one Doc.
     RETURNS (NetworkTrace): of all tokens, one Doc after the other.
     RAISES (ValueError): if the cell is no GRU.
     """

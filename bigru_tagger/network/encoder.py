@@ -171,7 +171,7 @@ class BiGRUEncoder(nn.Module):
         dropout (Dropout): rates in training. Recurrent dropout is that of Gal and Ghahramani 2016,
             arXiv 1512.05287, with one mask for the gates and the candidate. No cell of torch or
             cuDNN can do it, so a GPU too then runs the recurrence of `bigru_tagger.network.gru`.
-        shared (Optional[SharedInput]): the first columns of the input where tokens share them;
+        shared (SharedInput | None): the first columns of the input where tokens share them;
             `vectors` are the other columns, and dropout of the input is theirs alone. A GRU on a
             CPU does the work of its first layer's input once per row.
         RETURNS (Tensor): hidden states, (n_tokens, width).

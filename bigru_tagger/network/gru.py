@@ -59,12 +59,12 @@ def run_gru(
     orders (Sequence[Tensor]): for each direction the token at each place of the packed sequence,
         (n_tokens,), as `torch.nn.utils.rnn.PackedSequence` orders them.
     counts (Tensor): sequences that are running at each time step, descending, (n_steps,).
-    masks (Optional[Tensor]): recurrent dropout: the factors m of each sequence, in the order of the
+    masks (Tensor | None): recurrent dropout: the factors m of each sequence, in the order of the
         first time step, (n_directions, counts[0], units).
     shared (SharedInput | None): the first columns of the input where tokens share them, not
         prepared; `vectors` are the other columns. Their product with the weights is computed once
         per row of the table, not once per token.
-    RETURNS (List[Tensor]): states by place in the packed sequence, (n_tokens, units) each.
+    RETURNS (list[Tensor]): states by place in the packed sequence, (n_tokens, units) each.
     """
     # (n_directions, n_tokens, 3 * units): W_i x + b_i, in the order in which each direction reads
     parameters = [dict(rnn.named_parameters()) for rnn in directions]

@@ -42,11 +42,11 @@ class NetworkSpec:
     hidden (Sequence[int]): units of each layer and direction; empty for no encoder at all.
     cell (str): "gru" or "lstm".
     bidirectional (bool): read backwards too.
-    n_tags (Optional[int]): outputs per token; None to put the hidden states out.
+    n_tags (int | None): outputs per token; None to put the hidden states out.
     occurrences (int): width of the mean over a word's occurrences, see `ContextPooling`; 0 for
         none.
     global_context (int): width of the mean over a document, see `ContextPooling`; 0 for none.
-    context_width (Optional[int]): units of the layer that mixes these means with a token's state;
+    context_width (int | None): units of the layer that mixes these means with a token's state;
         None for as many as the states have.
     decode (str): the way of decoding, if there are tags: a name of
         `bigru_tagger.network.decoders.decoders`.
@@ -82,13 +82,13 @@ class Batch:
 
     lengths (Sequence[int]): tokens of each sequence.
     index (Tensor): each token's row among the distinct words, or in `prepared`, int64 (n_tokens,).
-    words (Mapping[str, Tuple[Tensor, ...]]): what each word embedding reads, the arguments of its
+    words (Mapping[str, tuple[Tensor, ...]]): what each word embedding reads, the arguments of its
         module, with one row per distinct word.
     tokens (Mapping[str, Tensor]): for each embedding of vectors, one row per token.
     groups (Mapping[str, Tensor]): for networks with `occurrences`, which tokens are occurrences of
         one word in one document, and for those with `global_context`, which are of one document,
         under these names; numbered from 0, int64 (n_tokens,).
-    prepared (Optional[Mapping[str, Tensor]]): in place of `words`, what `Network.prepare` made of
+    prepared (Mapping[str, Tensor] | None): in place of `words`, what `Network.prepare` made of
         them, with one row per word; for prediction only.
     """
 
@@ -252,8 +252,8 @@ class Network(nn.Module):
     def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
         """Do all that depends on the word alone, without gradient.
 
-        words (Mapping[str, Tuple[Tensor, ...]]): see `Batch`.
-        RETURNS (Dict[str, Tensor]): for `Batch.prepared`: rows of words, (n_words, ...), by name.
+        words (Mapping[str, tuple[Tensor, ...]]): see `Batch`.
+        RETURNS (dict[str, Tensor]): for `Batch.prepared`: rows of words, (n_words, ...), by name.
         """
         prepared = {
             f"{_SEQUENCES}.{name}.{number}": array

@@ -29,7 +29,7 @@ def unpack_tensors(data: bytes, key: str) -> tuple[dict[str, Tensor], dict[str, 
 
     data (bytes): the file.
     key (str): the name of the spec.
-    RETURNS (Tuple[Dict[str, Tensor], Dict[str, Any]]): the tensors, on the CPU, and the spec.
+    RETURNS (tuple[dict[str, Tensor], dict[str, Any]]): the tensors, on the CPU, and the spec.
     RAISES (ValueError): if the data is no safetensors file with such a spec.
     """
     try:

@@ -34,13 +34,13 @@ class BiGRUChunker(SpanTagger):
         """Hold the model.
 
         vocab (Vocab): the shared vocabulary.
-        model (Model[List[Doc], List[Floats2d]]): Docs to logits.
+        model (Model[list[Doc], list[Floats2d]]): Docs to logits.
         name (str): name of the component.
         spans_key (str): see `make_bigru_chunker`.
         threshold (float): see `make_bigru_chunker`.
         recall_bias (float): see `make_bigru_chunker`.
         label_smoothing (float): see `make_bigru_chunker`.
-        scorer (Optional[Callable]): the scoring method.
+        scorer (Callable | None): the scoring method.
         """
         super().__init__(
             vocab,
@@ -90,7 +90,7 @@ class BiGRUChunker(SpanTagger):
         """Write the spans to `doc.spans`, their probabilities to the group's `attrs["scores"]`.
 
         docs (Iterable[Doc]): the Docs.
-        predictions (List[List[Entity]]): what `predict` returned.
+        predictions (list[list[Entity]]): what `predict` returned.
         """
         key = self.cfg["spans_key"]
         for doc, found in zip(docs, predictions, strict=True):

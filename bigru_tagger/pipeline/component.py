@@ -49,9 +49,9 @@ class SequenceTagger(TrainablePipe):
         """Hold the model.
 
         vocab (Vocab): the shared vocabulary.
-        model (Model[List[Doc], List[Floats2d]]): Docs to logits.
+        model (Model[list[Doc], list[Floats2d]]): Docs to logits.
         name (str): name of the component.
-        scorer (Optional[Callable]): the scoring method.
+        scorer (Callable | None): the scoring method.
         label_smoothing (float): share of the gold probability that goes to the other tags, in
             equal parts, while training.
         **cfg: settings that are saved with the component.
@@ -71,18 +71,18 @@ class SequenceTagger(TrainablePipe):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """RETURNS (Tuple[str, ...]): the labels."""
+        """RETURNS (tuple[str, ...]): the labels."""
         return tuple(self.cfg["labels"])
 
     @property
     def label_data(self) -> list[str]:
-        """RETURNS (List[str]): what `spacy init labels` stores: enough to recreate the labels."""
+        """RETURNS (list[str]): what `spacy init labels` stores: enough to recreate the labels."""
         return list(self.labels)
 
     @property
     @abstractmethod
     def tags(self) -> list[str]:
-        """RETURNS (List[str]): the tag of each of the model's outputs."""
+        """RETURNS (list[str]): the tag of each of the model's outputs."""
 
     @property
     @abstractmethod
@@ -107,14 +107,14 @@ class SequenceTagger(TrainablePipe):
         """Align an example's annotation with the tokens of its predicted Doc.
 
         example (Example): an example.
-        RETURNS (List[Optional[str]]): a tag for each token, None where there is none to learn.
+        RETURNS (list[str | None]): a tag for each token, None where there is none to learn.
         """
 
     def soft_targets(self, example: Example) -> SoftTargets | None:
         """Find what a teacher says of the tokens of an example's predicted Doc.
 
         example (Example): an example.
-        RETURNS (Optional[SoftTargets]): None where there is nothing to learn from a teacher.
+        RETURNS (SoftTargets | None): None where there is nothing to learn from a teacher.
         """
         return None
 
@@ -148,8 +148,8 @@ class SequenceTagger(TrainablePipe):
         """Collect the labels, and build the network.
 
         get_examples (Callable[[], Iterable[Example]]): gives a representative sample.
-        nlp (Optional[Language]): the pipeline.
-        labels (Optional[List[str]]): the labels; None to find them in the sample. Give them where
+        nlp (Language | None): the pipeline.
+        labels (list[str] | None): the labels; None to find them in the sample. Give them where
             the sample may lack some, as when streaming.
         RAISES (ValueError): no labels, no tokens, label smoothing with a way of decoding that has
             no use for it, or vectors with NaN.
@@ -189,7 +189,7 @@ class SequenceTagger(TrainablePipe):
         """Find the most probable annotation, see `decode`.
 
         docs (Iterable[Doc]): the Docs, which are not modified.
-        RETURNS (List[Any]): one value for each Doc.
+        RETURNS (list[Any]): one value for each Doc.
         """
         docs = list(docs)
         return [
@@ -243,9 +243,9 @@ class SequenceTagger(TrainablePipe):
 
         examples (Iterable[Example]): the batch.
         drop (float): the dropout rate.
-        sgd (Optional[Optimizer]): the optimizer; None to step later.
-        losses (Optional[Dict[str, float]]): the losses, updated by the component's name.
-        RETURNS (Dict[str, float]): the losses.
+        sgd (Optimizer | None): the optimizer; None to step later.
+        losses (dict[str, float] | None): the losses, updated by the component's name.
+        RETURNS (dict[str, float]): the losses.
         RAISES (ValueError): see `get_loss`.
         """
         losses = {} if losses is None else losses
@@ -375,9 +375,9 @@ class SequenceTagger(TrainablePipe):
 
         examples (Iterable[Example]): a batch; only the texts count.
         drop (float): the dropout rate.
-        sgd (Optional[Optimizer]): the optimizer.
-        losses (Optional[Dict[str, float]]): the losses, updated by the component's name.
-        RETURNS (Dict[str, float]): the losses.
+        sgd (Optimizer | None): the optimizer.
+        losses (dict[str, float] | None): the losses, updated by the component's name.
+        RETURNS (dict[str, float]): the losses.
         RAISES (ValueError): if the model listens to a shared encoder, or the loss is not finite.
         """
         losses = {} if losses is None else losses

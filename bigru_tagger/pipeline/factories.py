@@ -61,15 +61,15 @@ def make_bigru_ner(
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to logits.
-    confidence (Optional[str]): name of the extension attribute that holds an entity's
+    model (Model[list[Doc], list[Floats2d]]): Docs to logits.
+    confidence (str | None): name of the extension attribute that holds an entity's
         probability, `span._.confidence`; None for none.
     threshold (float): probability below which an entity is dropped.
     recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,
         less surely.
     label_smoothing (float): share of the gold probability that goes to the other tags, in equal
         parts, while training.
-    scorer (Optional[Callable]): the scoring method.
+    scorer (Callable | None): the scoring method.
     RETURNS (BiGRUNer): the component.
     """
     from .ner import BiGRUNer  # noqa: PLC0415 - and torch with it
@@ -109,11 +109,11 @@ def make_bigru_tagger(
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to logits.
+    model (Model[list[Doc], list[Floats2d]]): Docs to logits.
     overwrite (bool): replace tags that are there already.
     label_smoothing (float): share of the gold probability that goes to the other tags, in equal
         parts, while training.
-    scorer (Optional[Callable]): the scoring method.
+    scorer (Callable | None): the scoring method.
     RETURNS (BiGRUTokenTagger): the component.
     """
     from .tagger import BiGRUTokenTagger  # noqa: PLC0415 - and torch with it
@@ -158,7 +158,7 @@ def make_bigru_chunker(
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[List[Doc], List[Floats2d]]): Docs to logits.
+    model (Model[list[Doc], list[Floats2d]]): Docs to logits.
     spans_key (str): the key of `doc.spans` to read the gold spans from and write to. The scorer
         and the default score weights follow it.
     threshold (float): probability below which a span is dropped.
@@ -166,7 +166,7 @@ def make_bigru_chunker(
         less surely.
     label_smoothing (float): share of the gold probability that goes to the other tags, in equal
         parts, while training.
-    scorer (Optional[Callable]): the scoring method.
+    scorer (Callable | None): the scoring method.
     RETURNS (BiGRUChunker): the component.
     """
     from .chunker import BiGRUChunker  # noqa: PLC0415 - and torch with it

@@ -52,10 +52,10 @@ def correct_gold(tags: Gold, doc: Doc, *, cut_at_sentences: bool) -> tuple[Gold,
     find a span that crosses a sentence start which the Doc has: the tags of its tokens become
     unknown.
 
-    tags (List[Optional[str]]): BILUO tags.
+    tags (list[str | None]): BILUO tags.
     doc (Doc): the tokens, as decoding will see them.
     cut_at_sentences (bool): whether decoding goes sentence by sentence.
-    RETURNS (Tuple[List[Optional[str]], List[Correction]]): the tags, and what was corrected.
+    RETURNS (tuple[list[str | None], list[Correction]]): the tags, and what was corrected.
     """
     is_space, starts = doc.to_array([IS_SPACE, SENT_START]).reshape(len(doc), 2).T == 1
     if not cut_at_sentences:

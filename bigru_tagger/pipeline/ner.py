@@ -40,13 +40,13 @@ class BiGRUNer(SpanTagger):
         """Hold the model.
 
         vocab (Vocab): the shared vocabulary.
-        model (Model[List[Doc], List[Floats2d]]): Docs to logits.
+        model (Model[list[Doc], list[Floats2d]]): Docs to logits.
         name (str): name of the component.
-        confidence (Optional[str]): see `make_bigru_ner`.
+        confidence (str | None): see `make_bigru_ner`.
         threshold (float): see `make_bigru_ner`.
         recall_bias (float): see `make_bigru_ner`.
         label_smoothing (float): see `make_bigru_ner`.
-        scorer (Optional[Callable]): the scoring method.
+        scorer (Callable | None): the scoring method.
         """
         super().__init__(
             vocab,
@@ -116,7 +116,7 @@ class BiGRUNer(SpanTagger):
         """Write the entities to `doc.ents`, beside those that are there already.
 
         docs (Iterable[Doc]): the Docs.
-        predictions (List[List[Entity]]): what `predict` returned.
+        predictions (list[list[Entity]]): what `predict` returned.
         """
         self._register_extension()  # a pickled component may wake up in a new process
         labels = {label: self.vocab.strings.add(label) for label in self.labels}
@@ -139,7 +139,7 @@ def biluo(doc: Doc) -> Gold:
     """Read the entities of a Doc as tags.
 
     doc (Doc): the Doc.
-    RETURNS (List[Optional[str]]): a tag for each token, None where it is not annotated or blocked.
+    RETURNS (list[str | None]): a tag for each token, None where it is not annotated or blocked.
     """
     # What `Example.get_aligned_ner` gives for Docs with the same words, at a tenth of its cost.
     # It calls spaces outside where nobody says more, and does not tell about blocked tokens.

@@ -25,13 +25,13 @@ class Teacher(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """RETURNS (Tuple[str, ...]): the labels of the entities that it finds."""
+        """RETURNS (tuple[str, ...]): the labels of the entities that it finds."""
 
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """Judge the tokens of Docs.
 
         docs (Sequence[Doc]): tokens, with sentence starts where they are known; left as they are.
-        RETURNS (List[ndarray]): for each Doc the probability of each of `biluo_tags(labels)` at
+        RETURNS (list[ndarray]): for each Doc the probability of each of `biluo_tags(labels)` at
             each token, a row of zeros where there is nothing to say, float32 (n_tokens, n_tags).
         """
 
@@ -47,7 +47,7 @@ class SoftTargets:
     gradient of the second part, which shrinks by that, in proportion. Where a token lacks gold,
     the second part counts alone; where the teacher says nothing, the first.
 
-    tags (Tuple[str, ...]): names of the teacher's tags.
+    tags (tuple[str, ...]): names of the teacher's tags.
     columns (ndarray): for each token, some of these tags as indices, int (n_tokens, k).
     probabilities (ndarray): their probabilities, float32 (n_tokens, k). The tags that are left out
         count as impossible, and these as all there is; a row of zeros says nothing.
@@ -73,7 +73,7 @@ class SoftTargets:
         """Find the targets of a Doc.
 
         doc (Doc): an example's reference.
-        RETURNS (Optional[SoftTargets]): what `attach` left there; None without.
+        RETURNS (SoftTargets | None): what `attach` left there; None without.
         """
         return doc.user_data.get(KEY)
 
@@ -92,7 +92,7 @@ class SoftTargets:
 
     @property
     def labels(self) -> list[str]:
-        """RETURNS (List[str]): the labels of the teacher's tags."""
+        """RETURNS (list[str]): the labels of the teacher's tags."""
         return sorted({label_of(tag) for tag in self.tags} - {""})
 
     def soften(self, column: Mapping[str, int]) -> np.ndarray:

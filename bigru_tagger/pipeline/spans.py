@@ -125,7 +125,7 @@ class SpanTagger(SequenceTagger):
 
     @property
     def tags(self) -> list[str]:
-        """RETURNS (List[str]): O, and B-, I-, L- and U- of each label."""
+        """RETURNS (list[str]): O, and B-, I-, L- and U- of each label."""
         return biluo_tags(self.labels)
 
     @property
@@ -138,9 +138,9 @@ class SpanTagger(SequenceTagger):
 
         The first span of each kind is reported by a warning.
 
-        tags (List[Optional[str]]): a BILUO tag for each token of the predicted Doc.
+        tags (list[str | None]): a BILUO tag for each token of the predicted Doc.
         example (Example): the example.
-        RETURNS (List[Optional[str]]): the tags to learn.
+        RETURNS (list[str | None]): the tags to learn.
         """
         doc = example.predicted
         tags, corrections = correct_gold(

@@ -36,11 +36,11 @@ class BiGRUTokenTagger(SequenceTagger):
         """Hold the model.
 
         vocab (Vocab): the shared vocabulary.
-        model (Model[List[Doc], List[Floats2d]]): Docs to logits.
+        model (Model[list[Doc], list[Floats2d]]): Docs to logits.
         name (str): name of the component.
         overwrite (bool): see `make_bigru_tagger`.
         label_smoothing (float): see `make_bigru_tagger`.
-        scorer (Optional[Callable]): the scoring method.
+        scorer (Callable | None): the scoring method.
         """
         super().__init__(
             vocab, model, name, scorer=scorer, label_smoothing=label_smoothing, overwrite=overwrite
@@ -48,7 +48,7 @@ class BiGRUTokenTagger(SequenceTagger):
 
     @property
     def tags(self) -> list[str]:
-        """RETURNS (List[str]): the labels themselves."""
+        """RETURNS (list[str]): the labels themselves."""
         return list(self.labels)
 
     @property
@@ -80,7 +80,7 @@ class BiGRUTokenTagger(SequenceTagger):
         """Write the tags to the tokens.
 
         docs (Iterable[Doc]): the Docs.
-        predictions (List[ndarray]): what `predict` returned.
+        predictions (list[ndarray]): what `predict` returned.
         """
         hashes = np.array([self.vocab.strings[label] for label in self.labels], dtype=np.uint64)
         for doc, columns in zip(docs, predictions, strict=True):

@@ -23,9 +23,9 @@ class Gates:
     """What a GRU does at each token of a text.
 
     component (str): the component it belongs to.
-    tokens (Tuple[str, ...]): the tokens.
-    tags (Tuple[str, ...]): the tags that win; empty for a shared encoder, which has none.
-    layers (Tuple[LayerGates, ...]): from the bottom up, in both directions.
+    tokens (tuple[str, ...]): the tokens.
+    tags (tuple[str, ...]): the tags that win; empty for a shared encoder, which has none.
+    layers (tuple[LayerGates, ...]): from the bottom up, in both directions.
     shares (Mapping[str, ndarray]): what the winning tag's logit is the sum of, (n_tokens,) each:
         what comes from the states that are `forward` and `backward`, from the `context` around the
         sentence, and what is there whatever the text, the `bias`; empty without tags.
@@ -42,8 +42,8 @@ def read_gates(nlp: Language, text: str | Doc, component: str | None = None) -> 
     """Run a pipeline over a text, and tell what the gates of its GRU do.
 
     nlp (Language): the pipeline.
-    text (Union[str, Doc]): the text; a Doc is not modified.
-    component (Optional[str]): the component to look into; None for the first that has a GRU.
+    text (str | Doc): the text; a Doc is not modified.
+    component (str | None): the component to look into; None for the first that has a GRU.
     RETURNS (Gates): its gates.
     RAISES (ValueError): there is no such component, it has no GRU, or the text has no tokens.
     """

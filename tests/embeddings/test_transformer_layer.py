@@ -399,7 +399,7 @@ def test_a_copy_is_like_the_original_and_apart_from_it(copied, folder):
     expected = np.concatenate(model.predict(docs()))
     clone = copied(shim)
     assert clone.id != shim.id
-    assert clone._settings() == shim._settings()
+    assert clone.settings() == shim.settings()
     np.testing.assert_array_equal(clone.predict(docs()).detach().numpy(), expected)
     clone.transformer.encoder.embeddings.LayerNorm.weight.data += 1.0
     np.testing.assert_array_equal(np.concatenate(model.predict(docs())), expected)

@@ -403,8 +403,8 @@ class TagParts(NamedTuple):
         """Split BILUO tags, in any order."""
         numbers: dict[str, int] = {}
         label = [numbers.setdefault(label_of(tag), len(numbers)) for tag in tags]
-        held = [[tag[0] in prefixes for tag in tags] for prefixes in ("IL", "BI", "BLU")]
-        return cls(np.array(label), *np.array(held))
+        flags = [[tag[0] in prefixes for tag in tags] for prefixes in ("IL", "BI", "BLU")]
+        return cls(np.array(label), *np.array(flags))
 
 
 class Spans(NamedTuple):

@@ -330,6 +330,7 @@ def test_two_seeds_a_resume_and_a_failure(replicate: Callable[..., Result], tmp_
     assert path.read_text(encoding="utf8") == written
 
 
+@pytest.mark.slow
 def test_what_was_trained_stays_when_scoring_fails(
     replicate: Callable[..., Result],
     tmp_path: Path,

@@ -133,7 +133,7 @@ def test_a_sequence_gets_the_same_alone_and_in_any_batch(path, cell, bidirection
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("cells", [1, 7, 1 << 16])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(lengths=LENGTHS)
 def test_padded_and_packed_paths_agree_in_states_and_gradients(cell, cells, lengths):
     def run(path):

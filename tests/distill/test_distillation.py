@@ -410,7 +410,7 @@ def test_errors_of_the_command_are_raised_before_the_teacher_runs(teacher, token
     assert "temperature must be above 0" in run(*arguments, "--temperature", 0, fails=True)
     assert "no such file" in run(teacher, config, "no.conll", "--output", output, fails=True)
     missing = tmp_path / "no_teacher"
-    assert "no_teacher: there is nothing" in run(
+    assert "no_teacher: no such file or folder" in run(
         missing, config, tokens, "--output", output, fails=True
     )
     message = run(teacher, config, "bigru_tagger/sample", "--output", output, fails=True)

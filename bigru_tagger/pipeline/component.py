@@ -281,9 +281,9 @@ class SequenceTagger(TrainablePipe):
         scores (list[Floats2d]): the model's logits, (n_tokens, n_tags) for each example.
         RETURNS (tuple[float, list[Floats2d]]): the mean loss per learned token, and its gradient
             with respect to the logits.
-        RAISES (ValueError): if an example has an unknown label; if the decoder is trained on
-            whole sequences, and the gold tags are no valid sequence or the example has a teacher's
-            outputs; or if the loss is not finite.
+        RAISES (ValueError): if an example has an unknown label or the loss is not finite. With a
+            decoder that is trained on whole sequences, also if the gold tags are not a valid
+            sequence, or if the example has a teacher's outputs.
         """
         return self._loss(list(examples), scores)[:2]
 

@@ -67,8 +67,8 @@ def make_bigru_ner(
         With the default, it is `span._.confidence`. None sets no attribute.
     threshold (float): minimum probability of an entity, from 0 to 1. Entities below it are
         dropped; 0 keeps all.
-    recall_bias (float): added to the logits of all tags except O. Positive values raise recall and
-        lower precision.
+    recall_bias (float): added to the logits of all tags except O. With a positive value, more spans
+        are predicted, which usually raises recall and lowers precision.
     label_smoothing (float): share of the gold tag's probability that training distributes equally
         over the other tags, at least 0 and below 1.
     scorer (Callable | None): the scoring method. None computes no scores.
@@ -165,8 +165,8 @@ def make_bigru_chunker(
         default score weights use the same key.
     threshold (float): minimum probability of a span, from 0 to 1. Spans below it are dropped; 0
         keeps all.
-    recall_bias (float): added to the logits of all tags except O. Positive values raise recall and
-        lower precision.
+    recall_bias (float): added to the logits of all tags except O. With a positive value, more spans
+        are predicted, which usually raises recall and lowers precision.
     label_smoothing (float): share of the gold tag's probability that training distributes equally
         over the other tags, at least 0 and below 1.
     scorer (Callable | None): the scoring method. None computes no scores.

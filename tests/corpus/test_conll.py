@@ -69,7 +69,7 @@ def test_a_hash_is_a_token_if_its_line_has_all_columns(tmp_path, nlp):
         (
             "# a comment\na O\nb X-Y\n",
             {},
-            ":3: invalid tag 'X-Y' at position 1: valid tags are 'O'",
+            ":3: tag 'X-Y' at position 1: valid tags are 'O'",
         ),
         ("a O\n# a comment\nb O\n", {}, ":2: '# a comment' starts with '#' within a sentence"),
         ("#a\na O\nb O\n", {}, ":1: '#a' is a token without its columns"),

@@ -177,7 +177,7 @@ def test_settings_that_do_not_fit(build_model, message):
 
 def test_static_vectors_alone_need_vectors():
     model = BiGRUTagger({"vectors": VectorsEmbed(fallback=True, correction_rows=30)}, 8, nO=2)
-    with pytest.raises(ValueError, match="nothing to read: add an embedding that does not depend"):
+    with pytest.raises(ValueError, match="no input: add an embedding that does not depend"):
         model.initialize(X=docs())
 
 

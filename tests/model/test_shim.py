@@ -350,7 +350,7 @@ def test_storage_is_safetensors():
 
 @pytest.mark.parametrize("data", [b"nonsense", pickle.dumps({"a": 1}), b"\x00" * 100])
 def test_other_bytes_are_no_network(data):
-    with pytest.raises(ValueError, match="no saved bigru_tagger network"):
+    with pytest.raises(ValueError, match="not a saved bigru_tagger network"):
         NetworkShim().from_bytes(data)
 
 

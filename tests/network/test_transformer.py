@@ -251,7 +251,7 @@ def test_byte_pairs_have_a_space_before_each_word(tmp_path, text):
     torch.testing.assert_close(transformer([text]), expected, atol=1e-5, rtol=1e-5)
     spaced = byte_pairs().backend_tokenizer.encode(" " + " ".join(text)).ids
     split = transformer.split_words(text)
-    assert [*split.before, *split.ids, *split.behind] == spaced
+    assert [*split.before, *split.ids, *split.after] == spaced
     assert np.bincount(split.words).tolist() == [
         len(byte_pairs().backend_tokenizer.encode(" " + word).ids) - 2 for word in text
     ]
@@ -354,7 +354,7 @@ def damaged(bert):
 
 def test_other_bytes_are_no_transformer(bert):
     for data in damaged(bert):
-        with pytest.raises(ValueError, match="cannot read the stored transformer: "):
+        with pytest.raises(ValueError, match="cannot read the saved transformer: "):
             WordTransformer.from_bytes(data)
 
 

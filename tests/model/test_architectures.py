@@ -188,7 +188,7 @@ def test_an_odd_width_is_right_for_one_direction():
 
 def test_number_of_tags_in_the_config_has_to_fit():
     assert build("bigru_ner", model={**TINY, "nO": 13}).pipeline[0][1].model.get_dim("nO") == 13
-    with pytest.raises(ValueError, match="made for nO = 7 tags, but the labels make 13"):
+    with pytest.raises(ValueError, match="built for nO = 7 tags, but the labels need 13"):
         build("bigru_ner", model={**TINY, "nO": 7})
 
 
@@ -664,7 +664,7 @@ def test_dropout_reaches_the_network(kind, rate):
         assert (len(set(losses)) > 1) == acts
         training, _ = pipe.model.begin_update(batch)
         assert np.allclose(np.concatenate(training), predicted, atol=1e-6) != acts
-    # Prediction right behind training is without dropout.
+    # Prediction directly after training has no dropout.
     np.testing.assert_allclose(np.concatenate(pipe.model.predict(batch)), predicted, atol=1e-6)
 
 

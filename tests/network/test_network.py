@@ -273,7 +273,7 @@ def test_a_damaged_header_gives_a_network_or_a_value_error(place, byte):
 
 
 def claiming(network, **changes):
-    """Save a network, and claim another spec in the file, whose bytes say nothing of it."""
+    """Save the tensors of a network with another spec."""
     spec = json.loads(json.dumps(dataclasses.asdict(network.spec)))
     for path, value in changes.items():
         *keys, last = path.split("__")
@@ -296,7 +296,7 @@ def claiming(network, **changes):
     ],
     ids=str,
 )
-def test_a_spec_that_the_file_does_not_bear_out_takes_no_memory(changes, message):
+def test_a_spec_that_does_not_match_the_tensors_takes_no_memory(changes, message):
     data = claiming(make_network(), **changes)
     # The largest of these networks would take 100 TB.
     with pytest.raises(

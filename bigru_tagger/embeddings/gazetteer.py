@@ -31,7 +31,7 @@ def GazetteerEmbed(  # noqa: N802
 
 
 class GazetteerEmbedding(TableEmbedding[PhraseTable]):
-    """Embeddings of gazetteer matches. The network computes hashes of phrases from those of words."""
+    """Embeddings of gazetteer matches."""
 
     def __init__(
         self, source: str | Mapping[str, str | Sequence[str]], width: int, max_words: int

@@ -66,8 +66,6 @@ class PhraseTable(NamedTuple):
 def read_vectors(source: str) -> VectorTable:
     """Read word vectors.
 
-    """Read word vectors.
-
     source (str): a text file in the format of GloVe or word2vec, also compressed as `.gz`: a word
         and its numbers on each line, separated by spaces, with an optional first line of counts.
         Or a `.npy` file with the vectors, or a folder or installed package that contains one. The

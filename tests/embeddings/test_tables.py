@@ -135,7 +135,7 @@ def test_phrases_of_a_folder(files):
     gazetteer = GazetteerEmbedding(str(files / "lists"), width=5, max_words=4)
     module, vectors = embed(gazetteer, ["NEW", "York", "City", "loves", "London"], ["Oslo"])
     weight, bias = (parameter.detach().numpy() for parameter in module.linear.parameters())
-    marks = np.zeros((6, 2, 4))  # LOC, PER; begins, inside, ends, by itself
+    marks = np.zeros((6, 2, 4))  # LOC, PER; begins, inside, ends, single token
     marks[0, 0, 0] = marks[1, 0, 1] = marks[2, 0, 2] = 1
     marks[4, :, 3] = marks[5, 0, 3] = 1
     np.testing.assert_allclose(vectors, marks.reshape(6, 8) @ weight.T + bias, atol=1e-6)
@@ -308,7 +308,7 @@ def test_training_corrects_the_vectors_of_the_words_it_sees_and_no_others(files)
         "near",
     }
     assert after["Ada"] == pytest.approx(after["ada"], abs=1e-6)
-    # Weight decay alone brings the static vectors back.
+    # Weight decay restores the static vectors.
     optimizer = Adam(0.01, L2=10.0, L2_is_weight_decay=True, use_averages=False)
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)

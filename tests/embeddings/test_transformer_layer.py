@@ -333,7 +333,7 @@ def test_the_encoder_has_a_learn_rate_of_its_own(folder):
     settings = {"L2": 0.0, "grad_clip": 0.0, "use_averages": False}
     assert moves(folder, None, SGD(0.5, **settings)) == [pytest.approx([0.5, 0.5])]
     assert moves(folder, 0.02, SGD(0.5, **settings)) == [pytest.approx([0.02, 0.5])]
-    # Adam's first step is the rate, whatever the gradient.
+    # Adam's first step is the rate, for any gradient.
     adam = Adam(0.5, eps=1e-12, **settings)
     assert moves(folder, 0.02, adam) == [pytest.approx([0.02, 0.5], rel=1e-4)]
 
@@ -519,7 +519,7 @@ def test_the_cache_is_bounded_and_keeps_what_came_first():
     [
         ({"cache_mb": -1}, "'cache_mb' has to be at least 0.*cache_mb = -1"),
         ({"learn_rate": 0.0}, "'learn_rate' positive, or null.*learn_rate = 0.0"),
-        ({"learn_rate": 1e-5}, "is for a transformer that is trained: set trainable = true"),
+        ({"learn_rate": 1e-5}, "needs a trainable transformer: set trainable = true"),
         ({"pooling": "max"}, "'pooling' has to be one of"),
     ],
 )

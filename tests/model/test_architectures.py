@@ -156,7 +156,7 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
         (lambda: BiGRUEncoder(8, depth=0), "'depth' has to be at least 1"),
         (lambda: BiGRUTagger(words(), 8, nO=2).initialize(), "without Docs"),
         (lambda: hash_embed(["NOSUCH"], [10]), "NOSUCH"),
-        (lambda: hash_embed([], []), "has to name lexical attributes"),
+        (lambda: hash_embed([], []), "has to list lexical attributes"),
         (lambda: hash_embed(["NORM"], [10, 10]), "one positive table size for each"),
         (lambda: char_embed(window=2), "'window' odd"),
         (lambda: BiGRUTagger(words(), 8, occurrences=-1), "'occurrences' .* at least 0; got -1"),
@@ -282,7 +282,7 @@ def test_no_package_of_clusters(lookups, monkeypatch):
 
 def test_a_damaged_table_of_clusters_is_an_error(lookups, monkeypatch):
     monkeypatch.setattr(resources, "load_language_data", lambda path: {"Ada": "0111"})
-    with pytest.raises(resources.ResourceError, match=r"'lexeme_cluster'.*other things"):
+    with pytest.raises(resources.ResourceError, match=r"'lexeme_cluster'.*contains values that"):
         initialised(default_pipeline())
 
 

@@ -31,7 +31,7 @@ def make_uneven(pooling, scale=1.0):
 
 
 def pool_by_hand(pooling, states, groups):
-    """Do what the module says, token by token."""
+    """Compute the documented formula, token by token."""
     layers = {**pooling.project, "combine": pooling.combine}
     queries = {
         name: layer.weight.detach().double().numpy() for name, layer in pooling.attend.items()

@@ -57,7 +57,7 @@ def convolve(cnn, word, window):
 
 
 def hash_by_hand(value, attribute, embedding, first_row, n_rows):
-    """Hash as `HashModule` says it does, in Python's integers."""
+    """Compute the documented hash of `HashModule` with Python's integers."""
     rows, bits = [], []
     for multiplier in embedding.multipliers[attribute].tolist():
         product = value * multiplier % 2**64
@@ -164,7 +164,7 @@ def make_character_gru():
 
 
 def run_word_by_word(gru, words):
-    """Run torch's own bidirectional GRU over each word alone, and take its last states."""
+    """Run torch's bidirectional GRU over each word separately, and return its last states."""
     reference = nn.GRU(4, 3, bidirectional=True, batch_first=True)
     directions = zip(("", "_reverse"), gru.encoder.layers[0].values(), strict=True)
     reference.load_state_dict(

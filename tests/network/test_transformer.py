@@ -217,7 +217,7 @@ def test_a_word_longer_than_a_window_is_read_whole():
 
 
 def reference(folder, words, before=""):
-    """The mean states of words, each of which is split by itself, by `transformers` alone."""
+    """The mean states of words that are tokenized separately, computed with `transformers`."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     parts = [tokenizer(before + word, add_special_tokens=False)["input_ids"] for word in words]
     ids = tokenizer.backend_tokenizer.encode("").ids

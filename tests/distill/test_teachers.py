@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from hypotheses import all_hypotheses
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readings import all_readings
 from samples import TEXTS, build, set_logits
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -59,10 +59,10 @@ def test_our_own_teacher_tells_marginals_over_legal_readings_within_sentences(ne
     assert found.dtype == np.float32
     legal = Transitions.biluo(pipe.tags)
     for sentence in (slice(0, 2), slice(2, 5)):
-        readings, totals = all_readings(scores[sentence].astype("float64"), legal)
+        hypotheses, totals = all_hypotheses(scores[sentence].astype("float64"), legal)
         weights = np.exp(totals)
-        for token in range(readings.shape[1]):
-            shares = np.bincount(readings[:, token], weights, 13) / weights.sum()
+        for token in range(hypotheses.shape[1]):
+            shares = np.bincount(hypotheses[:, token], weights, 13) / weights.sum()
             np.testing.assert_allclose(found[sentence][token], shares, atol=1e-6)
 
 

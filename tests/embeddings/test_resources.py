@@ -342,7 +342,7 @@ def test_clusters_that_are_not_there(source, lang):
         ({"the": "der"}, "contains values that are not integers"),
     ],
 )
-def test_tables_of_other_things_are_no_clusters(entries, message):
+def test_lookups_tables_without_clusters(entries, message):
     vocab = spacy.blank("en").vocab
     vocab.lookups.add_table("some_table", entries)
     with pytest.raises(ResourceError, match=f"'some_table'.*{message}"):

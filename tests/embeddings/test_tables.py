@@ -237,7 +237,7 @@ def test_a_trained_pipeline_needs_no_files(kind, files, tmp_path):
         [(" ".join(words.split()[start:end]), label) for start, end, label in entities]
         for words, entities, *_ in SENTENCES
     ]
-    emissions = nlp.get_pipe("bigru_ner").logits([nlp.make_doc(text) for text in texts])
+    logits = nlp.get_pipe("bigru_ner").logits([nlp.make_doc(text) for text in texts])
 
     nlp.to_disk(tmp_path / "model")
     shutil.rmtree(files)
@@ -246,7 +246,7 @@ def test_a_trained_pipeline_needs_no_files(kind, files, tmp_path):
     from_bytes = spacy.blank("en").from_config(nlp.config).from_bytes(data)
     for loaded in (from_disk, from_bytes):
         again = loaded.get_pipe("bigru_ner").logits([loaded.make_doc(text) for text in texts])
-        for one, other in zip(again, emissions, strict=True):
+        for one, other in zip(again, logits, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
         for one, other in zip(loaded.pipe(texts), expected, strict=True):
             assert one.to_json() == other.to_json()

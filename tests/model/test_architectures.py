@@ -532,7 +532,7 @@ def test_all_embeddings_are_exact_under_batching(all_embeddings, by_sentence, po
         with_sentences(vocab, sentences[1], sentences[1], ["Bob"]),
     ]
     together = model.predict(batch)
-    assert [len(emissions) for emissions in together] == [len(doc) for doc in batch]
+    assert [len(logits) for logits in together] == [len(doc) for doc in batch]
     alone = [model.predict([doc])[0] if len(doc) else np.zeros((0, 4)) for doc in batch]
     assert_same(together, alone)
     assert_same(model.predict(batch[::-1])[::-1], alone)

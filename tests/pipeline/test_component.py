@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from hypotheses import all_hypotheses
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readings import all_readings
 from samples import CRF, NARROW, TEXTS, TINY, annotate, build, parameters, read_examples, train
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -281,9 +281,9 @@ def test_a_crf_overfits_and_is_stored(task, trained_crf, tmp_path):
 def test_with_a_crf_the_best_of_all_sequences_wins_and_has_its_marginals(task, trained_crf):
     pipe = pipe_of(trained_crf)
     doc = tagged(trained_crf, ["Ada", "wrote", "daily"])
-    readings, scores = all_readings(pipe.logits([doc])[0].astype("float64"), pipe.transitions)
+    hypotheses, scores = all_hypotheses(pipe.logits([doc])[0].astype("float64"), pipe.transitions)
     probabilities = np.exp(scores - np.logaddexp.reduce(scores))
-    best = readings[scores.argmax()]
+    best = hypotheses[scores.argmax()]
     if task.factory == "bigru_tagger":
         assert task.read(doc) == [pipe.labels[tag] for tag in best]
         return
@@ -291,7 +291,7 @@ def test_with_a_crf_the_best_of_all_sequences_wins_and_has_its_marginals(task, t
     assert pipe.gold_tags(gold) == [pipe.tags[tag] for tag in best]
     spans = task.read(doc)
     expected = [
-        probabilities[(readings[:, start:end] == best[start:end]).all(1)].sum()
+        probabilities[(hypotheses[:, start:end] == best[start:end]).all(1)].sum()
         for start, end, _ in spans
     ]
     assert confidences(doc) == pytest.approx(expected, rel=1e-6)
@@ -343,9 +343,9 @@ def test_with_a_crf_tokens_without_gold_are_summed_over():
     doc = annotate(Doc(nlp.vocab, words=words), tags=["NNP", "", "NN"])
     scores = pipe.logits([doc])
     loss, _ = pipe.get_loss([Example(Doc(nlp.vocab, words=words), doc)], scores)
-    readings, sums = all_readings(scores[0].astype("float64"), pipe.transitions)
+    hypotheses, sums = all_hypotheses(scores[0].astype("float64"), pipe.transitions)
     ends = [pipe.tags.index("NNP"), pipe.tags.index("NN")]
-    agree = (readings[:, [0, 2]] == ends).all(1)
+    agree = (hypotheses[:, [0, 2]] == ends).all(1)
     expected = np.logaddexp.reduce(sums) - np.logaddexp.reduce(sums[agree])
     assert loss == pytest.approx(expected / 2, rel=1e-6)
 

@@ -3,9 +3,9 @@ import pickle
 import numpy as np
 import pytest
 import spacy
+from hypotheses import all_hypotheses
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readings import all_readings
 from samples import CRF, TEXTS, TINY, annotate, build, read_examples, set_logits, train
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
@@ -158,7 +158,7 @@ def test_no_entity_reaches_over_a_sentence_start(monkeypatch, ner):
         ([True, False, True, False], []),
     ]:
         doc = Doc(ner.vocab, words=words, sent_starts=starts)
-        # Right readings of both sentences give up a B or an L that is worth 20, and take O.
+        # Right hypotheses of both sentences give up a B or an L that is worth 20, and take O.
         assert entities(force(monkeypatch, pipe, doc, [(1, 3, "LOC")])) == expected
 
 
@@ -333,7 +333,7 @@ def test_recall_bias_shifts_the_odds_of_entities(monkeypatch, ner):
     assert not pipe(Doc(ner.vocab, words=[" "])).ents
 
 
-# --- several readings, and the temperature
+# --- several hypotheses, and the temperature
 
 
 def test_temperature_flattens_probabilities_and_finds_the_same(monkeypatch, ner):
@@ -360,11 +360,11 @@ def test_temperature_divides_the_scores_of_a_crf_too():
     scores[1, 0] += 4.0
     pipe.temperature = 3.0
     (found,) = pipe.find_spans(docs, scores.copy(), with_probabilities=True)
-    readings, totals = all_readings(scores, pipe.transitions)
+    hypotheses, totals = all_hypotheses(scores, pipe.transitions)
     weights = np.exp((totals - totals.max()) / 3.0)
     assert [(span.start, span.end, span.label) for span in found] == [(0, 1, "LOC"), (2, 3, "LOC")]
     for span in found:
-        agree = readings[:, span.start] == pipe.tags.index("U-LOC")
+        agree = hypotheses[:, span.start] == pipe.tags.index("U-LOC")
         expected = weights[agree].sum() / weights.sum()
         assert span.probability == pytest.approx(expected)
 

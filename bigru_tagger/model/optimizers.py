@@ -195,8 +195,8 @@ class LearnRateWatch:
         if optimizer is not self._optimizer or schedule.n_steps != self._n_steps:
             self._optimizer, self._n_steps, self._n_updates = optimizer, schedule.n_steps, 0
         self._n_updates += 1
-        # At a rate of zero, the second update without a step is an error. Otherwise allow for
-        # loops that accumulate gradients over up to 20 updates.
+        # At a rate of zero, warn at the second update without a step. Otherwise allow for loops
+        # that accumulate gradients over several updates.
         patience = 2 if rate == 0.0 else 20
         if self._n_updates >= patience and schedule.would_change(rate):
             schedule.has_warned = True

@@ -1,4 +1,4 @@
-"""thinc shims for torch modules: optimizer steps, averages, serialization.
+"""thinc shims for torch modules: optimizer steps, averages, serialisation.
 
 thinc's own PyTorch shim does not support `use_averages` and `nlp.rehearse`, saves parameters by
 pickle, and updates them one by one. These shims support both, save safetensors, and update all
@@ -34,7 +34,7 @@ from .optimizers import LearnRateWatch, TorchStep
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
-# Size of the cache of words in prediction. With 256 units and two directions, it has 20,000 words.
+# Size of the cache of words in prediction: 20,000 words at 256 units and two directions.
 _CACHE_BYTES = 1 << 27
 
 

@@ -248,7 +248,7 @@ def test_shortcut_and_full_search_agree(lengths, seed, bonus):
     bonus=st.sampled_from([0.0, 3.0, 6.0]),
     seed=SEEDS,
 )
-def test_shortcut_and_full_search_agree_for_any_forbidden_transitions(
+def test_shortcut_and_full_search_agree_with_forbidden_transitions(
     length, n_tags, rate, bonus, seed
 ):
     rng, lengths = np.random.default_rng(seed), np.array([length])

@@ -112,7 +112,7 @@ def test_a_recipe_is_what_is_trained() -> None:
         ({"training.seed": 3}, "--training.seed: each run gets its own seed"),
         ({"corpora.dev.path": "/data"}, "--corpora.dev.path: '/data' is a path of this machine"),
         ({"initialize.lookups": [{"path": "/data"}]}, "is a path of this machine"),
-        ({"paths.data": "/not/there"}, "/not/there: there is nothing"),
+        ({"paths.data": "/not/there"}, "/not/there: no such file or folder"),
     ],
 )
 def test_what_is_no_recipe(overrides: dict[str, object], message: str) -> None:

@@ -476,7 +476,7 @@ def test_custom_code_of_a_teacher_is_never_run(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf8")
     tokenizer = {"auto_map": {"AutoTokenizer": ["own.M", "own.M"]}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokenizer), encoding="utf8")
-    with pytest.raises(TeacherError, match="brings code of its own, which is never run") as error:
+    with pytest.raises(TeacherError, match="contains its own code, which is never run") as error:
         load_teacher(str(tmp_path), load)
     assert "\n" not in str(error.value)
     assert not ran.exists()

@@ -28,7 +28,7 @@ def mentions(*spans):
 def match(gold, predicted):
     """The kinds with both sides' first and last tokens, from left to right."""
     return [
-        (own.kind, own.gold and own.gold[:3], own.predicted and own.predicted[:3], own.beside)
+        (own.kind, own.gold and own.gold[:3], own.predicted and own.predicted[:3], own.remainder)
         for own in match_mentions(mentions(*gold), mentions(*predicted))
     ]
 
@@ -237,4 +237,4 @@ def test_every_entity_is_matched_once_and_correct_as_seqeval_says(
         if own.kind in ("missing", "spurious"):
             others = sides[own.kind == "missing"]
             overlaps = any(o and o.start < own.end and own.start < o.end for o in others)
-            assert own.beside == overlaps
+            assert own.remainder == overlaps

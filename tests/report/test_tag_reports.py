@@ -112,7 +112,7 @@ def test_report_of_the_worked_example(analysis):
 
 
 def test_an_error_stands_alone_in_its_sentence(analysis):
-    (group,) = group_errors(analysis.docs, alone=True)
+    (group,) = group_errors(analysis.docs, only_error=True)
     assert group.title == "VBD called NN"
     assert group.excerpts[0].gold == [
         Piece("Ada "),

@@ -38,7 +38,7 @@ def render(evaluation: Evaluation) -> str:
     for task in evaluation.tasks:
         report = evaluation.scores[task.name]
         if task.per_token:
-            blocks += [f"{task.title}, per token", _render_scores(report.default)]
+            blocks += [f"{task.title}, token by token", _render_scores(report.default)]
         else:
             blocks += [
                 f"{task.title}, seqeval's default mode (as conlleval)",

@@ -18,7 +18,7 @@ from benchmarks.replication.cells import (
     Measured,
     cells_table,
     count_parameters,
-    leave_to_torch,
+    use_torch_gru,
     peak_of_prediction,
     plot_cells,
     time_cells,
@@ -115,7 +115,7 @@ def test_torch_computes_the_same_gru(tmp_path: Path) -> None:
     trained.to_disk(tmp_path)
     texts = ["Bob met Eve .", "Ada Lovelace wrote to Babbage from London ."]
     emissions = []
-    for change in (lambda _: None, leave_to_torch):
+    for change in (lambda _: None, use_torch_gru):
         nlp = spacy.load(tmp_path)
         change(nlp)
         docs = [nlp.make_doc(text) for text in texts]
@@ -124,7 +124,7 @@ def test_torch_computes_the_same_gru(tmp_path: Path) -> None:
     assert np.abs(emissions[0]).max() > 0.01
     np.testing.assert_allclose(*emissions, atol=1e-5)
     nlp = spacy.load(tmp_path)
-    leave_to_torch(nlp)
+    use_torch_gru(nlp)
     (shim,) = our_shims(nlp)
     calls = []
     for rnn in shim.network.encoder.modules():

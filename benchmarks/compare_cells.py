@@ -25,11 +25,11 @@ from .replication.cells import (
     Measured,
     cells_table,
     count_parameters,
-    use_torch_gru,
     peak_of_prediction,
     peak_of_training,
     plot_cells,
     time_cells,
+    use_torch_gru,
 )
 from .replication.report import found_targets, score_values
 from .replication.runs import make_recipe, parse_seeds, read_runs, split_source

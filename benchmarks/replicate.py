@@ -19,8 +19,8 @@ def replicate(
         list[str],
         typer.Argument(
             metavar="CONFIG [-- --SETTING VALUE …]",
-            help="The config. Everything after -- is passed to `spacy train`, to override settings. "
-            "With --table: files of results.",
+            help="The config. Everything after -- is passed to `spacy train`, to override "
+            "settings. With --table: files of results.",
         ),
     ],
     *,

@@ -53,8 +53,8 @@ def difference(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
     """Estimate the difference of two means by Welch's t, which allows different variances.
 
     values, baseline (Sequence[float]): independent values, at least one each.
-    RETURNS (Estimate): the mean of `values` minus the mean of `baseline`, with the degrees of freedom of Welch (1947)
-        and Satterthwaite (1946).
+    RETURNS (Estimate): the mean of `values` minus the mean of `baseline`, with the degrees of
+        freedom of Welch (1947) and Satterthwaite (1946).
     """
     value = fmean(values) - fmean(baseline)
     sides = (values, baseline)
@@ -156,7 +156,7 @@ def replace_block(path: Path, name: str, text: str) -> None:
 
 
 def _quantile(freedom: float) -> float:
-    """The two-sided quantile of Student's t at CONFIDENCE."""
+    """Compute the two-sided quantile of Student's t at CONFIDENCE."""
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
@@ -207,8 +207,8 @@ def _find_baseline(
     ]
     if len(found) > 1:
         raise ValueError(
-            f"{len(found)} variants of {run.recipe.config} have the name {baseline!r} and differ in "
-            "settings or inputs: train them with different names (--name)"
+            f"{len(found)} variants of {run.recipe.config} have the name {baseline!r} and differ "
+            "in settings or inputs: train them with different names (--name)"
         )
     return found[0] if found else []
 

@@ -269,7 +269,7 @@ def _roofline(roofline: Roofline) -> list[str]:
         return [text, "No system has a GRU of this package on the CPU."]
     header = [
         "system",
-        "words/s of only the GRU",
+        "words/s of the recurrence",
         "FLOPs per word",
         "GFLOP/s",
         "share of the peak",

@@ -106,8 +106,8 @@ def _product(size: int) -> Task:
 
 
 def _recurrences(nlp: Language, passages: Sequence[Passage]) -> list[tuple[Any, ...]]:
-    # The arguments of `predict_gru` for each layer and batch, with the input in a prepared table. If
-    # prediction has no such table, it has random values.
+    # The arguments of `predict_gru` for each layer and batch, with the input in a prepared table.
+    # If prediction has no such table, its values are random.
     calls: list[tuple[Any, ...]] = []
 
     def record(run: Callable[..., Tensor]) -> Callable[..., Tensor]:

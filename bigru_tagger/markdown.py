@@ -7,21 +7,21 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
 
 
 def escape_markdown(text: str) -> str:
-    """Escape what has a meaning in Markdown.
+    """Escape the special characters of Markdown.
 
     text (str): plain text.
-    RETURNS (str): the text on one line.
+    RETURNS (str): the escaped text on one line.
     """
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], aligns: str) -> str:
-    """Lay out a table.
+    """Render a table.
 
-    header (Sequence[str]): names of the columns, in Markdown.
-    rows (Iterable[Sequence[str]]): the cells, in Markdown.
-    aligns (str): "l" or "r" for each column; the last one holds for all that follow.
-    RETURNS (str): the table's lines.
+    header (Sequence[str]): the names of the columns, in Markdown.
+    rows (Iterable[Sequence[str]]): the cells of each row, in Markdown.
+    aligns (str): "l" or "r" for each column. The last letter also applies to all further columns.
+    RETURNS (str): the table, without a final newline.
     """
     aligns = aligns.ljust(len(header), aligns[-1])
     rule = ["---:" if align == "r" else "---" for align in aligns[: len(header)]]

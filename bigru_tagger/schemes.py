@@ -1,19 +1,18 @@
-"""Tag schemes: which one a corpus is written in, and the way from each to IOB2.
+"""Tag schemes: detection, conversion to IOB2, and conversion between tags and spans.
 
-| Scheme | An entity of three tokens, one of one token, two that touch |
+| Scheme | An entity of three tokens, of one token, and two adjacent entities of one token |
 |---|---|
-| IOB1   | `I-X I-X I-X`, `I-X`, `I-X B-X`: `B-` only right behind its own type |
+| IOB1   | `I-X I-X I-X`, `I-X`, `I-X B-X`: `B-` only directly after an entity with the same label |
 | IOB2   | `B-X I-X I-X`, `B-X`, `B-X B-X` |
 | IOBES  | `B-X I-X E-X`, `S-X`, `S-X S-X` (BMES and BMEWO write `M-` for `I-`, and `S-` or `W-`) |
 | BILUO  | `B-X I-X L-X`, `U-X`, `U-X U-X` (also written BILOU) |
-| IO     | `I-X I-X I-X`, `I-X`, or labels alone (`X X X`, `X`); entities that touch are one |
+| IO     | `I-X I-X I-X`, `I-X`, or labels without prefix (`X X X`, `X`); adjacent entities merge |
 
-Prefixes may be in lower case (`b-X`, `b`, `o`), joined by `_` (`B_X`), or stand behind the label
-(`X-B`). `B`, `I` and the other prefixes without a label are tags of the one label `BARE_LABEL`.
+Prefixes can be in lower case (`b-X`, `b`, `o`), joined with `_` (`B_X`), or follow the label
+(`X-B`). Prefixes without a label, such as `B` and `I`, are tags with the label `BARE_LABEL`.
 
-Corpora and scores hold IOB2 tags. The tags of the components that find spans are BILUO, by which
-each tag shows whether its span ends. No other module knows what the letters mean: tags become
-spans, and spans tags, here.
+Corpora and scores use IOB2 tags. The components that predict spans use BILUO tags, which mark the
+ends of spans. All conversion between tags and spans is in this module.
 """
 
 import re
@@ -24,31 +23,31 @@ from typing import NamedTuple
 import numpy as np
 
 SCHEMES = ("IOB1", "IOB2", "IOBES", "BILUO", "IO")
-"""What `detect_scheme` returns and `to_iob2` takes, besides the aliases."""
+"""The names of the schemes. `check_scheme` also accepts aliases such as BIO and BMES."""
 
 OUTSIDE = "O"
 LABELS_ALONE = "IO"
-"""The scheme in which a label may stand without a prefix."""
+"""The scheme in which labels can have no prefix."""
 
 BARE_LABEL = "ENTITY"
-"""The label of tags that have none: `B`, `I`, `E`, `S` ..."""
+"""The label of tags without a label, such as `B` and `I`."""
 
 CHUNK_LABELS = frozenset(
     ("ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP")
 ) | {"NC", "PC", "VC"}
-"""Labels of chunks: CoNLL-2000's, and those of CoNLL-2003's German files."""
+"""The labels of chunks in CoNLL-2000 and in the German files of CoNLL-2003."""
 
 BILUO_PARTS = {"B": 0, "I": 1, "L": 2, "U": 3, "E": 2, "S": 3}
-"""The place of each prefix among the four tags of a label in `biluo_tags`; E and S are IOBES's."""
+"""The position of each prefix among the four tags of a label in `biluo_tags`. IOBES has E and S."""
 
 BEGIN, INSIDE, LAST, UNIT = range(4)
 """The values of `BILUO_PARTS`."""
 
-_BILUO, _IOB2 = "BILU", "BI"  # the order of a label's tags in `biluo_tags` and `iob2_tags`
+_BILUO, _IOB2 = "BILU", "BI"  # the order of prefixes in `biluo_tags` and `iob2_tags`
 _N_PARTS = {"BILUO": 4, "IOB2": 2}
-_PART = np.array([INSIDE, LAST, BEGIN, UNIT])  # at 2, if a token is its span's first, + 1, if last
-_BEGINS_BY_ITSELF = np.array([True, False, False, True])
-_ENDS_BY_ITSELF = np.array([False, False, True, True])
+_PART = np.array([INSIDE, LAST, BEGIN, UNIT])  # index: 2 * is_first + is_last
+_STARTS_SPAN = np.array([True, False, False, True])
+_ENDS_SPAN = np.array([False, False, True, True])
 
 _ALIASES = {
     "BILOU": "BILUO",
@@ -71,11 +70,11 @@ _SUFFIXED = re.compile(rf"(.+)[-_]([{_ALL_PREFIXES}])", re.DOTALL)
 
 
 class TagError(ValueError):
-    """A tag that belongs to no scheme, or not to the scheme asked for.
+    """A tag is invalid in the given scheme, or in all schemes.
 
-    tag (object): The tag.
-    position (int): Its place in the sentence, from 0.
-    scheme (str | None): The scheme that was asked for.
+    tag (object): the tag.
+    position (int): the index of the tag in the sentence, from 0.
+    scheme (str | None): the scheme, None for all schemes.
     """
 
     def __init__(self, tag: object, position: int, scheme: str | None = None) -> None:
@@ -83,13 +82,15 @@ class TagError(ValueError):
         valid = ", ".join(f"'{prefix}-LABEL'" for prefix in sorted(prefixes))
         parts = _split(tag)
         unprefixed = isinstance(tag, str) and (parts is None or parts.notation == "suffix")
-        advice = '. If labels have no prefixes here, give scheme = "io"' if unprefixed else ""
-        super().__init__(f"tag {tag!r} at position {position}: valid are 'O', {valid}{advice}")
+        advice = '. If the labels have no prefixes, set scheme = "io"' if unprefixed else ""
+        super().__init__(
+            f"invalid tag {tag!r} at position {position}: valid tags are 'O', {valid}{advice}"
+        )
         self.position = position
 
 
 class _Tag(NamedTuple):
-    """A tag in parts. notation: how it is written: "", "prefix", "suffix" or "bare"."""
+    """The parts of a tag. `notation` is "prefix", "suffix", "bare", "label", or "" for O."""
 
     prefix: str
     label: str
@@ -98,10 +99,10 @@ class _Tag(NamedTuple):
 
 @lru_cache(maxsize=65536)
 def _split(tag: object) -> _Tag | None:
-    """Split a tag into prefix and label, at the first hyphen: labels may contain hyphens.
+    """Split a tag into prefix and label. Labels can contain hyphens.
 
-    tag (object): What the data hold, which need not be a string.
-    RETURNS (_Tag | None): ("O", "", "") outside entities, None for a tag in no scheme.
+    tag (object): the tag; a value that is not a string is invalid.
+    RETURNS (_Tag | None): the parts, ("O", "", "") for O; None for an invalid tag.
     """
     if not isinstance(tag, str):
         return None
@@ -118,9 +119,10 @@ def _split(tag: object) -> _Tag | None:
 
 @lru_cache(maxsize=65536)
 def _split_io(tag: object) -> _Tag | None:
-    """Split a tag of IO, in which a label may stand without a prefix.
+    """Split a tag of the scheme IO, in which labels can have no prefix.
 
-    `e-mail` and `s_bend` are labels; `E-MAIL`, `E_MAIL` and `e-Mail` may be tags of another scheme.
+    `e-mail` and `s_bend` are labels. `E-MAIL`, `E_MAIL` and `e-Mail` are split, because they can be
+    tags of another scheme.
     """
     if not isinstance(tag, str) or tag in (OUTSIDE, "o", *"BIbi"):
         return _split(tag)
@@ -130,22 +132,22 @@ def _split_io(tag: object) -> _Tag | None:
 
 
 def is_tag(text: str, *, bare: bool = True) -> bool:
-    """Tell whether a text is a tag of any scheme.
+    """Check whether a text is a tag of any scheme.
 
-    text (str): The text.
-    bare (bool): Whether a prefix without a label counts, which may be a word of one letter.
-    RETURNS (bool): True for "O", and for a prefix and a label.
+    text (str): the text.
+    bare (bool): whether prefixes without a label are valid. These can also be one-letter words.
+    RETURNS (bool): True if the text is a tag.
     """
     parts = _split(text)
     return parts is not None and (bare or parts.notation != "bare")
 
 
 def column_labels(values: Collection[str]) -> set[str] | None:
-    """Find the labels of a column, if it is a column of tags.
+    """Find the labels of a column of tags.
 
-    values (Collection[str]): What stands in the column, each value once or more often.
-    RETURNS (set[str] | None): The labels, none where all is outside of entities; None where a value
-        is no tag, or where tags are written in several ways.
+    values (Collection[str]): the values of the column, with or without duplicates.
+    RETURNS (set[str] | None): the labels, empty if all tags are O. None if the column is empty,
+        a value is not a tag, or the tags use more than one notation.
     """
     tags = [_split(value) for value in values]
     if not tags or None in tags:
@@ -159,17 +161,17 @@ def column_labels(values: Collection[str]) -> set[str] | None:
 
 
 def _suffixes_are_certain(tags: Iterable[_Tag]) -> bool:
-    """Whether a label occurs with two prefixes: `X-B X-I`, but not `vitamin-B`."""
+    """Check whether a label has two different suffixes: `X-B X-I`, but not `vitamin-B`."""
     pairs = {(tag.prefix, tag.label) for tag in tags}
     return len(pairs) > len({label for _, label in pairs})
 
 
 def check_scheme(scheme: str) -> str:
-    """Normalise the name of a scheme.
+    """Normalize the name of a scheme.
 
-    scheme (str): One of `SCHEMES`, or another name of one, such as BMES; case does not matter.
-    RETURNS (str): One of `SCHEMES`.
-    RAISES (ValueError): For any other name.
+    scheme (str): one of `SCHEMES` or an alias such as BMES, in any case.
+    RETURNS (str): one of `SCHEMES`.
+    RAISES (ValueError): if the name is unknown.
     """
     name = _ALIASES.get(scheme.upper(), scheme.upper())
     if name not in SCHEMES:
@@ -180,21 +182,23 @@ def check_scheme(scheme: str) -> str:
 
 
 def detect_scheme(sequences: Iterable[Sequence[str]]) -> str:
-    """Tell the scheme from the evidence of all sequences.
+    """Detect the scheme from the tags of all sequences.
 
-    1. Any `L-` or `U-`: BILUO. Otherwise any `E-`, `S-`, `M-` or `W-`: IOBES.
-    2. No `B-` at all: IO if there is an `I-`, which converts as IOB1 does.
-    3. More entities start with `I-` than with a `B-` that does not stand right behind a tag of its
-       own type: IOB1.
-    4. Otherwise IOB2, also where there are no entities.
+    1. If there is an `L-` or `U-`: BILUO. Otherwise, if there is an `E-`, `S-`, `M-` or `W-`:
+       IOBES.
+    2. If there is no `B-`: IO if there is an `I-`, otherwise IOB2.
+    3. If more entities start with `I-` than with a `B-` that does not directly follow a tag with
+       the same label: IOB1.
+    4. Otherwise: IOB2.
 
-    Counting, instead of asking for a clean corpus, is for real data: the training file of
-    CoNLL-2003 is IOB1 but for two entities. `to_iob2` reads slips of either kind alike.
+    Rule 3 counts entities because real data contain errors. For example, the training file of
+    CoNLL-2003 is IOB1 except for two entities. `to_iob2` converts such errors in the same way in
+    both schemes.
 
-    sequences (Iterable[Sequence[str]]): The tags, one sequence a sentence.
-    RETURNS (str): One of `SCHEMES`.
-    RAISES (TagError): A tag in no scheme, or written in another way than those before it, as `B`
-        among `B-X`; suffixes that may belong to labels.
+    sequences (Iterable[Sequence[str]]): the tags, one sequence per sentence.
+    RETURNS (str): one of `SCHEMES`.
+    RAISES (TagError): if a tag is invalid in all schemes, if the tags use more than one notation
+        (such as `B` and `B-X`), or if it is unclear whether suffixes are part of the labels.
     """
     prefixes: set[str] = set()
     notation = ""
@@ -229,19 +233,20 @@ def detect_scheme(sequences: Iterable[Sequence[str]]) -> str:
 def to_iob2(tags: Sequence[str], scheme: str) -> list[str]:
     """Convert the tags of one sentence to IOB2.
 
-    What a scheme forbids but conlleval reads is read as conlleval does: an `I-` (or `E-`, `L-`)
-    with no entity of its type before it starts one. The result is always valid IOB2.
+    Invalid tag sequences follow conlleval's rules: an `I-` (or `E-`, `L-`) that does not continue
+    an entity with the same label starts a new one. The result is always valid IOB2.
 
-    tags (Sequence[str]): The tags of one sentence.
-    scheme (str): What `check_scheme` takes. IOBES and BILUO take each other's letters.
-    RETURNS (list[str]): As many tags, in IOB2.
-    RAISES (TagError): A tag that the scheme does not have. (ValueError): An unknown scheme.
+    tags (Sequence[str]): the tags of one sentence.
+    scheme (str): the scheme, see `check_scheme`. IOBES and BILUO accept each other's prefixes.
+    RETURNS (list[str]): the IOB2 tags, one per input tag.
+    RAISES (TagError): if a tag is invalid in the scheme.
+    RAISES (ValueError): if the scheme is unknown.
     """
     scheme = check_scheme(scheme)
     valid = _PREFIXES[scheme]
     split = _split_io if scheme == LABELS_ALONE else _split
     iob2 = []
-    open_label = ""  # the type of the entity that the token before leaves open
+    open_label = ""  # the label of the entity that can continue at this token
     for position, tag in enumerate(tags):
         parts = split(tag)
         if parts is None or (parts.label and parts.prefix not in valid):
@@ -260,9 +265,10 @@ def to_iob2(tags: Sequence[str], scheme: str) -> list[str]:
 def entity_spans(tags_iob2: Sequence[str]) -> list[tuple[str, int, int]]:
     """List the entities of one sentence.
 
-    tags_iob2 (Sequence[str]): The tags of one sentence, in IOB2.
-    RETURNS (list[tuple[str, int, int]]): Label, first token, and the token behind the last.
-    RAISES (TagError): A tag that IOB2 does not have.
+    tags_iob2 (Sequence[str]): the IOB2 tags of one sentence.
+    RETURNS (list[tuple[str, int, int]]): for each entity, the label, the index of the first token,
+        and the index after the last token.
+    RAISES (TagError): if a tag is invalid in IOB2.
     """
     spans: list[tuple[str, int, int]] = []
     for position, tag in enumerate(to_iob2(tags_iob2, "IOB2")):
@@ -276,14 +282,14 @@ def entity_spans(tags_iob2: Sequence[str]) -> list[tuple[str, int, int]]:
     return spans
 
 
-# --- the tags of one label, and of one span
+# --- the tags of labels and spans
 
 
 def biluo_tags(labels: Iterable[str]) -> list[str]:
     """List the tags of the BILUO scheme.
 
     labels (Iterable[str]): the labels.
-    RETURNS (list[str]): O, and B-, I-, L- and U- of each label.
+    RETURNS (list[str]): O, followed by B-, I-, L- and U- for each label.
     """
     return [OUTSIDE, *(f"{part}-{label}" for label in labels for part in _BILUO)]
 
@@ -292,71 +298,77 @@ def iob2_tags(labels: Iterable[str]) -> list[str]:
     """List the tags of the IOB2 scheme.
 
     labels (Iterable[str]): the labels.
-    RETURNS (list[str]): O, and B- and I- of each label.
+    RETURNS (list[str]): O, followed by B- and I- for each label.
     """
     return [OUTSIDE, *(f"{part}-{label}" for label in labels for part in _IOB2)]
 
 
 def iob2_labels(tags: Collection[str]) -> list[str] | None:
-    """Find the labels of which `iob2_tags` lists the tags, in whatever order these are.
+    """Find the labels of a complete set of IOB2 tags.
 
-    tags (Collection[str]): the tags.
-    RETURNS (list[str] | None): the labels, in the order of their B-; None where the tags are not O,
-        and B- and I- of each label.
+    tags (Collection[str]): the tags in any order.
+    RETURNS (list[str] | None): the labels, in the order of their B- tags. None if the tags are not
+        exactly O and, for each label, B- and I-.
     """
     labels = [label_of(tag) for tag in tags if tag.startswith("B-")]
     return labels if "" not in labels and sorted(iob2_tags(labels)) == sorted(tags) else None
 
 
 def label_of(tag: str) -> str:
-    """Find the label of a tag of `biluo_tags` or `iob2_tags`; "" for O and for no tag."""
+    """Return the label of a tag of `biluo_tags` or `iob2_tags`; "" for O and ""."""
     return tag[2:]
 
 
 def goes_on(tag: str) -> bool:
-    """Whether the token of an IOB2 tag belongs to the entity of the token before it."""
+    """Check whether an IOB2 tag continues the entity of the previous token."""
     return tag.startswith("I-")
 
 
 def biluo_tag(label: str, *, first: bool, last: bool) -> str:
-    """Write one token of a span as a BILUO tag, by whether it is the span's first, and last."""
+    """Return the BILUO tag of one token of a span.
+
+    label (str): the label of the span.
+    first (bool): whether the token is the first of the span.
+    last (bool): whether the token is the last of the span.
+    RETURNS (str): the tag.
+    """
     return f"{'ILBU'[2 * first + last]}-{label}"
 
 
 def span_tags(label: str, length: int) -> list[str]:
-    """Write one span as BILUO tags.
+    """Return the BILUO tags of one span.
 
-    label (str): its label.
-    length (int): its tokens.
-    RETURNS (list[str]): as many tags.
+    label (str): the label.
+    length (int): the number of tokens.
+    RETURNS (list[str]): one tag per token.
     """
     last = length - 1
     return [biluo_tag(label, first=i == 0, last=i == last) for i in range(length)]
 
 
 def iob2_span_tags(label: str, length: int) -> list[str]:
-    """Write one span as IOB2 tags.
+    """Return the IOB2 tags of one span.
 
-    label (str): its label.
-    length (int): its tokens, at least one.
-    RETURNS (list[str]): as many tags.
+    label (str): the label.
+    length (int): the number of tokens, at least 1.
+    RETURNS (list[str]): one tag per token.
     """
     return [f"B-{label}", *[f"I-{label}"] * (length - 1)]
 
 
 def biluo_to_iob2(tag: str) -> str:
-    """Convert one BILUO tag to IOB2, for which no other tag is needed."""
+    """Convert one BILUO tag to IOB2."""
     if tag == OUTSIDE:
         return tag
     return f"{'B' if tag[0] in _STARTS else 'I'}{tag[1:]}"
 
 
 def biluo_spans(tags: Sequence[str | None]) -> Iterator[tuple[str, int, int]]:
-    """List the spans of BILUO tags of which some are unknown.
+    """List the spans of BILUO tags, some of which can be unknown.
 
-    tags (Sequence[str | None]): the tags of one text, None where a token's tag is unknown.
-    YIELDS (tuple[str, int, int]): label, first token, and the token behind the last, of each span
-        all of whose tags are known.
+    tags (Sequence[str | None]): the tags of one text, None for unknown tags.
+    YIELDS (tuple[str, int, int]): for each span without unknown tags, the label, the index of the
+        first token, and the index after the last token.
     """
     start = None
     for position, tag in enumerate(tags):
@@ -369,16 +381,16 @@ def biluo_spans(tags: Sequence[str | None]) -> Iterator[tuple[str, int, int]]:
             start = None
 
 
-# --- tags as numbers, of many texts at once
+# --- arrays of tag indices, for many texts at once
 
 
 class TagParts(NamedTuple):
-    """The parts of some BILUO tags, (n_tags,) each.
+    """The parts of BILUO tags, as arrays of shape (n_tags,).
 
-    label (ndarray): number of the tag's label, the same for equal labels, int64.
-    continues (ndarray): whether the tag's span began before its token, bool.
-    opens (ndarray): whether the tag's span goes on behind its token, bool.
-    bounds (ndarray): whether the tag's span begins or ends with its token, bool.
+    label (ndarray): an index of the label, equal for tags with the same label, int64.
+    continues (ndarray): whether the span starts before the token: I and L, bool.
+    opens (ndarray): whether the span continues after the token: B and I, bool.
+    bounds (ndarray): whether the span starts or ends with the token: B, L and U, bool.
     """
 
     label: np.ndarray
@@ -391,16 +403,16 @@ class TagParts(NamedTuple):
         """Split BILUO tags, in any order."""
         numbers: dict[str, int] = {}
         label = [numbers.setdefault(label_of(tag), len(numbers)) for tag in tags]
-        held = [[tag[0] in prefixes for tag in tags] for prefixes in ("IL", "BI", "BLU")]
-        return cls(np.array(label), *np.array(held))
+        flags = [[tag[0] in prefixes for tag in tags] for prefixes in ("IL", "BI", "BLU")]
+        return cls(np.array(label), *np.array(flags))
 
 
 class Spans(NamedTuple):
-    """Spans over tokens that lie one after the other, in their order, int64 (n_spans,) each.
+    """Spans that do not overlap, from left to right, as int64 arrays of shape (n_spans,).
 
-    start (ndarray): first token.
-    end (ndarray): the token behind the last.
-    label (ndarray): number of the label.
+    start (ndarray): index of the first token.
+    end (ndarray): index after the last token.
+    label (ndarray): index of the label.
     """
 
     start: np.ndarray
@@ -409,18 +421,19 @@ class Spans(NamedTuple):
 
     @classmethod
     def read(cls, columns: np.ndarray, lengths: Iterable[int], scheme: str = "BILUO") -> "Spans":
-        """Read spans from tags. Invalid sequences are read as by conlleval, see `to_iob2`.
+        """Convert tags to spans. Invalid sequences follow conlleval's rules, see `to_iob2`.
 
-        columns (ndarray): the place of each token's tag in `biluo_tags` or `iob2_tags`, -1 where it
-            is unknown, int64 (n_tokens,).
-        lengths (Iterable[int]): tokens of each sequence, over whose ends no span goes.
+        columns (ndarray): the index of each token's tag in `biluo_tags` or `iob2_tags`, -1 for
+            unknown tags, int64 (n_tokens,).
+        lengths (Iterable[int]): the number of tokens of each sequence. No span crosses the end of a
+            sequence.
         scheme (str): "BILUO" or "IOB2".
         RETURNS (Spans): the spans.
         """
         label, part = np.divmod(columns - 1, _N_PARTS[scheme])
         inside = columns > 0
-        opens = inside & ~_ENDS_BY_ITSELF[part]
-        continues = inside & ~_BEGINS_BY_ITSELF[part]
+        opens = inside & ~_ENDS_SPAN[part]
+        continues = inside & ~_STARTS_SPAN[part]
         continues[1:] &= opens[:-1] & (label[1:] == label[:-1])
         sizes = np.array([*lengths], dtype=np.int64)
         continues[(sizes.cumsum() - sizes)[sizes > 0]] = False
@@ -429,11 +442,11 @@ class Spans(NamedTuple):
         return cls(start, end, label[start])
 
     def write(self, n_tokens: int, scheme: str = "BILUO") -> np.ndarray:
-        """Write the spans as tags.
+        """Convert the spans to tags.
 
-        n_tokens (int): how many tokens there are.
+        n_tokens (int): the number of tokens.
         scheme (str): "BILUO" or "IOB2".
-        RETURNS (ndarray): the place of each token's tag in `biluo_tags` or `iob2_tags`, int64
+        RETURNS (ndarray): the index of each token's tag in `biluo_tags` or `iob2_tags`, int64
             (n_tokens,).
         """
         columns = np.zeros(n_tokens, dtype=np.int64)

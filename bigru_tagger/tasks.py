@@ -1,7 +1,7 @@
-"""Tasks: what is read from a Doc, written to it and scored, each an entry of `TASKS`.
+"""Tasks: kinds of annotation that are read from a Doc, written to it and scored.
 
-A task shows its annotation as labelled spans, whatever holds it: a tagged token is a span of one
-token. All that evaluates, reports or converts annotation asks the task.
+A task represents its annotation as labelled spans. A tag is a span of one token. Evaluation,
+reports and conversion use this interface, so a new task is one more entry of `TASKS`.
 """
 
 import itertools
@@ -18,10 +18,10 @@ from spacy.tokens import Doc, Span, SpanGroup
 class Task(ABC):
     """A kind of annotation.
 
-    name (str): its key in JSON and its name in reports, in the plural, such as "entities".
-    singular (str): its name in the singular.
-    factory (str): the component that predicts it.
-    purpose (str): what that component does, as "finds named entities".
+    name (str): the name in reports and the key in JSON, in the plural, such as "entities".
+    singular (str): the name in the singular.
+    factory (str): the factory of the component that predicts the annotation.
+    purpose (str): what that component does, such as "finds named entities".
     """
 
     name: str
@@ -30,33 +30,33 @@ class Task(ABC):
     purpose: str
 
     per_token: ClassVar[bool] = False
-    """Whether each annotated token has one label, so that nothing but the label can be wrong."""
+    """Whether labels belong to single tokens, not to spans."""
 
     @property
     @abstractmethod
     def place(self) -> str:
-        """Where the annotation is, such as "doc.ents"."""
+        """The attribute with the annotation, such as "doc.ents"."""
 
     @property
     def assigns(self) -> str:
-        """What a component that writes it declares in spaCy's `assigns`."""
+        """The attribute in the `assigns` of components that write the annotation."""
         return self.place
 
     @property
     def title(self) -> str:
-        """Its name as a heading."""
+        """The name as a heading."""
         return self.name.capitalize()
 
     @property
     @abstractmethod
     def score_prefix(self) -> str:
-        """What the names of its scores in spaCy begin with, such as "ents"."""
+        """The prefix of the names of scores in spaCy, such as "ents"."""
 
     @property
     def scores(self) -> dict[str, str]:
-        """The scores of training by their names in spaCy, the most important first.
+        """The metrics by their names in spaCy, the most important first.
 
-        The values are the field's names for them: "f1", "precision", "recall" or "accuracy".
+        Metrics are "f1", "precision" and "recall", or "accuracy".
         """
         names = {"acc": "accuracy"}
         if not self.per_token:
@@ -69,48 +69,48 @@ class Task(ABC):
         return f"{self.singular} {'accuracy' if self.per_token else 'F1'}"
 
     def with_key(self, spans_key: str | None) -> "Task":
-        """Read another key of `doc.spans`.
+        """Return the task for another key of `doc.spans`.
 
-        spans_key (str | None): the key; `None` for the task's own.
-        RETURNS (Task): the task of that key, or this one if it does not read `doc.spans`.
+        spans_key (str | None): the key, None for the task's key.
+        RETURNS (Task): the task for the key, or this task if it does not use `doc.spans`.
         """
         return self
 
     @abstractmethod
     def is_annotated(self, doc: Doc) -> bool:
-        """Whether a document has tokens, and the annotation is set at all."""
+        """Check whether a Doc has tokens and the annotation is set, even if it is empty."""
 
     @abstractmethod
     def stored(self, doc: Doc) -> Sequence[Span]:
-        """List the annotation as the document has it.
+        """List the spans as they are stored.
 
-        doc (Doc): the document.
-        RETURNS (Sequence[Span]): the spans, which may overlap or be empty.
+        doc (Doc): the Doc.
+        RETURNS (Sequence[Span]): the spans, which can overlap or be empty.
         """
 
     def unknown_tokens(self, doc: Doc) -> np.ndarray:
-        """Find the tokens that lack annotation.
+        """Find the tokens without annotation.
 
-        doc (Doc): the document.
-        RETURNS (ndarray): whether a token is one, bool (n_tokens,).
+        doc (Doc): the Doc.
+        RETURNS (ndarray): whether each token lacks annotation, bool (n_tokens,).
         """
         return np.zeros(len(doc), dtype=bool)
 
     def spans(self, doc: Doc) -> list[Span]:
-        """List the annotation from left to right.
+        """List the spans from left to right.
 
-        doc (Doc): the document.
-        RETURNS (list[Span]): the spans that have tokens.
-        RAISES (ValueError): spans overlap.
+        doc (Doc): the Doc.
+        RETURNS (list[Span]): the spans with at least one token.
+        RAISES (ValueError): if spans overlap.
         """
         spans = sorted((span for span in self.stored(doc) if len(span)), key=lambda s: s.start)
         for left, right in itertools.pairwise(spans):
             if right.start < left.end:
                 raise ValueError(
-                    f"{self.place} holds the overlapping spans {left.text!r} "
+                    f"{self.place} contains the overlapping spans {left.text!r} "
                     f"({left.label_}, tokens {left.start} to {left.end - 1}) and {right.text!r} "
                     f"({right.label_}, tokens {right.start} to {right.end - 1}), which IOB2 tags "
-                    "cannot hold. Score them with spacy.spancat_scorer.v1."
+                    "cannot represent. Score them with spacy.spancat_scorer.v1."
                 )
         return spans
 
@@ -118,15 +118,15 @@ class Task(ABC):
     def write(self, doc: Doc, spans: Sequence[Span]) -> None:
         """Replace the annotation of all tokens.
 
-        doc (Doc): the document, changed in place.
-        spans (Sequence[Span]): the new annotation.
+        doc (Doc): the Doc, modified in place.
+        spans (Sequence[Span]): the new spans.
         """
 
     def rename(self, doc: Doc, names: Mapping[str, str]) -> None:  # noqa: B027 - tags stay
-        """Give spans other labels; those of tokens stay.
+        """Rename the labels of spans. Labels of tokens are not renamed.
 
-        doc (Doc): the document, changed in place.
-        names (Mapping[str, str]): new names by label; spans with the name "" are removed.
+        doc (Doc): the Doc, modified in place.
+        names (Mapping[str, str]): new names by label. Spans with the new name "" are removed.
         """
 
     def probabilities(
@@ -134,10 +134,10 @@ class Task(ABC):
     ) -> dict[tuple[int, int, str], float]:
         """Read the probabilities of predicted spans.
 
-        doc (Doc): the predicted document.
-        attributes (Iterable[str]): extension attributes of a span that may hold a probability.
-        RETURNS (dict[tuple[int, int, str], float]): the known ones, by first token, the token
-            after the last, and label.
+        doc (Doc): the predicted Doc.
+        attributes (Iterable[str]): extension attributes of `Span` that can contain a probability.
+        RETURNS (dict[tuple[int, int, str], float]): the known probabilities, by index of the first
+            token, index after the last token, and label.
         """
         return {}
 
@@ -186,7 +186,10 @@ class EntityTask(Task):
 
 @dataclass(frozen=True)
 class SpanGroupTask(Task):
-    """Spans that do not overlap in `doc.spans[key]`, with probabilities in `attrs["scores"]`."""
+    """Spans in `doc.spans[key]` that do not overlap, with probabilities in `attrs["scores"]`.
+
+    key (str): the key of `doc.spans`.
+    """
 
     key: str
 
@@ -241,7 +244,7 @@ class SpanGroupTask(Task):
         }
 
     def _scores(self, doc: Doc) -> Sequence[float | None]:
-        # Without as many scores as spans, the group was changed, and no score can be assigned.
+        # If the numbers of scores and spans differ, the group was modified after prediction.
         if self.key not in doc.spans:
             return ()
         group = doc.spans[self.key]
@@ -253,7 +256,8 @@ class SpanGroupTask(Task):
 class TokenTask(Task):
     """One label per token, in an attribute such as `token.tag`.
 
-    attribute (str): its name in `spacy.attrs`, such as "TAG". Its value 0 is a missing label.
+    attribute (str): the name of the attribute in `spacy.attrs`, such as "TAG". The value 0 is a
+        missing label.
     """
 
     attribute: str
@@ -290,14 +294,14 @@ CHUNKS = SpanGroupTask("chunks", "chunk", "bigru_chunker", "finds labelled spans
 TAGS = TokenTask("tags", "tag", "bigru_tagger", "tags tokens", attribute="TAG")
 
 TASKS: dict[str, Task] = {task.name: task for task in (ENTITIES, CHUNKS, TAGS)}
-"""All tasks by name, in the order of reports. A new task is one more entry."""
+"""All tasks by name, in the order of reports."""
 
 
 def list_tasks(spans_key: str = CHUNKS.key) -> list[Task]:
     """List all tasks.
 
-    spans_key (str): where chunks are, in `doc.spans`.
-    RETURNS (list[Task]): the entries of `TASKS`, chunks under that key.
+    spans_key (str): the key of `doc.spans` for chunks.
+    RETURNS (list[Task]): the entries of `TASKS`, with this key for chunks.
     """
     return [
         task.with_key(spans_key) if task.name == CHUNKS.name else task for task in TASKS.values()
@@ -305,11 +309,11 @@ def list_tasks(spans_key: str = CHUNKS.key) -> list[Task]:
 
 
 def annotated_tasks(doc: Doc) -> list[Task]:
-    """List what is annotated in a document, with all keys of `doc.spans`.
+    """List the tasks that are annotated in a Doc.
 
-    doc (Doc): the document.
-    RETURNS (list[Task]): the entries of `TASKS`, and for each other key of `doc.spans` a task of
-        that name; those of single tokens last.
+    doc (Doc): the Doc.
+    RETURNS (list[Task]): the annotated entries of `TASKS`, and one task for each other key of
+        `doc.spans`, named like the key. Tasks with labels of single tokens are last.
     """
     tasks = list(TASKS.values())
     keys = {task.key for task in tasks if isinstance(task, SpanGroupTask)}

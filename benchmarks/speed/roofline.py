@@ -12,7 +12,7 @@ from spacy.language import Language
 from torch import Tensor, nn
 
 from bigru_tagger.network import encoder
-from bigru_tagger.network.gru import predict_gru
+from bigru_tagger.network.gru import SharedInput, predict_gru
 
 from .passages import Passage
 from .prediction import prediction_task
@@ -116,7 +116,7 @@ def _recurrences(nlp: Language, passages: Sequence[Passage]) -> list[tuple[Any, 
             if prepared is None:
                 width = sum(3 * rnn.hidden_size for rnn in directions)
                 rows = torch.rand((len(vectors), width))
-                prepared = rows, torch.arange(len(vectors))
+                prepared = SharedInput(rows, torch.arange(len(vectors)), is_prepared=True)
             calls.append((directions, backward, lengths, vectors[:, :0], recurrence, prepared))
             return run(*args)
 

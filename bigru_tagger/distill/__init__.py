@@ -1,1 +1,1 @@
-"""How a small pipeline learns what a large one says."""
+"""Distillation: training of a small pipeline on the outputs of a large one."""

@@ -1,4 +1,4 @@
-"""A token-classification model of Hugging Face as a teacher, and its labels as BILUO."""
+"""Hugging Face token-classification models as teachers, and conversion of their labels to BILUO."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,36 +16,36 @@ from ..pipeline.soft_targets import TeacherError
 from ..schemes import BEGIN, BILUO_PARTS, LAST, OUTSIDE, UNIT
 
 WINDOWS_AT_ONCE = 32
-# Of the schemes that mark the ends of entities.
+# Prefixes of schemes that mark the ends of entities: L, U, E and S.
 _FOUR_PARTS = [prefix for prefix, part in BILUO_PARTS.items() if part in (LAST, UNIT)]
 
 
 class HuggingFaceTeacher:
-    """A token-classification model of Hugging Face's `transformers`.
+    """A teacher that uses a token-classification model of Hugging Face's `transformers`.
 
-    Each sentence that a Doc tells is read by itself, and a Doc that tells none as one. A word's
-    distribution is that of its first sub-word. A sentence longer than the model's maximum is read
-    in windows that overlap by half or more, see `split_windows`; each word is judged in the one
-    where it stands farthest from a cut. Words of which the tokenizer leaves nothing, such as a lone
-    zero-width space, get no judgement.
+    The input of the model is single sentences. A Doc without sentence boundaries counts as one
+    sentence. The distribution of a word is that of its first sub-word. Sentences longer than the
+    model's maximum are split into windows that overlap by half or more, see `split_windows`. Each
+    word is classified in the window where it is farthest from the edges. Words without sub-words,
+    such as a zero-width space, have no prediction.
     """
 
     def __init__(self, name: str, *, device: str = "cpu") -> None:
         """Load the model.
 
-        name (str): a folder, or a name on the hub.
-        device (str): torch's name of the device.
-        RAISES (TeacherError): it cannot be loaded, has no tokenizer that aligns words with
-            sub-words, or its labels are not those of a tagger of entities.
+        name (str): a folder, or the name of a model on the Hugging Face hub.
+        device (str): torch's device, such as "cuda:0".
+        RAISES (TeacherError): if the model cannot be loaded, has no fast tokenizer, or its labels
+            are not tags of entities, see `TagMapping.from_names`.
         """
-        # Here, since everything else works without it, and since it takes seconds.
+        # Imported here, because the import takes seconds and the package is optional.
         from transformers import (  # noqa: PLC0415
             AutoModelForTokenClassification,
             AutoTokenizer,
         )
 
         try:
-            # Byte-level tokenizers need the setting for words, others do not know it.
+            # Byte-level tokenizers need `add_prefix_space` for words; others ignore it.
             with quiet_unless_terminal():
                 self._tokenizer = AutoTokenizer.from_pretrained(
                     name, add_prefix_space=True, trust_remote_code=False
@@ -55,15 +55,15 @@ class HuggingFaceTeacher:
                 )
         except (OSError, ValueError, ImportError) as error:
             raise TeacherError(
-                f"{name}: neither a pipeline of spaCy's (a folder with config.cfg, such as "
-                "output/model-best, or an installed package) nor a token-classification model of "
-                "Hugging Face's that can be loaded (a folder with config.json, weights and "
-                f"tokenizer, or a name on the hub). The reason: {reason_of(error)}"
+                f"{name}: cannot load the teacher. It must be a spaCy pipeline (a folder with "
+                "config.cfg, such as output/model-best, or an installed package) or a Hugging Face "
+                "token-classification model (a folder with config.json, weights and tokenizer, or "
+                f"a name on the hub). The reason: {reason_of(error)}"
             ) from error
         if not self._tokenizer.is_fast:
             raise TeacherError(
-                f"{name}: its tokenizer does not tell which sub-words make a word: one that is "
-                "fast (tokenizer.json) is needed"
+                f"{name}: the tokenizer does not align sub-words with words: a fast tokenizer "
+                "(tokenizer.json) is required"
             )
         self._model = model.to(device).eval()
         self.max_length = max_sub_words(model, self._tokenizer)
@@ -80,13 +80,13 @@ class HuggingFaceTeacher:
         return np.split(rows, np.cumsum([len(doc) for doc in docs], dtype=np.int64))[:-1]
 
     def _classify(self, sentences: list[list[str]]) -> list[np.ndarray]:
-        """Give each word's distribution over the model's own labels."""
+        """Predict a distribution over the model's labels for each word."""
         n_labels = len(self._model.config.id2label)
         found = [np.zeros((len(words), n_labels), np.float32) for words in sentences]
         if not sentences:
             return found
         encoded, places = self._encode(sentences)
-        # Of like lengths together, so that little is padding.
+        # Sorted by length, to minimize padding.
         order = sorted(range(len(places)), key=lambda i: len(encoded["input_ids"][i]))
         for begin in range(0, len(order), WINDOWS_AT_ONCE):
             windows = order[begin : begin + WINDOWS_AT_ONCE]
@@ -103,7 +103,7 @@ class HuggingFaceTeacher:
         return found
 
     def _encode(self, sentences: list[list[str]]) -> tuple[dict[str, Any], list[list["_Place"]]]:
-        """Cut sentences into windows of sub-words, and find the words that each of them judges."""
+        """Split sentences into windows of sub-words, and assign each word to one window."""
         encoded = self._tokenizer(sentences, is_split_into_words=True, verbose=False)
         inputs: dict[str, Any] = {key: [] for key in encoded}
         places = []
@@ -136,19 +136,21 @@ class _Place(NamedTuple):
 
 @dataclass(frozen=True)
 class TagMapping:
-    """The way from a model's labels to BILUO.
+    """Maps distributions over a model's labels to distributions over BILUO tags.
 
-    Labels of IOBES or BILUO go one to one. Of the others, which tell B- and I- apart, or neither
-    (a bare label counts as I-), entities are read as conlleval does, whether IOB1 or IOB2: of one
-    label X, a token is the first of an entity if it is B-X, or if it is I-X behind no X; and the
-    entity goes on if the next token is I-X. Tokens being judged one by one, that is
-        s = P(B-X or I-X before),  c = P(I-X behind),  b = P(B-X) + P(I-X) (1 − s),  i = P(I-X) s
-    and B = b c, U = b (1 − c), I = i c, L = i (1 − c). Of a model that is sure, so are these.
+    IOBES and BILUO labels are mapped one to one. The other schemes, IOB1, IOB2 and IO (labels
+    without prefixes, which count as I-), follow conlleval's rules: a token starts an entity of
+    label X if its tag is B-X, or if it is I-X and the previous token has neither B-X nor I-X. The
+    entity continues if the next tag is I-X. With independent tokens, the probabilities are
+        s = P(previous is B-X or I-X),  c = P(next is I-X),
+        b = P(B-X) + P(I-X) (1 − s),  i = P(I-X) s,
+        P(B) = b c,  P(U) = b (1 − c),  P(I) = i c,  P(L) = i (1 − c).
+    If the model's probabilities are all 0 or 1, so are the mapped ones.
 
-    labels (tuple[str, ...]): the labels.
-    parts (tuple[tuple[int, str, int], ...]): for each output but O, its number, its prefix, and its
-        label's number.
-    outside (int): the output for O.
+    labels (tuple[str, ...]): the entity labels.
+    parts (tuple[tuple[int, str, int], ...]): for each output except O, its index, its prefix, and
+        the index of its label.
+    outside (int): the index of the output for O.
     """
 
     labels: tuple[str, ...]
@@ -157,17 +159,18 @@ class TagMapping:
 
     @classmethod
     def from_names(cls, names: Sequence[str], model: str) -> "TagMapping":
-        """Read a model's labels.
+        """Create the mapping from a model's labels.
 
         names (Sequence[str]): the name of each output.
-        model (str): the model, for messages.
-        RETURNS (TagMapping): the way to BILUO.
-        RAISES (TeacherError): without O, or with prefixes at some labels only.
+        model (str): the name of the model, for error messages.
+        RETURNS (TagMapping): the mapping.
+        RAISES (TeacherError): if there is no O, no other label, or if only some labels have a
+            prefix.
         """
         if OUTSIDE not in names or len(names) < 2:
             raise TeacherError(
-                f"{model}: this is no tagger of entities: its labels have to be O and some others; "
-                f"they are {', '.join(names)}"
+                f"{model}: not an entity tagger: the labels must be O and at least one other; they "
+                f"are {', '.join(names)}"
             )
         others = [name for name in names if name != OUTSIDE]
         split = {name: name.split("-", 1) for name in others}
@@ -178,7 +181,7 @@ class TagMapping:
             bare = [name for name, has in zip(others, prefixed, strict=True) if not has]
             raise TeacherError(
                 f"{model}: some labels have a prefix such as B-, but these have none: "
-                f"{', '.join(bare)}: give all one or none, in id2label of its config.json"
+                f"{', '.join(bare)}. Edit id2label in config.json so that all or none have one"
             )
         pairs = [split[name] if all(prefixed) else ["I", name] for name in others]
         labels = tuple(sorted({label for _, label in pairs}))
@@ -191,9 +194,9 @@ class TagMapping:
     def __call__(self, distributions: np.ndarray) -> np.ndarray:
         """Map the distributions of one sequence.
 
-        distributions (ndarray): over the model's labels, rows of zeros where there is no
-            judgement, float (n_tokens, n_outputs).
-        RETURNS (ndarray): over `biluo_tags(labels)`, float32 (n_tokens, n_tags).
+        distributions (ndarray): distributions over the model's labels, float
+            (n_tokens, n_outputs). A row of zeros is a token without a prediction.
+        RETURNS (ndarray): distributions over `biluo_tags(labels)`, float32 (n_tokens, n_tags).
         """
         mapped = np.zeros((len(distributions), 1 + 4 * len(self.labels)), np.float32)
         mapped[:, 0] = distributions[:, self.outside]
@@ -207,10 +210,10 @@ class TagMapping:
             (begin if BILUO_PARTS[prefix] == BEGIN else inside)[:, label] = distributions[:, output]
         nothing = np.zeros((min(1, len(mapped)), len(self.labels)), np.float32)
         before = np.concatenate([nothing, (begin + inside)[:-1]])
-        behind = np.concatenate([inside[1:], nothing])
+        after = np.concatenate([inside[1:], nothing])
         first, later = begin + inside * (1.0 - before), inside * before
         by_label[:] = np.stack(
-            [first * behind, later * behind, later * (1.0 - behind), first * (1.0 - behind)], 2
+            [first * after, later * after, later * (1.0 - after), first * (1.0 - after)], 2
         )
         return mapped
 

@@ -1,4 +1,4 @@
-"""Distillation: a teacher's outputs in a file, and the way from there to `spacy train`."""
+"""A teacher's outputs as a dataset, and the corpus reader and config to train a student on it."""
 
 import json
 import shutil
@@ -35,26 +35,26 @@ from ..pipeline.soft_targets import SoftTargets, Teacher, check_settings
 from ..schemes import biluo_tags, biluo_to_iob2, label_of
 
 SETTINGS = "teacher.json"
-"""The file, beside the dataset's own, that says how a teacher's outputs were made."""
+"""The file in the dataset's folder with the settings of the teacher's outputs."""
 
-TOKENS_PER_PART = 20_000  # what a stop may lose
+TOKENS_PER_PART = 20_000  # the most that is lost if the process stops
 _BATCH_SIZE = 1000
 _TEXT_COLUMNS = ("tokens", "spaces", "sentence_starts", "ner_tags")
 
 Row: TypeAlias = dict[str, Any]
 
 
-# --- the file
+# --- the dataset
 
 
 def read_row(doc: Doc, *, gold: bool = True) -> Row:
-    """Read what is stored of a text.
+    """Convert a Doc to a row of the dataset.
 
-    doc (Doc): the text.
-    gold (bool): whether its entities count as gold.
-    RETURNS (dict[str, Any]): `tokens`; `spaces`, None where they are unknown; `sentence_starts`,
-        None where there are none; and `ner_tags` in IOB2, "" where a token is not annotated, None
-        where no token is.
+    doc (Doc): the Doc.
+    gold (bool): whether to include the entities as gold annotation.
+    RETURNS (dict[str, Any]): the row with the columns `tokens`, `spaces` (None if unknown),
+        `sentence_starts` (None if not set) and `ner_tags` (IOB2 tags, "" for tokens that are not
+        annotated, None if no token is).
     """
     tags = biluo(doc) if gold else []
     iob2 = ["" if tag is None else biluo_to_iob2(tag) for tag in tags]
@@ -68,10 +68,10 @@ def read_row(doc: Doc, *, gold: bool = True) -> Row:
 
 
 def make_doc(vocab: Vocab, row: Row) -> Doc:
-    """Build the gold Doc of a row.
+    """Create the gold Doc of a row.
 
     vocab (Vocab): the vocabulary.
-    row (dict[str, Any]): what `read_row` returned.
+    row (dict[str, Any]): the row, see `read_row`.
     RETURNS (Doc): the Doc.
     """
     return Doc(
@@ -84,11 +84,12 @@ def make_doc(vocab: Vocab, row: Row) -> Doc:
 
 
 def make_bare_doc(vocab: Vocab, doc: Doc) -> Doc:
-    """Copy what teacher and student may know: tokens, and where there are several sentences.
+    """Copy a Doc without gold annotation, as input for the teacher and the student.
 
     vocab (Vocab): the vocabulary.
     doc (Doc): the gold Doc.
-    RETURNS (Doc): the copy.
+    RETURNS (Doc): a Doc with the same tokens. It has sentence boundaries if the gold Doc has
+        several sentences.
     """
     several = sum(token.is_sent_start is True for token in doc) > 1
     return copy_tokens(vocab, doc, doc if several else None)
@@ -102,20 +103,22 @@ def store_outputs(
     settings: Mapping[str, Any],
     top_k: int,
 ) -> Dataset:
-    """Ask a teacher about texts, once, and store what it says.
+    """Compute and save a teacher's outputs for texts.
 
-    What is finished is opened; what was stopped goes on where it was. The dataset that results has
-    a row a text: the columns of `read_row`, `teacher_tags` (each token's `top_k` most probable
-    tags, the best one first), and `teacher_probabilities`, whose sum is what these tags hold of 1.
+    If the dataset already exists, it is opened. If an earlier run was interrupted, it is resumed.
+    The dataset has one row per text with the columns of `read_row` and two others:
+    `teacher_tags` contains the `top_k` most probable tags of each token, the most probable first,
+    and `teacher_probabilities` their probabilities, which sum to at most 1.
 
-    folder (Path): where the dataset goes, as by `save_to_disk`.
-    teacher (Callable[[], Teacher]): loads the teacher; not called if nothing is missing.
-    rows (Callable[[], Iterable[Row]]): reads the texts, from the first each time.
-    settings (Mapping[str, Any]): what else the outputs depend on, such as the teacher's hash.
-    top_k (int): tags to keep of each token.
+    folder (Path): the folder of the dataset, in the format of `Dataset.save_to_disk`.
+    teacher (Callable[[], Teacher]): loads the teacher. Not called if the dataset exists.
+    rows (Callable[[], Iterable[Row]]): returns the rows of the texts, always from the first.
+    settings (Mapping[str, Any]): other settings of the outputs, such as the teacher's hash.
+    top_k (int): the number of tags per token.
     RETURNS (Dataset): the dataset.
-    RAISES (ValueError): what is there is of another teacher, of other texts or settings, or
-        something else; or a text has a gold label that the teacher does not know.
+    RAISES (ValueError): if the folder contains outputs of another teacher, other texts or other
+        settings, or is no such dataset; or if a text has a gold label that the teacher does not
+        have.
     """
     settings = {**settings, "top_k": top_k}
     if folder.exists():
@@ -124,18 +127,18 @@ def store_outputs(
         _check_texts(folder, dataset, rows())
         return dataset
     parts = folder.with_name(f"{folder.name}.parts")
-    begun = any(parts.glob("[0-9]*"))
-    if begun:
+    is_resumed = any(parts.glob("[0-9]*"))
+    if is_resumed:
         _check_settings(parts, settings)
     loaded = teacher()
-    n_texts = _survey(rows(), loaded)
-    if not begun:
+    n_texts = _count_texts(rows(), loaded)
+    if not is_resumed:
         _write_settings(parts, settings)
     with tqdm(total=n_texts, unit=" texts", desc="Teacher", disable=None) as progress:
         finished = _write_parts(parts, loaded, rows(), top_k, progress)
-    with without_progress_bars(), atomic_folder(folder) as place:
-        concatenate_datasets(list(map(_open, finished))).save_to_disk(str(place))
-        _write_settings(place, settings)
+    with without_progress_bars(), atomic_folder(folder) as temporary:
+        concatenate_datasets(list(map(_open, finished))).save_to_disk(str(temporary))
+        _write_settings(temporary, settings)
     shutil.rmtree(parts)
     return _open(folder)
 
@@ -145,36 +148,37 @@ def _write_parts(
 ) -> list[Path]:
     features = _features(biluo_tags(teacher.labels))
     folders = []
-    for number, part in enumerate(_cut(rows)):
+    for number, part in enumerate(_split_parts(rows)):
         folder = parts / f"{number:05}"
         if folder.exists():
             _check_texts(parts, _open(folder), part)
         else:
-            taught = _teach(part, teacher, top_k)
-            with without_progress_bars(), atomic_folder(folder) as place:
-                Dataset.from_list(taught, features=features).save_to_disk(str(place))
+            with_outputs = _add_outputs(part, teacher, top_k)
+            with without_progress_bars(), atomic_folder(folder) as temporary:
+                Dataset.from_list(with_outputs, features=features).save_to_disk(str(temporary))
         folders.append(folder)
         progress.update(len(part))
     return folders
 
 
-def _survey(rows: Iterable[Row], teacher: Teacher) -> int:
-    """Count texts. RAISES (ValueError): a gold label that the teacher does not know."""
+def _count_texts(rows: Iterable[Row], teacher: Teacher) -> int:
+    """Count texts. RAISES (ValueError): if the teacher does not have a gold label."""
     n_texts = 0
     for row in rows:
         n_texts += 1
         unknown = {label_of(tag) for tag in row["ner_tags"] or ()} - {"", *teacher.labels}
         if unknown:
             raise ValueError(
-                f"The teacher knows {', '.join(teacher.labels)}, but the text "
-                f"{' '.join(row['tokens'])[:60]!r} has entities of {', '.join(sorted(unknown))}. A "
-                "student would learn both: take a teacher with the labels of the texts, rename "
-                "its labels (--rename THIS=THAT), or leave the texts' entities out (--no-gold)"
+                f"The teacher's labels are {', '.join(teacher.labels)}, but the text "
+                f"{' '.join(row['tokens'])[:60]!r} has entities with other labels: "
+                f"{', '.join(sorted(unknown))}. Use a teacher with the labels of the texts, rename "
+                "the teacher's labels (--rename LABEL=NAME), or ignore the entities of the texts "
+                "(--no-gold)"
             )
     return n_texts
 
 
-def _cut(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def _split_parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
     part: list[Row] = []
     size = 0
     for row in rows:
@@ -187,16 +191,16 @@ def _cut(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield part
 
 
-def _teach(rows: Sequence[Row], teacher: Teacher, top_k: int) -> list[Row]:
+def _add_outputs(rows: Sequence[Row], teacher: Teacher, top_k: int) -> list[Row]:
     vocab = Vocab()
-    taught = []
+    with_outputs = []
     docs = [make_bare_doc(vocab, make_doc(vocab, row)) for row in rows]
     for row, probabilities in zip(rows, teacher(docs), strict=True):
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
         kept = np.take_along_axis(probabilities, best, axis=1)
         outputs = {"teacher_tags": best.tolist(), "teacher_probabilities": kept.tolist()}
-        taught.append({**row, **outputs})
-    return taught
+        with_outputs.append({**row, **outputs})
+    return with_outputs
 
 
 def _features(tags: Sequence[str]) -> Features:
@@ -217,34 +221,34 @@ def _open(folder: Path) -> Dataset:
 
 
 def _write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    with atomic_path(folder / SETTINGS) as place:
-        place.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf8")
+    with atomic_path(folder / SETTINGS) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf8")
 
 
 def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     try:
-        there = json.loads((folder / SETTINGS).read_text(encoding="utf8"))
+        stored = json.loads((folder / SETTINGS).read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{folder}: this is no file of a teacher's outputs ({SETTINGS}: {error}): give another "
-            "output folder, or take this one away"
+            f"{folder}: the folder exists, but contains no teacher's outputs ({SETTINGS}: {error}):"
+            " use another output folder or delete this one"
         ) from error
-    for name in sorted({*there, *settings}):
-        if there.get(name) != settings.get(name):
+    for name in sorted({*stored, *settings}):
+        if stored.get(name) != settings.get(name):
             raise ValueError(
-                f"{folder}: these are outputs with {name} = {there.get(name)}, not "
-                f"{settings.get(name)}: give another output folder, or take this one away"
+                f"{folder}: the existing outputs have {name} = {stored.get(name)}, not "
+                f"{settings.get(name)}: use another output folder or delete this one"
             )
 
 
 def _check_texts(folder: Path, dataset: Dataset, rows: Iterable[Row]) -> None:
     known = dataset.select_columns(list(_TEXT_COLUMNS))
-    for number, (there, row) in enumerate(zip_longest(known, rows)):
-        if there != row:
-            text = " ".join((row or there)["tokens"])[:60]
+    for number, (stored, row) in enumerate(zip_longest(known, rows), start=1):
+        if stored != row:
+            text = " ".join((row or stored)["tokens"])[:60]
             raise ValueError(
-                f"{folder}: these are outputs for other texts, from number {number + 1} on "
-                f"({text!r}): give another output folder, or take this one away"
+                f"{folder}: the existing outputs are for other texts, starting with text {number} "
+                f"({text!r}): use another output folder or delete this one"
             )
 
 
@@ -254,14 +258,15 @@ def _check_texts(folder: Path, dataset: Dataset, rows: Iterable[Row]) -> None:
 @registry.readers("bigru_tagger.DistilledCorpus.v1")
 @dataclass
 class DistilledCorpus:
-    """Read a teacher's outputs as training examples, with gold entities where there are any.
+    """Read a teacher's outputs, and gold entities if there are any, as training examples.
 
-    path (str): The dataset that `bigru-tagger distill` wrote.
-    temperature (float): How much teacher and student are softened, see `SoftTargets`.
-    weight (float): The teacher's share in the loss where there is gold as well.
-    given_sentences (bool): Where a Doc has several sentences, let the pipeline know where they
-        start. False where a component of the pipeline finds that out.
-    limit (int): At most so many Docs; 0 for all.
+    path (str | Path): The dataset, written by `bigru-tagger distill`.
+    temperature (float): The temperature of the teacher's and the student's distributions in the
+        loss, above 0, see `SoftTargets`.
+    weight (float): The weight of the teacher in the loss of tokens with a gold tag, from 0 to 1.
+    given_sentences (bool): Whether to set sentence boundaries on the predicted Docs with several
+        sentences. Use False if a component of the pipeline sets them.
+    limit (int): The maximum number of Docs; 0 for all.
     """
 
     path: str | Path
@@ -278,30 +283,30 @@ class DistilledCorpus:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """RETURNS (Dataset): The rows, opened once.
+        """RETURNS (Dataset): The dataset, opened once.
 
-        RAISES (CorpusError): There is no such dataset, or it is another kind of one.
+        RAISES (CorpusError): If the dataset cannot be opened or lacks a column.
         """
         try:
             dataset = _open(Path(self.path))
         except (OSError, ValueError) as error:
             raise CorpusError(
-                f"{self.path}: no dataset of a teacher's outputs: make it by `bigru-tagger "
-                f"distill`, and check the path: {error}"
+                f"{self.path}: cannot open the dataset of a teacher's outputs: check the path, or "
+                f"create the dataset with `bigru-tagger distill`: {error}"
             ) from error
         missing = set(_features([])) - set(dataset.features)
         if missing:
             raise CorpusError(
-                f"{self.path}: no teacher's outputs: the columns {', '.join(sorted(missing))} are "
-                "missing; make the dataset by `bigru-tagger distill`"
+                f"{self.path}: the dataset contains no teacher's outputs. Missing columns: "
+                f"{', '.join(sorted(missing))}. Create the dataset with `bigru-tagger distill`"
             )
         return dataset
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
-        """Read the dataset, from its beginning each time.
+        """Read the dataset from the first row.
 
-        nlp (Language): Whose vocabulary the Docs get.
-        YIELDS (Example): A bare Doc, and the gold Doc with the teacher's `SoftTargets`.
+        nlp (Language): The pipeline, for its vocabulary.
+        YIELDS (Example): A Doc without annotation, and the gold Doc with `SoftTargets`.
         RAISES (CorpusError): See `dataset`.
         """
         tags = tuple(self.dataset.features["teacher_tags"].feature.feature.names)
@@ -324,7 +329,7 @@ class DistilledCorpus:
             rows = table.select(_TEXT_COLUMNS).to_pylist()
             ends = np.cumsum([len(row["tokens"]) for row in rows])[:-1]
             for name in ("teacher_tags", "teacher_probabilities"):
-                # As arrays, (n_tokens, k): as lists they would take most of the reading's time.
+                # Arrays, (n_tokens, k), because lists would take most of the time of reading.
                 column = table[name].combine_chunks()
                 values = column.flatten().flatten().to_numpy(zero_copy_only=False)
                 tokens = values.reshape(sum(len(row["tokens"]) for row in rows), -1)
@@ -337,33 +342,34 @@ class DistilledCorpus:
 
 
 def check_student(config: Config) -> None:
-    """Check that somebody can learn from a teacher.
+    """Check that a config can be used to train a student.
 
     config (Config): the student's config.
-    RAISES (ValueError): there is no `bigru_ner`, or its way of decoding learns whole sequences.
+    RAISES (ValueError): if the config has no `bigru_ner`, or its decoder is trained on whole
+        sequences.
     """
     components = config.get("components", {})
     names = [name for name, block in components.items() if block.get("factory") == "bigru_ner"]
-    sourced = any("source" in block for block in components.values())  # which may hold one
+    sourced = any("source" in block for block in components.values())  # may be a bigru_ner
     if not names and not sourced:
         raise ValueError(
-            'The student\'s config has no component with factory = "bigru_ner": a teacher of '
-            f"entities has nobody to teach ({', '.join(components) or 'no components'})"
+            'The student\'s config has no component with factory = "bigru_ner" to train. Its '
+            f"components are: {', '.join(components) or 'none'}"
         )
     for name in names:
         decode = components[name].get("model", {}).get("decode", "constrained")
         if not decoder_class(decode).soft_labels:
             raise ValueError(
-                f'[components.{name}.model] decode = "{decode}" learns whole sequences, but a '
-                'teacher\'s outputs are for single tokens: set decode = "constrained"'
+                f'[components.{name}.model] decode = "{decode}" is trained on whole sequences, but '
+                'a teacher\'s outputs are for single tokens: set decode = "constrained"'
             )
 
 
 def training_corpus(config: Config) -> dict[str, Any]:
-    """Find the block of the training corpus.
+    """Find the block of the training corpus, see `training.train_corpus`.
 
-    config (Config): a training config.
-    RETURNS (dict[str, Any]): the block, which is made where there is none.
+    config (Config): a training config, modified if the block does not exist.
+    RETURNS (dict[str, Any]): the block, created if it does not exist.
     """
     path = config["training"].get("train_corpus", "corpora.train")
     block: dict[str, Any] = config
@@ -373,14 +379,14 @@ def training_corpus(config: Config) -> dict[str, Any]:
 
 
 def student_config(config: Config, path: Path, *, temperature: float, weight: float) -> Config:
-    """Let a student learn from a teacher's outputs.
+    """Replace the training corpus of a config by a teacher's outputs.
 
-    config (Config): the student's config, not interpolated.
-    path (Path): the teacher's outputs.
+    config (Config): the student's config, not interpolated. It is not modified.
+    path (Path): the dataset of the teacher's outputs.
     temperature (float): see `DistilledCorpus`.
     weight (float): see `DistilledCorpus`.
-    RETURNS (Config): the same but for the training corpus.
-    RAISES (ValueError): settings out of range.
+    RETURNS (Config): the changed config.
+    RAISES (ValueError): if `temperature` or `weight` is out of range.
     """
     check_settings(temperature, weight)
     changed = config.copy()

@@ -1,4 +1,4 @@
-"""Teachers: anything that finds entities, as a distribution over BILUO tags for each token."""
+"""Teachers: systems that predict entities, as a distribution over BILUO tags for each token."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,43 +16,42 @@ from ..scoring.loading import setters_of
 from .huggingface_teacher import HuggingFaceTeacher
 
 
-class OwnTeacher:
-    """A pipeline whose entities are from a `bigru_ner`, and from nothing else.
+class SoftTeacher:
+    """A pipeline with a `bigru_ner`: its tag probabilities.
 
-    It uses tag marginals over all valid sequences, not the softmax of the logits, which ignores
-    transitions. So the student learns what the teacher finds after decoding, at the cost of one
-    forward-backward run.
+    The probabilities are tag marginals over all valid tag sequences, computed by the
+    forward-backward algorithm. The softmax of the logits would ignore transitions.
     """
 
     def __init__(self, nlp: Language, component: str) -> None:
-        """Hold the pipeline.
+        """Initialize the teacher.
 
         nlp (Language): the pipeline.
-        component (str): name of its `bigru_ner`.
+        component (str): the name of the `bigru_ner`.
         """
         self._nlp = nlp
         self._ner: BiGRUNer = nlp.get_pipe(component)  # type: ignore[assignment]
-        # What stands in front may have to run: a shared encoder, sentence starts.
+        # Components before it may be needed, such as a shared encoder or a sentence splitter.
         self._disable = nlp.pipe_names[nlp.pipe_names.index(component) :]
         self.labels = self._ner.labels
 
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """See `Teacher`."""
-        # The vocabulary would grow with every text, and nothing but numbers is kept.
+        # Without the memory zone, the vocabulary would grow with every text.
         with self._nlp.memory_zone():
             copies = [copy_tokens(self._nlp.vocab, doc, doc) for doc in docs]
             prepared = list(self._nlp.pipe(copies, disable=self._disable))
             return [rows.astype(np.float32) for rows in self._ner.tag_probabilities(prepared)]
 
 
-class DecidedTeacher:
-    """Any pipeline that sets `doc.ents`: its decisions, with a probability of 1."""
+class HardTeacher:
+    """Any pipeline that sets `doc.ents`: its predictions, with a probability of 1."""
 
     def __init__(self, nlp: Language) -> None:
-        """Hold the pipeline.
+        """Initialize the teacher.
 
         nlp (Language): the pipeline.
-        RAISES (TeacherError): if none of its components sets entities and says of which labels.
+        RAISES (TeacherError): if no component sets entities and declares their labels.
         """
         self._nlp = nlp
         setters = setters_of(nlp, "doc.ents")
@@ -61,20 +60,21 @@ class DecidedTeacher:
         )
         if not self.labels:
             raise TeacherError(
-                f"the pipeline {nlp.meta['lang']}_{nlp.meta['name']} has no component that finds "
-                f"entities of labels it tells: it has {', '.join(nlp.pipe_names) or 'none at all'}"
+                f"the pipeline {nlp.meta['lang']}_{nlp.meta['name']} has no component that sets "
+                "doc.ents and declares its labels. Its components are: "
+                f"{', '.join(nlp.pipe_names) or 'none'}"
             )
 
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """See `Teacher`.
 
-        RAISES (TeacherError): an entity of a label that no component told.
+        RAISES (TeacherError): if an entity has a label that no component declares.
         """
         with self._nlp.memory_zone():
             copies = [copy_tokens(self._nlp.vocab, doc, doc) for doc in docs]
-            return self._decisions(self._nlp.pipe(copies))
+            return self._one_hot(self._nlp.pipe(copies))
 
-    def _decisions(self, docs: Iterable[Doc]) -> list[np.ndarray]:
+    def _one_hot(self, docs: Iterable[Doc]) -> list[np.ndarray]:
         column = {tag: index for index, tag in enumerate(biluo_tags(self.labels))}
         found = []
         for doc in docs:
@@ -82,8 +82,8 @@ class DecidedTeacher:
             for token, tag in enumerate(biluo(doc)):
                 if tag is not None and tag not in column:
                     raise TeacherError(
-                        f"the teacher set an entity of the label {label_of(tag)!r}, which none of "
-                        f"its components tells: they tell {', '.join(self.labels)}"
+                        f"the teacher set an entity with the label {label_of(tag)!r}, which none "
+                        f"of its components declares. They declare: {', '.join(self.labels)}"
                     )
                 if tag is not None:
                     rows[token, column[tag]] = 1.0
@@ -91,22 +91,22 @@ class DecidedTeacher:
         return found
 
 
-class Renamed:
-    """A teacher by other names of its labels."""
+class RenamedTeacher:
+    """A teacher with renamed labels."""
 
     def __init__(self, teacher: Teacher, names: Mapping[str, str]) -> None:
-        """Hold the teacher.
+        """Initialize the teacher.
 
         teacher (Teacher): the teacher.
-        names (Mapping[str, str]): new names of labels. Labels that get the same name become one,
-            and "" makes a label count as O.
+        names (Mapping[str, str]): new names by label. Labels with the same new name are merged.
+            The new name "" replaces a label by O.
         RAISES (TeacherError): if no label is left.
         """
         self._teacher = teacher
         new = {label: names.get(label, label) for label in teacher.labels}
         self.labels = tuple(sorted({name for name in new.values() if name}))
         if not self.labels:
-            raise TeacherError("all labels of the teacher count as O: leave it some")
+            raise TeacherError("all labels of the teacher are renamed to O: keep at least one")
         column = {tag: index for index, tag in enumerate(biluo_tags(self.labels))}
         self._columns = [column.get(tag, 0) for tag in biluo_tags(new.values())]
 
@@ -121,50 +121,53 @@ class Renamed:
 
 
 class Ensemble:
-    """Several teachers: the mean of their distributions, over those that say anything."""
+    """The mean of the distributions of several teachers.
+
+    For each token, teachers without a prediction are left out of the mean.
+    """
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
-        """Hold the teachers.
+        """Initialize the ensemble.
 
-        teachers (Sequence[Teacher]): at least one.
-        RAISES (TeacherError): if their labels differ.
+        teachers (Sequence[Teacher]): the teachers, at least one.
+        RAISES (TeacherError): if the teachers have different labels.
         """
         self._teachers = teachers
         self.labels = teachers[0].labels
         for number, teacher in enumerate(teachers[1:], start=2):
             if set(teacher.labels) != set(self.labels):
                 raise TeacherError(
-                    "the teachers of an ensemble need the same labels: the first has "
-                    f"{', '.join(self.labels)}, number {number} has {', '.join(teacher.labels)}"
+                    "all teachers of an ensemble must have the same labels: teacher 1 has "
+                    f"{', '.join(self.labels)}, teacher {number} has {', '.join(teacher.labels)}"
                 )
 
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """See `Teacher`."""
         tags = biluo_tags(self.labels)
-        judged = []
+        predicted = []
         for teacher in self._teachers:
-            own = {tag: index for index, tag in enumerate(biluo_tags(teacher.labels))}
-            order = [own[tag] for tag in tags]
-            judged.append([rows[:, order] for rows in teacher(docs)])
+            column = {tag: index for index, tag in enumerate(biluo_tags(teacher.labels))}
+            order = [column[tag] for tag in tags]
+            predicted.append([rows[:, order] for rows in teacher(docs)])
         means = []
-        for rows in map(np.array, zip(*judged, strict=True)):
+        for rows in map(np.array, zip(*predicted, strict=True)):
             n_teachers = rows.any(2).sum(0)
             means.append(rows.sum(0) / np.maximum(n_teachers, 1)[:, None].astype(np.float32))
         return means
 
 
 def pipeline_teacher(nlp: Language) -> Teacher:
-    """Make a teacher of a pipeline.
+    """Create a teacher from a pipeline.
 
     nlp (Language): the pipeline.
-    RETURNS (Teacher): our own entity recogniser by its probabilities if nothing else in the
-        pipeline sets entities; otherwise the pipeline by its decisions.
-    RAISES (TeacherError): nothing in it sets entities.
+    RETURNS (Teacher): a `SoftTeacher` if a `bigru_ner` is the only component that sets entities,
+        otherwise a `HardTeacher`.
+    RAISES (TeacherError): if no component sets entities.
     """
     setters = setters_of(nlp, "doc.ents")
     if len(setters) == 1 and isinstance(nlp.get_pipe(setters[0]), BiGRUNer):
-        return OwnTeacher(nlp, setters[0])
-    return DecidedTeacher(nlp)
+        return SoftTeacher(nlp, setters[0])
+    return HardTeacher(nlp)
 
 
 def load_teacher(
@@ -174,16 +177,18 @@ def load_teacher(
     device: str | None = None,
     rename: Mapping[str, str] | None = None,
 ) -> Teacher:
-    """Load whatever a user names as teacher.
+    """Load a teacher, or an ensemble of several.
 
-    name (str): a pipeline (a folder with config.cfg, or an installed package), a model of Hugging
-        Face (a folder with config.json, or a name on the hub), or several, joined by commas.
+    name (str): a spaCy pipeline (a folder with config.cfg, or an installed package), a Hugging Face
+        model (a folder with config.json, or a name on the hub), or several names separated by
+        commas.
     load (Callable[[str], Language]): loads a pipeline.
-    device (str | None): torch's name of the device of a Hugging Face model.
-    rename (Mapping[str, str] | None): new names of labels, see `Renamed`.
+    device (str | None): torch's device for Hugging Face models, None for the CPU.
+    rename (Mapping[str, str] | None): new names of labels, see `RenamedTeacher`.
     RETURNS (Teacher): the teacher.
-    RAISES (TeacherError): there is no such teacher, it cannot be used, or it lacks a label that is
-        to be renamed. (ValueError): the pipeline cannot be loaded.
+    RAISES (TeacherError): if a teacher cannot be loaded or used, or no teacher has a label of
+        `rename`.
+    RAISES (ValueError): if a pipeline cannot be loaded.
     """
     rename = rename or {}
     teachers = [_load_one(part, load, device or "cpu") for part in teacher_names(name)]
@@ -193,19 +198,19 @@ def load_teacher(
         raise TeacherError(
             f"cannot rename {', '.join(lacking)}: the labels of {name} are {', '.join(labels)}"
         )
-    return Ensemble([Renamed(teacher, rename) for teacher in teachers])
+    return Ensemble([RenamedTeacher(teacher, rename) for teacher in teachers])
 
 
 def teacher_names(name: str) -> list[str]:
-    """Tell the teachers of an ensemble apart.
+    """Split the names of several teachers.
 
     name (str): see `load_teacher`.
-    RETURNS (list[str]): the names.
-    RAISES (TeacherError): an empty name.
+    RETURNS (list[str]): the names of the teachers.
+    RAISES (TeacherError): if a name is empty.
     """
     names = [name] if Path(name).exists() else [part.strip() for part in name.split(",")]
     if "" in names:
-        raise TeacherError(f"the teacher {name!r} has an empty name: is there a comma too much?")
+        raise TeacherError(f"the teacher {name!r} contains an empty name: extra comma?")
     return names
 
 

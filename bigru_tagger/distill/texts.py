@@ -1,4 +1,4 @@
-"""Texts for a teacher: whatever the corpus readers read, with or without annotation, and prose."""
+"""Readers of texts for a teacher, with or without annotation."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -13,7 +13,7 @@ from ..corpus.corpus import SentenceReader, open_corpus
 from ..corpus.sentences import CorpusError
 from ..schemes import is_tag
 
-_LINES_TO_TELL = 100
+_LINES_TO_CHECK = 100  # to detect the format of a .txt file
 
 
 def read_texts(
@@ -24,17 +24,17 @@ def read_texts(
     sentences_per_doc: int = 1,
     options: Mapping[str, Any] | None = None,
 ) -> Iterator[Doc]:
-    """Read texts, from their beginning each time.
+    """Read texts.
 
-    source (str): what `open_corpus` takes, where annotation may be missing; or a `.txt` file of
-        prose, one text a line.
-    nlp (Language): whose vocabulary the Docs get; prose is cut by its tokenizer.
-    split (str | None): the split, of a source that has several; `None` as for `open_corpus`.
-    sentences_per_doc (int): sentences a Doc, where the source is one of sentences; 0 for whole
+    source (str): the data, see `open_corpus`; annotation is optional. Or a `.txt` file of plain
+        text, with one text per line.
+    nlp (Language): the pipeline, for its vocabulary and the tokenizer of plain text.
+    split (str | None): the split, see `open_corpus`.
+    sentences_per_doc (int): sentences per Doc if the source consists of sentences; 0 for whole
         documents.
     options (Mapping[str, Any] | None): settings of the reader.
-    YIELDS (Doc): texts that have tokens, with the annotation that there is.
-    RAISES (CorpusError): the source cannot be read, or holds no text.
+    YIELDS (Doc): the texts with at least one token, with their annotation.
+    RAISES (CorpusError): if the source cannot be read or contains no text.
     """
     empty = True
     for doc in _read(source, nlp, split, sentences_per_doc, options or {}):
@@ -42,7 +42,7 @@ def read_texts(
             empty = False
             yield doc
     if empty:
-        raise CorpusError(f"{source}: no text in it: is it the right file and split?")
+        raise CorpusError(f"{source}: the source contains no text: check the path and the split")
 
 
 def _read(
@@ -53,7 +53,7 @@ def _read(
     options: Mapping[str, Any],
 ) -> Iterable[Doc]:
     path = Path(source)
-    if path.is_file() and path.suffix == ".txt" and _is_prose(path):
+    if path.is_file() and path.suffix == ".txt" and _is_plain_text(path):
         return map(nlp.make_doc, filter(None, _lines(path)))
     try:
         corpus = open_corpus(source, split=split, **options)
@@ -70,13 +70,13 @@ def _lines(path: Path) -> Iterator[str]:
         with path.open(encoding="utf-8-sig") as file:
             yield from (line.strip() for line in file)
     except UnicodeError as error:
-        raise CorpusError(f"{path}: {error}: a text has to be in UTF-8") from error
+        raise CorpusError(f"{path}: {error}: the text must be in UTF-8") from error
 
 
-def _is_prose(path: Path) -> bool:
-    """Tell prose from columns, which have a tag at the end of each line."""
+def _is_plain_text(path: Path) -> bool:
+    """Check that not every line ends with a tag, which would be the column format."""
     lines = (line for line in _lines(path) if line and not line.startswith((DOCUMENT_START, "#")))
-    for line in islice(lines, _LINES_TO_TELL):
+    for line in islice(lines, _LINES_TO_CHECK):
         fields = line.split()
         if not (is_tag(fields[-1]) and len(fields) > 1):
             return True

@@ -1,4 +1,4 @@
-"""What a teacher is and says of a Doc's tokens, where a student finds it, how it is softened."""
+"""Teacher interface and soft targets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,46 +13,48 @@ from ..network.decoder import SoftLabels
 from ..schemes import label_of
 
 KEY = "bigru_tagger.soft_targets"
-"""The key of `doc.user_data` under which an example's reference holds its `SoftTargets`."""
+"""The key of the `SoftTargets` in the `user_data` of an example's reference Doc."""
 
 
 class TeacherError(ValueError):
-    """A teacher that cannot be used: the message says what is wrong, and what to do."""
+    """A teacher cannot be loaded or used."""
 
 
 class Teacher(Protocol):
-    """What distillation asks of a teacher."""
+    """The interface of a teacher for distillation."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """RETURNS (tuple[str, ...]): the labels of the entities that it finds."""
+        """RETURNS (tuple[str, ...]): the entity labels that the teacher can predict."""
 
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
-        """Judge the tokens of Docs.
+        """Predict a distribution over BILUO tags for each token.
 
-        docs (Sequence[Doc]): tokens, with sentence starts where they are known; left as they are.
-        RETURNS (list[ndarray]): for each Doc the probability of each of `biluo_tags(labels)` at
-            each token, a row of zeros where there is nothing to say, float32 (n_tokens, n_tags).
+        docs (Sequence[Doc]): the Docs, with sentence boundaries if known. They are not modified.
+        RETURNS (list[ndarray]): for each Doc, the probabilities of `biluo_tags(labels)`, float32
+            (n_tokens, n_tags). A row of zeros is a token without a prediction.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class SoftTargets:
-    """A teacher's most probable tags of each token of a Doc, and what they count for a student.
+    """The teacher's most probable tags for each token of a Doc, and the settings of the loss.
 
-    The loss of a token is (1 − weight) · H(gold, p) + weight · T² · H(q_T, p_T), where H is the
-    cross-entropy, p the student's distribution, and q_T and p_T the teacher's and the student's at
-    the temperature T: the logits divided by T, or what is the same, probabilities to the power of
-    1 / T, normalised (Hinton, Vinyals and Dean 2015, arXiv 1503.02531). The factor T² keeps the
-    gradient of the second part, which shrinks by that, in proportion. Where a token lacks gold,
-    the second part counts alone; where the teacher says nothing, the first.
+    The loss of a token is (1 − weight) · H(gold, p) + weight · T² · H(q_T, p_T). H is the
+    cross-entropy, and p the student's distribution. q_T and p_T are the teacher's and the student's
+    distributions at the temperature T: the softmax of the logits divided by T, which equals the
+    probabilities to the power of 1 / T, normalized (Hinton, Vinyals and Dean 2015, arXiv
+    1503.02531). The gradient of H(q_T, p_T) scales with 1 / T², so the factor T² keeps the ratio of
+    the two terms. Tokens without a gold tag use only the second term with weight 1. Tokens without
+    a teacher's output use only the first term with weight 1.
 
     tags (tuple[str, ...]): names of the teacher's tags.
-    columns (ndarray): for each token, some of these tags as indices, int (n_tokens, k).
-    probabilities (ndarray): their probabilities, float32 (n_tokens, k). The tags that are left out
-        count as impossible, and these as all there is; a row of zeros says nothing.
-    temperature (float): T.
-    weight (float): the teacher's share where there is gold as well.
+    columns (ndarray): indices into `tags`, k for each token, int (n_tokens, k).
+    probabilities (ndarray): the probabilities of these tags, float32 (n_tokens, k). They are
+        normalized to sum to 1; all other tags have the probability 0. A row of zeros is a token
+        without a teacher's output.
+    temperature (float): T, above 0.
+    weight (float): the weight of the second term for tokens with a gold tag, from 0 to 1.
     """
 
     tags: tuple[str, ...]
@@ -62,31 +64,28 @@ class SoftTargets:
     weight: float = 0.5
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        RAISES (ValueError): a temperature that is not above 0, or a weight that is no share.
-        """
+        """Check the settings, see `check_settings`."""
         check_settings(self.temperature, self.weight)
 
     @classmethod
     def of(cls, doc: Doc) -> "SoftTargets | None":
-        """Find the targets of a Doc.
+        """Get the soft targets that `attach` stored on a Doc.
 
         doc (Doc): an example's reference.
-        RETURNS (SoftTargets | None): what `attach` left there; None without.
+        RETURNS (SoftTargets | None): the soft targets, None if the Doc has none.
         """
         return doc.user_data.get(KEY)
 
     def attach(self, doc: Doc) -> None:
-        """Leave these targets where the student's loss finds them: spaCy copies no reference.
+        """Store these targets on the reference of an example, for the student's loss.
 
-        doc (Doc): an example's reference.
-        RAISES (ValueError): if it has another number of tokens.
+        doc (Doc): an example's reference, which is modified.
+        RAISES (ValueError): if the Doc has a different number of tokens.
         """
         if len(doc) != len(self.columns):
             raise ValueError(
-                f"{len(doc)} tokens, but a teacher's outputs for {len(self.columns)}, in the text "
-                f"{doc.text[:60]!r}"
+                f"the text {doc.text[:60]!r} has {len(doc)} tokens, but the teacher's outputs are "
+                f"for {len(self.columns)}"
             )
         doc.user_data[KEY] = self
 
@@ -96,19 +95,19 @@ class SoftTargets:
         return sorted({label_of(tag) for tag in self.tags} - {""})
 
     def soften(self, column: Mapping[str, int]) -> np.ndarray:
-        """Lay the teacher's distributions at the temperature out as the student's.
+        """Compute the teacher's distributions at the temperature, over the student's tags.
 
-        column (Mapping[str, int]): the student's output for each tag.
-        RETURNS (ndarray): rows that sum to 1, or to 0 where the teacher says nothing, float32
-            (n_tokens, n_tags).
-        RAISES (ValueError): if the student lacks a label.
+        column (Mapping[str, int]): the student's output index for each tag.
+        RETURNS (ndarray): the distributions, float32 (n_tokens, n_tags). Rows sum to 1, or to 0
+            for tokens without a teacher's output.
+        RAISES (ValueError): if the student does not have one of the teacher's labels.
         """
         lacking = sorted({label_of(tag) for tag in self.tags if tag not in column})
         if lacking:
             raise ValueError(
-                f"the teacher has labels that the component does not know: {', '.join(lacking)}. "
-                "Add them under [initialize.components], or leave the labels out there, so that "
-                "they are found in the teacher's outputs"
+                f"the component does not have these labels of the teacher: {', '.join(lacking)}. "
+                "Add them under [initialize.components], or remove `labels` there to collect the "
+                "labels from the teacher's outputs"
             )
         softened = self.probabilities ** np.float32(1.0 / self.temperature)
         total = softened.sum(1, keepdims=True)
@@ -125,13 +124,13 @@ def join(
     column: Mapping[str, int],
     device: torch.device,
 ) -> SoftLabels:
-    """Join the targets of a batch.
+    """Batch soft targets for the loss.
 
-    targets (Sequence[SoftTargets | None]): those of each Doc.
-    lengths (Sequence[int]): tokens of each Doc.
-    column (Mapping[str, int]): the student's output for each tag.
-    device (device): where they are needed.
-    RETURNS (SoftLabels): the targets of all tokens, in the order of the student's outputs.
+    targets (Sequence[SoftTargets | None]): the targets of each Doc, None for Docs without.
+    lengths (Sequence[int]): the number of tokens of each Doc.
+    column (Mapping[str, int]): the student's output index for each tag.
+    device (device): the device of the returned tensors.
+    RETURNS (SoftLabels): the targets of all tokens, concatenated, over the student's tags.
     RAISES (ValueError): see `SoftTargets.soften`.
     """
     distributions = [
@@ -145,13 +144,13 @@ def join(
 
 
 def check_settings(temperature: float, weight: float) -> None:
-    """Check what distillation is asked for.
+    """Check the settings of distillation.
 
     temperature (float): see `SoftTargets`.
     weight (float): see `SoftTargets`.
-    RAISES (ValueError): a temperature that is not above 0, or a weight that is no share.
+    RAISES (ValueError): if the temperature is not above 0, or the weight not between 0 and 1.
     """
     if not temperature > 0.0:
-        raise ValueError(f"temperature has to be above 0; got {temperature}")
+        raise ValueError(f"temperature must be above 0; got {temperature}")
     if not 0.0 <= weight <= 1.0:
-        raise ValueError(f"weight has to be between 0 and 1; got {weight}")
+        raise ValueError(f"weight must be between 0 and 1; got {weight}")

@@ -1,4 +1,4 @@
-"""What the components share that find labelled spans: from tags to spans and their probability."""
+"""Base class of the components that predict labelled spans with probabilities."""
 
 import itertools
 import warnings
@@ -19,18 +19,17 @@ from ..stages import DECODE, stage
 from .component import SequenceTagger
 from .gold import Gold, correct_gold
 
-# Every batch asks for the same, and to make it takes a step for each pair of tags.
+# The same for every batch, and slow to build: one step for each pair of tags.
 _biluo_transitions = lru_cache(maxsize=16)(Transitions.biluo)
 
 
 class Entity(NamedTuple):
     """A labelled span of a Doc, with its probability.
 
-    start (int): first token.
-    end (int): token behind the last.
-    label (str): its label.
-    probability (float): share of the tag sequences with this entity among all valid ones, by the
-        model.
+    start (int): index of the first token.
+    end (int): index after the last token.
+    label (str): the label.
+    probability (float): the total probability of all valid tag sequences that contain this span.
     """
 
     start: int
@@ -41,12 +40,12 @@ class Entity(NamedTuple):
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """All spans of a sentence, or of a Doc without sentence starts.
+    """One possible set of spans of a sentence, or of a Doc without sentence boundaries.
 
-    start (int): its first token.
-    end (int): token behind its last.
+    start (int): index of the sentence's first token.
+    end (int): index after the sentence's last token.
     spans (tuple[Entity, ...]): the spans, each with its own probability.
-    probability (float): share of this hypothesis among all valid ones, by the model.
+    probability (float): the probability of this hypothesis among all valid tag sequences.
     """
 
     start: int
@@ -56,12 +55,12 @@ class Hypothesis:
 
 
 class Tokens(NamedTuple):
-    """What decoding needs of the tokens of Docs, one after the other.
+    """Token attributes that decoding uses, concatenated over Docs.
 
-    starts (ndarray): whether a Doc, or a sentence that it marks, begins here, bool (n_tokens,).
-    is_space (ndarray): whether it is white space, bool (n_tokens,).
-    ent_iob (ndarray): spaCy's attribute: 0 for not annotated, 1 inside of an entity, 2 outside, 3
-        at its beginning, int (n_tokens,).
+    starts (ndarray): whether the token starts a Doc or a sentence, bool (n_tokens,).
+    is_space (ndarray): whether the token is white space, bool (n_tokens,).
+    ent_iob (ndarray): spaCy's `ENT_IOB`: 0 for not annotated, 1 for inside an entity, 2 for
+        outside, 3 for the beginning of an entity, int (n_tokens,).
     """
 
     starts: np.ndarray
@@ -70,77 +69,79 @@ class Tokens(NamedTuple):
 
     @classmethod
     def from_docs(cls, docs: Sequence[Doc]) -> "Tokens":
-        """Read Docs.
+        """Read the attributes from Docs.
 
         docs (Sequence[Doc]): the Docs.
-        RETURNS (Tokens): their tokens.
+        RETURNS (Tokens): the attributes of all tokens.
         """
         none = np.zeros((0, 3), dtype=np.uint64)
         attrs = [SENT_START, IS_SPACE, ENT_IOB]
         columns = [doc.to_array(attrs).reshape(len(doc), 3) for doc in docs]
         starts, is_space, ent_iob = np.concatenate([none, *columns]).T
         lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
-        starts = starts == 1  # -1 and 0 are no and unknown
+        starts = starts == 1  # -1 is not a start, 0 unknown
         starts[(lengths.cumsum() - lengths)[lengths > 0]] = True
         return cls(starts, is_space != 0, ent_iob)
 
     @property
     def lengths(self) -> np.ndarray:
-        """RETURNS (ndarray): tokens from each start to the next, int64 (n_starts,)."""
+        """RETURNS (ndarray): the number of tokens of each sequence, int64 (n_starts,)."""
         return np.diff(np.append(np.flatnonzero(self.starts), len(self.starts)))
 
 
 class SpanTagger(SequenceTagger):
-    """Finds spans that do not overlap, as BILUO tags of their tokens.
+    """Predicts spans that do not overlap, as BILUO tags of their tokens.
 
-    The setting `recall_bias` is added to the logits of all tags but O: above zero, more spans
-    are found, and more of them are wrong. Where names are rare and new, as in social media, F1
-    gains from that; it shifts the prior, as the logit adjustment of Menon et al. 2021,
-    arXiv 2007.07314, and the probabilities with it. Spans less probable than the setting
-    `threshold` are dropped.
+    The setting `recall_bias` is added to the logits of all tags except O. Positive values raise
+    recall and lower precision, and also change the probabilities. This can improve F1 on texts
+    with many rare and new names, such as social media. It adjusts the prior of the tags, like the
+    logit adjustment of Menon et al. 2021, arXiv 2007.07314.
 
-    Probabilities are those of logits divided by the `temperature`, which is 1 until it is set, and
-    stored with the component. It does not change which spans are found, only their probabilities
-    (Guo et al. 2017, arXiv 1706.04599).
+    Spans with a probability below the setting `threshold` are dropped.
+
+    Probabilities are computed from the logits divided by `temperature` (Guo et al. 2017, arXiv
+    1706.04599). The temperature is 1 by default and is saved with the component. It changes the
+    probabilities, but not the most probable tag sequence.
     """
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by before they become probabilities.
+        """The divisor of the logits for probabilities.
 
-        RAISES (ValueError): when set to what is not above zero.
+        RAISES (ValueError): if it is set to a value that is not positive and finite.
         """
         return float(self.cfg.get("temperature", 1.0))
 
     @temperature.setter
     def temperature(self, value: float) -> None:
         if not 0.0 < value < np.inf:
-            raise ValueError(f"{self.name}: a temperature has to be above 0; got {value}")
+            raise ValueError(f"{self.name}: temperature must be above 0; got {value}")
         self.cfg["temperature"] = float(value)
 
     @property
     def with_probabilities(self) -> bool:
-        """RETURNS (bool): whether spans need their probability; it is 1 otherwise."""
+        """RETURNS (bool): whether `predict` computes probabilities. If not, they are all 1."""
         return True
 
     @property
     def tags(self) -> list[str]:
-        """RETURNS (list[str]): O, and B-, I-, L- and U- of each label."""
+        """RETURNS (list[str]): O, followed by B-, I-, L- and U- for each label."""
         return biluo_tags(self.labels)
 
     @property
     def valid_transitions(self) -> Transitions:
-        """RETURNS (Transitions): those of the BILUO scheme."""
+        """RETURNS (Transitions): the valid transitions of the BILUO scheme."""
         return _biluo_transitions(tuple(self.tags))
 
     def findable(self, tags: Gold, example: Example) -> Gold:
-        """Correct gold spans that decoding can never find, see `correct_gold`.
+        """Correct gold spans that the decoder can never predict, see `correct_gold`.
 
-        The first span of each kind is reported by a warning.
+        Warns once for each kind of problem.
 
-        tags (list[str | None]): a BILUO tag for each token of the predicted Doc.
+        tags (list[str | None]): a BILUO tag per token of the predicted Doc, None for tokens
+            without a gold tag.
         example (Example): the example.
-        RETURNS (list[str | None]): the tags to learn.
+        RETURNS (list[str | None]): the corrected tags.
         """
         doc = example.predicted
         tags, corrections = correct_gold(
@@ -150,8 +151,8 @@ class SpanTagger(SequenceTagger):
             if correction.problem not in self._reported:
                 self._reported.add(correction.problem)
                 warnings.warn(
-                    f"{self.name}: {correction.describe(doc)} Further cases are not reported: "
-                    "`bigru-tagger check` lists all of them",
+                    f"{self.name}: {correction.describe(doc)} Further cases are not reported. "
+                    "Run `bigru-tagger check` to list all of them",
                     UserWarning,
                     stacklevel=2,
                 )
@@ -159,15 +160,14 @@ class SpanTagger(SequenceTagger):
 
     @stage(DECODE)
     def decode(self, docs: Sequence[Doc], logits: Array) -> list[list[Entity]]:
-        """Find the most probable spans.
+        """Find the spans of the most probable tag sequence, without spans below the threshold.
 
-        As with spaCy's entity recogniser, no span crosses a sentence boundary that is set on its
-        Doc, unless the way of decoding learns the tags of whole Docs, as a CRF does.
+        As in spaCy's entity recognizer, no span crosses a sentence boundary that is set on the Doc.
+        The exception is a decoder that processes whole Docs, such as a CRF.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
         logits (Array): see `SequenceTagger.decode`.
-        RETURNS (list[list[Entity]]): the spans of each Doc, in their order, but for those less
-            probable than the threshold.
+        RETURNS (list[list[Entity]]): the spans of each Doc, from left to right.
         """
         found = self.find_spans(docs, logits, self.with_probabilities)
         threshold = self.cfg["threshold"]
@@ -178,12 +178,12 @@ class SpanTagger(SequenceTagger):
     def find_spans(
         self, docs: Sequence[Doc], logits: Array, with_probabilities: bool
     ) -> list[list[Entity]]:
-        """Find the most probable spans, whatever their probability.
+        """Find the spans of the most probable tag sequence, without a threshold.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
         logits (Array): see `SequenceTagger.decode`.
-        with_probabilities (bool): compute the probabilities of spans; they are 1 otherwise.
-        RETURNS (list[list[Entity]]): the spans of each Doc, in their order.
+        with_probabilities (bool): whether to compute the probabilities. If not, they are all 1.
+        RETURNS (list[list[Entity]]): the spans of each Doc, from left to right.
         """
         logits, lengths = self._sequences(docs, logits)
         tags = decoder_of(self.model).decode(logits, lengths, self.valid_transitions)
@@ -196,21 +196,23 @@ class SpanTagger(SequenceTagger):
         return [found[i:j] for i, j in itertools.pairwise([0, *bounds])]
 
     def hypotheses(self, docs: Sequence[Doc], n_best: int) -> list[list[list[Hypothesis]]]:
-        """Find the best hypotheses about all spans of each sentence.
+        """Find the `n_best` most probable hypotheses for each sentence.
+
+        A Doc without sentence boundaries counts as one sentence, as does each Doc if the decoder
+        processes whole Docs.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
-        n_best (int): hypotheses of each sentence.
-        RETURNS (list[list[list[Hypothesis]]]): for each Doc, for each of its sentences, or for the
-            whole Doc where no sentence boundaries are set: the most probable hypotheses, the best
-            first, as many as there are. The spans of the first are those of `predict`, without its
-            threshold.
-        RAISES (ValueError): if `n_best` is not positive.
+        n_best (int): the maximum number of hypotheses per sentence.
+        RETURNS (list[list[list[Hypothesis]]]): the hypotheses by Doc and sentence, in descending
+            order of probability. The spans of the first hypothesis are those that `predict`
+            returns without a threshold.
+        RAISES (ValueError): if `n_best` is below 1.
         """
         if n_best < 1:
-            raise ValueError(f"{self.name}: 'n_best' has to be positive; got {n_best}")
+            raise ValueError(f"{self.name}: 'n_best' must be at least 1; got {n_best}")
         found: list[list[list[Hypothesis]]] = []
-        for doc, own in zip(docs, self.logits(docs), strict=True):
-            logits, lengths = self._sequences([doc], own)
+        for doc, doc_logits in zip(docs, self.logits(docs), strict=True):
+            logits, lengths = self._sequences([doc], doc_logits)
             best = decoder_of(self.model).decode_best(
                 logits, lengths, self.valid_transitions, n_best
             )
@@ -225,9 +227,11 @@ class SpanTagger(SequenceTagger):
         return found
 
     def readings(self, docs: Sequence[Doc], n_best: int) -> list[list[list[Hypothesis]]]:
-        """Call `hypotheses`: this is its deprecated name."""
+        """Call `hypotheses`. Deprecated alias."""
         warnings.warn(
-            f"{self.name}: readings() is now called hypotheses()", DeprecationWarning, stacklevel=2
+            f"{self.name}: readings() is deprecated; use hypotheses()",
+            DeprecationWarning,
+            stacklevel=2,
         )
         return self.hypotheses(docs, n_best)
 
@@ -243,7 +247,7 @@ class SpanTagger(SequenceTagger):
         )
 
     def _sequences(self, docs: Sequence[Doc], logits: Array) -> tuple[Array, np.ndarray]:
-        # With the recall bias, and minus infinity for tags that a token cannot have.
+        # Adds the recall bias, and minus infinity for forbidden tags.
         tokens = Tokens.from_docs(docs)
         if self.cfg["recall_bias"]:
             bias = np.full(len(self.tags), self.cfg["recall_bias"], dtype=np.float32)
@@ -258,10 +262,11 @@ class SpanTagger(SequenceTagger):
         return super()._sequences(docs, logits)
 
     def tag_probabilities(self, docs: Sequence[Doc]) -> list[np.ndarray]:
-        """Compute the probability of each tag at each token, among all valid tag sequences.
+        """Compute the marginal probabilities of tags, over all valid tag sequences.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
-        RETURNS (list[ndarray]): in the order of `tags`, float64 (n_tokens, n_tags) each.
+        RETURNS (list[ndarray]): the marginals of each Doc, in the order of `tags`, float64
+            (n_tokens, n_tags).
         """
         found: list[np.ndarray] = []
         for run, logits in self._predict_logits(docs):
@@ -272,10 +277,11 @@ class SpanTagger(SequenceTagger):
         return found
 
     def forbidden(self, tokens: Tokens) -> np.ndarray | None:
-        """Find the tags that tokens cannot have: no span begins or ends in a space.
+        """Find the tags that are not allowed for each token: no span starts or ends in white space.
 
         tokens (Tokens): the tokens.
-        RETURNS (ndarray | None): bool (n_tokens, n_tags); None where all tokens can have all tags.
+        RETURNS (ndarray | None): whether each tag is forbidden, bool (n_tokens, n_tags); None if no
+            tag is.
         """
         if not tokens.is_space.any():
             return None
@@ -300,7 +306,7 @@ class SpanTagger(SequenceTagger):
     def _entities(
         self, spans: Spans, offsets: np.ndarray, probabilities: np.ndarray
     ) -> list[Entity]:
-        # offsets: of each span, the token that becomes token 0.
+        # offsets: for each span, the index of its Doc's first token, int (n_spans,).
         names = self.labels
         columns = (spans.start - offsets, spans.end - offsets, spans.label, probabilities)
         return [

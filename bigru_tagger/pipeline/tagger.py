@@ -19,7 +19,7 @@ from .gold import Gold
 
 
 class BiGRUTokenTagger(SequenceTagger):
-    """Part-of-speech tagger; a subclass with another `task` sets another attribute of tokens."""
+    """Part-of-speech tagger. A subclass can set `task` to predict another token attribute."""
 
     task: ClassVar[TokenTask] = TAGS
 
@@ -33,10 +33,10 @@ class BiGRUTokenTagger(SequenceTagger):
         label_smoothing: float = 0.0,
         scorer: Scorer | None = None,
     ) -> None:
-        """Hold the model.
+        """Initialize the component.
 
         vocab (Vocab): the shared vocabulary.
-        model (Model[list[Doc], list[Floats2d]]): Docs to logits.
+        model (Model[list[Doc], list[Floats2d]]): maps Docs to logits, (n_tokens, n_tags) each.
         name (str): name of the component.
         overwrite (bool): see `make_bigru_tagger`.
         label_smoothing (float): see `make_bigru_tagger`.
@@ -48,12 +48,12 @@ class BiGRUTokenTagger(SequenceTagger):
 
     @property
     def tags(self) -> list[str]:
-        """RETURNS (list[str]): the labels themselves."""
+        """RETURNS (list[str]): the labels."""
         return list(self.labels)
 
     @property
     def valid_transitions(self) -> Transitions:
-        """RETURNS (Transitions): all, since any tag may follow any other."""
+        """RETURNS (Transitions): any tag can follow any other."""
         return Transitions.free(len(self.labels))
 
     def find_labels(self, example: Example) -> Iterable[str]:
@@ -66,11 +66,11 @@ class BiGRUTokenTagger(SequenceTagger):
 
     @stage(DECODE)
     def decode(self, docs: Sequence[Doc], logits: Array) -> list[np.ndarray]:
-        """Find the most probable tag of each token; with a CRF, those of the best sequence.
+        """Find the most probable tag sequence.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
-        logits (Array): those of all their tokens, float (n_tokens, n_tags).
-        RETURNS (list[ndarray]): indices into `labels`, int64 (n_tokens,) for each Doc.
+        logits (Array): see `SequenceTagger.decode`.
+        RETURNS (list[ndarray]): indices into `labels` for each Doc, int64 (n_tokens,).
         """
         tags = to_numpy(self.best_tags(docs, logits))
         return np.split(tags, np.cumsum([len(doc) for doc in docs]))[:-1]
@@ -79,8 +79,8 @@ class BiGRUTokenTagger(SequenceTagger):
     def set_annotations(self, docs: Iterable[Doc], predictions: list[np.ndarray]) -> None:
         """Write the tags to the tokens.
 
-        docs (Iterable[Doc]): the Docs.
-        predictions (list[ndarray]): what `predict` returned.
+        docs (Iterable[Doc]): the Docs, which are modified.
+        predictions (list[ndarray]): the predictions of `predict`, one array per Doc.
         """
         hashes = np.array([self.vocab.strings[label] for label in self.labels], dtype=np.uint64)
         for doc, columns in zip(docs, predictions, strict=True):
@@ -88,6 +88,6 @@ class BiGRUTokenTagger(SequenceTagger):
                 continue
             tags = hashes[columns]
             if not self.cfg["overwrite"]:
-                there = doc.to_array(self.task.attribute).reshape(-1)
-                tags = np.where(there == 0, tags, there)
+                existing = doc.to_array(self.task.attribute).reshape(-1)
+                tags = np.where(existing == 0, tags, existing)
             doc.from_array([self.task.attribute], tags[:, None])

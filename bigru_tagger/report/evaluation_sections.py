@@ -405,10 +405,11 @@ def _errors(analysis: Analysis) -> list[Block]:
 
 def _about(about: Mapping[str, str]) -> Section:
     rows = [(Cell(name), Cell(text)) for name, text in about.items() if name != "command"]
+    code = [Code(about["command"])] if "command" in about else []
     return Section(
         "about",
         "About this evaluation",
-        [Table("", ("", ""), rows, n_names=2), Code(about["command"])],
+        [Table("", ("", ""), rows, n_names=2), *code],
     )
 
 

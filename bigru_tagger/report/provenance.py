@@ -15,7 +15,7 @@ def describe_evaluation(
     nlp: Language | None,
     evaluation: Evaluation,
     *,
-    command: str,
+    command: str = "",
     train: tuple[str, str] | None = None,
 ) -> dict[str, str]:
     """Describe the model, data and machine of an evaluation.
@@ -24,14 +24,14 @@ def describe_evaluation(
 
     nlp (Language | None): the pipeline; `None` for a file of predictions.
     evaluation (Evaluation): the scores.
-    command (str): the command line.
+    command (str): the command line; empty if there was none.
     train (tuple[str, str] | None): the training data and their split; `None` if there are none.
     RETURNS (dict[str, str]): one line of text for each item, by the name of the item.
     """
     machine = describe_machine()
     about = {
         "model": f"{evaluation.model}{_fingerprint(evaluation.model)}",
-        "data": _data(evaluation.data, evaluation.split),
+        "data": _data(evaluation.data, evaluation.split) if evaluation.data else "",
         "documents": f"{evaluation.documents:,} Docs with {evaluation.tokens:,} tokens",
         "machine": f"{machine['cpu']}, {machine['cores']} threads, GPU: {machine['gpu'] or 'none'}",
         "versions": ", ".join(f"{name} {found}" for name, found in evaluation.versions.items()),
@@ -47,7 +47,7 @@ def describe_evaluation(
         )
     if train is not None:
         about["training data"] = _data(*train)
-    return about
+    return {name: text for name, text in about.items() if text}
 
 
 def n_parameters(nlp: Language) -> dict[str, int]:

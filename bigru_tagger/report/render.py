@@ -9,14 +9,18 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from spacy.language import Language
+from spacy.training import Example
 
 from ..markdown import escape_markdown, markdown_table
 from ..plots import can_plot
 from ..scoring.run import Evaluation, replacing
-from .analysis import Analysis
+from .analysis import Analysis, analyse_tasks
 from .blocks import Cell, Figure, Piece, Report, Table
+from .calibration import confidence_attributes
 from .evaluation_sections import make_report
 from .plots import DATA, INK, MUTED
+from .provenance import describe_evaluation
 from .system_comparison import SystemComparison
 
 ENDINGS = (".html", ".md")
@@ -36,6 +40,29 @@ def check_report_paths(paths: Sequence[Path]) -> None:
     for path in paths:
         if path.suffix not in ENDINGS:
             raise ValueError(f"--report: {path} must end in {' or '.join(ENDINGS)}")
+
+
+def write_report(
+    path: str | Path,
+    evaluation: Evaluation,
+    *,
+    nlp: Language | None = None,
+    training: Sequence[Example] | None = None,
+) -> None:
+    """Analyse an evaluation and write the report.
+
+    path (str | Path): the file, which ends in .html or .md. It is written atomically.
+    evaluation (Evaluation): the result of `evaluate`.
+    nlp (Language | None): the evaluated pipeline. If given, the report has its components, its size
+        and the calibration of its probabilities.
+    training (Sequence[Example] | None): the training data. If given, the report has separate scores
+        for entities that do not occur in them.
+    RAISES (ValueError): the file name has another ending.
+    RAISES (OSError): the file cannot be written.
+    """
+    names = () if nlp is None else confidence_attributes(nlp)
+    analyses = analyse_tasks(evaluation, confidence=names, training=training)
+    write_reports([Path(path)], evaluation, analyses, describe_evaluation(nlp, evaluation))
 
 
 def write_reports(

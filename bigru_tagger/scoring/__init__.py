@@ -1,1 +1,1 @@
-"""Systems over gold data: predictions, and seqeval's numbers of them."""
+"""Evaluation of pipelines and files of predictions on gold data."""

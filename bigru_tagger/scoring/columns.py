@@ -1,13 +1,14 @@
-r"""What a file of predictions writes in its columns.
+r"""The columns of a file of predictions: escaping, and entities that do not align.
 
-- Of a token, white space and zero bytes are written as "␣", and byte-order marks are left out. A
-  "␣" is added to tokens that would be read as something else. The gold data have the token itself.
-- Of a label, a blank is written as "␣", and other white space, "␣" itself, zero bytes and
-  byte-order marks as in JSON: a no-break space is `\\u00a0`.
-- An entity that does not align with the gold tokens is written behind those of its document. In
-  place of a token it has "␣", the number of characters from its start to the end of the document,
-  "␣", and its text, written like a label. White space is not counted. `␣4␣York` are the last four
-  characters of a document whose gold tokens end in `New-York`.
+- Tokens: white space and zero bytes are replaced by "␣", and byte-order marks are removed. A "␣" is
+  added to tokens that would otherwise be read as something else. These changes lose no information,
+  because the original tokens are in the gold data.
+- Labels: a space is written as "␣". Other white space, "␣" itself, zero bytes and byte-order marks
+  are written as JSON escapes. For example, a no-break space is `\u00a0`.
+- Entities that do not align with the gold tokens follow the tokens of their document. Their first
+  column is "␣", the number of characters from the start of the entity to the end of the document,
+  "␣", and the text of the entity, escaped like a label. White space is not counted. For example,
+  `␣4␣York` is the last four characters of a document whose gold tokens end with `New-York`.
 """
 
 import re
@@ -27,22 +28,22 @@ from ..schemes import OUTSIDE, label_of
 from ..tasks import Task
 from .scoring import place_predictions
 
-_WHITE_SPACE = "␣"  # what stands for it within a column
+_WHITE_SPACE = "␣"  # replaces white space within a column
 _BYTE_ORDER_MARK = "\ufeff"
 _UNALIGNED = re.compile(f"{_WHITE_SPACE}([0-9]+){_WHITE_SPACE}(.*)", re.DOTALL)
-# What a label cannot hold in a column, and a backslash that would be read as an escape.
+# Characters that a label's column cannot contain, and backslashes that look like an escape.
 _UNSAFE = re.compile(rf"\s|{_WHITE_SPACE}|{_BYTE_ORDER_MARK}|\0|\\(?=u[0-9a-f]{{4}})")
 _ESCAPE = re.compile(rf"{_WHITE_SPACE}|\\u([0-9a-f]{{4}})")
 
 
 class UnalignedEntity(NamedTuple):
-    """A predicted entity that does not align with the gold tokens.
+    """A predicted entity that does not align with the gold tokens, as read from the file.
 
-    text (str): its text.
-    label (str): its type, as it is written in the file.
-    distance (int): characters from its start to the end of the token before it in the file; white
-        space does not count.
-    line (int): the line of that token.
+    text (str): the text of the entity.
+    label (str): the label, as written in the file.
+    distance (int): the number of characters, without white space, from the start of the entity to
+        the end of the last token before it in the file.
+    line (int): the line number of that token.
     """
 
     text: str
@@ -52,12 +53,13 @@ class UnalignedEntity(NamedTuple):
 
 
 class PlacedEntity(NamedTuple):
-    """An entity that does not align with the gold tokens, by its place among them.
+    """A predicted entity that does not align, with its position in the gold tokens.
 
-    first, last (int): the first and the last gold token that it has characters of; if it is white
-        space alone, both are the token before it in the file.
-    skipped (int): characters of the first token that are not part of it, without white space.
-    text, label (str): as in `UnalignedEntity`.
+    first, last (int): indices of the first and the last gold token that overlap the entity. If the
+        entity is only white space, both are the index of the last token before it in the file.
+    skipped (int): the number of characters, without white space, of the first token that precede
+        the entity.
+    text, label (str): see `UnalignedEntity`.
     """
 
     first: int
@@ -67,23 +69,23 @@ class PlacedEntity(NamedTuple):
     label: str
 
     def moved(self, tokens: int) -> "PlacedEntity":
-        """Count from another token on.
+        """Shift the token indices.
 
-        tokens (int): how many further behind the entity then is.
-        RETURNS (PlacedEntity): the same entity.
+        tokens (int): the number to add to both indices.
+        RETURNS (PlacedEntity): the shifted entity.
         """
         return self._replace(first=self.first + tokens, last=self.last + tokens)
 
 
 def token_column(text: str) -> str:
-    """Write a token as a column.
+    """Escape a token for its column.
 
-    text (str): the token, or the column itself.
+    text (str): the token, or an escaped token, which does not change.
     RETURNS (str): the column.
     """
     text = text.replace(_BYTE_ORDER_MARK, "") or _WHITE_SPACE
     text = "".join(_WHITE_SPACE if char.isspace() or char == "\0" else char for char in text)
-    # conlleval takes this token, and its tags, for a sentence boundary.
+    # conlleval reads a line with this token as a sentence boundary.
     if text == "-X-":
         return f"{text}{_WHITE_SPACE}"
     if text.startswith(DOCUMENT_START) or _UNALIGNED.fullmatch(text):
@@ -92,10 +94,10 @@ def token_column(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Write a label or a tag as a column.
+    """Escape a label or a tag for its column.
 
-    text (str): the text.
-    RETURNS (str): the column, which `unescape` reads.
+    text (str): the label or tag.
+    RETURNS (str): the column.
     """
     return _UNSAFE.sub(
         lambda found: _WHITE_SPACE if found[0] == " " else f"\\u{ord(found[0]):04x}", text
@@ -103,20 +105,20 @@ def escape(text: str) -> str:
 
 
 def unescape(column: str) -> str:
-    """Read a label.
+    """Undo `escape`.
 
-    column (str): what `escape` wrote.
-    RETURNS (str): the label.
+    column (str): the escaped label or tag.
+    RETURNS (str): the label or tag.
     """
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else " ", column)
 
 
 def unaligned_columns(eg: Example, task: Task) -> list[str]:
-    """Write the first columns of the entities that do not align with the gold tokens.
+    """Make the first columns of the entities that do not align with the gold tokens.
 
-    eg (Example): a prediction beside its reference.
-    task (Task): which entities to take.
-    RETURNS (list[str]): a column for each, in the order of `tag_example`.
+    eg (Example): a prediction and its reference.
+    task (Task): the kind of annotation.
+    RETURNS (list[str]): one column per entity, in the order of `tag_example`.
     """
     counts = list(accumulate((len(_letters(token.text)) for token in eg.predicted), initial=0))
     return [
@@ -128,12 +130,12 @@ def unaligned_columns(eg: Example, task: Task) -> list[str]:
 
 
 def read_unaligned(column: str, tag: str, line: int) -> UnalignedEntity | None:
-    """Read an entity that does not align with the gold tokens.
+    """Parse the line of an entity that does not align with the gold tokens.
 
-    column (str): the first column of a line.
-    tag (str): its tag.
-    line (int): the line of the token before it.
-    RETURNS (UnalignedEntity | None): the entity; `None` where the line has a token.
+    column (str): the first column of the line.
+    tag (str): the tag of the line.
+    line (int): the line number of the last token before it.
+    RETURNS (UnalignedEntity | None): the entity, None if the line contains a token.
     """
     found = _UNALIGNED.fullmatch(column)
     if found is None or tag == OUTSIDE:
@@ -147,14 +149,14 @@ def place_unaligned(
     lines: Iterable[int],
     references: Iterable[Doc],
 ) -> list[PlacedEntity]:
-    """Place entities that do not align among the gold tokens.
+    """Find the gold tokens that overlap the entities that do not align.
 
-    path (Path): the file of predictions, for messages.
-    unaligned (Sequence[UnalignedEntity]): its entities.
-    lines (Iterable[int]): the line of each gold token in it.
+    path (Path): the file of predictions, for error messages.
+    unaligned (Sequence[UnalignedEntity]): the entities of the file.
+    lines (Iterable[int]): the line number of each gold token in the file.
     references (Iterable[Doc]): the gold data.
     RETURNS (list[PlacedEntity]): the entities from left to right.
-    RAISES (CorpusError): the gold data do not have the text of an entity at its place.
+    RAISES (CorpusError): if the gold data do not contain the text of an entity at its position.
     """
     if not unaligned:
         return []
@@ -170,9 +172,10 @@ def place_unaligned(
         end = start + len(letters)
         if before < 0 or start < 0 or text[start:end].lower() != letters.lower():
             raise CorpusError(
-                f"{path}:{entity.line}: behind this line is the entity {entity.text!r}, which the "
-                f"gold data do not have {entity.distance} characters before the line's end: check "
-                "that the file was written for these data and that its lines are all in place"
+                f"{path}:{entity.line}: after this line is the entity {entity.text!r}, but the "
+                f"gold text {entity.distance} characters before the end of this line's token is "
+                "different: check that the file was written for these data and that no lines are "
+                "missing"
             )
         first = bisect_right(ends, start) if letters else before
         last = bisect_left(ends, end) if letters else before
@@ -186,20 +189,20 @@ def split_tokens(
     aligned: Iterable[tuple[str, int, int]],
     unaligned: Sequence[PlacedEntity],
 ) -> tuple[Doc, list[tuple[str, int, int]]]:
-    """Make each entity that does not align a token of its own.
+    """Split the gold tokens so that all entities align with tokens.
 
     reference (Doc): the gold tokens.
-    aligned (Iterable[tuple[str, int, int]]): label, first gold token, and the one behind the last,
-        of the other entities.
-    unaligned (Sequence[PlacedEntity]): the entities, from left to right.
-    RETURNS (tuple[Doc, list[tuple[str, int, int]]]): a Doc of the same text but for white space,
-        and all entities by its tokens.
+    aligned (Iterable[tuple[str, int, int]]): the entities that align: label, index of the first
+        gold token, and index after the last.
+    unaligned (Sequence[PlacedEntity]): the entities that do not align, from left to right.
+    RETURNS (tuple[Doc, list[tuple[str, int, int]]]): a Doc with the same text, except for white
+        space, and all entities with token indices in this Doc.
     """
     words: list[str] = []
     spaces: list[bool] = []
     found = []
-    starts, ends = [], []  # the new tokens of each gold one
-    joined: set[int] = set()  # tokens of an entity that another of its tokens follows
+    starts, ends = [], []  # for each gold token, the range of its new tokens
+    joined: set[int] = set()  # tokens of an entity, except the entity's last token
 
     def add(word: str) -> None:
         if word:
@@ -207,7 +210,7 @@ def split_tokens(
             spaces.append(False)
 
     def add_entity(entity: PlacedEntity) -> None:
-        # White space at its ends stands alone, so that it belongs to the gold tokens around it.
+        # White space at the ends of the entity becomes separate tokens.
         start = len(words)
         core = entity.text.strip()
         for part in entity.text.partition(core) if core else (entity.text,):
@@ -216,7 +219,7 @@ def split_tokens(
         found.append((entity.label, start, len(words)))
 
     waiting = deque(entity for entity in unaligned if _letters(entity.text))
-    left = 0  # characters of the entity just added that are still to be passed over
+    left = 0  # characters of the last added entity that are still to be skipped
     for token in reference:
         starts.append(len(words))
         piece, position = "", 0
@@ -241,7 +244,7 @@ def split_tokens(
         if words:
             spaces[-1] = bool(token.whitespace_)
     for entity in unaligned:
-        # Of white space alone: it is on no gold token, wherever it stands.
+        # An entity of only white space overlaps no gold token, so any position will do.
         if not _letters(entity.text):
             add_entity(entity)
     found += [(label, starts[start], ends[end - 1]) for label, start, end in aligned]

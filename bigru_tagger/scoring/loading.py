@@ -1,4 +1,4 @@
-"""Pipelines and gold data, by the words in which a command is asked for them."""
+"""Loading of pipelines and gold data from command-line arguments."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -22,11 +22,12 @@ def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) ->
     """Load a pipeline for evaluation.
 
     model (str): a folder, or the name of an installed package.
-    gpu_id (int): the GPU that all components use through CuPy, as in spaCy's commands; -1 for none.
-    device (str | None): the device, such as "cuda:0", for the components that have a setting
-        `device` in their config; they use it through torch alone.
+    gpu_id (int): the GPU for all components, as in spaCy's commands (requires CuPy); -1 for CPU.
+    device (str | None): torch's device, such as "cuda:0", for all components with a `device`
+        setting in their config (does not require CuPy).
     RETURNS (Language): the pipeline.
-    RAISES (ValueError): there is no such GPU, no such setting, or the pipeline cannot be loaded.
+    RAISES (ValueError): if the GPU is not available, no component has a `device` setting, or the
+        pipeline cannot be loaded.
     """
     if gpu_id >= 0:
         require_gpu(gpu_id)
@@ -36,8 +37,8 @@ def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) ->
     overrides = [f"components.{path}" for path in setting_paths("device", nlp.config["components"])]
     if not overrides:
         raise ValueError(
-            f"No component of {model} ({', '.join(nlp.pipe_names)}) has a setting `device`: use "
-            "--gpu-id, which moves all components."
+            f"No component of {model} ({', '.join(nlp.pipe_names)}) has a `device` setting: use "
+            "--gpu-id, which applies to all components."
         )
     return _load(model, dict.fromkeys(overrides, device))
 
@@ -51,12 +52,12 @@ def read_gold(
     spans_key: str,
     options: Mapping[str, Any] | None = None,
 ) -> Iterable[Example]:
-    """Read gold data in Docs such as a pipeline was trained on.
+    """Read gold data with the pipeline's corpus settings, see `open_gold`.
 
     nlp (Language): the pipeline.
     data, split, n_sents, spans_key, options: see `open_gold`.
     RETURNS (Iterable[Example]): the examples.
-    RAISES (ValueError): the data cannot be read so.
+    RAISES (ValueError): if the data cannot be read with these settings.
     """
     reader = open_gold(
         nlp, data, split=split, n_sents=n_sents, spans_key=spans_key, options=options
@@ -73,17 +74,18 @@ def open_gold(
     spans_key: str,
     options: Mapping[str, Any] | None = None,
 ) -> Reader:
-    """Open gold data with the settings of the corpus that a pipeline was evaluated on in training.
+    """Open gold data with the settings of the pipeline's development corpus.
 
     nlp (Language): the pipeline.
-    data (str): what `bigru_tagger.corpus.corpus.open_corpus` takes.
-    split (str | None): the split; `None` as for `open_corpus`.
-    n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for as in training.
-    spans_key (str): where to put chunks, in `doc.spans`.
-    options (Mapping[str, Any] | None): settings of the reader, in place of those of the pipeline's
-        config.
+    data (str): the data, see `bigru_tagger.corpus.corpus.open_corpus`.
+    split (str | None): the split, see `open_corpus`.
+    n_sents (int | None): sentences per Doc, 0 for whole documents; None for the setting of the
+        development corpus.
+    spans_key (str): the key of `doc.spans` for chunks.
+    options (Mapping[str, Any] | None): settings of the reader, which override those of the
+        pipeline's config.
     RETURNS (Reader): the reader.
-    RAISES (ValueError): the data cannot be read so.
+    RAISES (ValueError): if the data cannot be read with these settings.
     """
     dev = dev_corpus(nlp)
     settings = {**settings_for(data, dev), **(options or {})}
@@ -91,12 +93,12 @@ def open_gold(
         settings["sentences_per_doc"] = n_sents
     try:
         corpus = open_corpus(data, split=split, **settings)
-    except TypeError as error:  # a .spacy file has its documents already, and so has no --n-sents
+    except TypeError as error:  # --n-sents does not apply to .spacy files, which contain Docs
         raise ValueError(str(error).replace("sentences_per_doc", "--n-sents", 1)) from error
-    # A reader makes the spans; those of a .spacy file are where they are.
+    # The spans of a .spacy file already have a key.
     if isinstance(corpus, SentenceReader):
         corpus.spans_key = spans_key
-        # A pipeline that learned to use the context of a Doc should find as much of it here.
+        # Docs should have as many sentences, and the same boundaries, as in training.
         corpus.given_sentences = dev.get("given_sentences", True)
         if n_sents is None:
             corpus.sentences_per_doc = dev.get("sentences_per_doc", 1)
@@ -105,11 +107,10 @@ def open_gold(
 
 
 def dev_corpus(nlp: Language) -> Mapping[str, Any]:
-    """Find the corpus that a pipeline was evaluated on in training.
+    """Find the config block of a pipeline's development corpus, see `training.dev_corpus`.
 
     nlp (Language): the pipeline.
-    RETURNS (Mapping[str, Any]): its block of the config, which `training.dev_corpus` names; empty
-        where there is none.
+    RETURNS (Mapping[str, Any]): the block, empty if there is none.
     """
     block: Any = nlp.config.interpolate()
     for name in block.get("training", {}).get("dev_corpus", "corpora.dev").split("."):
@@ -117,11 +118,11 @@ def dev_corpus(nlp: Language) -> Mapping[str, Any]:
     return block if isinstance(block, Mapping) else {}
 
 
-def told_labels(nlp: Language) -> set[str] | None:
-    """Ask a pipeline for the labels of the entities and spans that it may set.
+def declared_labels(nlp: Language) -> set[str] | None:
+    """List the labels of the entities and spans that a pipeline can set.
 
     nlp (Language): the pipeline.
-    RETURNS (set[str] | None): the labels; `None` where a component is a function, which tells none.
+    RETURNS (set[str] | None): the labels, None if a component has no `labels` attribute.
     """
     if not all(hasattr(pipe, "labels") for _, pipe in nlp.pipeline):
         return None
@@ -130,11 +131,11 @@ def told_labels(nlp: Language) -> set[str] | None:
 
 
 def setters_of(nlp: Language, *attributes: str) -> list[str]:
-    """Find the components that set something.
+    """List the components that declare to assign one of the attributes.
 
     nlp (Language): the pipeline.
-    attributes (str): such as "doc.ents".
-    RETURNS (list[str]): the names of those that assign one of them, by their own account.
+    attributes (str): attributes such as "doc.ents".
+    RETURNS (list[str]): the names of the components.
     """
     return [
         name
@@ -148,18 +149,18 @@ def _load(model: str, overrides: Mapping[str, Any]) -> Language:
         return spacy.load(model, config=dict(overrides))
     except (OSError, ImportError, ValueError) as error:
         raise ValueError(
-            f"Cannot load {model!r} as a spaCy pipeline. Expected is a folder with config.cfg and "
-            "meta.json, as `spacy train` writes output/model-best, or the name of an installed "
-            f"pipeline package. spaCy says: {error}"
+            f"Cannot load {model!r} as a spaCy pipeline. It must be a folder with config.cfg and "
+            "meta.json, such as output/model-best of `spacy train`, or the name of an installed "
+            f"pipeline package. Error of spaCy: {error}"
         ) from error
 
 
 def setting_paths(name: str, block: Mapping[str, Any]) -> Iterator[str]:
-    """Find all settings of a name in a config.
+    """Find all settings with a given name in a config block.
 
-    name (str): such as "device".
-    block (Mapping[str, Any]): a block of the config.
-    YIELDS (str): their dotted paths within the block.
+    name (str): the name, such as "device".
+    block (Mapping[str, Any]): the block of the config.
+    YIELDS (str): the dotted path of each setting within the block.
     """
     for key, value in block.items():
         if isinstance(value, Mapping):

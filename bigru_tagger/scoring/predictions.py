@@ -1,4 +1,4 @@
-"""Predictions as columns: written for conlleval, and read again as those of any system."""
+"""Read and write files of predictions in conlleval's column format."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,11 +37,11 @@ from .scoring import tag_example, type_of
 
 
 class PredictedToken(NamedTuple):
-    """A line of a file of predictions.
+    """A token of a file of predictions.
 
-    text (str): the token as it is written there, the first column.
-    tag (str): the last column, in IOB2.
-    line (int): its number, from 1.
+    text (str): the first column, as written in the file.
+    tag (str): the last column, converted to IOB2.
+    line (int): the line number, from 1.
     """
 
     text: str
@@ -54,7 +54,8 @@ class Predictions:
     """The content of a file of predictions.
 
     path (Path): the file.
-    tokens (tuple[PredictedToken, ...]): its tokens in order. An entity ends with its sentence.
+    tokens (tuple[PredictedToken, ...]): the tokens in order. No entity crosses the end of a
+        sentence of the file.
     unaligned (tuple[UnalignedEntity, ...]): the entities that do not align with the gold tokens.
     """
 
@@ -64,32 +65,31 @@ class Predictions:
 
     @property
     def written_labels(self) -> set[str]:
-        """RETURNS (set[str]): the labels of its entities, as they are written."""
+        """RETURNS (set[str]): the labels of the entities, as written in the file."""
         aligned = {label_of(token.tag) for token in self.tokens if token.tag != OUTSIDE}
         return aligned | {entity.label for entity in self.unaligned}
 
     @property
     def labels(self) -> set[str]:
-        """RETURNS (set[str]): the labels of its entities."""
+        """RETURNS (set[str]): the unescaped labels of the entities."""
         return set(map(unescape, self.written_labels))
 
 
 def write_predictions(path: str | Path, examples: Iterable[Example], task: Task = ENTITIES) -> None:
-    """Write the columns `token gold predicted` in IOB2, as conlleval reads them.
+    """Write the columns `token gold predicted` in IOB2, the input format of conlleval.
 
-    Sentences, by the reference's sentence starts where it has them and else whole documents, are
-    followed by a blank line. An entity, gold or predicted, that runs across a sentence start keeps
-    its sentences together, so conlleval counts on the file what `evaluate` counts. Documents
-    without gold annotation are left out.
+    A blank line follows each sentence, or each document if the reference has no sentence
+    boundaries. There is no blank line within an entity, gold or predicted, so conlleval counts the
+    same entities as `evaluate`. Documents without gold annotation are omitted.
 
-    What a column cannot hold is written as `columns` has it. An entity that does not align with the
-    gold tokens follows the tokens of its document.
+    Tokens and labels are escaped, see `columns`. Entities that do not align with the gold tokens
+    follow the tokens of their document.
 
-    path (str | Path): the file, replaced only when all is written.
-    examples (Iterable[Example]): predictions beside their references, `Evaluation.examples`.
-    task (Task): which spans to write.
+    path (str | Path): the file, written atomically.
+    examples (Iterable[Example]): predictions and references, such as `Evaluation.examples`.
+    task (Task): the kind of annotation.
     RAISES (ValueError): see `tag_example`.
-    RAISES (OSError): the file cannot be written.
+    RAISES (OSError): if the file cannot be written.
     """
     with replacing(Path(path)) as file:
         for eg in examples:
@@ -110,24 +110,25 @@ def write_predictions(path: str | Path, examples: Iterable[Example], task: Task 
 
 
 def read_predictions(path: str | Path) -> Predictions:
-    """Read a file of predictions: a token a line, with its predicted tag in the last column.
+    """Read a file of predictions: one token per line, with its predicted tag in the last column.
 
-    Columns are parted by blanks and tabs; those between the first and the last are not read.
-    Sentences end at empty lines and at `-DOCSTART-`. A line that starts with `#` is a comment where
-    it has not as many columns as the others, or no tag in the last. The scheme is told from the
-    tags; what it forbids is read as conlleval reads it.
+    Columns are separated by spaces or tabs; those between the first and the last are ignored.
+    Sentences end at empty lines and at `-DOCSTART-`. A line that starts with `#` is a comment if
+    it has a different number of columns, or no tag in the last column. The tag scheme is detected.
+    Invalid tag sequences follow conlleval's rules.
 
     path (str | Path): the file, in UTF-8.
-    RETURNS (Predictions): all of it. A `-DOCSTART-` is a token, too: there are data where it is.
-    RAISES (CorpusError): there are no tokens, or a line or a tag is none.
-    RAISES (OSError): the file cannot be read.
+    RETURNS (Predictions): the predictions. A `-DOCSTART-` line is kept as a token, because it is a
+        token in some data sets.
+    RAISES (CorpusError): if the file has no tokens, or a line or tag is invalid.
+    RAISES (OSError): if the file cannot be read.
     """
     path = Path(path)
     sentences = list(_read_sentences(path))
     try:
         scheme = detect_layer(sentences, "ner")
     except CorpusError as error:
-        raise CorpusError(f"{error}. The last column has to be the predicted tag") from error
+        raise CorpusError(f"{error}. The last column must be the predicted tag") from error
     tokens: list[PredictedToken] = []
     unaligned: list[UnalignedEntity] = []
     for sentence in sentences:
@@ -144,23 +145,24 @@ def read_predictions(path: str | Path) -> Predictions:
 def align_predictions(
     predictions: Predictions, references: Iterable[Doc], *, spans_key: str = "chunks"
 ) -> list[Example]:
-    """Put the predictions of a file beside gold data.
+    """Align the predictions of a file with gold data.
 
-    Both have to hold the same tokens in the same order; where sentences and documents end does not
-    matter. Gold documents across whose ends an entity of the file runs are joined. Gold documents
-    without annotation may be missing, as `write_predictions` leaves them out. A document with
-    entities that do not align with the gold tokens is predicted on tokens that are split for them.
+    The file must contain the tokens of the gold data in the same order. Sentence and document
+    boundaries can differ. If a predicted entity crosses the end of a gold document, this document
+    and the next are joined. Gold documents without annotation can be missing from the file, because
+    `write_predictions` omits them. If entities do not align with the gold tokens, the predicted Doc
+    has these tokens split.
 
-    The tags are read as entities, unless they share more labels with the gold chunks, or with the
-    spans of another task. A label is read as `columns` has it, unless the gold data have it as it
-    is written, and not as it is read.
+    The predictions are entities, unless their labels have more in common with the gold chunks or
+    the gold spans of another task. Labels are unescaped, see `columns`, unless the gold data
+    contain the escaped label and not the unescaped one.
 
     predictions (Predictions): the predictions.
     references (Iterable[Doc]): the gold data.
-    spans_key (str): where chunks are, in `doc.spans`.
-    RETURNS (list[Example]): new documents, annotated as predicted, beside their references.
-    RAISES (CorpusError): tokens differ, or the file has too few of them, or too many; or an entity
-        that does not align with the gold tokens is not part of their text.
+    spans_key (str): the key of `doc.spans` for chunks.
+    RETURNS (list[Example]): new Docs with the predictions, and their references.
+    RAISES (CorpusError): if the tokens of the file and the gold data differ, or the gold data do
+        not contain the text of an entity that does not align.
     """
     references = list(references)
     task, labels = _choose_task(predictions, references, spans_key)
@@ -178,7 +180,8 @@ def align_predictions(
 
 def _read_sentences(path: Path) -> Iterator[Sentence]:
     lines = list(_read_lines(path))
-    # A line that starts with "#" may be a comment, so its columns count only if all lines do.
+    # A line that starts with "#" may be a comment, so it sets the number of columns only if all
+    # lines start with "#".
     rows_of = [
         (number, split_columns(text))
         for number, text in lines
@@ -187,33 +190,34 @@ def _read_sentences(path: Path) -> Iterator[Sentence]:
     plain = [(number, columns) for number, columns in rows_of if columns[0][0] != "#"]
     marked = [(number, columns) for number, columns in rows_of if _has_tag(columns)]
     first, columns = next(iter(plain or marked), (0, []))
-    own = {columns[-1] for _, columns in plain or marked}
+    known_tags = {columns[-1] for _, columns in plain or marked}
     width = len(columns)
     if not width:
-        raise CorpusError(f"{path}: there is no token in it: is it the right file?")
+        raise CorpusError(f"{path}: the file contains no tokens: check the path")
     if width == 1:
         raise CorpusError(
-            f"{path}:{first}: one column: a line has to hold a token and, in its last column, the "
-            "predicted tag, with blanks or tabs between them"
+            f"{path}:{first}: only one column: a line must contain a token and, in the last "
+            "column, the predicted tag, separated by spaces or tabs"
         )
     rows: list[tuple[str, str, int]] = []
     for number, text in [*lines, (len(lines) + 1, "")]:
         columns = split_columns(text)
         if text.startswith(DOCUMENT_START):
-            # A token in some data. As a boundary it is outside of entities, and so ends them.
+            # Kept, because it is a token in some data sets. If it is a boundary, its tag O ends
+            # the entity before it.
             rows.append((columns[0], columns[-1] if is_tag(columns[-1]) else OUTSIDE, number))
         elif columns == [""]:
             if rows:
                 yield _sentence(path, rows)
                 rows = []
         elif len(columns) == width and (
-            not text.startswith("#") or columns[-1] in own or is_tag(columns[-1], bare=False)
+            not text.startswith("#") or columns[-1] in known_tags or is_tag(columns[-1], bare=False)
         ):
             rows.append((columns[0], columns[-1], number))
         elif not text.startswith("#"):
             raise CorpusError(
-                f"{path}:{number}: columns: {len(columns)}, where line {first} has {width}: mend "
-                "the line, or leave an empty one where a sentence ends"
+                f"{path}:{number}: {len(columns)} columns, but line {first} has {width}: correct "
+                "the line. Only empty lines can separate sentences"
             )
 
 
@@ -227,23 +231,23 @@ def _sentence(path: Path, rows: Sequence[tuple[str, str, int]]) -> Sentence:
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Read lines with their numbers, from 1. A token may hold any line end but this one."""
+    r"""Read lines with their numbers, from 1. Only "\n" ends a line."""
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:
-            text = line.decode("utf-8-sig")  # files that were joined have a mark in each
+            text = line.decode("utf-8-sig")  # concatenated files have several byte-order marks
         except UnicodeError as error:
             raise CorpusError(
-                f"{path}:{number}: {error}: predictions have to be text in UTF-8"
+                f"{path}:{number}: {error}: predictions must be text in UTF-8"
             ) from error
         if "\0" in text:
-            raise CorpusError(f"{path}:{number}: a zero byte: predictions have to be text in UTF-8")
+            raise CorpusError(f"{path}:{number}: a zero byte: predictions must be text in UTF-8")
         yield number, text.removesuffix("\r")
 
 
 def _choose_task(
     predictions: Predictions, references: Sequence[Doc], spans_key: str
 ) -> tuple[Task, dict[str, str]]:
-    """Find which spans were predicted. RETURNS: the task; labels by how they are written."""
+    """Find the task of the predictions. RETURNS: the task; labels by escaped label."""
     gold = {
         task: {type_of(span) for doc in references for span in task.stored(doc)}
         for task in list_tasks(spans_key)
@@ -251,13 +255,13 @@ def _choose_task(
     }
     labels = {
         task: {
-            # Gold data that were read from such a file have its labels as they are written.
+            # Gold data that were read from a file of predictions contain escaped labels.
             label: label if label in known and unescape(label) not in known else unescape(label)
             for label in predictions.written_labels
         }
         for task, known in gold.items()
     }
-    # Where they share as many, say none at all, what the gold data have.
+    # If there is a tie, prefer a task that is annotated in the gold data.
     task = max(
         gold,
         key=lambda task: (
@@ -279,7 +283,7 @@ def _without_boundaries(
 def _complete(
     tokens: Sequence[PredictedToken], references: Sequence[Doc], task: Task
 ) -> Sequence[PredictedToken]:
-    """Add the tokens of documents that nobody annotated, if just these are missing."""
+    """Add the tokens of documents without gold annotation, if only these are missing."""
     annotated = list(map(task.is_annotated, references))
     lengths = [len(doc) for doc in references]
     n_annotated = sum(n for n, known in zip(lengths, annotated, strict=True) if known)
@@ -300,31 +304,31 @@ def _check_tokens(path: Path, tokens: Sequence[PredictedToken], references: Sequ
             continue
         if token is None:
             problem = (
-                f"{path}: it ends at line {tokens[-1].line}, after {i} tokens. The gold data have "
-                f"{len(gold)}, of which {expected!r} is next"
+                f"{path}: the file ends at line {tokens[-1].line}, after {i} tokens. The gold data "
+                f"have {len(gold)} tokens, and the next one is {expected!r}"
             )
         elif expected is None:
             problem = (
-                f"{path}:{token.line}: the token {token.text!r} is too much. The gold data end "
-                f"before it, after {i} tokens"
+                f"{path}:{token.line}: extra token {token.text!r}. The gold data end before it, "
+                f"after {i} tokens"
             )
         else:
             problem = (
-                f"{path}:{token.line}: the token is {token.text!r}, but the gold data have "
-                f"{expected!r} there"
+                f"{path}:{token.line}: the token is {token.text!r}, but the token of the gold data "
+                f"is {expected!r}"
             )
         raise CorpusError(
-            f"{problem}. The file has to hold the tokens of the gold data, all of them and in "
-            "their order: check that both are of the same split, and tokenized alike"
+            f"{problem}. The file must contain all tokens of the gold data in the same order: "
+            "check that both have the same split and tokenization"
         )
 
 
 def _join_documents(
     references: Iterable[Doc], tags: Sequence[str], unaligned: Iterable[PlacedEntity]
 ) -> Iterator[tuple[Doc, Sequence[str], list[PlacedEntity]]]:
-    """Join documents until no entity runs across their end.
+    """Join documents until no entity crosses their end.
 
-    YIELDS: each, its tags, and its entities that do not align.
+    YIELDS: a document, its tags, and its entities that do not align.
     """
     group: list[Doc] = []
     entities: list[PlacedEntity] = []
@@ -337,14 +341,14 @@ def _join_documents(
             entities.append(waiting.popleft())
         is_open = end < len(tags) and goes_on(tags[end])
         if not is_open and all(entity.last < end for entity in entities):
-            own = [entity.moved(-start) for entity in entities]
-            yield doc if len(group) == 1 else _join(group), tags[start:end], own
+            moved = [entity.moved(-start) for entity in entities]
+            yield doc if len(group) == 1 else _join(group), tags[start:end], moved
             group, entities, start = [], [], end
 
 
 def _join(docs: Sequence[Doc]) -> Doc:
-    # Extension values cannot always be joined, and nobody reads them here. spaCy's types lack the
-    # argument.
+    # Extension values cannot always be joined and are not needed here. spaCy's type hints lack
+    # `exclude`.
     joined = Doc.from_docs(  # type: ignore[call-arg]
         list(docs), ensure_whitespace=False, exclude=["user_data"]
     )

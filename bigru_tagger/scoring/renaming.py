@@ -1,4 +1,4 @@
-"""Other names of entity types, so that systems and data with other labels can be compared."""
+"""Renaming of labels, to compare systems and data with different label sets."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,30 +8,30 @@ from ..tasks import list_tasks
 
 
 def parse_names(pairs: Iterable[str]) -> dict[str, str]:
-    """Read names as a command is given them.
+    """Parse the values of the option `--rename`.
 
-    pairs (Iterable[str]): "LABEL=NAME", or "LABEL=" for what is to count as no entity.
-    RETURNS (dict[str, str]): names by label.
-    RAISES (ValueError): one is not of this form, or a label has two names.
+    pairs (Iterable[str]): "LABEL=NAME" to rename a label, or "LABEL=" to remove its entities.
+    RETURNS (dict[str, str]): new names by label.
+    RAISES (ValueError): if a value does not have this form, or a label has two names.
     """
     names: dict[str, str] = {}
     for pair in pairs:
         label, equals, name = pair.partition("=")
         if not label or not equals:
-            raise ValueError(f"--rename {pair}: write LABEL=NAME")
+            raise ValueError(f"--rename {pair}: the value must be LABEL=NAME")
         if names.setdefault(label, name) != name:
-            raise ValueError(f"--rename {pair}: {label} has the name {names[label]!r} already")
+            raise ValueError(f"--rename {pair}: {label} already has the name {names[label]!r}")
     return names
 
 
 def rename_labels(doc: Doc, names: Mapping[str, str], *, spans_key: str) -> None:
-    """Give the entities and other spans of a document other labels.
+    """Rename the labels of the entities and spans of a Doc.
 
-    Probabilities stay with them. Tokens of what gets the name "" are outside of entities.
+    The spans keep their probabilities.
 
-    doc (Doc): gold or predicted; changed in place.
-    names (Mapping[str, str]): new names by label.
-    spans_key (str): where chunks are, in `doc.spans`.
+    doc (Doc): the gold or predicted Doc, modified in place.
+    names (Mapping[str, str]): new names by label. Spans with the new name "" are removed.
+    spans_key (str): the key of `doc.spans` for chunks.
     """
     for task in list_tasks(spans_key):
         task.rename(doc, names)

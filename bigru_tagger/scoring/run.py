@@ -1,4 +1,4 @@
-"""Run a pipeline over gold data, and count: seqeval's numbers and speed."""
+"""Evaluation of a pipeline: seqeval's scores and speed."""
 
 import platform
 import re
@@ -25,7 +25,7 @@ from ..tasks import CHUNKS, Task, list_tasks
 from .renaming import rename_labels
 from .scoring import Counts, count_tagged, micro_counts, same_words, tag_examples
 
-WARM_UP_DOCS = 8  # enough to load kernels and fill first caches, too few to matter in time
+WARM_UP_DOCS = 8  # loads kernels and fills caches before the timed run
 DIGITS = 4
 PACKAGES = ("bigru-tagger", "spacy", "thinc", "torch", "seqeval", "datasets", "numpy")
 _CPU_NAME = re.compile(r"^model name\s*: (.*)$", re.MULTILINE)
@@ -33,7 +33,11 @@ _CPU_NAME = re.compile(r"^model name\s*: (.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Average:
-    """An average over types, by seqeval's definitions. Support is the number of gold entities."""
+    """An average over labels, as defined by seqeval.
+
+    precision, recall, f1 (float): the scores, from 0 to 1.
+    support (int): the number of gold entities.
+    """
 
     precision: float
     recall: float
@@ -43,12 +47,12 @@ class Average:
 
 @dataclass(frozen=True)
 class SpanReport:
-    """Counts of a task per type, as seqeval reads them from IOB2 tags.
+    """The counts of a task per label, as seqeval computes them from IOB2 tags.
 
-    default (dict[str, Counts]): in seqeval's default mode, which follows conlleval's rules.
-    strict (dict[str, Counts]): in its strict mode with the scheme IOB2.
-    accuracy (float | None): the share of right labels, as spaCy's scorer counts it, of a task that
-        gives each token a label.
+    default (dict[str, Counts]): counts in seqeval's default mode, which follows conlleval's rules.
+    strict (dict[str, Counts]): counts in seqeval's strict mode with the scheme IOB2.
+    accuracy (float | None): the share of correct labels, computed by spaCy's scorer. None for
+        tasks that do not label single tokens.
     """
 
     default: dict[str, Counts]
@@ -56,7 +60,7 @@ class SpanReport:
     accuracy: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give all numbers per mode: `per_type`, and the micro, macro and weighted `averages`."""
+        """Return JSON-serializable scores by mode: `per_type`, `micro`, `macro` and `weighted`."""
         return {
             mode: {
                 "per_type": {label: _numbers(counts) for label, counts in per_type.items()},
@@ -70,18 +74,18 @@ class SpanReport:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The numbers of one evaluation.
+    """The results of one evaluation.
 
-    model, data, split (str): what was evaluated, in the caller's words.
-    pipes (tuple[str, ...]): names of the components that ran; none for a file of predictions.
-    documents, tokens (int): the size of the gold data.
-    seconds (float | None): what `nlp.pipe` took over them, after a warm-up; `None` for a file of
-        predictions.
-    spans_key (str): where chunks are, in `doc.spans`.
-    scores (dict[str, SpanReport]): by the name of the task, for those that both the gold data and
-        the predictions hold.
-    versions (dict[str, str]): of Python and of the packages that the numbers depend on.
-    examples (tuple[Example, ...]): the predictions beside their references.
+    model, data, split (str): the caller's names of the model, the data and the split.
+    pipes (tuple[str, ...]): names of the pipeline's components; empty for a file of predictions.
+    documents, tokens (int): the number of documents and tokens of the gold data.
+    seconds (float | None): the time of `nlp.pipe` in seconds, without the warm-up. None for a file
+        of predictions.
+    spans_key (str): the key of `doc.spans` for chunks.
+    scores (dict[str, SpanReport]): the scores by task name, for the tasks that are annotated in
+        both the gold data and the predictions.
+    versions (dict[str, str]): the versions of Python and the packages that scores depend on.
+    examples (tuple[Example, ...]): the predictions and their references.
     """
 
     model: str
@@ -98,16 +102,16 @@ class Evaluation:
 
     @property
     def words_per_second(self) -> float | None:
-        """Tokens per second of `nlp.pipe`; `None` for a file of predictions."""
+        """Tokens per second of `nlp.pipe`, None for a file of predictions."""
         return None if self.seconds is None else self.tokens / self.seconds
 
     @property
     def tasks(self) -> list[Task]:
-        """What was scored, in the order of `TASKS`."""
+        """The scored tasks, in the order of `TASKS`."""
         return [task for task in list_tasks(self.spans_key) if task.name in self.scores]
 
     def to_json(self) -> dict[str, Any]:
-        """Give all numbers as JSON-serialisable values."""
+        """Return all results, except for the examples, as JSON-serializable values."""
         return {
             "model": self.model,
             "pipes": list(self.pipes),
@@ -143,27 +147,28 @@ def evaluate(
     data: str = "",
     split: str = "",
 ) -> Evaluation:
-    """Run a pipeline over gold data and score all that both of them hold.
+    """Run a pipeline on gold data and score all tasks that are annotated in both.
 
-    The pipeline gets new documents with the tokens of the references, so its tokeniser has no part
-    in the scores, and the sentence starts that the examples' own documents have, if any. Nothing
-    else, and so no gold annotation, can reach it.
+    The input of the pipeline is new Docs with the tokens of the references, so the pipeline's
+    tokenizer does not affect the scores. The new Docs have the sentence boundaries of the examples'
+    `predicted` Docs, if these are set. They have no gold annotation.
 
     nlp (Language): the pipeline, with any components.
-    examples (Iterable[Example]): the gold data: the references, and of `predicted` sentence starts.
-    spans_key (str): where chunks are, in `doc.spans`.
-    rename (Mapping[str, str] | None): other names of the labels that are predicted, "" for what
-        is to count as no entity; those of the gold data stay.
-    batch_size (int | None): documents per batch; `None` takes the pipeline's.
-    model, data, split (str): names for the report; the model's defaults to the pipeline's own.
-    RETURNS (Evaluation): the numbers and the predictions.
-    RAISES (ValueError): there are no examples with tokens, or gold data and predictions have no
-        annotation in common.
+    examples (Iterable[Example]): the gold data. The gold annotation is in `reference`, and
+        `predicted` can set sentence boundaries.
+    spans_key (str): the key of `doc.spans` for chunks.
+    rename (Mapping[str, str] | None): new names of predicted labels. Spans with the new name ""
+        are removed. Gold labels are not renamed.
+    batch_size (int | None): documents per batch, None for the pipeline's setting.
+    model, data, split (str): names for the report. The default for `model` is the pipeline's name.
+    RETURNS (Evaluation): the scores and the predictions.
+    RAISES (ValueError): if no example has tokens, or no task is annotated in both the gold data
+        and the predictions.
     """
     examples = list(examples)
     references = [eg.reference for eg in examples]
     if not any(map(len, references)):
-        raise ValueError("There are no gold examples with tokens: check the data and the split.")
+        raise ValueError("No gold example has tokens: check the data and the split.")
     predictions, seconds = _predict(nlp, examples, batch_size)
     return score_predictions(
         starmap(Example, zip(predictions, references, strict=True)),
@@ -188,16 +193,16 @@ def score_predictions(
     pipes: Iterable[str] = (),
     seconds: float | None = None,
 ) -> Evaluation:
-    """Score predictions, wherever they come from: what `evaluate` does once a pipeline has run.
+    """Score existing predictions.
 
-    examples (Iterable[Example]): predictions beside their references.
-    spans_key (str): where chunks are, in `doc.spans`.
-    rename (Mapping[str, str] | None): see `evaluate`; the predictions are changed in place.
+    examples (Iterable[Example]): the predictions and their references.
+    spans_key (str): the key of `doc.spans` for chunks.
+    rename (Mapping[str, str] | None): see `evaluate`. The predictions are modified in place.
     model, data, split (str): names for the report.
-    pipes (Iterable[str]): the components that predicted; none for a file of predictions.
-    seconds (float | None): what they took, if that is known.
-    RETURNS (Evaluation): the numbers.
-    RAISES (ValueError): gold data and predictions have no annotation in common.
+    pipes (Iterable[str]): names of the pipeline's components; empty for a file of predictions.
+    seconds (float | None): the time of the prediction in seconds, None if unknown.
+    RETURNS (Evaluation): the scores and the predictions.
+    RAISES (ValueError): if no task is annotated in both the gold data and the predictions.
     """
     examples = tuple(examples)
     pipes = tuple(pipes)
@@ -225,15 +230,16 @@ def score_predictions(
 
 
 def package_versions() -> dict[str, str]:
-    """Name the versions of Python and of the packages that scores depend on."""
+    """Return the versions of Python and the packages that scores depend on."""
     return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 
 def describe_machine(threads: int | None = None) -> dict[str, Any]:
-    """Name what numbers of speed depend on.
+    """Describe the hardware, for speed measurements.
 
-    threads (int | None): how many cores are used; `None` for as many as torch uses.
-    RETURNS (dict[str, Any]): `cpu`, `cores` and `gpu`, which is `None` where there is none.
+    threads (int | None): the number of threads, None for torch's setting.
+    RETURNS (dict[str, Any]): `cpu` (model name), `cores` (number of threads) and `gpu` (name, None
+        without a GPU).
     """
     info = Path("/proc/cpuinfo")
     found = _CPU_NAME.search(info.read_text(encoding="utf8")) if info.exists() else None
@@ -247,13 +253,13 @@ def describe_machine(threads: int | None = None) -> dict[str, Any]:
 def _predict(
     nlp: Language, examples: Sequence[Example], batch_size: int | None
 ) -> tuple[list[Doc], float]:
-    """Run the pipeline over the references' tokens. RETURNS: predictions, seconds."""
+    """Run the pipeline on the references' tokens. RETURNS: predictions, seconds."""
     warm_up = [bare_copy(nlp, eg) for eg in examples[:WARM_UP_DOCS]]
     docs = [bare_copy(nlp, eg) for eg in examples]
     for _ in nlp.pipe(warm_up, batch_size=batch_size):
         pass
     start = time.perf_counter()
-    # `disable=None`: no bar where standard error is not a terminal.
+    # `disable=None`: no progress bar if standard error is not a terminal.
     progress = tqdm(total=len(docs), unit="doc", disable=None)
     predictions = []
     with progress:
@@ -264,19 +270,20 @@ def _predict(
 
 
 def bare_copy(nlp: Language, eg: Example) -> Doc:
-    """Copy what a pipeline may know of an example, and no annotation by which it is judged.
+    """Copy the input of an example without gold annotation.
 
     nlp (Language): the pipeline.
     eg (Example): the example.
-    RETURNS (Doc): the reference's words, and the sentence starts of `predicted`, if it has any.
+    RETURNS (Doc): a Doc with the reference's tokens. It has the sentence boundaries of `predicted`
+        if that Doc has the same tokens.
     """
     return copy_tokens(nlp.vocab, eg.reference, eg.predicted if same_words(eg) else None)
 
 
 def _common_tasks(examples: Sequence[Example], spans_key: str, source: str) -> list[Task]:
-    """Find what gold data and predictions both hold. RAISES (ValueError): nothing."""
+    """Find the tasks annotated in both gold data and predictions. RAISES (ValueError): if none."""
     tasks = list_tasks(spans_key)
-    # Where no entity is gold, recall has no meaning: nothing but outside tags is no gold data.
+    # Recall is undefined without gold spans, so a task needs at least one.
     gold = [task for task in tasks if any(task.stored(eg.reference) for eg in examples)]
     predicted = [task for task in tasks if any(task.is_annotated(eg.predicted) for eg in examples)]
     common = [task for task in gold if task in predicted]
@@ -287,9 +294,8 @@ def _common_tasks(examples: Sequence[Example], spans_key: str, source: str) -> l
         ]
         *names, last = (f"{task.name} ({task.place})" for task in tasks)
         raise ValueError(
-            f"The gold data hold {what[0]}, the {source} gives {what[1]}. Both must hold "
-            f"{', '.join(names)} or {last}: check the model, the data and its split, and "
-            "--spans-key."
+            f"The gold data contain {what[0]}, but the {source} predicts {what[1]}. Both must have "
+            f"{', '.join(names)} or {last}: check the model, the data, the split and --spans-key."
         )
     return common
 
@@ -298,19 +304,19 @@ def _report(examples: Sequence[Example], task: Task) -> SpanReport:
     docs = tag_examples(examples, task)
     default = count_tagged(docs)
     if task.per_token:
-        # Both modes agree on spans of one token, and seqeval is slow in strict mode.
+        # Both modes agree on spans of one token, and strict mode is slow.
         scores = Scorer.score_token_attr(examples, task.score_prefix)
         return SpanReport(default, default, scores[f"{task.score_prefix}_acc"])
     return SpanReport(default, count_tagged(docs, mode="strict"))
 
 
 def macro_average(per_type: Mapping[str, Counts]) -> Average:
-    """Average over types, all with the same weight; see `Average`."""
+    """Average over labels with equal weights."""
     return _average(per_type, weights=None)
 
 
 def weighted_average(per_type: Mapping[str, Counts]) -> Average:
-    """Average over types, weighted by their gold entities; see `Average`."""
+    """Average over labels, weighted by the number of gold entities."""
     return _average(per_type, weights=[counts.gold for counts in per_type.values()])
 
 
@@ -335,10 +341,13 @@ def _numbers(counts: Counts) -> dict[str, float]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """Open a text file that takes the place of `path` once all is written.
+    """Open a text file for writing that replaces `path` on success.
 
-    path (Path): the file to write or replace.
+    path (Path): the file to create or replace.
     YIELDS (TextIO): the open file.
     """
-    with atomic_path(path) as place, place.open("w", encoding="utf-8", newline="\n") as file:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
         yield file

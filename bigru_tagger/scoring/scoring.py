@@ -1,7 +1,7 @@
-"""From Examples to IOB2 tags, from tags to seqeval's numbers, and the spaCy scorer over both.
+"""Counts of Examples by seqeval's rules, and the scorer of the components.
 
-The scorer that runs during training and the evaluation command call the same functions here, so
-what they report agrees to the last digit.
+The scorer that runs in training and the command `evaluate` use the same functions, so their scores
+are equal.
 """
 
 import warnings
@@ -18,18 +18,18 @@ from spacy.util import registry
 from ..schemes import OUTSIDE, iob2_span_tags
 from ..tasks import CHUNKS, ENTITIES, Task
 
-NO_LABEL = "_"  # as seqeval reads "B-"; written out, it is a tag that seqeval knows
+NO_LABEL = "_"  # seqeval's name for the empty label
 
 Mode = Literal["default", "strict"]
 
 
 class TaggedDoc(NamedTuple):
-    """The IOB2 tags of one document, gold and predicted, over the reference's tokens.
+    """The gold and predicted IOB2 tags of one document.
 
-    words (list[str]): the reference's tokens, then the text of every predicted entity that
-        does not align with them.
-    gold (list[str]): one IOB2 tag per word, "O" for the words that follow the tokens.
-    predicted (list[str]): one IOB2 tag per word, "B-label" for the words that follow the tokens.
+    words (list[str]): the reference's tokens, followed by the texts of predicted entities that do
+        not align with these tokens, one word each.
+    gold (list[str]): one IOB2 tag per word, "O" for the words after the tokens.
+    predicted (list[str]): one IOB2 tag per word, "B-label" for the words after the tokens.
     """
 
     words: list[str]
@@ -38,12 +38,12 @@ class TaggedDoc(NamedTuple):
 
 
 class PlacedSpan(NamedTuple):
-    """A predicted entity on the reference's tokens.
+    """A predicted entity, with its position in the reference.
 
-    start, end (int): the first of them, and the one behind the last.
-    aligned (bool): whether they have exactly its text. If not, they are those that it shares
-        characters with, and it cannot be right.
-    span (Span): the entity in the predicted document.
+    start, end (int): index of the first token of the reference, and index after the last.
+    aligned (bool): whether these tokens have exactly the text of the entity. If not, they are the
+        tokens that overlap the entity, and the entity is a false positive.
+    span (Span): the entity in the predicted Doc.
     """
 
     start: int
@@ -54,9 +54,9 @@ class PlacedSpan(NamedTuple):
 
 @dataclass(frozen=True)
 class Counts:
-    """How many entities gold and prediction hold, and how many they share.
+    """The number of gold, predicted and correct entities.
 
-    Quotients with an empty denominator are 0.0, as with seqeval's `zero_division=0`.
+    Scores are 0.0 if the denominator is 0, as with seqeval's `zero_division=0`.
     """
 
     gold: int
@@ -65,12 +65,12 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Correct entities per predicted entity."""
+        """The share of predicted entities that are correct."""
         return self.correct / self.predicted if self.predicted else 0.0
 
     @property
     def recall(self) -> float:
-        """Correct entities per gold entity."""
+        """The share of gold entities that are predicted correctly."""
         return self.correct / self.gold if self.gold else 0.0
 
     @property
@@ -81,30 +81,30 @@ class Counts:
 
 
 def same_words(example: Example) -> bool:
-    """Tell whether both Docs of an example have the same tokens, so that there is no aligning.
+    """Check whether both Docs of an example have the same tokens.
 
     example (Example): an example.
-    RETURNS (bool): True if so.
+    RETURNS (bool): True if all tokens are equal, so that no alignment is needed.
     """
     return np.array_equal(example.predicted.to_array("ORTH"), example.reference.to_array("ORTH"))
 
 
 def tag_example(eg: Example, task: Task = ENTITIES) -> TaggedDoc | None:
-    """Write gold and predicted entities, spans or tags as IOB2 tags.
+    """Convert gold and predicted annotation to IOB2 tags.
 
-    Both sides are tagged on the reference's tokens. Where the tokens of the prediction differ, a
-    predicted entity goes to the reference's tokens that have exactly its text. An entity without
-    such tokens cannot be right, but it is still a prediction: it is appended behind the document's
-    tokens as a word of its own, outside in gold, so that each count over the tags is the true one.
+    All tags are for the reference's tokens. If the predicted Doc has other tokens, each predicted
+    entity is aligned with the reference's tokens that have exactly its text. An entity without such
+    tokens is a false positive. To count it, its text is appended to the document's tokens as one
+    word with the gold tag O.
 
-    A predicted entity that touches a token without gold annotation (`token.ent_iob == 0`, or no
-    `token.tag`) is neither right nor wrong and is left out, as spaCy's own scorer does.
+    A predicted entity that overlaps a token without gold annotation (`token.ent_iob == 0`, or no
+    `token.tag`) is ignored, as in spaCy's scorer.
 
-    eg (Example): a prediction beside its reference.
-    task (Task): what to write.
-    RETURNS (TaggedDoc | None): the tags, or `None` where the reference is not annotated.
-    RAISES (ValueError): the texts of prediction and reference differ, or spans overlap and
-        therefore have no IOB2 tags.
+    eg (Example): a prediction and its reference.
+    task (Task): the kind of annotation.
+    RETURNS (TaggedDoc | None): the tags, None if the reference is not annotated.
+    RAISES (ValueError): if the texts of prediction and reference differ, or if spans overlap, which
+        IOB2 cannot represent.
     """
     if not task.is_annotated(eg.reference):
         return None
@@ -129,16 +129,16 @@ def tag_example(eg: Example, task: Task = ENTITIES) -> TaggedDoc | None:
 
 
 def place_predictions(eg: Example, task: Task = ENTITIES) -> list[PlacedSpan]:
-    """Find the reference's tokens of each predicted entity that counts, see `tag_example`.
+    """Align predicted entities with the reference's tokens, see `tag_example`.
 
-    eg (Example): a prediction beside its reference.
-    task (Task): which to take.
-    RETURNS (list[PlacedSpan]): the entities in their order, without those on tokens that lack gold
-        annotation.
+    eg (Example): a prediction and its reference.
+    task (Task): the kind of annotation.
+    RETURNS (list[PlacedSpan]): the entities from left to right, without those that overlap a token
+        without gold annotation.
     RAISES (ValueError): see `tag_example`.
     """
     missing = task.unknown_tokens(eg.reference)
-    # Read once: at each access, spaCy looks through all tokens of both Docs for changes.
+    # Read once: at each access, spaCy compares the tokens of both Docs again.
     alignment = None if same_words(eg) else eg.alignment.x2y
     taken = np.zeros(len(eg.reference), dtype=bool)
     found = []
@@ -151,7 +151,7 @@ def place_predictions(eg: Example, task: Task = ENTITIES) -> list[PlacedSpan]:
             aligned = _aligned(eg.reference, span, touched)
         if missing[touched].any():
             continue
-        # The texts of two entities can only both match one token where they are white space.
+        # Two entities can align with the same token only if they are white space.
         if aligned is not None and not taken[aligned.start : aligned.end].any():
             found.append(PlacedSpan(aligned.start, aligned.end, True, span))
             taken[aligned.start : aligned.end] = True
@@ -163,7 +163,7 @@ def place_predictions(eg: Example, task: Task = ENTITIES) -> list[PlacedSpan]:
 
 
 def tag_examples(examples: Iterable[Example], task: Task = ENTITIES) -> list[TaggedDoc]:
-    """Tag the examples whose reference is annotated, see `tag_example`."""
+    """Convert the examples with an annotated reference, see `tag_example`."""
     tagged = (tag_example(eg, task) for eg in examples)
     return [doc for doc in tagged if doc is not None]
 
@@ -171,19 +171,19 @@ def tag_examples(examples: Iterable[Example], task: Task = ENTITIES) -> list[Tag
 def count_entities(
     gold: Sequence[list[str]], predicted: Sequence[list[str]], *, mode: Mode = "default"
 ) -> dict[str, Counts]:
-    """Count entities per type in one pass over the tags.
+    """Count entities per label in one pass over the tags.
 
-    The entities are those that seqeval reads from the tags: in its default mode by the rules of
-    conlleval.pl (Tjong Kim Sang and Buchholz 2000), which also read ill-formed tags; in its strict
-    mode only where they are well-formed IOB2. seqeval's own metrics read the same entities anew
-    for every average, and in strict mode go through all of them once per type (seqeval issue 62);
-    the counts hold all that these metrics are made of.
+    seqeval reads the entities from the tags. Its default mode follows the rules of conlleval.pl
+    (Tjong Kim Sang and Buchholz 2000), also for invalid tag sequences. Its strict mode reads
+    entities only from valid IOB2. All metrics of seqeval can be computed from these counts.
+    seqeval's own functions are slower: they parse the tags for every average and, in strict mode,
+    pass over all entities once per label (seqeval issue 62).
 
-    gold (Sequence[list[str]]): IOB2 tags per sequence.
-    predicted (Sequence[list[str]]): as many tags for as many sequences.
+    gold (Sequence[list[str]]): the gold IOB2 tags of each sequence.
+    predicted (Sequence[list[str]]): the predicted IOB2 tags of each sequence.
     mode (Literal["default", "strict"]): seqeval's mode.
-    RETURNS (dict[str, Counts]): the types that occur on either side, sorted.
-    RAISES (ValueError): the sequences differ in number or length.
+    RETURNS (dict[str, Counts]): counts by label, sorted by label.
+    RAISES (ValueError): if gold and predicted sequences differ in number or length.
     """
     lengths = [len(tags) for tags in gold], [len(tags) for tags in predicted]
     if lengths[0] != lengths[1]:
@@ -203,7 +203,7 @@ def count_entities(
 
 
 def micro_counts(per_type: Mapping[str, Counts]) -> Counts:
-    """Add up the counts of all types: their precision, recall and F1 are the micro averages."""
+    """Sum the counts of all labels, for micro-averaged precision, recall and F1."""
     counts = per_type.values()
     return Counts(
         gold=sum(c.gold for c in counts),
@@ -213,20 +213,20 @@ def micro_counts(per_type: Mapping[str, Counts]) -> Counts:
 
 
 def count_tagged(docs: Sequence[TaggedDoc], *, mode: Mode = "default") -> dict[str, Counts]:
-    """Count the entities of tagged documents per type, see `count_entities`."""
+    """Count the entities of tagged documents per label, see `count_entities`."""
     return count_entities([doc.gold for doc in docs], [doc.predicted for doc in docs], mode=mode)
 
 
 def count_documents(
     docs: Sequence[TaggedDoc], labels: Sequence[str], *, mode: Mode = "default"
 ) -> np.ndarray:
-    """Count the entities of each document by itself, for `resampling`.
+    """Count the entities of each document separately, for resampling.
 
     docs (Sequence[TaggedDoc]): the documents.
-    labels (Sequence[str]): the types to count, and their order.
+    labels (Sequence[str]): the labels to count, in this order.
     mode (Literal["default", "strict"]): seqeval's mode.
-    RETURNS (ndarray): gold, predicted and correct entities, int64 (n_docs, n_labels, 3). Their sums
-        over documents are what `count_tagged` counts.
+    RETURNS (ndarray): the number of gold, predicted and correct entities, int64
+        (n_docs, n_labels, 3). The sums over documents equal the counts of `count_tagged`.
     """
     counts = np.zeros((len(docs), len(labels), 3), dtype=np.int64)
     for row, doc in zip(counts, docs, strict=True):
@@ -239,13 +239,13 @@ def count_documents(
 
 
 class SeqevalScorer:
-    """Score a task the way conlleval does, under the keys spaCy prints.
+    """Scores a task by conlleval's rules, with spaCy's names of the scores.
 
-    Returns `{attr}_p`, `{attr}_r`, `{attr}_f` and `{attr}_per_type`, where `attr` is `ents`, or
-    `spans_{spans_key}` for spans. All are `None` where no reference is annotated.
+    The scores are `{attr}_p`, `{attr}_r`, `{attr}_f` and `{attr}_per_type`, where `attr` is `ents`
+    for entities or `spans_{spans_key}` for spans. All are None if no reference is annotated.
 
-    It is a class, not a function, because it remembers which labels it has warned of; unlike a
-    closure, it can be pickled with its component.
+    This is a class because it stores the labels it has warned about, and because it can be pickled
+    with its component, unlike a closure.
     """
 
     def __init__(self, task: Task) -> None:
@@ -260,14 +260,14 @@ class SeqevalScorer:
         spans_key: str | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Score predictions.
+        """Score predictions. Warns about gold labels that the component cannot predict.
 
-        examples (Iterable[Example]): predictions beside their references.
-        labels (Iterable[str] | None): what the component can predict; spaCy passes this.
-        spans_key (str | None): where the component writes spans, which spaCy passes, too; a scorer
-            of spans follows it. None for the key that the scorer was made with.
-        **kwargs: the rest of what spaCy passes (the component's `cfg`), which changes nothing.
-        RETURNS (dict[str, Any]): the scores, JSON-serialisable.
+        examples (Iterable[Example]): the predictions and their references.
+        labels (Iterable[str] | None): the component's labels, which spaCy passes.
+        spans_key (str | None): the component's key of `doc.spans`, which spaCy passes. None for the
+            key that was set when the scorer was created.
+        **kwargs: other settings of the component, which spaCy passes and which are ignored.
+        RETURNS (dict[str, Any]): the scores, JSON-serializable.
         RAISES (ValueError): see `tag_example`.
         """
         task = self.task.with_key(spans_key)
@@ -300,8 +300,8 @@ class SeqevalScorer:
         named = ", ".join(f"{label} ({n} gold)" for label, n in unknown.items())
         warnings.warn(
             f"{named}: {sum(unknown.values())} of {micro_counts(per_type).gold} gold entities have "
-            "a label that the component does not know and can never predict; they count as "
-            "missing. Add examples of the label to the training data, or name it under `labels` in "
+            "a label that the component does not have and cannot predict. They count as missing. "
+            "Add examples of the label to the training data, or add it to `labels` in "
             "[initialize.components.<name>], and train again.",
             UserWarning,
             stacklevel=3,
@@ -311,30 +311,31 @@ class SeqevalScorer:
 def make_seqeval_scorer(
     target: Literal["ents", "spans"] = "ents", spans_key: str = "chunks"
 ) -> SeqevalScorer:
-    """Create a scorer for entities or chunks.
+    """Create a scorer for entities or spans, by seqeval's (and conlleval's) rules.
 
-    There is no mode to choose: the tags are made from spans, so they are well-formed IOB2, for
-    which seqeval's default and strict modes agree.
+    There is no setting for seqeval's mode. The IOB2 tags are made from spans, so they are always
+    valid, and seqeval's default and strict modes agree.
 
-    target (Literal["ents", "spans"]): score `doc.ents` or `doc.spans[spans_key]`.
-    spans_key (str): where the spans are, unless the component has a key of its own; without
-        meaning for `"ents"`.
-    RETURNS (SeqevalScorer): `scorer(examples, **kwargs)`, for a component's `scorer` setting.
+    target (Literal["ents", "spans"]): "ents" scores `doc.ents`, "spans" scores
+        `doc.spans[spans_key]`.
+    spans_key (str): the key of `doc.spans`. A component's own `spans_key` setting overrides it.
+        Ignored for "ents".
+    RETURNS (SeqevalScorer): the scorer, for the `scorer` setting of a component.
     """
     return SeqevalScorer(ENTITIES if target == "ents" else CHUNKS.with_key(spans_key))
 
 
-# A call, not a decorator: catalogue has no types, and would take them from the function.
+# Not used as a decorator, because catalogue is untyped and would remove the function's types.
 registry.scorers("bigru_tagger.seqeval_scorer.v1", func=make_seqeval_scorer)
 
 
 def _aligned(doc: Doc, span: Span, touched: np.ndarray) -> Span | None:
-    """Find the tokens that have exactly a span's text, as `Example.get_aligned_spans_x2y` does.
+    """Find the tokens with exactly a span's text, by the rules of `Example.get_aligned_spans_x2y`.
 
-    doc (Doc): the Doc to find them in.
+    doc (Doc): the Doc to search.
     span (Span): a span of a Doc with the same text and other tokens.
-    touched (ndarray): the tokens that share characters with the span, int (n_touched,).
-    RETURNS (Span | None): the tokens, or `None` where they have more text than the span.
+    touched (ndarray): indices of the tokens of `doc` that overlap the span, int (n_touched,).
+    RETURNS (Span | None): the tokens, None if they have more text than the span.
     """
     if not len(touched):
         return None
@@ -347,17 +348,17 @@ def _letters(span: Span) -> str:
 
 
 def type_of(span: Span) -> str:
-    """Tell the type that a span is counted under.
+    """Return the label under which a span is counted.
 
     span (Span): the span.
-    RETURNS (str): its label, or NO_LABEL if that is empty.
+    RETURNS (str): the span's label, or `NO_LABEL` if it is empty.
     """
     return span.label_ or NO_LABEL
 
 
 def _read_entities(tags: Sequence[list[str]], mode: Mode) -> set[tuple[str, int, int, int]]:
     """Read (type, sequence, start, end) with seqeval."""
-    # seqeval imports scikit-learn, and so SciPy and pandas: more than the rest of a pipeline.
+    # Imported here, because seqeval imports scikit-learn, SciPy and pandas, which is slow.
     if mode == "strict":
         from seqeval.scheme import IOB2, Entities  # noqa: PLC0415 - see above
 
@@ -365,5 +366,6 @@ def _read_entities(tags: Sequence[list[str]], mode: Mode) -> set[tuple[str, int,
         return {(e.tag, e.sent_id, e.start, e.end) for found in sequences for e in found}
     from seqeval.metrics.sequence_labeling import get_entities  # noqa: PLC0415 - see above
 
-    # In default mode seqeval strings the sequences together, so offsets alone tell them apart.
+    # In default mode, seqeval concatenates the sequences, so positions are unique without a
+    # sequence number.
     return {(label, 0, start, end) for label, start, end in get_entities(list(tags))}

@@ -1,4 +1,4 @@
-"""Systems to score: pipelines, and files of predictions, by their names."""
+"""Loading and evaluation of systems: pipelines and files of predictions."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from ..corpus.conll import FILE_ENDINGS
 from ..corpus.corpus import SentenceReader
 from ..corpus.sentences import CorpusError, group_sentences
 from ..tasks import list_tasks
-from .loading import load_pipeline, open_gold, read_gold, told_labels
+from .loading import declared_labels, load_pipeline, open_gold, read_gold
 from .predictions import Predictions, align_predictions, read_predictions
 from .renaming import rename_labels
 from .run import Evaluation, evaluate, score_predictions
@@ -23,15 +23,17 @@ System: TypeAlias = Language | Predictions
 
 @dataclass(frozen=True)
 class GoldData:
-    """Gold data, by the words in which a command is asked for them.
+    """The gold data of an evaluation, as named on the command line.
 
-    data (str): what `bigru_tagger.corpus.corpus.open_corpus` takes.
-    split (str | None): the split; `None` as for `open_corpus`.
-    n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for as in training.
-    spans_key (str): where chunks are, in `doc.spans`.
-    rename (Mapping[str, str]): other names of labels, of the gold data and of systems, "" for what
-        is to count as no entity.
-    options (Mapping[str, Any]): settings of the reader, in place of those of a pipeline's config.
+    data (str): the data, see `bigru_tagger.corpus.corpus.open_corpus`.
+    split (str | None): the split, see `open_corpus`.
+    n_sents (int | None): sentences per Doc, 0 for whole documents; None for the setting of the
+        pipeline's development corpus.
+    spans_key (str): the key of `doc.spans` for chunks.
+    rename (Mapping[str, str]): new names of gold and predicted labels. Spans with the new name ""
+        are removed.
+    options (Mapping[str, Any]): settings of the reader, which override those of the pipeline's
+        config.
     """
 
     data: str
@@ -45,10 +47,11 @@ class GoldData:
 def open_system(name: str, *, gpu_id: int = -1, device: str | None = None) -> System:
     """Load a pipeline, or read a file of predictions.
 
-    name (str): a folder or the name of an installed package, for a pipeline; or a file.
-    gpu_id, device: of a pipeline, see `load_pipeline`.
-    RETURNS (System): the pipeline, or what the file says.
-    RAISES (ValueError): it is neither, or cannot be read.
+    name (str): a pipeline's folder, the name of an installed pipeline package, or a file of
+        predictions.
+    gpu_id, device: see `load_pipeline`; ignored for files.
+    RETURNS (System): the pipeline or the predictions.
+    RAISES (ValueError): if there is no such file or pipeline, or it cannot be read.
     """
     path = Path(name)
     if path.is_file():
@@ -59,28 +62,29 @@ def open_system(name: str, *, gpu_id: int = -1, device: str | None = None) -> Sy
 
 
 def pipeline_of(system: System) -> Language | None:
-    """Tell pipelines from files.
+    """Return a system if it is a pipeline.
 
     system (System): the system.
-    RETURNS (Language | None): the system, if it is a pipeline.
+    RETURNS (Language | None): the pipeline, None for a file of predictions.
     """
     return system if isinstance(system, Language) else None
 
 
 def read_examples(system: System, gold: GoldData) -> Iterable[Example]:
-    """Read gold data for a system.
+    """Read gold data for a system and rename their labels.
 
-    system (System): a pipeline gets Docs such as it was trained on, a file single sentences.
+    system (System): the system. For a pipeline, the settings of its development corpus apply; for
+        a file of predictions, the reader's defaults.
     gold (GoldData): the data.
     RETURNS (Iterable[Example]): the examples.
     RAISES (ValueError): see `read_gold`.
     """
-    for eg in _read_as_they_are(system, gold):
+    for eg in _read_unrenamed(system, gold):
         rename_labels(eg.reference, gold.rename, spans_key=gold.spans_key)
         yield eg
 
 
-def _read_as_they_are(system: System, gold: GoldData) -> Iterable[Example]:
+def _read_unrenamed(system: System, gold: GoldData) -> Iterable[Example]:
     return read_gold(
         pipeline_of(system) or spacy.blank("xx"),
         gold.data,
@@ -94,13 +98,13 @@ def _read_as_they_are(system: System, gold: GoldData) -> Iterable[Example]:
 def evaluate_system(
     system: System, name: str, gold: GoldData, *, batch_size: int | None = None
 ) -> Evaluation:
-    """Score a system: each by itself, whatever it will be compared to.
+    """Evaluate a system on gold data.
 
     system (System): the system.
-    name (str): what to call it in the report.
-    gold (GoldData): what to score it on.
-    batch_size (int | None): documents per batch of a pipeline; `None` takes its own.
-    RETURNS (Evaluation): the numbers and the predictions.
+    name (str): the name of the system in the report.
+    gold (GoldData): the gold data.
+    batch_size (int | None): documents per batch, None for the pipeline's setting.
+    RETURNS (Evaluation): the scores and the predictions.
     RAISES (ValueError): see `read_gold`, `evaluate` and `align_predictions`.
     """
     examples = read_examples(system, gold)
@@ -128,49 +132,52 @@ def evaluate_system(
 def evaluate_systems(
     systems: Mapping[str, System], gold: GoldData, *, batch_size: int | None = None
 ) -> dict[str, Evaluation]:
-    """Score systems, files first: what is wrong with one is told before a pipeline runs.
+    """Evaluate several systems on gold data.
 
-    systems (Mapping[str, System]): the systems by their names.
+    Files of predictions are scored first, so that their errors are raised before a pipeline runs.
+
+    systems (Mapping[str, System]): the systems by name.
     gold, batch_size: see `evaluate_system`.
-    RETURNS (dict[str, Evaluation]): the numbers by the same names.
-    RAISES (ValueError): see `evaluate_system`; or nobody has a label that is to be renamed.
+    RETURNS (dict[str, Evaluation]): the evaluations by name.
+    RAISES (ValueError): see `evaluate_system`; or if neither the gold data nor a system has a label
+        of `gold.rename`.
     """
     _check_names(systems, gold)
-    in_turn = sorted(systems, key=lambda name: isinstance(systems[name], Language))
+    ordered = sorted(systems, key=lambda name: isinstance(systems[name], Language))
     return {
-        name: evaluate_system(systems[name], name, gold, batch_size=batch_size) for name in in_turn
+        name: evaluate_system(systems[name], name, gold, batch_size=batch_size) for name in ordered
     }
 
 
 def _check_names(systems: Mapping[str, System], gold: GoldData) -> None:
-    told: set[str] = set()
+    known: set[str] = set()
     for system in systems.values():
-        own = told_labels(system) if isinstance(system, Language) else system.labels
-        if own is None:
-            return  # it may have any
-        told |= own
-    if gold.rename.keys() <= told:
+        labels = declared_labels(system) if isinstance(system, Language) else system.labels
+        if labels is None:
+            return  # the pipeline can set any label
+        known |= labels
+    if gold.rename.keys() <= known:
         return
-    for eg in _read_as_they_are(next(iter(systems.values())), gold):
+    for eg in _read_unrenamed(next(iter(systems.values())), gold):
         for task in list_tasks(gold.spans_key):
             if not task.per_token:
-                told.update(span.label_ for span in task.stored(eg.reference))
-    unknown = sorted(gold.rename.keys() - told)
+                known.update(span.label_ for span in task.stored(eg.reference))
+    unknown = sorted(gold.rename.keys() - known)
     if unknown:
         raise ValueError(
             f"--rename {unknown[0]}: neither the gold data nor {' nor '.join(systems)} has this "
-            f"label: they have {', '.join(sorted(told)) or 'none'}"
+            f"label. The labels are: {', '.join(sorted(known)) or 'none'}"
         )
 
 
 def document_lengths(gold: GoldData, system: System) -> list[int] | None:
-    """Ask gold data for their documents, which Docs need not be.
+    """Compute the lengths of the documents of gold data. A Doc can be a part of a document.
 
     gold (GoldData): the data.
-    system (System): the system for which they are read.
-    RETURNS (list[int] | None): the number of tokens of each document; `None` where the data do not
-        tell documents, or are Docs already.
-    RAISES (CorpusError): the data cannot be read.
+    system (System): the system, for the settings of the reader.
+    RETURNS (list[int] | None): the number of tokens of each document, None if the data do not mark
+        documents or are already Docs.
+    RAISES (CorpusError): if the data cannot be read.
     """
     corpus = open_gold(
         pipeline_of(system) or spacy.blank("xx"),
@@ -184,5 +191,5 @@ def document_lengths(gold: GoldData, system: System) -> list[int] | None:
         return None
     documents = group_sentences(corpus.sentences(), 0)
     lengths = [sum(len(sentence.words) for sentence in document) for document in documents]
-    # All in one is what a source looks like that does not know of documents.
+    # A source that does not mark documents is read as a single document.
     return lengths if len(lengths) > 1 else None

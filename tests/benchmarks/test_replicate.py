@@ -112,7 +112,7 @@ def test_the_key_of_a_recipe_depends_on_config_and_inputs() -> None:
         ({"training.seed": 3}, "--training.seed: each run has its own seed"),
         ({"corpora.dev.path": "/data"}, "--corpora.dev.path: '/data' is a local path"),
         ({"initialize.lookups": [{"path": "/data"}]}, "is a local path"),
-        ({"paths.data": "/not/there"}, "/not/there: there is nothing"),
+        ({"paths.data": "/not/there"}, "/not/there: no such file or folder"),
     ],
 )
 def test_wrong_overrides_are_errors(overrides: dict[str, object], message: str) -> None:
@@ -330,8 +330,8 @@ def test_two_seeds_a_resume_and_a_failure(replicate: Callable[..., Result], tmp_
     assert failing.exit_code == 1
     (log,) = set(tmp_path.rglob("log.txt")) - logs
     assert (
-        f"Error: seed 0: ended with status 1. The last lines of its log, {log.relative_to(tmp_path)}:"
-        in (failing.stderr)
+        "Error: seed 0: ended with status 1. The last lines of its log, "
+        f"{log.relative_to(tmp_path)}:" in failing.stderr
     )
     assert "beta1" in failing.stderr
     assert path.read_text(encoding="utf8") == written

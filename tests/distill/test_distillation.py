@@ -404,7 +404,7 @@ def test_the_command_says_what_is_wrong_before_the_teacher_is_asked(teacher, tok
     assert "temperature has to be above 0" in run(*arguments, "--temperature", 0, fails=True)
     assert "no such file" in run(teacher, config, "no.conll", "--output", output, fails=True)
     missing = tmp_path / "no_teacher"
-    assert "no_teacher: there is nothing" in run(
+    assert "no_teacher: no such file or folder" in run(
         missing, config, tokens, "--output", output, fails=True
     )
     message = run(teacher, config, "bigru_tagger/sample", "--output", output, fails=True)

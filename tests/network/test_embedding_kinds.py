@@ -132,7 +132,7 @@ class NeighbourModule(EmbeddingModule, kind="tests.Neighbour.v1"):
     def forward(self, ones, others, layout):
         sums = ones + others
         before = nn.functional.pad(sums, (0, 0, 1, 0))[:-1]
-        starts = torch.from_numpy(layout.steps(backward=False) == 0)
+        starts = layout.sequence != nn.functional.pad(layout.sequence, (1, 0), value=-1)[:-1]
         return torch.cat([sums, before.masked_fill(starts.unsqueeze(1), 0.0)], 1)
 
 

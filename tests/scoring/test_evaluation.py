@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bigru_tagger.cli.evaluate import evaluate_command
 from bigru_tagger.report.evaluation_text import render
-from bigru_tagger.scoring.loading import load_pipeline, told_labels
+from bigru_tagger.scoring.loading import declared_labels, load_pipeline
 from bigru_tagger.scoring.run import SpanReport, evaluate
 from bigru_tagger.scoring.scoring import (
     Counts,
@@ -492,9 +492,9 @@ def test_labels_that_a_pipeline_tells():
     nlp.add_pipe("span_ruler").add_patterns([{"label": "NP", "pattern": "Ada"}])
     nlp.add_pipe("tagger").add_label("NNP")
     nlp.add_pipe("sentencizer")
-    assert told_labels(nlp) == {"PER", "NP"}
+    assert declared_labels(nlp) == {"PER", "NP"}
     nlp.add_pipe("merge_entities")  # a function: it might set any
-    assert told_labels(nlp) is None
+    assert declared_labels(nlp) is None
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ def confidence_blocks(confidences: Confidences | None, plots: bool) -> list[Bloc
     """
     if confidences is None:
         text = (
-            "The predictions have no probabilities. bigru_ner writes them unless its setting "
-            "`confidence` is null. For spans in doc.spans, a component can write them as scores."
+            "There are no predictions with a probability. bigru_ner writes probabilities unless "
+            "its setting `confidence` is null. For spans in doc.spans, a component can write them "
+            "as scores."
         )
         return [Paragraph(text)]
     rest = ""

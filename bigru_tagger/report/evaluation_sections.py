@@ -197,8 +197,8 @@ def _first(analysis: Analysis) -> list[Block]:
         Paragraph(
             "These tables list errors that occur several times and texts with several types. "
             "There the gold data may be wrong, or the annotation guidelines may be unclear. A text "
-            "inside a longer entity does not count as an occurrence. “none” marks occurrences that "
-            "are not annotated as an entity."
+            "inside a longer entity does not count as an occurrence. “none” means that the "
+            "text is not an entity there."
         )
     ]
     frequent = analysis.frequent
@@ -286,10 +286,10 @@ def _kinds(analysis: Analysis) -> list[Block]:
             "Each gold entity is matched with at most one prediction that overlaps it. Each "
             "prediction is matched at most once. Rows are types of the gold entities, or of the "
             "predictions for spurious ones. If a gold entity is split into several predictions, "
-            "one of them has wrong boundaries and the others are spurious: "
+            "one of them has wrong boundaries and the others are spurious. This is the case for "
             f"{split:,} of the spurious predictions. If several gold entities are merged into one "
-            "prediction, one of them has wrong boundaries and the others are missing: "
-            f"{merged:,} of the missing entities."
+            "prediction, one of them has wrong boundaries and the others are missing. This is the "
+            f"case for {merged:,} of the missing entities."
         ),
         Table("", ("", *columns), rows, n_totals=1),
         Table(

@@ -108,7 +108,7 @@ def test_confidences_of_the_worked_example(analysis):
 def test_without_probabilities(evaluation):
     analysis = analyse(evaluation)
     assert analysis.confidences is None
-    assert "The predictions have no probabilities" in page_of(evaluation, analysis)
+    assert "There are no predictions with a probability" in page_of(evaluation, analysis)
 
 
 def test_positions_if_docs_have_several_sentences():

@@ -80,7 +80,7 @@ def test_a_pipeline_without_components_of_ours(place, tmp_path):
     page = tmp_path / "out.html"
     run(place / "rules", place / "gold.conll", "--report", page)
     html = page.read_text(encoding="utf8")
-    assert "The predictions have no probabilities" in html
+    assert "There are no predictions with a probability" in html
     assert "give the training data (--train DATA)" in html
     # One of seven is found: London, but not New York City, Ada Lovelace, Babbage, Bob, Eve and
     # Royal Museum.

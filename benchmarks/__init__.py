@@ -1,5 +1,5 @@
-"""Benchmarks of speed, and results over several seeds. Run from a clone; not in the wheel.
+"""Benchmarks of speed, and results over several seeds. They run in a clone, and are not installed.
 
-Each module beside this one is a command, run by the script of the same name in `scripts/`, or by
-`python -m benchmarks.NAME` from the clone. `speed` and `replication` hold what they share.
+Each module of this package is a command. Run it by its script in `scripts/`, or by `python -m
+benchmarks.NAME`. The packages `speed` and `replication` contain the code that commands share.
 """

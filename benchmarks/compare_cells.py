@@ -1,4 +1,4 @@
-"""Compare GRU and LSTM, one direction and two, on the same data: `scripts/compare_cells --help`."""
+"""Compare GRU and LSTM in one and in two directions: `scripts/compare_cells --help`."""
 
 import json
 import shlex
@@ -25,11 +25,11 @@ from .replication.cells import (
     Measured,
     cells_table,
     count_parameters,
-    leave_to_torch,
     peak_of_prediction,
     peak_of_training,
     plot_cells,
     time_cells,
+    use_torch_gru,
 )
 from .replication.report import found_targets, score_values
 from .replication.runs import make_recipe, parse_seeds, read_runs, split_source
@@ -44,14 +44,14 @@ QUICK_OVERRIDES = ["--training.max_steps", "60", "--training.eval_frequency", "3
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared.
+    """The settings of a comparison.
 
     config (Path): the config.
-    settings (Mapping[str, Mapping[str, Any]]): overrides of each kind of layer.
-    seeds (str): as for scripts/replicate.
-    test (str): test data, as for scripts/replicate.
-    results (Path): where a line per run goes.
-    output (Path): where the rest goes.
+    settings (Mapping[str, Mapping[str, Any]]): the overrides for each kind of layer.
+    seeds (str): the seeds, as for scripts/replicate.
+    test (str): the test data, as for scripts/replicate.
+    results (Path): the file for one line per run.
+    output (Path): the folder for all other files.
     """
 
     config: Path
@@ -67,24 +67,28 @@ def compare_cells(
         list[str] | None,
         typer.Argument(
             metavar="[CONFIG] [-- --SETTING VALUE …]",
-            help="A training config, and behind -- what overrides its settings. With --quick, "
-            "none.",
+            help="A training config. Everything after -- overrides its settings. Leave it out "
+            "with --quick.",
         ),
     ] = None,
     *,
-    seeds: Annotated[str, typer.Option(help="Which seeds to train: 0-4, or 0,2,7-9.")] = "0-2",
-    jobs: Annotated[int, typer.Option(help="Trainings side by side.", min=1)] = 1,
+    seeds: Annotated[str, typer.Option(help="Seeds to train, such as 0-4 or 0,2,7-9.")] = "0-2",
+    jobs: Annotated[int, typer.Option(help="Number of trainings at the same time.", min=1)] = 1,
     test: Annotated[
         str | None,
-        typer.Option(metavar="DATA[:SPLIT]", help="Test data, also to measure prediction on."),
+        typer.Option(
+            metavar="DATA[:SPLIT]", help="Test data. Prediction is measured on them, too."
+        ),
     ] = None,
     results: Annotated[
         Path | None,
         typer.Option(
-            help="File for one line per run; else runs.jsonl in --output.", dir_okay=False
+            help="File for one line per run; by default runs.jsonl in --output.", dir_okay=False
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(help="Of torch, where speed is measured.", min=1)] = 1,
+    threads: Annotated[
+        int, typer.Option(help="Threads of torch while speed is measured.", min=1)
+    ] = 1,
     quick: Annotated[
         bool,
         typer.Option("--quick", help="Quick run (some minutes) on the sample corpus, two seeds."),
@@ -95,9 +99,9 @@ def compare_cells(
 ) -> None:
     """Train a config with each kind of recurrent layer, and compare scores, speed and memory.
 
-    All have the same data, the same number of steps and the same seeds. Trainings are those of
-    scripts/replicate, so the same command continues after a stop. Speed is measured afterwards, in
-    turn; memory in a process of its own for each.
+    All layers are trained on the same data, with the same number of steps and the same seeds, by
+    scripts/replicate. If the command is stopped, run it again to continue. Speed is measured after
+    training, in turn. Memory is measured in a separate process for each layer.
     """
     try:
         if quick and (arguments or test is not None):
@@ -106,7 +110,7 @@ def compare_cells(
             arguments = [str(QUICK_CONFIG), *QUICK_OVERRIDES]
             seeds, test = "0-1", "bigru_tagger/sample:test"
         if not arguments or test is None:
-            raise ValueError("give a config and --test, or --quick")
+            raise ValueError("give a config and --test, or use --quick")
         if not can_plot():
             raise ValueError('the plot needs matplotlib: pip install "bigru-tagger[plots]"')
         config, *overrides = arguments
@@ -126,7 +130,7 @@ def compare_cells(
         measured = measure(plan, QUICK if quick else FULL)
         report(measured, plan, threads)
     except subprocess.CalledProcessError as error:
-        raise typer.Exit(error.returncode) from None  # which has printed its error
+        raise typer.Exit(error.returncode) from None  # scripts/replicate has printed the error
     except (OSError, ValueError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
@@ -136,7 +140,7 @@ def compare_cells(
 
 
 def train(plan: Plan, name: str, jobs: int) -> None:
-    """Train the seeds of one kind that are missing, by scripts/replicate."""
+    """Train the missing seeds of one kind of layer, by scripts/replicate."""
     typer.echo(f"{name}:")
     command = [sys.executable, str(REPLICATE), str(plan.config), "--keep"]
     command += ["--name", name, "--seeds", plan.seeds, "--jobs", str(jobs), "--test", plan.test]
@@ -153,15 +157,15 @@ def measure(plan: Plan, sizes: Sizes) -> list[Measured]:
     for name, settings in plan.settings.items():
         recipe = make_recipe(plan.config, settings, name=name, test=(data, split))
         configs[name] = load_config(plan.config, overrides=dict(settings))
-        of_recipe = [run for run in read_runs(plan.results) if run.recipe.key == recipe.key]
-        wanted = set(parse_seeds(plan.seeds))
-        runs[name] = list({run.seed: run for run in of_recipe if run.seed in wanted}.values())
+        recorded = [run for run in read_runs(plan.results) if run.recipe.key == recipe.key]
+        numbers = set(parse_seeds(plan.seeds))
+        runs[name] = list({run.seed: run for run in recorded if run.seed in numbers}.values())
         folder = plan.output / f"{recipe.config}-{recipe.key}"
-        models[name] = folder / f"seed-{min(wanted)}" / "model-best"
+        models[name] = folder / f"seed-{min(numbers)}" / "model-best"
         if not models[name].is_dir():
             raise ValueError(
-                f"{models[name]} does not exist any more, so its speed cannot be measured: "
-                f"delete the line of this seed in {plan.results} to train it again"
+                f"{models[name]} no longer exists, so its speed cannot be measured. To train it "
+                f"again, delete the line of this seed in {plan.results}"
             )
     n_sents = next(iter(configs.values()))["corpora"]["dev"].get("sentences_per_doc")
     first = next(iter(configs))
@@ -172,7 +176,7 @@ def measure(plan: Plan, sizes: Sizes) -> list[Measured]:
         passages,
         sizes.rounds,
         train_words=sizes.train_words,
-        prepare={BY_TORCH: leave_to_torch},
+        prepare={BY_TORCH: use_torch_gru},
     )
     (target, _), *_ = found_targets([run for of_one in runs.values() for run in of_one]).items()
     measured = []
@@ -207,7 +211,7 @@ def measure(plan: Plan, sizes: Sizes) -> list[Measured]:
 
 
 def report(measured: Sequence[Measured], plan: Plan, threads: int) -> None:
-    """Print the table, and write it with all numbers and a plot."""
+    """Print the table, and write the table, all numbers and a plot."""
     about = {
         "machine": describe_machine(threads),
         "versions": package_versions(),
@@ -225,7 +229,7 @@ def report(measured: Sequence[Measured], plan: Plan, threads: int) -> None:
 
 
 def main() -> None:
-    """Run the command line. `kill` stops the trainings, too, as Ctrl-C does."""
+    """Run the command line. SIGTERM stops the trainings, like Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     typer.run(compare_cells)
 

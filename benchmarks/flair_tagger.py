@@ -1,7 +1,7 @@
-"""Train a tagger of Flair's, or tag for `scripts/benchmark --peer`: `scripts/flair_tagger --help`.
+"""Train a Flair tagger, or tag for `scripts/benchmark --peer`: `scripts/flair_tagger --help`.
 
-This runs in an environment of Flair's, which wants an older transformers, and so nothing of this
-package is imported here.
+This module runs in a separate environment, because Flair requires an older transformers. So it
+imports nothing of this package.
 """
 
 import argparse
@@ -25,33 +25,37 @@ BATCH = 32  # sentences: the default of `SequenceTagger.predict`
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Train a tagger of Flair's, or tag with one.")
+    parser = argparse.ArgumentParser(description="Train a Flair tagger, or tag with one.")
     commands = parser.add_subparsers(required=True)
     train = commands.add_parser(
-        "train", help="Train a BiLSTM of 256 units with a CRF, on word vectors and characters."
+        "train", help="Train a BiLSTM with 256 units and a CRF, with word vectors and characters."
     )
-    train.add_argument("data", type=Path, help="A column file: words first, entities last.")
-    train.add_argument("output", help="A folder, for final-model.pt.")
-    train.add_argument("--vectors", required=True, help="A text file of word vectors, as GloVe's.")
-    train.add_argument("--epochs", type=int, default=1, help="Default: 1, enough to be timed.")
+    train.add_argument("data", type=Path, help="A column file, with words first and entities last.")
+    train.add_argument("output", help="The folder for final-model.pt.")
+    train.add_argument(
+        "--vectors", required=True, help="A text file of word vectors, such as GloVe."
+    )
+    train.add_argument(
+        "--epochs", type=int, default=1, help="Number of epochs; 1 is enough to measure speed."
+    )
     train.set_defaults(run=run_training)
     serve = commands.add_parser(
         "serve",
-        help="Tag what comes through standard input, as benchmarks/speed/external.py describes.",
+        help="Tag requests from standard input, as described in benchmarks/speed/external.py.",
     )
-    serve.add_argument("model", help="A model's file, or its name on the hub.")
+    serve.add_argument("model", help="The file of a model, or its name on the hub.")
     serve.set_defaults(run=run_server)
     arguments = vars(parser.parse_args())
     arguments.pop("run")(**arguments)
 
 
 def run_training(data: Path, output: str, vectors: str, epochs: int) -> None:
-    """Train, without any development data.
+    """Train without development data.
 
     data (Path): the column file.
-    output (str): the folder.
+    output (str): the folder for the model.
     vectors (str): the text file of word vectors.
-    epochs (int): how often to go over the data.
+    epochs (int): number of epochs.
     """
     flair.set_seed(0)
     with data.open(encoding="utf8") as lines:
@@ -81,11 +85,11 @@ def run_training(data: Path, output: str, vectors: str, epochs: int) -> None:
 
 
 def run_server(model: str) -> None:
-    """Tag until standard input ends.
+    """Answer requests until standard input ends.
 
-    model (str): the model's file or name.
+    model (str): the file of the model, or its name on the hub.
     """
-    # Flair writes its log to standard output: that goes to standard error from here on.
+    # Flair logs to standard output. Redirect the log to standard error.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     flair.device = torch.device("cpu")
@@ -99,7 +103,7 @@ def run_server(model: str) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if "sentences" in request:
-            # Tokens that are given are not tokenized again. What is made here is not timed.
+            # Flair does not tokenize a list of words again. Creating sentences is not timed.
             sentences = [Sentence(words) for words in request["sentences"]]
             gc.collect()
         else:

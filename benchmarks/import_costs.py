@@ -1,4 +1,4 @@
-"""Measure what the installed package costs a Python process: `scripts/import_costs --help`."""
+"""Measure the time and memory of importing the package: `scripts/import_costs --help`."""
 
 import json
 import subprocess
@@ -38,16 +38,18 @@ nlp("Ada Lovelace wrote to Babbage from London.")
 
 
 def import_costs(
-    model: Annotated[str | None, typer.Option(help="Folder of a pipeline of ours.")] = None,
+    model: Annotated[str | None, typer.Option(help="Folder of a pipeline of this package.")] = None,
     against: Annotated[
-        str | None, typer.Option(help="Folder of another, of which the `ner` is loaded alone.")
+        str | None, typer.Option(help="Folder of another pipeline; only its `ner` is loaded.")
     ] = None,
     *,
-    runs: Annotated[int, typer.Option(help="Processes per line, in turn.", min=1)] = 7,
+    runs: Annotated[
+        int, typer.Option(help="Number of processes per line. Lines take turns.", min=1)
+    ] = 7,
 ) -> None:
-    """Print CPU seconds, memory and modules, medians over processes; on Linux.
+    """Print the medians of CPU seconds, memory and modules over processes. It needs Linux.
 
-    What pipelines cost is beyond `import spacy`, which imports torch where it is installed.
+    The costs of pipelines do not include `import spacy`, which imports torch if it is installed.
     """
     spacy = "import spacy"
     steps = {
@@ -80,9 +82,9 @@ def import_costs(
 def run(prepare: str, step: str) -> list[float]:
     """Run a step in a new process.
 
-    prepare (str): Python code that runs before it, and does not count.
-    step (str): Python code.
-    RETURNS (list[float]): CPU seconds, mebibytes and modules.
+    prepare (str): Python code that runs before the step, and is not measured.
+    step (str): Python code of the step.
+    RETURNS (list[float]): CPU seconds, memory in MiB, and number of imported modules.
     """
     command = [sys.executable, "-W", "ignore", "-c", f"{prepare}\n{_MEASURE}", step]
     output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout

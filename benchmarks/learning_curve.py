@@ -1,12 +1,12 @@
-"""F1 by the number of training sentences, of `bigru_ner` and spaCy's `ner`.
+"""Measure F1 by the number of training sentences, for `bigru_ner` and spaCy's `ner`.
 
     scripts/learning_curve conll2003 wnut_17 --vectors en_core_web_md
 
-trains what `spacy init config` gives for each system, without changing it but for the paths, the
-seed, and the number of steps if `--max-steps` sets one. All systems get the same sentences: the
-first of a shuffle of the training split that depends on the seed alone. The best model is chosen on
-a sample of the validation split, and scored once on the test split, by seqeval in its strict mode,
-sentence by sentence.
+The configs are those of `spacy init config`, except for the paths, the seed, and the number of
+steps if `--max-steps` is set. All systems get the same sentences: the first of the shuffled
+training split. The shuffle depends only on the seed. The best model is chosen on a sample of the
+validation split. It is scored once on the test split, by seqeval in its strict mode, with one
+sentence per Doc.
 """
 
 import random
@@ -54,11 +54,11 @@ from .replication.runs import (
 
 
 class System(NamedTuple):
-    """What is trained.
+    """A system to train.
 
-    name (str): its name in results.
-    factory (str): the component.
-    optimize (str): the preset of `spacy init config`; "accuracy" is the one with vectors.
+    name (str): the name in the results.
+    factory (str): the factory of the component.
+    optimize (str): the preset of `spacy init config`; "accuracy" uses word vectors.
     """
 
     name: str
@@ -79,11 +79,11 @@ DATA_SEED = 0  # of the sample of the validation split
 class Job:
     """One training.
 
-    recipe (Recipe): what is trained, the same for all seeds.
-    config (Path): its config.
-    seed (int): of the training, and of the choice of sentences.
+    recipe (Recipe): the recipe, which is the same for all seeds.
+    config (Path): the config.
+    seed (int): the seed of the training, and of the choice of sentences.
     train, dev, test (Path): the data, as `.spacy` files.
-    folder (Path): where models and logs go.
+    folder (Path): the folder for models and logs.
     """
 
     recipe: Recipe
@@ -101,40 +101,47 @@ def learning_curve(
     ],
     *,
     vectors: Annotated[
-        str | None, typer.Option(help="A pipeline with word vectors; without, none are used.")
+        str | None, typer.Option(help="A pipeline with word vectors; by default, none are used.")
     ] = None,
     sizes: Annotated[
-        str, typer.Option(help="Numbers of sentences; at most all that there are.")
+        str, typer.Option(help="Numbers of sentences; at most all of the training split.")
     ] = "50,100,250,500,1000,5000",
-    seeds: Annotated[str, typer.Option(help="Which seeds: 0-2, or 0,2,7-9.")] = "0-2",
+    seeds: Annotated[str, typer.Option(help="Seeds, such as 0-2 or 0,2,7-9.")] = "0-2",
     systems: Annotated[
-        str | None, typer.Option(help=f"Some of: {', '.join(s.name for s in SYSTEMS)}.")
+        str | None,
+        typer.Option(help=f"Systems, separated by commas: {', '.join(s.name for s in SYSTEMS)}."),
     ] = None,
     dev: Annotated[
         int, typer.Option(help="Sentences of the validation split; 0 for all.", min=0)
     ] = 500,
     max_steps: Annotated[
-        int | None, typer.Option(help="Steps of each training, for all; else those of the presets.")
+        int | None, typer.Option(help="Steps of each training; by default those of the presets.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Trainings side by side, one core each.", min=1)] = 1,
+    jobs: Annotated[
+        int, typer.Option(help="Number of trainings at the same time, one core each.", min=1)
+    ] = 1,
     shard: Annotated[str, typer.Option(help="Part i of n of the trainings, as i/n.")] = "1/1",
     results: Annotated[
-        Path, typer.Option(help="A line for each training; what has one is not trained again.")
+        Path,
+        typer.Option(
+            help="File for one line per training; trainings with a line are not repeated."
+        ),
     ] = Path("results/learning_curve.jsonl"),
-    output: Annotated[Path, typer.Option(help="Where data and logs go.")] = Path(
+    output: Annotated[Path, typer.Option(help="Folder for data and logs.")] = Path(
         "output/learning_curve"
     ),
     table: Annotated[
-        bool, typer.Option("--table", help="Train nothing: print the table of results.")
+        bool, typer.Option("--table", help="Only print the table of results, without training.")
     ] = False,
     into: Annotated[
-        Path | None, typer.Option(help="With --table: the file to put it into.", dir_okay=False)
+        Path | None,
+        typer.Option(help="With --table: the file to write the table to.", dir_okay=False),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="With --table: the image to draw.", dir_okay=False)
     ] = None,
 ) -> None:
-    """Train `bigru_ner` and spaCy's `ner` on more and more sentences; with --table, show it."""
+    """Train `bigru_ner` and spaCy's `ner` on rising numbers of sentences, and compare their F1."""
     if not table:
         found = [system for system in SYSTEMS if vectors or system.optimize == "efficiency"]
         if systems is not None:
@@ -154,7 +161,7 @@ def learning_curve(
                 folder=output,
             )
         ]
-        # The cheapest first, and all systems of a point together.
+        # The smallest first, and all systems with the same data together.
         planned.sort(key=lambda job: (_size(job.recipe), job.seed, job.recipe.config))
         part, of = map(int, shard.split("/"))
         run_all(planned[part - 1 :: of], jobs, results)
@@ -181,13 +188,13 @@ def plan(
     """Write data and configs, and list the trainings.
 
     source (str): the data set.
-    systems (Sequence[System]): what to train.
-    sizes (Sequence[int]): numbers of sentences; larger ones than there are become all.
-    seeds (Sequence[int]): which seeds.
+    systems (Sequence[System]): the systems to train.
+    sizes (Sequence[int]): numbers of sentences, limited to the size of the training split.
+    seeds (Sequence[int]): the seeds.
     vectors (str | None): a pipeline with word vectors.
-    dev (int): sentences of the validation split; 0 for all.
-    max_steps (int | None): steps of each training; `None` leaves them to the preset.
-    folder (Path): where data, configs and logs go.
+    dev (int): number of sentences of the validation split; 0 for all.
+    max_steps (int | None): steps of each training; `None` for those of the preset.
+    folder (Path): the folder for data, configs and logs.
     RETURNS (list[Job]): the trainings.
     """
     nlp = spacy.blank("en")
@@ -195,14 +202,14 @@ def plan(
         split: [example.reference for example in open_corpus(source, split=split)(nlp)]
         for split in ("train", "validation", "test")
     }
-    name, there = _name(source), len(sentences["train"])
+    name, n_train = _name(source), len(sentences["train"])
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     chosen = _shuffled(sentences["validation"], DATA_SEED)[: dev or None]
     dev_file = _write(chosen, data / f"{name}-validation-{len(chosen)}.spacy")
     test_file = _write(sentences["test"], data / f"{name}-test.spacy")
     jobs = []
-    for size in sorted({min(size, there) for size in sizes}):
+    for size in sorted({min(size, n_train) for size in sizes}):
         recipes = {}
         for system in systems:
             config = init_config(lang="en", pipeline=[system.factory], optimize=system.optimize)
@@ -245,12 +252,12 @@ def _write(docs: Iterable[spacy.tokens.Doc], path: Path) -> Path:
 
 
 def run_all(jobs: Sequence[Job], n_processes: int, results: Path) -> None:
-    """Train what has no line in the results yet.
+    """Run the trainings that have no line in the results.
 
     jobs (Sequence[Job]): the trainings, in their order.
-    n_processes (int): trainings side by side.
-    results (Path): a line is added for each training that ends.
-    RAISES (SystemExit): if some failed; the others are done.
+    n_processes (int): number of trainings at the same time.
+    results (Path): the file of results; each training adds a line at its end.
+    RAISES (SystemExit): some trainings failed; the others are done.
     """
     done = {_identity(run.recipe, run.seed) for run in read_runs(results)}
     missing = [job for job in jobs if _identity(job.recipe, job.seed) not in done]
@@ -279,10 +286,10 @@ def run_all(jobs: Sequence[Job], n_processes: int, results: Path) -> None:
 
 
 def run_job(job: Job) -> Run:
-    """Train and score.
+    """Train and score one model.
 
     job (Job): the training.
-    RETURNS (Run): its scores.
+    RETURNS (Run): the scores.
     """
     rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True)
@@ -317,10 +324,10 @@ def run_job(job: Job) -> Run:
 
 
 def curve_table(runs: Sequence[Run]) -> str:
-    """Lay out as a Markdown table: a row for each number of sentences.
+    """Format results as a Markdown table, with one row per number of sentences.
 
     runs (Sequence[Run]): the trainings.
-    RETURNS (str): the table's lines, with test F1 as mean ± standard deviation over seeds, and
+    RETURNS (str): the lines of the table, with test F1 as mean ± standard deviation over seeds, and
         differences with their 95 % intervals.
     """
     header = ["data", "sentences", "seeds"]
@@ -340,10 +347,10 @@ def curve_table(runs: Sequence[Run]) -> str:
 
 
 def plot_curve(runs: Sequence[Run], path: Path) -> None:
-    """Draw test F1 by the number of sentences, a panel for each data set.
+    """Draw test F1 by the number of sentences, with one panel per data set.
 
     runs (Sequence[Run]): the trainings.
-    path (Path): the image, .svg or .png, replaced only when all is drawn.
+    path (Path): the image, .svg or .png, written atomically.
     RAISES (OSError): the image cannot be written.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - an optional dependency

@@ -1,4 +1,4 @@
-"""Measure how fast pipelines predict and train, side by side: `scripts/benchmark --help`."""
+"""Measure the speed of prediction and training, side by side: `scripts/benchmark --help`."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from spacy.language import Language
 from bigru_tagger.plots import can_plot
 from bigru_tagger.scoring.run import describe_machine, package_versions, replacing
 
-from .speed.external import ExternalTagger, parse_peer
+from .speed.external import ExternalTagger, parse_external
 from .speed.memory import measure_memory
 from .speed.passages import Passage, read_passages, short_text
 from .speed.plot import plot_benchmark
@@ -48,8 +48,8 @@ def benchmark(
         list[str] | None,
         typer.Argument(
             metavar="DATA [-- --SETTING VALUE …]",
-            help="Data as for `bigru-tagger evaluate`. Arguments after -- override settings of all "
-            "configs to train that have the setting, or by --NAME.SETTING of one config.",
+            help="Data as for `bigru-tagger evaluate`. Everything after -- overrides settings of "
+            "the configs to train: --SETTING in all configs that have it, --NAME.SETTING in one.",
         ),
     ] = None,
     *,
@@ -58,7 +58,7 @@ def benchmark(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="The benchmark.json of an earlier run: print its tables again, without measuring.",
+            help="The benchmark.json of an earlier run. Its tables are printed again.",
             dir_okay=False,
             exists=True,
         ),
@@ -78,8 +78,8 @@ def benchmark(
         list[str] | None,
         typer.Option(
             metavar="NAME=COMMAND",
-            help="A tagger outside spaCy, for prediction and latency: a command that answers as "
-            "`scripts/flair_tagger serve` does; repeatable.",
+            help="A tagger outside spaCy, for prediction and latency. The command must answer like "
+            "`scripts/flair_tagger serve`; repeatable.",
         ),
     ] = None,
     train: Annotated[
@@ -89,19 +89,21 @@ def benchmark(
     from_step: Annotated[
         int,
         typer.Option(
-            help="Batches to skip in training, since those of spaCy's presets grow at first.",
+            help="Batches to skip in training, because batches of spaCy's presets grow at first.",
             min=0,
         ),
     ] = 2000,
     baseline: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The system that the others are compared to.")
+        str | None, typer.Option(metavar="NAME", help="The system to compare the others with.")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="Timed runs of each; at least 5, unless --quick.", min=1)
+        int | None,
+        typer.Option(help="Timed runs of each system; at least 5, except with --quick.", min=1),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 1,
     only: Annotated[
-        str | None, typer.Option(help=f"The sections, separated by commas: {','.join(SECTIONS)}.")
+        str | None,
+        typer.Option(help=f"Sections to measure, separated by commas: {','.join(SECTIONS)}."),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Quick run (about a minute) on little data, two rounds.")
@@ -110,32 +112,34 @@ def benchmark(
         Path, typer.Option(help="Folder for benchmark.md, .json and .svg.", file_okay=False)
     ] = Path("output/benchmark"),
 ) -> None:
-    """Measure how fast pipelines predict and train, side by side in one run.
+    """Measure the speed of prediction and training, side by side in one run.
 
-    Runs take turns; the tables show medians. Prints Markdown, and writes it with all times to
-    --output.
+    Systems take turns, and the tables show medians. The tables are printed as Markdown. Tables, all
+    times and a plot are written to --output.
     """
     try:
         if measured_before is not None:
             write(read_benchmark(measured_before), output)
             return
         if not arguments:
-            raise ValueError("Nothing to measure with: give DATA, or --from FILE")
+            raise ValueError("There are no data to measure on: give DATA, or --from FILE")
         data, *overrides = arguments
         torch.set_num_threads(threads)
         sizes = QUICK if quick else FULL
         if rounds is not None and rounds < FULL.rounds and not quick:
             raise ValueError(
-                f"--rounds {rounds}: a median needs {FULL.rounds} or more; try it out by --quick"
+                f"--rounds {rounds}: use at least {FULL.rounds} rounds, or --quick for a test"
             )
         rounds = rounds or sizes.rounds
         systems = by_name("--model", [(s.name, s) for s in map(parse_system, model or [])])
-        commands = by_name("--peer", [(p.name, p) for p in map(parse_peer, peer or [])])
+        commands = by_name("--peer", [(p.name, p) for p in map(parse_external, peer or [])])
         configs = by_name("--train", [parse_training(text) for text in train or []])
         names = [*systems, *commands, *configs]
         sections = choose_sections(only, systems, commands, configs)
         if baseline is not None and baseline not in names:
-            raise ValueError(f"--baseline {baseline}: no such system; there are {', '.join(names)}")
+            raise ValueError(
+                f"--baseline {baseline}: no such system; the systems are {', '.join(names)}"
+            )
         if overrides and not configs:
             raise ValueError(
                 "Arguments after -- override settings of a config: give --train NAME=CONFIG"
@@ -144,7 +148,7 @@ def benchmark(
         passages = read_passages(data, split=split, n_sents=n_sents, limit=sizes.words)
         pipelines = {name: load_system(system) for name, system in systems.items()}
         about = describe(threads, rounds, f"{data} (split {split})", passages, systems)
-        # First, since what is wrong with a config or its data shows here only.
+        # First, because errors in a config or its data appear only here.
         measured: dict[str, Any] = {}
         if "training" in sections:
             measured["training"] = measure_training(
@@ -174,21 +178,21 @@ def benchmark(
 
 
 def by_name(option: str, named: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Key by name. RAISES (ValueError): a name is given twice."""
+    """Make a dictionary by name. RAISES (ValueError): two entries have the same name."""
     found = dict(named)
     if len(found) < len(named):
         names = [name for name, _ in named]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{option} {twice}: this name is given twice")
+        raise ValueError(f"{option} {twice}: this name is used twice")
     return found
 
 
 def choose_sections(only: str | None, systems: Sized, commands: Sized, configs: Sized) -> list[str]:
     """List the sections to measure.
 
-    only (str | None): their names, separated by commas; `None` for all that can be measured.
+    only (str | None): names of sections, separated by commas; `None` for all possible sections.
     systems, commands, configs (Sized): pipelines, external taggers, and configs to train.
-    RETURNS (list[str]): their names.
+    RETURNS (list[str]): the names of the sections.
     RAISES (ValueError): an unknown section, or one that needs another option.
     """
     measurable = dict.fromkeys(SECTIONS, len(systems))
@@ -197,7 +201,7 @@ def choose_sections(only: str | None, systems: Sized, commands: Sized, configs: 
         measurable[name] += len(commands)
     possible = [name for name in SECTIONS if measurable[name]]
     if not possible:
-        raise ValueError("Nothing to measure: give --model NAME=PIPELINE")
+        raise ValueError("There are no systems to measure: give --model NAME=PIPELINE")
     sections = possible if only is None else only.split(",")
     for section in sections:
         if section not in SECTIONS:
@@ -219,17 +223,17 @@ def measure_predicting(
     rounds: int,
     threads: int,
 ) -> dict[str, Any]:
-    """Measure the sections on pipelines and external taggers.
+    """Measure the sections on prediction.
 
-    sections (list[str]): which of them.
-    systems (dict[str, System]): what the pipelines were loaded from.
+    sections (list[str]): the names of the sections.
+    systems (dict[str, System]): the descriptions of the pipelines.
     pipelines (dict[str, Language]): the pipelines.
-    external (dict[str, ExternalTagger]): taggers that are no pipelines.
+    external (dict[str, ExternalTagger]): taggers outside spaCy.
     passages (list[Passage]): the data.
-    sizes (Sizes): how much is measured.
-    rounds (int): timed runs of each.
-    threads (int): of torch.
-    RETURNS (dict[str, Any]): the sections for `Benchmark`.
+    sizes (Sizes): the amounts to measure.
+    rounds (int): number of timed rounds.
+    threads (int): number of torch's threads.
+    RETURNS (dict[str, Any]): the arguments for `Benchmark`.
     """
     everything: dict[str, Language | ExternalTagger] = {**pipelines, **external}
     measures: dict[str, Callable[[], Any]] = {
@@ -246,7 +250,7 @@ def measure_predicting(
 
 
 def first_words(passages: list[Passage], n_words: int) -> list[Passage]:
-    """Take the first Docs, up to the one with which there are so many words."""
+    """Return the first Docs that have at least `n_words` words together."""
     taken: list[Passage] = []
     for passage in passages:
         if sum(map(len, taken)) >= n_words:
@@ -258,7 +262,7 @@ def first_words(passages: list[Passage], n_words: int) -> list[Passage]:
 def describe(
     threads: int, rounds: int, data: str, passages: list[Passage], systems: dict[str, System]
 ) -> dict[str, str]:
-    """Describe what the numbers depend on."""
+    """Describe the machine, the data and the systems."""
     machine = describe_machine()
     versions = package_versions()
     n_words = sum(map(len, passages))
@@ -278,7 +282,7 @@ def describe(
 
 
 def write(result: Benchmark, output: Path) -> None:
-    """Print the tables of a benchmark, and write its files."""
+    """Print the tables of a benchmark, and write its files to a folder."""
     text = render_benchmark(result)
     typer.echo(text)
     paths = [output / f"benchmark.{ending}" for ending in ("md", "json", "svg")]
@@ -288,7 +292,10 @@ def write(result: Benchmark, output: Path) -> None:
         file.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
     if not can_plot():
         paths.pop()
-        typer.echo("No plot was drawn: pip install matplotlib.", err=True)
+        typer.echo(
+            "No plot was drawn, because matplotlib is not installed: pip install matplotlib",
+            err=True,
+        )
     elif not plot_benchmark(result, paths[2]):
         paths.pop()
     typer.echo(f"Written to {', '.join(map(str, paths))}", err=True)

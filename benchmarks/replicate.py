@@ -1,4 +1,4 @@
-"""Train several seeds of a config, and summarize their scores: `scripts/replicate --help`."""
+"""Train several seeds of a config, and summarise their scores: `scripts/replicate --help`."""
 
 import signal
 from collections.abc import Sequence
@@ -19,56 +19,67 @@ def replicate(
         list[str],
         typer.Argument(
             metavar="CONFIG [-- --SETTING VALUE …]",
-            help="The config, and behind -- what `spacy train` takes to override its settings. "
-            "With --table: files of results.",
+            help="The config. Everything after -- is passed to `spacy train`, to override "
+            "settings. With --table: files of results.",
         ),
     ],
     *,
-    seeds: Annotated[str, typer.Option(help="Which seeds to train: 0-4, or 0,2,7-9.")] = "0-4",
+    seeds: Annotated[str, typer.Option(help="Seeds to train, such as 0-4 or 0,2,7-9.")] = "0-4",
     jobs: Annotated[
-        int, typer.Option(help="Runs side by side, each on one core if more than one.", min=1)
+        int,
+        typer.Option(
+            help="Number of runs at the same time; if above 1, each uses one core.", min=1
+        ),
     ] = 1,
     test: Annotated[
         str | None,
-        typer.Option(metavar="DATA[:SPLIT]", help="Test data. Without: development scores only."),
+        typer.Option(
+            metavar="DATA[:SPLIT]", help="Test data; by default, there are only development scores."
+        ),
     ] = None,
     results: Annotated[
         Path | None,
-        typer.Option(help="File for one line per run; else results/CONFIG.jsonl.", dir_okay=False),
+        typer.Option(
+            help="File for one line per run; by default results/CONFIG.jsonl.", dir_okay=False
+        ),
     ] = None,
     output: Annotated[
         Path, typer.Option(help="Folder for logs and models.", file_okay=False)
     ] = Path("output/replicate"),
     name: Annotated[
-        str | None, typer.Option(help="Name of this variant; else its overrides.")
+        str | None, typer.Option(help="Name of this variant; by default its overrides.")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the models.")] = False,
-    gpu_id: Annotated[int, typer.Option(help="GPU of all components, by CuPy; -1: none.")] = -1,
+    gpu_id: Annotated[
+        int, typer.Option(help="GPU for all components, which needs CuPy; -1 for none.")
+    ] = -1,
     table: Annotated[
-        bool, typer.Option("--table", help="Train nothing: print the table of results.")
+        bool, typer.Option("--table", help="Only print the table of results, without training.")
     ] = False,
     baseline: Annotated[
-        str | None, typer.Option(help="With --table: the variant to compare the others to.")
+        str | None, typer.Option(help="With --table: the variant to compare others with.")
     ] = None,
     into: Annotated[
-        Path | None, typer.Option(help="With --table: the file to put it into.", dir_okay=False)
+        Path | None,
+        typer.Option(help="With --table: the file to write the table to.", dir_okay=False),
     ] = None,
     block: Annotated[
-        str | None, typer.Option(help="With --into: the name of the block; else of the results.")
+        str | None,
+        typer.Option(help="With --into: the name of the block; by default that of the results."),
     ] = None,
 ) -> None:
     """Train several seeds of a config; print means, standard deviations and 95 % intervals.
 
-    A seed that has a line in the results is not trained again, so the same command continues
-    after a stop. With --table, make a Markdown table of files of results; with --into, put it
-    between the lines <!-- results:NAME --> and <!-- /results --> of a file.
+    Seeds with a line in the results are not trained again. If the command is stopped, run it again
+    to continue. --table prints a Markdown table of files of results. --into writes it between the
+    lines <!-- results:NAME --> and <!-- /results --> of a file.
     """
     try:
         if table:
             make_table([Path(file) for file in arguments], baseline, into, block)
             return
         if baseline is not None or into is not None or block is not None:
-            raise ValueError("--baseline, --into and --block go with --table.")
+            raise ValueError("--baseline, --into and --block need --table.")
         config, *overrides = arguments
         settings = parse_config_overrides(list(overrides))
         source = None if test is None else split_source(test)
@@ -103,7 +114,7 @@ def replicate(
 def make_table(
     files: Sequence[Path], baseline: str | None, into: Path | None, block: str | None
 ) -> None:
-    """Print the table of files of results, or put it into another file."""
+    """Print the table of files of results, or write it to another file."""
     for file in files:
         if not file.is_file():
             raise ValueError(f"{file}: no such file of results")
@@ -116,7 +127,7 @@ def make_table(
 
 
 def main() -> None:
-    """Run the command line. `kill` stops the trainings, too, as Ctrl-C does."""
+    """Run the command line. SIGTERM stops the trainings, like Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     typer.run(replicate)
 

@@ -112,7 +112,7 @@ def test_reports_and_json_include_the_task(nlp, other_gold, tmp_path):
     assert content["tags"] is None
     assert content["analysis"]["features"]["token_accuracy"]["correct"] == 7
     assert "<dt>feature accuracy</dt><dd>87.50" in page.read_text(encoding="utf8")
-    assert "### Tense=Pres called Number=Plur: 1" in text.read_text(encoding="utf8")
+    assert "### Tense=Pres predicted as Number=Plur: 1" in text.read_text(encoding="utf8")
 
 
 def test_the_model_card_describes_the_task(nlp):

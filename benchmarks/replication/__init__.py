@@ -1,1 +1,1 @@
-"""Several seeds of one recipe, and the comparison of recurrent layers."""
+"""Train several seeds of one recipe, and compare recurrent layers."""

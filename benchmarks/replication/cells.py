@@ -1,4 +1,4 @@
-"""GRU against LSTM, one direction against two: variants of a config, measured and compared."""
+"""Measure and compare recurrent layers: GRU and LSTM, in one and in two directions."""
 
 import multiprocessing
 import re
@@ -31,9 +31,9 @@ _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 class Cell:
     """A kind of recurrent layer.
 
-    name (str): what to call it.
+    name (str): the name in tables.
     cell (str): "gru" or "lstm".
-    bidirectional (bool): whether it also reads from the end.
+    bidirectional (bool): whether the layer has two directions.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Cell:
     bidirectional: bool
 
     def overrides(self, config: Config) -> dict[str, Any]:
-        """Name the settings that make a config one of this kind.
+        """List the overrides that give a config this kind of layer.
 
         config (Config): a training config.
         RETURNS (dict[str, Any]): settings by their dotted names.
-        RAISES (ValueError): the config has no network whose cell could be chosen.
+        RAISES (ValueError): no model of the config has a setting `cell`.
         """
         models = [
             f"components.{path.removesuffix('.cell')}"
@@ -53,7 +53,7 @@ class Cell:
         ]
         if not models:
             raise ValueError(
-                "the config has no model with a setting `cell`: take one with a "
+                "the config has no model with a setting `cell`: use a config with a "
                 "bigru_tagger.BiGRUTagger.v1 or bigru_tagger.BiGRUTok2Vec.v1"
             )
         settings = {"cell": self.cell, "bidirectional": self.bidirectional}
@@ -67,21 +67,23 @@ CELLS = (
     Cell("LSTM, one direction", "lstm", bidirectional=False),
 )
 BY_TORCH = "GRU, by torch's cells"
-"""The first of these as it would be without code of our own, which an LSTM does not have."""
+"""The first of CELLS, computed by torch's GRU instead of the one of this package.
+
+An LSTM is always computed by torch."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of one kind of layer.
+    """The measurements of one kind of layer.
 
-    name (str): which.
-    parameters (int): of the whole network that training changes.
-    recurrent (int): those of the recurrent layers.
-    training, prediction (Timing): in words.
-    training_mebibytes, prediction_mebibytes (float | None): the most memory that a process of its
-        own held; `None` except on Linux.
-    dev, test (Sequence[float]): F1 or accuracy of each seed, in percent; of test data only where
-        there are some, and none of what computes the same as another one.
+    name (str): the name of the layer.
+    parameters (int): number of trainable parameters of the whole network.
+    recurrent (int): number of parameters of the recurrent layers.
+    training, prediction (Timing): the times, with amounts in words.
+    training_mebibytes, prediction_mebibytes (float | None): the peak memory of a separate process,
+        in MiB; `None` except on Linux.
+    dev, test (Sequence[float]): F1 or accuracy of each seed, in percent. `test` is empty without
+        test data. Both are empty for a layer that computes the same as another one.
     """
 
     name: str
@@ -96,10 +98,10 @@ class Measured:
 
 
 def count_parameters(nlp: Language) -> tuple[int, int]:
-    """Count what training changes.
+    """Count trainable parameters.
 
-    nlp (Language): a pipeline with networks of ours.
-    RETURNS (tuple[int, int]): parameters of the networks; those of them in recurrent layers.
+    nlp (Language): a pipeline with networks of this package.
+    RETURNS (tuple[int, int]): number of parameters of the networks, and of their recurrent layers.
     """
     networks = [shim.network for shim in our_shims(nlp)]
     counts = [
@@ -109,10 +111,10 @@ def count_parameters(nlp: Language) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def leave_to_torch(nlp: Language) -> None:
-    """Let torch's cells compute what a GRU has code of ours for.
+def use_torch_gru(nlp: Language) -> None:
+    """Use torch's GRU instead of the one of this package.
 
-    nlp (Language): a pipeline with networks of ours, that has not run yet.
+    nlp (Language): a pipeline with networks of this package, which has not run yet.
     """
     for shim in our_shims(nlp):
         shim.network.encoder.own_gru = False
@@ -129,15 +131,15 @@ def time_cells(
 ) -> tuple[list[Timing], list[Timing]]:
     """Time training and prediction, each in turn.
 
-    configs (Mapping[str, Config]): a training config of each kind.
-    models (Mapping[str, Path]): a trained pipeline of each kind.
-    prepare (Mapping[str, Callable[[Language], None]] | None): what to do with the pipelines of some
-        kinds before they run.
+    configs (Mapping[str, Config]): a training config for each kind of layer.
+    models (Mapping[str, Path]): a trained pipeline for each kind of layer.
     passages (Sequence[Passage]): the texts to predict.
-    rounds (int): how often.
-    train_words (int): words of a round of training, at least.
-    RETURNS (tuple[list[Timing], list[Timing]]): of training and of prediction, in words; of
-        prediction only with words in the cache.
+    rounds (int): number of timed rounds.
+    train_words (int): the least number of words in a round of training.
+    prepare (Mapping[str, Callable[[Language], None]] | None): functions that change the pipelines
+        of some kinds before they run.
+    RETURNS (tuple[list[Timing], list[Timing]]): the times of training and of prediction, with
+        amounts in words. Prediction is timed with words in the cache.
     """
     prepare = prepare or {}
     training = measure_training(configs, rounds, n_words=train_words, prepare=prepare)
@@ -149,27 +151,27 @@ def time_cells(
 
 
 def peak_of_training(config: Config, n_words: int) -> float | None:
-    """Find the most memory that training takes.
+    """Measure the peak memory of training.
 
     config (Config): a training config.
-    n_words (int): training ends when it has seen so many.
-    RETURNS (float | None): mebibytes of a process of its own; `None` except on Linux.
+    n_words (int): training stops after this number of words.
+    RETURNS (float | None): MiB of a separate process; `None` except on Linux.
     """
     return _in_own_process(_train, config, n_words)
 
 
 def peak_of_prediction(model: Path, passages: Sequence[Passage]) -> float | None:
-    """Find the most memory that prediction takes.
+    """Measure the peak memory of prediction.
 
     model (Path): a trained pipeline.
     passages (Sequence[Passage]): the texts.
-    RETURNS (float | None): mebibytes of a process of its own; `None` except on Linux.
+    RETURNS (float | None): MiB of a separate process; `None` except on Linux.
     """
     return _in_own_process(_predict, model, passages)
 
 
 def _in_own_process(function: Callable[..., _T], *arguments: Any) -> _T:
-    # Not forked: what this process holds would count.
+    # Not forked: the memory of this process would be included.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
@@ -188,8 +190,8 @@ def _predict(model: Path, passages: Sequence[Passage]) -> float | None:
 
 
 def _peak() -> float | None:
-    # https://man7.org/linux/man-pages/man5/proc_pid_status.5.html: in kB. The value of
-    # getrusage includes what the process had before its program was loaded: its parent's.
+    # In kB, see https://man7.org/linux/man-pages/man5/proc_pid_status.5.html. The peak of
+    # `getrusage` would include the memory of the parent process.
     if not _STATUS.exists():
         return None
     found = _PEAK.search(_STATUS.read_text(encoding="ascii"))
@@ -197,10 +199,10 @@ def _peak() -> float | None:
 
 
 def cells_table(measured: Sequence[Measured]) -> str:
-    """Lay out as a Markdown table, each compared to the first.
+    """Format measurements as a Markdown table, with ratios to the first.
 
-    measured (Sequence[Measured]): at least one.
-    RETURNS (str): the table's lines.
+    measured (Sequence[Measured]): at least one measurement.
+    RETURNS (str): the lines of the table.
     """
     first = measured[0]
     header = [
@@ -227,7 +229,7 @@ def cells_table(measured: Sequence[Measured]) -> str:
 
 
 def _memory_and_scores(each: Measured, first: Measured) -> list[str]:
-    if not each.dev:  # it computes the same as another one
+    if not each.dev:  # computes the same as another one
         return [""] * 4
     return [
         f"{_mebibytes(each.training_mebibytes)}, {_mebibytes(each.prediction_mebibytes)}",
@@ -246,10 +248,10 @@ def _mebibytes(value: float | None) -> str:
 
 
 def plot_cells(measured: Sequence[Measured], path: Path) -> None:
-    """Draw scores against speed, of training and of prediction.
+    """Draw scores by speed of training and of prediction.
 
-    measured (Sequence[Measured]): at least one; those without scores are left out.
-    path (Path): the image, .svg or .png, replaced only when all is drawn.
+    measured (Sequence[Measured]): at least one measurement; those without scores are left out.
+    path (Path): the image, .svg or .png, written atomically.
     RAISES (OSError): the image cannot be written.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - an optional dependency

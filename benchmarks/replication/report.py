@@ -1,4 +1,4 @@
-"""Means, intervals and differences over several seeds, and a table of them."""
+"""Compute means, intervals and differences over several seeds, and format them as a table."""
 
 import math
 import re
@@ -21,13 +21,13 @@ _BLOCK_END = "<!-- /results -->"
 
 
 class Estimate(NamedTuple):
-    """A mean, or a difference of means, and how sure it is.
+    """A mean or a difference of means, with its interval.
 
-    value (float): the mean.
-    sd (float | None): the standard deviation of a single value, by n − 1; `None` for one value,
-        and for a difference.
-    interval (tuple[float, float] | None): where the true mean lies with 95 % confidence, if single
-        values are normally distributed; `None` where there are too few values.
+    value (float): the mean, or the difference.
+    sd (float | None): the standard deviation of the values, with n − 1; `None` for one value and
+        for a difference.
+    interval (tuple[float, float] | None): the 95 % confidence interval, for normally distributed
+        values; `None` if there are too few values.
     """
 
     value: float
@@ -39,7 +39,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     """Estimate a mean by Student's t.
 
     values (Sequence[float]): independent values, at least one.
-    RETURNS (Estimate): their mean ± t · sd / √n, with n − 1 degrees of freedom.
+    RETURNS (Estimate): the mean ± t · sd / √n, with n − 1 degrees of freedom.
     """
     mean = fmean(values)
     if len(values) < 2:
@@ -50,12 +50,11 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def difference(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
-    """Estimate by how much one mean is above another, by Welch's t.
+    """Estimate the difference of two means by Welch's t, which allows different variances.
 
-    values, baseline (Sequence[float]): independent values, at least one each; their variances
-        need not be alike.
-    RETURNS (Estimate): the difference of their means, with the degrees of freedom of Welch (1947)
-        and Satterthwaite (1946).
+    values, baseline (Sequence[float]): independent values, at least one each.
+    RETURNS (Estimate): the mean of `values` minus the mean of `baseline`, with the degrees of
+        freedom of Welch (1947) and Satterthwaite (1946).
     """
     value = fmean(values) - fmean(baseline)
     sides = (values, baseline)
@@ -72,17 +71,17 @@ def difference(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
 
 
 def results_table(runs: Iterable[Run], *, baseline: str | None = None) -> str:
-    """Lay results out as a Markdown table: a row per recipe, or one per target where it has more.
+    """Format results as a Markdown table, with one row per recipe and task.
 
-    Of several runs of a seed, the last counts. Scores are in percent. Where the runs of a row were
-    not made by the same version of this package, there is a warning.
+    If a seed has several runs, the last one counts. Scores are in percent. Warns if the runs of a
+    row were made with different code.
 
     runs (Iterable[Run]): the results, in any order.
-    baseline (str | None): the name of the variant to which others of its config and inputs are
-        compared, on the test data.
-    RETURNS (str): the table's lines.
-    RAISES (ValueError): there are no results, or no variant has the baseline's name, or several
-        that differ have it.
+    baseline (str | None): the name of the variant to compare with. Variants are compared on the
+        test data, if they have the same config and test data.
+    RETURNS (str): the lines of the table.
+    RAISES (ValueError): there are no results, or there is no variant with the name of the baseline,
+        or there are several different ones.
     """
     groups: dict[tuple[str, str, str], dict[int, Run]] = {}
     for run in runs:
@@ -90,15 +89,15 @@ def results_table(runs: Iterable[Run], *, baseline: str | None = None) -> str:
         groups.setdefault((recipe.config, recipe.name, recipe.key), {})[run.seed] = run
     variants = [list(seeds.values()) for seeds in groups.values()]
     if not variants:
-        raise ValueError("There are no results to lay out: check the file, or train first.")
+        raise ValueError("There are no results: check the file, or train first.")
     if baseline is not None and not any(name == baseline for _, name, _ in groups):
         names = ", ".join(repr(name) for name in dict.fromkeys(name for _, name, _ in groups))
-        raise ValueError(f"No variant is called {baseline!r}; there are {names}")
+        raise ValueError(f"There is no variant {baseline!r}; the variants are {names}")
     for variant in variants:
         if len({run.versions.get("source") for run in variant}) > 1:
             warnings.warn(
                 f"{variant[0].recipe.config}, {variant[0].recipe.name}: the code has changed "
-                "between the runs. Delete the older lines to train these seeds again.",
+                "between the runs. To train these seeds again, delete the older lines.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -122,7 +121,7 @@ def results_table(runs: Iterable[Run], *, baseline: str | None = None) -> str:
             ]
             if baseline is not None:
                 cells.insert(-1, difference_cell(test, score_values(reference, "test", target)))
-            if i:  # what holds for all targets stands once
+            if i:  # columns that are the same for all targets are filled only once
                 cells = [
                     "" if name in ("config", "variant", "seeds", "seconds") else cell
                     for name, cell in zip(header, cells, strict=True)
@@ -137,9 +136,9 @@ def results_table(runs: Iterable[Run], *, baseline: str | None = None) -> str:
 def replace_block(path: Path, name: str, text: str) -> None:
     """Replace the text of a file between `<!-- results:NAME -->` and `<!-- /results -->`.
 
-    path (Path): the file, which is replaced only when all is written.
-    name (str): the block's name.
-    text (str): what to put there.
+    path (Path): the file, written atomically.
+    name (str): the name of the block.
+    text (str): the new text.
     RAISES (OSError): the file cannot be read or written.
     RAISES (ValueError): there is not exactly one such block.
     """
@@ -149,25 +148,25 @@ def replace_block(path: Path, name: str, text: str) -> None:
     replaced, n = block.subn(lambda _: f"{start}\n{text}\n{_BLOCK_END}", content)
     if n != 1:
         raise ValueError(
-            f"{path}: there are {n} blocks of this name. Put the lines {start} and {_BLOCK_END} "
-            "once where the table belongs"
+            f"{path}: there are {n} blocks with this name. Write the lines {start} and "
+            f"{_BLOCK_END} exactly once, at the position of the table"
         )
     with replacing(path) as file:
         file.write(replaced)
 
 
 def _quantile(freedom: float) -> float:
-    """Student's t that CONFIDENCE of the values lie within, on both sides of zero."""
+    """Compute the two-sided quantile of Student's t at CONFIDENCE."""
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def score_values(runs: Iterable[Run], side: str, target: str) -> list[float]:
-    """List a target's scores, of the runs that have one.
+    """List the scores of runs for one task.
 
-    runs (Iterable[Run]): the runs.
+    runs (Iterable[Run]): the runs. Those without this score are left out.
     side (str): "dev" or "test".
-    target (str): one of `found_targets`.
-    RETURNS (list[float]): in percent.
+    target (str): the name of the task, one of `found_targets`.
+    RETURNS (list[float]): F1 or accuracy, in percent.
     """
     scored = (getattr(run, side) or {} for run in runs)
     score = "accuracy" if TASKS[target].per_token else "f"
@@ -178,7 +177,7 @@ def found_targets(runs: Sequence[Run]) -> dict[str, Task]:
     """List the tasks that runs were scored on.
 
     runs (Sequence[Run]): the runs.
-    RETURNS (dict[str, Task]): the tasks by their names, tags first.
+    RETURNS (dict[str, Task]): the tasks by name, tags first.
     """
     found = {target for run in runs for scores in (run.dev, run.test or {}) for target in scores}
     return {name: task for name, task in reversed(TASKS.items()) if name in found}
@@ -196,7 +195,7 @@ def _label(recipe: Recipe, keys: Iterable[tuple[str, str, str]]) -> str:
 def _find_baseline(
     run: Run, variants: Iterable[Sequence[Run]], baseline: str | None
 ) -> Sequence[Run]:
-    """Find the runs to compare a variant to; none for the baseline itself."""
+    """Find the runs to compare a variant with; none for the baseline itself."""
     if baseline is None or run.recipe.name == baseline:
         return []
     test = run.recipe.inputs.get("test")
@@ -208,8 +207,8 @@ def _find_baseline(
     ]
     if len(found) > 1:
         raise ValueError(
-            f"{len(found)} variants of {run.recipe.config} are called {baseline!r} and differ in "
-            "settings or inputs: train them under names of their own (--name)"
+            f"{len(found)} variants of {run.recipe.config} have the name {baseline!r} and differ "
+            "in settings or inputs: train them with different names (--name)"
         )
     return found[0] if found else []
 
@@ -217,9 +216,9 @@ def _find_baseline(
 def mean_cell(values: Sequence[float], *, with_interval: bool = False) -> str:
     """Format a mean for a table.
 
-    values (Sequence[float]): see `estimate`; or none.
-    with_interval (bool): add the interval.
-    RETURNS (str): mean ± standard deviation, as far as there are values.
+    values (Sequence[float]): the values, see `estimate`; may be empty.
+    with_interval (bool): whether to add the interval.
+    RETURNS (str): mean ± standard deviation; the mean for one value, and "" without values.
     """
     if not values:
         return ""
@@ -233,8 +232,8 @@ def mean_cell(values: Sequence[float], *, with_interval: bool = False) -> str:
 def difference_cell(values: Sequence[float], baseline: Sequence[float]) -> str:
     """Format a difference of means for a table.
 
-    values, baseline (Sequence[float]): see `difference`; or none.
-    RETURNS (str): the difference and its interval, as far as there are values.
+    values, baseline (Sequence[float]): the values, see `difference`; may be empty.
+    RETURNS (str): the difference, with its interval if there are enough values; "" without values.
     """
     if not values or not baseline:
         return ""

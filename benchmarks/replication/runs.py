@@ -1,4 +1,4 @@
-"""Several seeds of one recipe: what was trained, and a file of results."""
+"""Describe recipes and runs, and read and write files of results."""
 
 import json
 import os
@@ -26,18 +26,18 @@ _PROBE = -1  # no config has this seed
 _SEEDS = ("system.seed", "training.seed")
 
 Scores: TypeAlias = dict[str, dict[str, Any]]
-"""By target: `p`, `r`, `f` and `per_type` of "entities" and "chunks", `accuracy` of "tags"."""
+"""By task: `p`, `r`, `f` and `per_type` for "entities" and "chunks", `accuracy` for "tags"."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained on what, without the seed and without the places on one machine.
+    """The config and the data of a training, without the seed and without local paths.
 
-    config (str): the config's file name, without its ending.
-    name (str): the variant, in the user's words.
-    hash (str): of the config after all overrides, without `[paths]` and the seed.
-    inputs (dict[str, str]): a fingerprint of what each of `[paths]` names, and of the test data.
-    overrides (dict[str, Any]): the settings that differ from the config's, without `[paths]`.
+    config (str): the file name of the config, without its ending.
+    name (str): the name of the variant.
+    hash (str): the hash of the config with all overrides, without `[paths]` and the seed.
+    inputs (dict[str, str]): the fingerprints of the files in `[paths]` and of the test data.
+    overrides (dict[str, Any]): the overrides of the config, without `[paths]`.
     """
 
     config: str
@@ -48,25 +48,25 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """What recipes have in common that give the same scores, whatever they are called."""
+        """The hash of config and inputs. Recipes with the same key give the same scores."""
         return _hash(json.dumps([self.hash, self.inputs], sort_keys=True).encode())
 
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of a recipe, trained and scored: a line in a file of results.
+    """A trained and scored seed of a recipe: one line in a file of results.
 
-    recipe (Recipe): what was trained.
-    seed (int): its seed.
-    dev (Scores): of the best model on the development data, as its training found them.
-    test (Scores | None): the same model's on the test data, `None` where there are none.
-    words_per_second (float | None): of tagging the test data.
-    steps, best_step, best_epoch (int): how long it trained, and when the model was best.
-    seconds (float): what the training took, on the clock.
-    machine (dict[str, Any]): its processor, the cores that were used, its GPU.
-    versions (dict[str, str]): of Python and of the packages that the numbers depend on, and a
-        fingerprint of this one's `source`.
-    date (str): when it ended, in ISO 8601 and UTC.
+    recipe (Recipe): the recipe.
+    seed (int): the seed.
+    dev (Scores): the scores of the best model on the development data, from its training.
+    test (Scores | None): the scores of the best model on the test data; `None` without test data.
+    words_per_second (float | None): the speed of prediction on the test data.
+    steps, best_step, best_epoch (int): number of steps, and the step and epoch of the best model.
+    seconds (float): the duration of the training.
+    machine (dict[str, Any]): the processor, the number of cores that were used, and the GPU.
+    versions (dict[str, str]): the versions of Python and of packages, and the fingerprint of the
+        code of this package as `source`.
+    date (str): the end of the run, in ISO 8601 and UTC.
     """
 
     recipe: Recipe
@@ -83,7 +83,7 @@ class Run:
     date: str
 
     def to_json(self) -> str:
-        """Give the run as one line, without its end."""
+        """Return the run as one line of JSON, without a newline."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, allow_nan=False)
 
     @classmethod
@@ -92,11 +92,11 @@ class Run:
 
         line (str): one line.
         RETURNS (Run): the run.
-        RAISES (ValueError, TypeError): it is no whole line, or lacks a field.
+        RAISES (ValueError, TypeError): the line is not complete, or a field is missing.
         """
         fields = json.loads(line)
         if not isinstance(fields, dict) or not isinstance(fields.get("recipe"), dict):
-            raise ValueError("there is no recipe")
+            raise ValueError("the recipe is missing")
         return cls(**{**fields, "recipe": Recipe(**fields["recipe"])})
 
 
@@ -107,33 +107,33 @@ def make_recipe(
     name: str | None = None,
     test: tuple[str, str] | None = None,
 ) -> Recipe:
-    """Describe what `spacy train` will do, in a way that is the same on any machine.
+    """Describe a training, independent of the machine.
 
-    config (Path): the config's file.
+    config (Path): the file of the config.
     overrides (Mapping[str, Any]): settings by their dotted names.
-    name (str | None): what to call the variant; `None` takes the overrides themselves.
+    name (str | None): the name of the variant; `None` to name it by its overrides.
     test (tuple[str, str] | None): the test data and their split.
-    RETURNS (Recipe): the description.
+    RETURNS (Recipe): the recipe.
     RAISES (OSError): the config does not exist.
-    RAISES (ValueError): the config does not take the overrides, its seed is not that of
-        `[system]`, or there is an absolute path where it would not stay on this machine.
+    RAISES (ValueError): an override does not fit the config, `training.seed` is not that of
+        `[system]`, or an override outside `[paths]` is an absolute path.
     """
     for setting, value in overrides.items():
         if setting in _SEEDS:
-            raise ValueError(f"--{setting}: each run gets its own seed; choose them by --seeds")
+            raise ValueError(f"--{setting}: each run has its own seed; set them by --seeds")
         if not _is_path(setting) and any(Path(text).is_absolute() for text in _texts(value)):
             raise ValueError(
-                f"--{setting}: {value!r} is a path of this machine, which has no place in the "
-                f"results. Write {setting.rpartition('.')[2]} = ${{paths.…}} in the config, and "
-                "override that"
+                f"--{setting}: {value!r} is a local path, which must not be part of the results. "
+                f"Write {setting.rpartition('.')[2]} = ${{paths.…}} in the config, and override "
+                "that setting of [paths]"
             )
     given = dict(overrides)
     content = load_config(config, overrides=given, interpolate=False)
     seeded = load_config(config, overrides={**given, "system.seed": _PROBE}, interpolate=True)
     if seeded["training"]["seed"] != _PROBE:
         raise ValueError(
-            f"{config}: all seeds would train the same, since training.seed is "
-            f"{seeded['training']['seed']}: write seed = ${{system.seed}} in [training]"
+            f"{config}: all seeds would give the same model, because training.seed is "
+            f"{seeded['training']['seed']}. Write seed = ${{system.seed}} in [training]"
         )
     content["system"].pop("seed", None)
     paths = content.pop("paths", {})
@@ -153,38 +153,38 @@ def make_recipe(
 
 
 def source_fingerprint() -> str:
-    """Fingerprint the code of `bigru_tagger`.
+    """Compute the fingerprint of the code of `bigru_tagger`.
 
-    RETURNS (str): see `fingerprint`.
+    RETURNS (str): the fingerprint, see `fingerprint`.
     """
     return fingerprint(str(_SOURCE))
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Read which seeds to train.
+    """Parse a list of seeds.
 
-    text (str): such as "0-4" or "0,2,7-9".
-    RETURNS (list[int]): the seeds, ascending.
-    RAISES (ValueError): it is neither.
+    text (str): the list, such as "0-4" or "0,2,7-9".
+    RETURNS (list[int]): the seeds, sorted.
+    RAISES (ValueError): the text has another form.
     """
     if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
-        raise ValueError(f"--seeds {text}: write 0-4, or 0,2,7-9")
+        raise ValueError(f"--seeds {text}: write a list such as 0-4 or 0,2,7-9")
     seeds: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
         seeds += range(int(first), int(last or first) + 1)
     if not seeds:
-        raise ValueError(f"--seeds {text}: there is none; write the smaller number first")
+        raise ValueError(f"--seeds {text}: this range is empty; write the smaller number first")
     return sorted(set(seeds))
 
 
 def split_source(text: str) -> tuple[str, str]:
-    """Part DATA:SPLIT, where the split is "test" if it is left out.
+    """Parse DATA or DATA:SPLIT. The default split is "test".
 
-    text (str): what a user gave.
+    text (str): the text.
     RETURNS (tuple[str, str]): data and split.
     """
-    # No colon of C:\data, nor that of a slice such as test[:10%].
+    # The colons of C:\data and of slices such as test[:10%] do not separate.
     found = re.fullmatch(r"(.+):(\w+(\[[^]]*\])?)", text)
     if found is None or Path(text).exists():
         return text, "test"
@@ -192,30 +192,30 @@ def split_source(text: str) -> tuple[str, str]:
 
 
 def append_run(path: Path, run: Run) -> None:
-    """Add a line to a file of results, without touching those before it.
+    """Append a line to a file of results.
 
-    path (Path): the file; it and its folders are made.
-    run (Run): what to add.
-    RAISES (OSError): the line cannot be written, or only a part of it.
+    path (Path): the file. It and its folders are created if necessary.
+    run (Run): the run to append.
+    RAISES (OSError): the line cannot be written completely.
     """
     line = (run.to_json() + "\n").encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b", buffering=0) as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":  # of a stop in the middle: it must not take ours with it
+            if file.read(1) != b"\n":  # the last write was interrupted: start a new line
                 line = b"\n" + line
-        # In one piece, so that others may append at the same time.
+        # One write, so that other processes can append at the same time.
         if file.write(line) != len(line):
-            raise OSError(f"{path}: the disk took only a part of the last line")
+            raise OSError(f"{path}: only a part of the last line was written; is the disk full?")
         os.fsync(file.fileno())
 
 
 def read_runs(path: Path) -> list[Run]:
-    """Read a file of results. A damaged line is passed over with a warning.
+    """Read a file of results. Damaged lines are skipped with a warning.
 
     path (Path): the file.
-    RETURNS (list[Run]): the runs in the order of the lines; none where there is no file.
+    RETURNS (list[Run]): the runs, in the order of the lines; empty if the file does not exist.
     RAISES (OSError): the file cannot be read.
     """
     if not path.exists():
@@ -229,8 +229,8 @@ def read_runs(path: Path) -> list[Run]:
             runs.append(Run.from_json(line))
         except (ValueError, TypeError) as error:
             warnings.warn(
-                f"{path}, line {number}: no result can be read, perhaps since writing it was cut "
-                f"short: {error}. It is passed over, and that seed is trained again; delete it.",
+                f"{path}, line {number}: skipped, because it is not a complete result ({error}). "
+                "Its seed will be trained again. Delete the line to remove this warning.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -248,22 +248,22 @@ def collect_run(
     threads: int | None,
     source: str,
 ) -> Run:
-    """Collect what training and evaluation left.
+    """Collect the results of a training and its evaluation.
 
-    recipe (Recipe): what was trained.
-    seed (int): its seed.
-    model (Path): the best model.
+    recipe (Recipe): the recipe.
+    seed (int): the seed.
+    model (Path): the folder of the best model.
     history (Path): the file of steps that `spacy.ConsoleLogger.v3` wrote.
-    evaluation (Mapping[str, Any] | None): what `Evaluation.to_json` returned; `None` without test
+    evaluation (Mapping[str, Any] | None): the result of `Evaluation.to_json`; `None` without test
         data.
-    seconds (float): the duration of training.
+    seconds (float): the duration of the training.
     threads (int | None): see `describe_machine`.
-    source (str): the fingerprint of the code that trained.
+    source (str): the fingerprint of the code used for training.
     RETURNS (Run): the run.
     RAISES (OSError): a file is missing.
     """
     rows = [json.loads(line) for line in history.read_text(encoding="utf8").splitlines()]
-    # Of equal scores `spacy train` keeps the last.
+    # If scores are equal, `spacy train` keeps the last model.
     best = max(rows, key=lambda row: (row["score"], row["step"]))
     meta = json.loads((model / "meta.json").read_text(encoding="utf8"))
     return Run(
@@ -283,7 +283,7 @@ def collect_run(
 
 
 def dev_scores(performance: Mapping[str, Any]) -> Scores:
-    """Take the scores that training left in a pipeline's meta.json.
+    """Read the development scores from the meta.json of a pipeline.
 
     performance (Mapping[str, Any]): the block `performance` of meta.json.
     RETURNS (Scores): the scores of the tasks that were trained.
@@ -302,9 +302,9 @@ def dev_scores(performance: Mapping[str, Any]) -> Scores:
 
 
 def test_scores(evaluation: Mapping[str, Any]) -> Scores:
-    """Take the scores in seqeval's strict mode from an evaluation.
+    """Read the scores in seqeval's strict mode from an evaluation.
 
-    evaluation (Mapping[str, Any]): what `Evaluation.to_json` returned.
+    evaluation (Mapping[str, Any]): the result of `Evaluation.to_json`.
     RETURNS (Scores): the scores of the tasks that were evaluated.
     """
     scores: Scores = {}
@@ -320,7 +320,7 @@ def test_scores(evaluation: Mapping[str, Any]) -> Scores:
 
 
 def _shorten(numbers: Mapping[str, float]) -> dict[str, float]:
-    # The names that spaCy has for precision, recall and F1.
+    # spaCy's names for precision, recall and F1.
     return {"p": numbers["precision"], "r": numbers["recall"], "f": numbers["f1"]}
 
 
@@ -333,7 +333,7 @@ def _is_path(setting: str) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Find the strings in a value of a config."""
+    """Yield all strings in a value of a config."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Train and score the seeds of a recipe, each in processes of its own."""
+"""Train and score the seeds of a recipe, each in separate processes."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from .runs import Recipe, Run, append_run, collect_run, read_runs, source_finger
 
 EVALUATE = Path(__file__).resolve().parents[2] / "scripts" / "evaluate.py"
 POLL_SECONDS = 0.3
-PATIENCE_SECONDS = 10.0  # between asking a process to end and killing it
+PATIENCE_SECONDS = 10.0  # between terminating and killing a process
 TAIL_LINES = 15
 SCORE_ROW = re.compile(r"\s*\d+\s+\d+\s+[-\w.\s]+")
 
@@ -35,19 +35,19 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings of all runs of one call.
+    """The settings of all runs of one command.
 
     config (Path): the config.
     overrides (list[str]): arguments for `spacy train`.
-    recipe (Recipe): the two, described.
-    max_steps (int): the config's.
-    test (tuple[str, str] | None): test data and split.
-    folder (Path): where each run has a folder.
-    keep (bool): leave the models there.
-    gpu_id (int): spaCy's number of the GPU, -1 for none.
-    cores (SimpleQueue[int | None]): a core for each of the runs side by side, `None` for any.
-    threads (int | None): for each run; `None` leaves that to torch.
-    stop (Event): set when all is to end.
+    recipe (Recipe): the description of config, overrides and data.
+    max_steps (int): the setting `training.max_steps` of the config.
+    test (tuple[str, str] | None): test data and split; `None` without test data.
+    folder (Path): the parent of the folders of all runs.
+    keep (bool): whether to keep the models.
+    gpu_id (int): the number of the GPU; -1 for none.
+    cores (SimpleQueue[int | None]): a core for each run at the same time; `None` for any core.
+    threads (int | None): number of threads of each run; `None` for torch's default.
+    stop (Event): set to stop all runs.
     """
 
     config: Path
@@ -64,30 +64,29 @@ class Plan:
 
 
 def train_seeds(plan: Plan, seeds: Sequence[int], jobs: int, results: Path) -> int:
-    """Train the seeds that have no line yet, and write one for each.
+    """Train the seeds that have no line in the results, and append a line for each.
 
-    plan (Plan): what they share.
-    seeds (Sequence[int]): which.
-    jobs (int): how many side by side.
+    plan (Plan): the settings of all runs.
+    seeds (Sequence[int]): the seeds.
+    jobs (int): number of runs at the same time.
     results (Path): the file of results.
-    RETURNS (int): how many failed.
+    RETURNS (int): number of failed runs.
     """
     done = {run.seed: run for run in read_runs(results) if run.recipe.key == plan.recipe.key}
     for seed in seeds:
         if seed in done:
             run = done[seed]
             changed = run.versions.get("source") != source_fingerprint()
-            note = "; the code has changed since: delete the line to train it again"
+            note = ". The code has changed since then; to train it again, delete the line"
             tqdm.write(
-                f"seed {seed}: done before as “{run.recipe.name}”, in {results}"
-                f"{note if changed else ''}"
+                f"seed {seed}: already in {results} as “{run.recipe.name}”{note if changed else ''}"
             )
     failed = 0
     pool = ThreadPoolExecutor(jobs)
     try:
         futures = {pool.submit(run_seed, plan, seed): seed for seed in seeds if seed not in done}
         for future in as_completed(futures):
-            # Whatever it is that one run died of, the others go on.
+            # An error of any kind ends only its own run.
             error = future.exception()
             if error is None:
                 run = future.result()
@@ -105,15 +104,15 @@ def train_seeds(plan: Plan, seeds: Sequence[int], jobs: int, results: Path) -> i
 def run_seed(plan: Plan, seed: int) -> Run:
     """Train one seed, and score its best model.
 
-    plan (Plan): what it shares with others.
+    plan (Plan): the settings of all runs.
     seed (int): the seed.
-    RETURNS (Run): the scores and what belongs to them.
-    RAISES (RunError): it failed, or was stopped.
+    RETURNS (Run): the result.
+    RAISES (RunError): the run failed, or was stopped.
     """
     folder = plan.folder / f"seed-{seed}"
     models = [folder / "model-best", folder / "model-last"]
     log, history, evaluation = (folder / name for name in ("log.txt", "steps.jsonl", "test.json"))
-    # What was trained to its end stays, should something go wrong behind that.
+    # Marks a completed training, so that it is not repeated if the evaluation fails.
     trained = folder / "trained.json"
     source = source_fingerprint()
     folder.mkdir(parents=True, exist_ok=True)
@@ -168,17 +167,17 @@ def execute(
     core: int | None,
     watch: Callable[[], object] = lambda: None,
 ) -> None:
-    """Run Python in a process of its own, until it ends or all is to stop.
+    """Run Python in a separate process, until it ends or `plan.stop` is set.
 
-    arguments (Sequence[str]): for Python.
-    log (Path): what it prints is added to this file.
-    plan (Plan): threads, and whether to stop.
-    core (int | None): the core to run on.
-    watch (Callable[[], object]): called now and then.
-    RAISES (RunError): it failed, or was stopped.
+    arguments (Sequence[str]): arguments for Python.
+    log (Path): the file that the output is appended to.
+    plan (Plan): the settings of all runs.
+    core (int | None): the core to run on; `None` for any.
+    watch (Callable[[], object]): a function to call every POLL_SECONDS.
+    RAISES (RunError): the process failed, or was stopped.
     """
     if plan.stop.is_set():
-        raise RunError("stopped before it began")
+        raise RunError("stopped before the start")
     command = [sys.executable, *arguments]
     environment = dict(os.environ)
     if plan.threads is not None:
@@ -191,7 +190,7 @@ def execute(
         )
     try:
         if core is not None:
-            # Before it has threads, which would keep the cores they began with.
+            # As early as possible: threads that exist already would keep their cores.
             os.sched_setaffinity(process.pid, {core})
         while process.poll() is None and not plan.stop.wait(POLL_SECONDS):
             watch()
@@ -200,13 +199,13 @@ def execute(
     if process.returncode:
         lines = log.read_text(encoding="utf8", errors="replace").splitlines()[-TAIL_LINES:]
         raise RunError(
-            f"ended with status {process.returncode}. Its log is {log}, which ends in\n"
+            f"ended with status {process.returncode}. The last lines of its log, {log}:\n"
             + "\n".join(f"    {line}" for line in lines)
         )
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Ask a process to end, and kill it if it does not."""
+    """Terminate a process, and kill it if it is still running after PATIENCE_SECONDS."""
     process.terminate()
     try:
         process.wait(PATIENCE_SECONDS)
@@ -216,7 +215,7 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def show_progress(bar: "tqdm[Any]", log: Path) -> None:
-    """Show the last row of scores that `spacy train` has printed."""
+    """Show the last row of scores in the log of `spacy train`."""
     lines = log.read_text(encoding="utf8", errors="replace").splitlines()
     rows = [line.split() for line in lines if SCORE_ROW.fullmatch(line)]
     if rows:
@@ -225,10 +224,11 @@ def show_progress(bar: "tqdm[Any]", log: Path) -> None:
 
 
 def choose_cores(jobs: int) -> "SimpleQueue[int | None]":
-    """Choose a core for each job where there are several jobs and the system (Linux) can do it.
+    """Choose a core for each job.
 
-    jobs (int): how many.
-    RETURNS (SimpleQueue[int | None]): as many cores, or `None`s.
+    jobs (int): number of jobs.
+    RETURNS (SimpleQueue[int | None]): one core per job; `None` for one job, and on systems that
+        cannot pin processes to cores (all except Linux).
     RAISES (ValueError): there are fewer cores than jobs.
     """
     cores: SimpleQueue[int | None] = SimpleQueue()
@@ -236,7 +236,7 @@ def choose_cores(jobs: int) -> "SimpleQueue[int | None]":
     if jobs > 1 and hasattr(os, "sched_setaffinity"):
         usable = sorted(os.sched_getaffinity(0))
         if jobs > len(usable):
-            raise ValueError(f"--jobs {jobs}: this process may use {len(usable)} cores")
+            raise ValueError(f"--jobs {jobs}: this process can use only {len(usable)} cores")
         chosen = [*usable[:jobs]]
     for core in chosen:
         cores.put(core)
@@ -244,7 +244,7 @@ def choose_cores(jobs: int) -> "SimpleQueue[int | None]":
 
 
 def describe(run: Run) -> str:
-    """Summarize a run in a line."""
+    """Summarise a run in one line."""
     parts = []
     for side, scores in (("dev", run.dev), ("test", run.test or {})):
         for target, numbers in scores.items():

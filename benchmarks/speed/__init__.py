@@ -1,1 +1,1 @@
-"""How fast pipelines predict and train, measured side by side."""
+"""Measure the speed of prediction and training, side by side."""

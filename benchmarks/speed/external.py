@@ -1,22 +1,22 @@
-"""Taggers outside spaCy, each in a separate process, timed in turn with pipelines.
+"""Run taggers outside spaCy in separate processes, to time them in turn with pipelines.
 
-The command of a tagger may run another Python, or no Python, so its requirements may contradict
-those of this package. It reads requests from standard input and answers on standard output, one
-line of JSON each. When it is ready, it first names itself:
+The command of a tagger can use another Python or another language, so its requirements do not
+affect this package. It reads requests from standard input and writes answers to standard output,
+one line of JSON each. When it is ready, it writes its name and version:
 
     {"about": "flair 0.15.1"}
 
-These are the requests:
+The requests are:
 
-    {"sentences": [["Ada", "left", "."]]}      keep these sentences; not timed
-    {"tag": "sentences"}                       tag the sentences that were kept last
-    {"text": "Ada left."}                      tokenize a text, and tag it
+    {"sentences": [["Ada", "left", "."]]}      store these sentences; not timed
+    {"tag": "sentences"}                       tag the stored sentences
+    {"text": "Ada left."}                      tokenize and tag a text
 
-The answer is the number of tokens:
+The answer to each request is the number of tokens:
 
     {"words": 3}
 
-`scripts/flair_tagger serve` is such a command.
+`scripts/flair_tagger serve` is an example.
 """
 
 import json
@@ -45,12 +45,12 @@ class ExternalCommand:
     command: str
 
 
-def parse_peer(text: str) -> ExternalCommand:
-    """Read NAME=COMMAND.
+def parse_external(text: str) -> ExternalCommand:
+    """Parse NAME=COMMAND.
 
     text (str): the text.
     RETURNS (ExternalCommand): the command.
-    RAISES (ValueError): it is something else.
+    RAISES (ValueError): the text has another form.
     """
     name, _, command = text.partition("=")
     if not name or not command.strip():
@@ -59,19 +59,19 @@ def parse_peer(text: str) -> ExternalCommand:
 
 
 class ExternalTagger:
-    """A tagger in a separate process, which ends with the context."""
+    """A tagger in a separate process. The process ends with the context."""
 
-    def __init__(self, peer: ExternalCommand, threads: int) -> None:
+    def __init__(self, command: ExternalCommand, threads: int) -> None:
         """Start the tagger, and wait until it is ready.
 
-        peer (ExternalCommand): what starts it.
-        threads (int): its `OMP_NUM_THREADS`.
-        RAISES (ValueError): it cannot be started, or gives another answer.
+        command (ExternalCommand): the command that starts the tagger.
+        threads (int): the value of `OMP_NUM_THREADS` for the process.
+        RAISES (ValueError): the command cannot be run, or its answer has another form.
         """
-        self.command = peer
+        self.command = command
         try:
             self._process = subprocess.Popen(
-                shlex.split(peer.command),
+                shlex.split(command.command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -79,7 +79,9 @@ class ExternalTagger:
                 env={**os.environ, "OMP_NUM_THREADS": str(threads)},
             )
         except (OSError, ValueError) as error:
-            raise ValueError(f"--peer {peer.name}: cannot run {peer.command}: {error}") from error
+            raise ValueError(
+                f"--peer {command.name}: cannot run {command.command}: {error}"
+            ) from error
         self.about = str(self._read("about"))
 
     def __enter__(self) -> "ExternalTagger":
@@ -94,44 +96,44 @@ class ExternalTagger:
         self.close()
 
     def close(self) -> None:
-        """End the tagger."""
+        """Stop the process."""
         self._process.communicate()
 
     def prediction(self, passages: Sequence[Passage]) -> Task:
-        """Make the task of tagging the sentences of the data, whose tokens are given.
+        """Make a task that tags the sentences of the data, without tokenizing them.
 
         passages (Sequence[Passage]): the data.
-        RETURNS (Task): the task, in words.
+        RETURNS (Task): the task. Its amount is in words.
         """
         sentences = [sentence.words for sentence in part(passages)]
         n_words = sum(map(len, sentences))
 
         def tag() -> int:
-            words = self._ask({"tag": "sentences"})
+            words = self._request({"tag": "sentences"})
             if words != n_words:
                 raise ValueError(
-                    f"--peer {self.command.name}: it was given {n_words:,} tokens, and tagged "
+                    f"--peer {self.command.name}: the tagger got {n_words:,} tokens, but tagged "
                     f"{words:,}"
                 )
             return words
 
         def prepare() -> Work:
-            self._ask({"sentences": sentences})
+            self._request({"sentences": sentences})
             return tag
 
         return prepare
 
     def call(self, text: str) -> Task:
-        """Make the task of tagging one text.
+        """Make a task that tokenizes and tags one text.
 
         text (str): the text.
-        RETURNS (Task): the task, in words.
+        RETURNS (Task): the task. Its amount is in words.
         """
-        return lambda: lambda: self._ask({"text": text})
+        return lambda: lambda: self._request({"text": text})
 
-    def _ask(self, request: dict[str, Any]) -> int:
+    def _request(self, request: dict[str, Any]) -> int:
         assert self._process.stdin is not None
-        with suppress(OSError):  # it has ended: the read below raises
+        with suppress(OSError):  # the process has ended: the read below raises
             print(json.dumps(request), file=self._process.stdin, flush=True)
         return int(self._read("words"))
 
@@ -142,9 +144,10 @@ class ExternalTagger:
             return json.loads(line)[key]
         except (KeyError, TypeError, ValueError) as error:
             self.close()
-            said = f"said {line.strip()!r}" if line else f"ended ({self._process.returncode})"
+            status = self._process.returncode
+            answer = f"answered {line.strip()!r}" if line else f"ended with status {status}"
             raise ValueError(
-                f"--peer {self.command.name}: {self.command.command} {said} where it should have "
-                f'answered {{"{key}": …}}: see benchmarks/speed/external.py for what is asked '
-                "of it, and above for what it wrote to standard error"
+                f"--peer {self.command.name}: {self.command.command} {answer} instead of "
+                f'{{"{key}": …}}. The answers are described in benchmarks/speed/external.py; '
+                "errors of the command are above, if it wrote any"
             ) from error

@@ -1,4 +1,4 @@
-"""The memory that prediction holds over a long stream of words."""
+"""Measure the memory of prediction over a long stream of words."""
 
 import multiprocessing
 import os
@@ -18,13 +18,13 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident memory of a process of its own, over a stream of words.
+    """Resident memory of a separate process, over a stream of words.
 
-    system (str): whose.
-    words (list[int]): how many had been tagged at each measurement.
-    mebibytes (list[float]): the memory at that time.
-    cached (list[float]): the mebibytes of it that our word caches had filled.
-    strings (list[int]): entries of the vocab's string store at that time.
+    system (str): the name of the system.
+    words (list[int]): number of tagged words at each measurement.
+    mebibytes (list[float]): the memory at each measurement, in MiB.
+    cached (list[float]): the part of it in word caches of this package, in MiB.
+    strings (list[int]): number of entries in the vocab's string store.
     """
 
     system: str
@@ -35,9 +35,9 @@ class Memory:
 
 
 def resident_memory() -> float | None:
-    """Read the memory that this process holds.
+    """Read the resident memory of this process.
 
-    RETURNS (float | None): mebibytes; `None` except on Linux.
+    RETURNS (float | None): the memory in MiB; `None` except on Linux.
     """
     if not _STATM.exists():
         return None
@@ -48,18 +48,18 @@ def resident_memory() -> float | None:
 def measure_memory(
     systems: Iterable[System], passages: Sequence[Passage], sizes: Sizes, threads: int
 ) -> list[Memory]:
-    """Measure the memory of each system over a long stream, in a process of its own.
+    """Measure the memory of each system over a long stream, in a separate process.
 
     systems (Iterable[System]): the systems.
-    passages (Sequence[Passage]): the data that the stream is made of.
-    sizes (Sizes): how long the stream is.
-    threads (int): of torch.
-    RETURNS (list[Memory]): empty except on Linux.
+    passages (Sequence[Passage]): the data to make the stream of.
+    sizes (Sizes): the length of the stream.
+    threads (int): number of torch's threads.
+    RETURNS (list[Memory]): the measurements; empty except on Linux.
     RAISES (ValueError): see `load_system`.
     """
     if resident_memory() is None:
         return []
-    # Not forked: the memory of this process would be its own.
+    # Not forked: the memory of this process would be included.
     context = multiprocessing.get_context("spawn")
     measured = []
     for system in systems:
@@ -72,13 +72,13 @@ def measure_memory(
 def run_stream(
     system: System, passages: Sequence[Passage], n_words: int, steps: int, threads: int
 ) -> Memory:
-    """Run a pipeline over a stream, and measure this process's memory on the way.
+    """Run a pipeline on a stream, and measure the memory of this process meanwhile.
 
     system (System): the system.
     passages (Sequence[Passage]): see `stream`.
     n_words (int): see `stream`.
-    steps (int): how often to measure, after the first time, which is before the stream begins.
-    threads (int): of torch.
+    steps (int): number of measurements, in addition to the one before the stream.
+    threads (int): number of torch's threads.
     RETURNS (Memory): the measurements.
     RAISES (ValueError): see `load_system`.
     """
@@ -95,7 +95,8 @@ def run_stream(
         memory.strings.append(len(nlp.vocab.strings))
 
     measure()
-    # A batch is made before its first Doc comes out: one of more words than a step would hide it.
+    # A whole batch is processed before its first Doc is returned, so a batch must not have more
+    # words than a step.
     mean_length = sum(map(len, passages)) / len(passages)
     batch_size = max(min(nlp.batch_size, int(n_words / steps / mean_length)), 1)
     docs = (passage.doc(nlp.vocab) for passage in stream(passages, n_words))

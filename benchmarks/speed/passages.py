@@ -1,4 +1,4 @@
-"""The texts that a benchmark runs over: gold data, cut and joined to Docs of any size."""
+"""Read gold data for benchmarks, and split or join them to Docs of any size."""
 
 import itertools
 import random
@@ -15,17 +15,17 @@ from bigru_tagger.corpus.corpus import open_corpus
 from bigru_tagger.scoring.scoring import same_words
 
 _SHORT = range(8, 16)  # tokens of a short sentence
-_INVENTED = 0.05  # share of the stream's words that nobody has seen before
+_RANDOM = 0.05  # share of words in the stream that are new
 
 
 @dataclass(frozen=True)
 class Passage:
-    """The tokens of a Doc, before there is one.
+    """The tokens of a Doc that is not created yet.
 
     words (list[str]): the tokens.
-    spaces (list[bool]): whether a space follows each.
-    starts (list[bool | int | None] | None): whether a sentence starts at each; `None` if
-        they are not known.
+    spaces (list[bool]): whether a space follows each token.
+    starts (list[bool | int | None] | None): whether a sentence starts at each token; `None` if
+        sentence starts are not known.
     """
 
     words: list[str]
@@ -37,9 +37,9 @@ class Passage:
         return len(self.words)
 
     def doc(self, vocab: Vocab) -> Doc:
-        """Make a Doc of them, without any other annotation.
+        """Create a Doc without other annotation.
 
-        vocab (Vocab): its vocabulary.
+        vocab (Vocab): the vocabulary of the Doc.
         RETURNS (Doc): a new Doc.
         """
         return Doc(vocab, words=self.words, spaces=self.spaces, sent_starts=self.starts)
@@ -49,9 +49,9 @@ class Passage:
 class Shape:
     """Docs of one size.
 
-    docs (int): how many.
-    tokens (int | None): in each; `None` for a sentence of the data.
-    with_starts (bool): whether sentence starts are known, where the data have them.
+    docs (int): number of Docs.
+    tokens (int | None): number of tokens in each Doc; `None` for one sentence of the data.
+    with_starts (bool): whether the sentence starts of the data are set.
     """
 
     docs: int
@@ -59,7 +59,7 @@ class Shape:
     with_starts: bool
 
     def __str__(self) -> str:
-        """Describe it for a table."""
+        """Describe the shape for a table."""
         tokens = "of one sentence" if self.tokens is None else f"of {self.tokens:,} tokens"
         known = "with" if self.with_starts else "without"
         return f"{self.docs:,} Doc{'s' * (self.docs != 1)} {tokens}, {known} sentence starts"
@@ -68,19 +68,19 @@ class Shape:
 def read_passages(
     data: str, *, split: str, n_sents: int | None = None, limit: int | None = None
 ) -> list[Passage]:
-    """Read the tokens of gold data, and the sentence starts that a pipeline may know.
+    """Read the tokens of gold data, with sentence starts if pipelines get them.
 
-    data (str): what `open_corpus` takes.
+    data (str): the data, see `open_corpus`.
     split (str): the split.
     n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for the reader's default.
-    limit (int | None): stop at the Doc with which there are so many words.
-    RETURNS (list[Passage]): at least one, none of them empty.
+    limit (int | None): stop after the Doc that reaches this number of words.
+    RETURNS (list[Passage]): at least one passage, without empty ones.
     RAISES (ValueError): the data cannot be read, or have no tokens.
     """
     options = {} if n_sents is None else {"sentences_per_doc": n_sents}
     try:
         corpus = open_corpus(data, split=split, **options)
-    except TypeError as error:  # a .spacy file has its documents already
+    except TypeError as error:  # a .spacy file already has documents
         raise ValueError(f"--n-sents: {error}") from error
     passages: list[Passage] = []
     n_words = 0
@@ -91,7 +91,7 @@ def read_passages(
             passages.append(_read_passage(eg))
             n_words += len(eg.reference)
     if not passages:
-        raise ValueError(f"{data}: there are no tokens to measure with: check the split {split!r}")
+        raise ValueError(f"{data}: the split {split!r} has no tokens; check --split")
     return passages
 
 
@@ -106,10 +106,10 @@ def _read_passage(eg: Example) -> Passage:
 
 
 def join(passages: Iterable[Passage]) -> Passage:
-    """Make one passage of several; a sentence starts at each.
+    """Join passages. A sentence starts at the first token of each.
 
-    passages (Iterable[Passage]): none of them empty.
-    RETURNS (Passage): the joined one.
+    passages (Iterable[Passage]): the passages, none of them empty.
+    RETURNS (Passage): the joined passage.
     """
     passages = list(passages)
     starts: list[bool | int | None] = []
@@ -124,10 +124,10 @@ def join(passages: Iterable[Passage]) -> Passage:
 
 
 def part(passages: Iterable[Passage]) -> list[Passage]:
-    """Make a passage of each sentence.
+    """Split passages into sentences.
 
-    passages (Iterable[Passage]): none of them empty.
-    RETURNS (list[Passage]): the sentences.
+    passages (Iterable[Passage]): the passages, none of them empty.
+    RETURNS (list[Passage]): one passage per sentence.
     """
     whole = join(passages)
     bounds = [*(i for i, start in enumerate(whole.starts or []) if start), len(whole)]
@@ -138,10 +138,10 @@ def part(passages: Iterable[Passage]) -> list[Passage]:
 
 
 def reshape(passages: Sequence[Passage], shape: Shape) -> list[Passage]:
-    """Cut the data to Docs of one size, and begin again where they end.
+    """Make Docs of one size from the data, and repeat the data if necessary.
 
     passages (Sequence[Passage]): the data.
-    shape (Shape): what is needed.
+    shape (Shape): the size and number of Docs.
     RETURNS (list[Passage]): the Docs.
     """
     if shape.tokens is None:
@@ -163,15 +163,15 @@ def reshape(passages: Sequence[Passage], shape: Shape) -> list[Passage]:
 
 
 def stream(
-    passages: Sequence[Passage], n_words: int, *, invented: float = _INVENTED, seed: int = 0
+    passages: Sequence[Passage], n_words: int, *, random_share: float = _RANDOM, seed: int = 0
 ) -> Iterator[Passage]:
-    """Repeat the data with new words in it, so that the vocabulary goes on growing.
+    """Repeat the data and replace some words by random letters, so that the vocabulary grows.
 
     passages (Sequence[Passage]): the data.
-    n_words (int): where to stop; the last Doc is whole.
-    invented (float): share of the words that are random letters.
-    seed (int): of the random numbers.
-    YIELDS (Passage): a Doc.
+    n_words (int): the least number of words. The last passage is complete.
+    random_share (float): the probability of replacing a word, from 0 to 1.
+    seed (int): the seed of the random numbers.
+    YIELDS (Passage): the passages.
     """
     generator = random.Random(seed)
     for passage in itertools.cycle(passages):
@@ -179,12 +179,13 @@ def stream(
             return
         n_words -= len(passage)
         words = [
-            _invent(generator) if generator.random() < invented else word for word in passage.words
+            _random_word(generator) if generator.random() < random_share else word
+            for word in passage.words
         ]
         yield Passage(words, passage.spaces, passage.starts)
 
 
-def _invent(generator: random.Random) -> str:
+def _random_word(generator: random.Random) -> str:
     return "".join(generator.choices(string.ascii_lowercase, k=10))
 
 
@@ -192,7 +193,7 @@ def short_text(passages: Sequence[Passage]) -> str:
     """Choose a short sentence from the data.
 
     passages (Sequence[Passage]): the data.
-    RETURNS (str): the first sentence of 8 to 15 tokens; the first of all if there is none.
+    RETURNS (str): the first sentence with 8 to 15 tokens, or the first sentence if there is none.
     """
     sentences = part(passages)
     short = next((sentence for sentence in sentences if len(sentence) in _SHORT), sentences[0])

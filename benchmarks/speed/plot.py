@@ -1,4 +1,4 @@
-"""The plot of a benchmark."""
+"""Draw the plot of a benchmark."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,8 +16,8 @@ from .stages import StageTimes
 from .timing import Timing
 
 _WIDTH = 8.0  # inches, of the figure
-_ROW, _FRAME, _CURVES = 0.34, 0.95, 3.0  # of the height: a bar's, a panel's beside its bars, curves
-# Of Okabe and Ito's palette, which readers with any colour vision can tell apart.
+_ROW, _FRAME, _CURVES = 0.34, 0.95, 3.0  # inches of height: a bar, a panel without its bars, curves
+# Okabe and Ito's palette, which is suitable for colour-blind readers.
 _OURS, _COLD, _OTHERS, _LINES = "#0072b2", "#a6cee3", "#9a9a9a", "#333333"
 _MILLI, _MICRO = 1e-3, 1e-6
 
@@ -25,10 +25,10 @@ _Draw = Callable[[Any, Any], None]
 
 
 def plot_benchmark(benchmark: Benchmark, path: Path) -> bool:
-    """Draw what was measured of speed, latency, stages, lengths and memory, a panel each.
+    """Draw one panel per section: speed, latency, training, stages, lengths and memory.
 
     benchmark (Benchmark): the times.
-    path (Path): the image, .svg or .png, replaced only when all is drawn.
+    path (Path): the image, .svg or .png, written atomically.
     RETURNS (bool): whether there was anything to draw.
     RAISES (OSError): the image cannot be written.
     """
@@ -57,7 +57,7 @@ def plot_benchmark(benchmark: Benchmark, path: Path) -> bool:
     if not panels:
         return False
     heights = [height for _, height, _, _ in panels]
-    # White whatever the page's colour: the lines and letters are dark.
+    # A white background, because lines and letters are dark.
     layout = ConstrainedLayoutEngine(h_pad=0.1)  # inches, above and below a panel
     figure = Figure(figsize=(_WIDTH, sum(heights)), layout=layout, facecolor="white")
     all_axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights).flat
@@ -75,7 +75,7 @@ def _draw_speeds(axes: Any, measured: tuple[Sequence[Timing], set[str]]) -> None
     names = list(dict.fromkeys(timing.system for timing in timings))
     for timing in timings:
         cold = timing.variant == COLD
-        # Where a system has two bars, they share its row.
+        # Two bars of a system share its row.
         height, shift = (0.36, 0.2 if cold else -0.2) if timing.system in ours else (0.5, 0.0)
         colour = _COLD if cold else _OURS if timing.system in ours else _OTHERS
         ends = [timing.speed - min(timing.speeds), max(timing.speeds) - timing.speed]
@@ -86,7 +86,7 @@ def _draw_speeds(axes: Any, measured: tuple[Sequence[Timing], set[str]]) -> None
     axes.xaxis.set_major_formatter("{x:,.0f}")
     if with_cold:
         axes.bar(0, 0, color=_OURS, label="words in the cache")
-        axes.bar(0, 0, color=_COLD, label="no word in the cache at first")
+        axes.bar(0, 0, color=_COLD, label="empty cache at the start")
         axes.legend(fontsize="small", loc="lower right", frameon=False)
 
 
@@ -118,7 +118,7 @@ def _name_rows(axes: Any, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
-    axes.margins(x=0.12)  # for the numbers behind the bars
+    axes.margins(x=0.12)  # space for the numbers after the bars
     axes.grid(axis="x", color="#e5e5e5")
     axes.set_axisbelow(True)
 

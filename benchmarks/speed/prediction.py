@@ -1,4 +1,4 @@
-"""How fast pipelines predict, measured side by side in one run."""
+"""Measure the speed of prediction, side by side in one run."""
 
 import re
 import time
@@ -17,25 +17,25 @@ from .passages import Passage, Shape, reshape
 from .timing import Clock, Task, Timing, Work, time_in_turn
 
 COLD = "cold"
-"""The variant whose word cache was emptied before each run."""
+"""The variant that empties the word cache before each run."""
 
 _SYSTEM = re.compile(r"(?P<name>[^=]+)=(?P<pipeline>.+?)(:(?P<keep>[\w.-]+(,[\w.-]+)*))?")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured.
+    """The amounts to measure.
 
-    rounds (int): timed runs of each task.
-    words (int | None): of the data, as whole Docs; `None` takes all.
-    calls (int): of `nlp(text)`.
-    matrix (int): rows and columns of the matrices whose product is the peak.
-    roofline_words (int): that the recurrence runs over.
-    lengths (tuple[int, ...]): tokens of a Doc.
-    length_words (int): of all Docs of a length together, unless one Doc has more.
-    numbers (tuple[int, int]): of Docs, few and many.
-    stream_words, stream_steps (int): words of the stream, and how often memory is measured.
-    train_words (int): of the batches of a round of training, at least.
+    rounds (int): number of timed runs of each task.
+    words (int | None): number of words of the data, in complete Docs; `None` for all.
+    calls (int): number of calls of `nlp(text)`.
+    matrix (int): rows and columns of the matrices whose product measures the peak.
+    roofline_words (int): number of words for the recurrence.
+    lengths (tuple[int, ...]): lengths of Docs in tokens.
+    length_words (int): number of words in all Docs of a length, unless one Doc has more.
+    numbers (tuple[int, int]): numbers of Docs, few and many.
+    stream_words, stream_steps (int): words of the stream, and number of memory measurements.
+    train_words (int): the least number of words in a round of training.
     """
 
     rounds: int
@@ -83,9 +83,9 @@ QUICK = Sizes(
 class System:
     """A pipeline to measure.
 
-    name (str): what to call it.
-    pipeline (str): what `spacy.load` takes.
-    keep (tuple[str, ...] | None): the components that run; `None` for those that run anyway.
+    name (str): the name in tables.
+    pipeline (str): the folder or package to load.
+    keep (tuple[str, ...] | None): the components to run; `None` for all enabled ones.
     """
 
     name: str
@@ -94,17 +94,17 @@ class System:
 
 
 def parse_system(text: str) -> System:
-    """Read NAME=PIPELINE or NAME=PIPELINE:COMPONENT,COMPONENT.
+    """Parse NAME=PIPELINE or NAME=PIPELINE:COMPONENT,COMPONENT.
 
-    text (str): the text. What is a path with its colon is taken as one.
+    text (str): the text. If PIPELINE:COMPONENT is an existing path, it is used as a path.
     RETURNS (System): the system.
-    RAISES (ValueError): it is neither.
+    RAISES (ValueError): the text has another form.
     """
     found = _SYSTEM.fullmatch(text)
     if found is None:
         raise ValueError(
-            f"--model {text}: write NAME=PIPELINE, or NAME=PIPELINE:COMPONENT,COMPONENT to keep "
-            "some of its components only"
+            f"--model {text}: write NAME=PIPELINE, or NAME=PIPELINE:COMPONENT,COMPONENT to run "
+            "only these components"
         )
     name, _, whole = text.partition("=")
     if found["keep"] is None or Path(whole).exists():
@@ -113,11 +113,11 @@ def parse_system(text: str) -> System:
 
 
 def load_system(system: System) -> Language:
-    """Load a pipeline, and leave out the components that are not to run.
+    """Load a pipeline with the components to run.
 
-    system (System): what to load.
+    system (System): the system.
     RETURNS (Language): the pipeline.
-    RAISES (ValueError): it cannot be loaded, or lacks a component that is to be kept.
+    RAISES (ValueError): the pipeline cannot be loaded, or has no component of this name.
     """
     nlp = load_pipeline(system.pipeline)
     if system.keep is None:
@@ -137,10 +137,10 @@ def load_system(system: System) -> Language:
 
 
 def our_shims(nlp: Language) -> list[NetworkShim]:
-    """Find our networks in a pipeline.
+    """Find the networks of this package in a pipeline.
 
     nlp (Language): the pipeline.
-    RETURNS (list[NetworkShim]): their shims, in the order of the components.
+    RETURNS (list[NetworkShim]): the shims of the networks, in the order of the components.
     """
     models = [getattr(pipe, "model", None) for _, pipe in nlp.pipeline]
     nodes = [node for model in models if isinstance(model, Model) for node in model.walk()]
@@ -154,14 +154,14 @@ def measure_prediction(
     *,
     clock: Clock = time.perf_counter,
 ) -> list[Timing]:
-    """Time `nlp.pipe` over new Docs of the data; ours also with an empty word cache.
+    """Time `nlp.pipe` on new Docs, and with an empty word cache for pipelines that have one.
 
-    systems (Mapping[str, Language | ExternalTagger]): the systems by name; external taggers get the
+    systems (Mapping[str, Language | ExternalTagger]): the systems by name. External taggers get the
         sentences of the data.
     passages (Sequence[Passage]): the data.
-    rounds (int): how often.
+    rounds (int): number of timed rounds.
     clock (Clock): the clock.
-    RETURNS (list[Timing]): in words.
+    RETURNS (list[Timing]): the times, with amounts in words.
     """
     tasks: dict[tuple[str, str], Task] = {}
     for name, system in systems.items():
@@ -174,21 +174,21 @@ def measure_prediction(
 
 
 def variants(nlp: Language) -> list[str]:
-    """List the ways in which a pipeline's prediction is timed.
+    """List the variants in which the prediction of a pipeline is timed.
 
     nlp (Language): the pipeline.
-    RETURNS (list[str]): the variants: as it is, and if it is ours, `COLD`.
+    RETURNS (list[str]): "", and `COLD` if the pipeline has a component of this package.
     """
     return ["", COLD] if our_shims(nlp) else [""]
 
 
 def prediction_task(nlp: Language, passages: Sequence[Passage], *, cold: bool = False) -> Task:
-    """Make the task of `nlp.pipe` over new Docs.
+    """Make a task that runs `nlp.pipe` on new Docs.
 
     nlp (Language): the pipeline.
     passages (Sequence[Passage]): the data.
-    cold (bool): empty the word cache before each run.
-    RETURNS (Task): the task, in words.
+    cold (bool): whether to empty the word cache before each run.
+    RETURNS (Task): the task. Its amount is in words.
     """
 
     def prepare() -> Work:
@@ -212,15 +212,15 @@ def measure_latency(
 
     systems (Mapping[str, Language | ExternalTagger]): the systems by name.
     text (str): the text.
-    calls (int): how often.
+    calls (int): number of timed calls.
     clock (Clock): the clock.
-    RETURNS (list[Timing]): in words.
+    RETURNS (list[Timing]): the times, with amounts in words.
     """
     tasks = {
         (name, ""): system.call(text) if isinstance(system, ExternalTagger) else _call(system, text)
         for name, system in systems.items()
     }
-    # Not before each call: that empties the processor's caches, which no user does.
+    # Collecting garbage before each call would empty the caches of the processor.
     return time_in_turn(tasks, calls, title="latency", collect=False, clock=clock)
 
 
@@ -231,8 +231,8 @@ def _call(nlp: Language, text: str) -> Task:
 def shapes(sizes: Sizes) -> list[Shape]:
     """List the sizes of Docs to compare.
 
-    sizes (Sizes): how much is measured.
-    RETURNS (list[Shape]): Docs of all lengths, then few and many Docs.
+    sizes (Sizes): the amounts to measure.
+    RETURNS (list[Shape]): Docs of each length, then few and many Docs.
     """
     lengths = [
         Shape(max(sizes.length_words // tokens, 1), tokens, with_starts)
@@ -250,14 +250,14 @@ def measure_lengths(
     *,
     clock: Clock = time.perf_counter,
 ) -> dict[Shape, list[Timing]]:
-    """Time `nlp.pipe` over Docs of other lengths, and other numbers of Docs.
+    """Time `nlp.pipe` on Docs of different lengths, and on different numbers of Docs.
 
     pipelines (Mapping[str, Language]): the pipelines by name.
     passages (Sequence[Passage]): the data.
-    shapes (Iterable[Shape]): which lengths and numbers.
-    rounds (int): how often.
+    shapes (Iterable[Shape]): the lengths and numbers of Docs.
+    rounds (int): number of timed rounds.
     clock (Clock): the clock.
-    RETURNS (dict[Shape, list[Timing]]): in words, with an entry for each pipeline.
+    RETURNS (dict[Shape, list[Timing]]): the times of each pipeline, with amounts in words.
     """
     measured = {}
     for shape in shapes:

@@ -1,4 +1,4 @@
-"""Render a benchmark as tables in Markdown, and all times as JSON."""
+"""Render a benchmark as Markdown tables, and store all times as JSON."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,8 +25,8 @@ _MICRO = 1e-6
 class Benchmark:
     """The times of one run; `None` for a section that was not measured.
 
-    about (dict[str, str]): what the numbers depend on: the machine, versions, the command.
-    baseline (str | None): the system that the others are compared to.
+    about (dict[str, str]): the machine, versions, data, command and systems.
+    baseline (str | None): the system to compare the others with; `None` for no comparison.
     """
 
     about: dict[str, str]
@@ -40,7 +40,7 @@ class Benchmark:
     training: list[Timing] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give all times as JSON-serialisable values."""
+        """Return all times as JSON-serialisable values."""
         sections: dict[str, Any] = {
             name: None if section is None else [asdict(entry) for entry in section]
             for name, section in (
@@ -63,11 +63,11 @@ class Benchmark:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Benchmark":
-        """Build what `to_json` described.
+        """Create a benchmark from the result of `to_json`.
 
-        content (Mapping[str, Any]): what it gave.
-        RETURNS (Benchmark): the same times.
-        RAISES (KeyError, TypeError): it is something else.
+        content (Mapping[str, Any]): the result of `to_json`.
+        RETURNS (Benchmark): the benchmark.
+        RAISES (KeyError, TypeError): the content has another form.
         """
         about = dict(content["about"])
         baseline = about.pop("baseline")
@@ -116,34 +116,34 @@ def _read_timings(entries: Iterable[Mapping[str, Any]]) -> list[Timing]:
 
 
 def read_benchmark(path: Path) -> Benchmark:
-    """Read a benchmark's JSON file.
+    """Read the JSON file of a benchmark.
 
     path (Path): the file.
-    RETURNS (Benchmark): its times.
-    RAISES (OSError, ValueError): it cannot be read, or is no such file.
+    RETURNS (Benchmark): the benchmark.
+    RAISES (OSError, ValueError): the file cannot be read, or has another form.
     """
     try:
         return Benchmark.from_json(json.loads(path.read_text(encoding="utf8")))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is no benchmark.json of this version of scripts/benchmark ({error!r}): give "
-            "one that it wrote, or measure again"
+            f"{path} is not a benchmark.json of this version of scripts/benchmark ({error!r}): use "
+            "another file, or measure again"
         ) from error
 
 
 def render_benchmark(benchmark: Benchmark) -> str:
-    """Render a benchmark in Markdown: what it depends on, then a table for each section.
+    """Render a benchmark as Markdown: a description, then a table for each section.
 
-    benchmark (Benchmark): the times.
-    RETURNS (str): the text, without an end of the last line.
+    benchmark (Benchmark): the benchmark.
+    RETURNS (str): the text, without a final newline.
     """
     blocks = ["# Speed", "\n".join(f"- {name}: {text}" for name, text in benchmark.about.items())]
     baseline = benchmark.baseline
     if benchmark.prediction is not None:
         blocks += [
             "## Prediction",
-            "Words per second of `nlp.pipe`: the median of the rounds, the lowest and the highest. "
-            "“cold” begins each round without any word in its cache.",
+            "Words per second of `nlp.pipe`: the median, lowest and highest value of the rounds. "
+            "“cold” starts each round with an empty word cache.",
             _speed_table(benchmark.prediction, baseline),
         ]
     if benchmark.latency is not None:
@@ -159,7 +159,7 @@ def render_benchmark(benchmark: Benchmark) -> str:
     if benchmark.lengths is not None:
         blocks += [
             "## Length and number of Docs",
-            "Words per second of `nlp.pipe`, medians.",
+            "Words per second of `nlp.pipe`: medians of the rounds.",
             _lengths_table(benchmark.lengths),
         ]
     if benchmark.memory is not None:
@@ -167,7 +167,7 @@ def render_benchmark(benchmark: Benchmark) -> str:
     if benchmark.training is not None:
         blocks += [
             "## Training",
-            "Words per second of the steps of `spacy train`, without its evaluations.",
+            "Words per second of the training steps of `spacy train`, without evaluations.",
             _speed_table(benchmark.training, baseline),
         ]
     return "\n\n".join(blocks)
@@ -192,7 +192,7 @@ def _speed_table(timings: Sequence[Timing], baseline: str | None) -> str:
 
 
 def _latency_table(timings: Sequence[Timing], baseline: str | None) -> str:
-    header = ["system", "median", "95 % are below", "words", "calls"]
+    header = ["system", "median", "95th percentile", "words", "calls"]
     rows = []
     for timing in timings:
         median, high = np.percentile(timing.seconds, [50, 95]) / _MILLI
@@ -210,7 +210,7 @@ def _with_ratio(
     timings: Sequence[Timing],
     baseline: str | None,
 ) -> tuple[list[str], list[list[str]]]:
-    # A last column: how many times as fast as the baseline, if that is among the systems.
+    # Adds a column with the speed relative to the baseline, if the baseline was measured.
     of_baseline = {
         timing.system: speed
         for timing, speed in zip(timings, speeds, strict=True)
@@ -240,9 +240,9 @@ def _stages(measured: Sequence[StageTimes]) -> list[str]:
         )
     names = [*measured[0].seconds, "all"]
     return [
-        "As torch's profiler sees them. A stage counts without those that run inside it: `embed` "
-        "is above all the words that are not in the cache, `network` the output layer, and `rest` "
-        "spaCy and all other components.",
+        "Times from torch's profiler. The time of a stage excludes the stages inside it. `embed` "
+        "is mostly the embedding of words that are not in the cache. `network` is the output "
+        "layer. `rest` is spaCy and all other components.",
         _table(header, zip(names, *columns, strict=True)),
     ]
 
@@ -251,8 +251,9 @@ def _roofline(roofline: Roofline) -> list[str]:
     size = roofline.matrix
     text = (
         f"A product of two float32 matrices of {size:,} by {size:,} reaches "
-        f"{roofline.peak / _GIGA:.1f} GFLOP/s here. A word costs the GRU 2 · 3 · units² FLOPs of "
-        "recurrent products in each layer and direction; its input is prepared."
+        f"{roofline.peak / _GIGA:.1f} GFLOP/s on this machine. The recurrent products of the GRU "
+        "need 2 · 3 · units² FLOPs per word in each layer and direction. The input of the GRU is "
+        "computed before, and not timed."
     )
     rows = [
         [
@@ -265,10 +266,10 @@ def _roofline(roofline: Roofline) -> list[str]:
         for timing in roofline.recurrences
     ]
     if not rows:
-        return [text, "No system has a GRU of this package that runs on the CPU."]
+        return [text, "No system has a GRU of this package on the CPU."]
     header = [
         "system",
-        "words/s of the GRU alone",
+        "words/s of the recurrence",
         "FLOPs per word",
         "GFLOP/s",
         "share of the peak",
@@ -287,7 +288,7 @@ def _lengths_table(lengths: dict[Shape, list[Timing]]) -> str:
 
 def _memory(measured: Sequence[Memory]) -> list[str]:
     if not measured:
-        return ["The memory of a process cannot be read on this system, only on Linux."]
+        return ["Memory was not measured, because it can only be read on Linux."]
     header = ["words", *(memory.system for memory in measured)]
     rows = []
     for step in range(len(measured[0].words)):
@@ -297,8 +298,8 @@ def _memory(measured: Sequence[Memory]) -> list[str]:
         ]
         rows.append([f"{measured[0].words[step]:,}", *cells])
     return [
-        "MiB that a process of its own holds over a stream in which the vocabulary goes on growing "
-        "(those of the rows in our word cache; entries of spaCy's string store, which keeps every "
-        "word).",
+        "Resident memory of a separate process in MiB, over a stream with a growing vocabulary. "
+        "In brackets: the MiB in the word cache of this package, and the number of entries in "
+        "spaCy's string store, which stores every word.",
         _table(header, rows),
     ]

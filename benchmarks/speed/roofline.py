@@ -1,4 +1,4 @@
-"""How near the GRU's recurrence comes to the peak of the machine."""
+"""Compare the speed of the GRU's recurrence with the peak of the machine."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,12 +21,13 @@ from .timing import Clock, Task, Timing, time_in_turn
 
 @dataclass(frozen=True)
 class Roofline:
-    """How near the recurrence comes to the peak of the machine.
+    """The speed of the GRU's recurrence, and the peak of the machine.
 
-    matrix (int): rows and columns of the matrices whose product is the peak.
-    product (Timing): of that product, in FLOPs.
-    flops (dict[str, int]): by system, FLOPs of the recurrent products per word.
-    recurrences (list[Timing]): of `predict_gru` alone, in words, over all layers.
+    matrix (int): rows and columns of the matrices whose product measures the peak.
+    product (Timing): the times of that product, with amounts in FLOPs.
+    flops (dict[str, int]): FLOPs of the recurrent products per word, by system.
+    recurrences (list[Timing]): the times of only `predict_gru`, for all layers, with amounts in
+        words.
     """
 
     matrix: int
@@ -36,14 +37,14 @@ class Roofline:
 
     @property
     def peak(self) -> float:
-        """FLOPs per second of the fastest product."""
+        """FLOPs per second of the fastest round of the product."""
         return max(self.product.speeds)
 
     def share(self, timing: Timing) -> float:
-        """Give the share of the peak that a recurrence reaches.
+        """Compute the share of the peak that a recurrence reaches.
 
         timing (Timing): one of `recurrences`.
-        RETURNS (float): from 0 to about 1.
+        RETURNS (float): the share, from 0 to about 1.
         """
         return timing.speed * self.flops[timing.system] / self.peak
 
@@ -52,7 +53,7 @@ def recurrent_flops(directions: Iterable[nn.RNNBase]) -> int:
     """Count the operations of the products W_h h for one word.
 
     directions (Iterable[RNNBase]): all directions of all layers.
-    RETURNS (int): a multiplication and an addition for each weight: 2 · 3 · units² for a GRU.
+    RETURNS (int): one multiplication and one addition per weight: 2 · 3 · units² for a GRU.
     """
     return sum(2 * dict(rnn.named_parameters())["weight_hh_l0"].numel() for rnn in directions)
 
@@ -65,15 +66,15 @@ def measure_roofline(
     matrix: int,
     clock: Clock = time.perf_counter,
 ) -> Roofline:
-    """Time the recurrences of prediction alone, and a large product of matrices.
+    """Time only the recurrences of prediction, and a large matrix product.
 
-    The recurrences run as in prediction, over the sequences that prediction makes of the data. Of
-    their input all has been prepared: they gather it, but multiply nothing but W_h h.
+    The recurrences run on the same sequences as in prediction. Their input is computed before, so
+    their only matrix products are W_h h.
 
-    pipelines (Mapping[str, Language]): the pipelines by name; those without a GRU of ours, or with
-        one that is not on the CPU, are omitted.
+    pipelines (Mapping[str, Language]): the pipelines by name. Pipelines without a GRU of this
+        package on the CPU are left out.
     passages (Sequence[Passage]): the data.
-    rounds (int): how often.
+    rounds (int): number of timed rounds.
     matrix (int): rows and columns of the matrices.
     clock (Clock): the clock.
     RETURNS (Roofline): the times.
@@ -84,7 +85,7 @@ def measure_roofline(
     for name, nlp in pipelines.items():
         recurrences = _recurrences(nlp, passages)
         if recurrences:
-            # A layer runs once for each batch.
+            # One call per layer and batch.
             done = [
                 recurrent_flops(gru) * int(lengths.sum()) for gru, _, lengths, *_ in recurrences
             ]
@@ -105,8 +106,8 @@ def _product(size: int) -> Task:
 
 
 def _recurrences(nlp: Language, passages: Sequence[Passage]) -> list[tuple[Any, ...]]:
-    # The arguments of `predict_gru`, a tuple for each layer and batch, with all of the input in a
-    # prepared table: that of the words where there is one.
+    # The arguments of `predict_gru` for each layer and batch, with the input in a prepared table.
+    # If prediction has no such table, its values are random.
     calls: list[tuple[Any, ...]] = []
 
     def record(run: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -140,18 +141,18 @@ def _recur(recurrences: Sequence[tuple[Any, ...]], n_words: int) -> Task:
 def replaced(
     owner: type | ModuleType, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> Iterator[None]:
-    """Put another function in a function's place for the length of the context.
+    """Replace a function within the context.
 
-    owner (type | ModuleType): the class or module whose own function it is.
-    name (str): the function's name.
-    wrap (Callable): from the function to the other one.
-    RAISES (AttributeError): the function does not exist, as after it was renamed.
+    owner (type | ModuleType): the class or module that defines the function.
+    name (str): the name of the function.
+    wrap (Callable): takes the function and returns the replacement.
+    RAISES (AttributeError): the function does not exist.
     """
     original = vars(owner).get(name)
     if not callable(original):
         raise AttributeError(
-            f"{owner.__name__} has no function {name!r} of its own to record: if it was renamed, "
-            "rename it in benchmarks/speed/roofline.py, too"
+            f"{owner.__name__} defines no function {name!r}: if it was renamed, change its name in "
+            "benchmarks/speed/roofline.py, too"
         )
     setattr(owner, name, wrap(original))
     try:

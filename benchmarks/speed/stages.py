@@ -1,8 +1,9 @@
-"""The time that each stage of prediction takes, as torch's profiler sees it.
+"""Measure the time of each stage of prediction with torch's profiler.
 
-The stages are those of `bigru_tagger.stages`. The profiler records all operations of torch, too,
-which slows prediction down: by 3 % with all words in the cache and by 10 % without, on two cores
-with a model of 128 units. Compare stages by it, and systems by their speed without a profiler.
+The stages are those of `bigru_tagger.stages`. The profiler also records all operations of torch,
+which slows prediction down: by 3 % with all words in the cache and by 10 % with an empty cache, on
+two cores with a model of 128 units. Use these times to compare stages. To compare systems, use
+their speed without a profiler.
 """
 
 import json
@@ -23,7 +24,7 @@ from .prediction import COLD, our_shims, prediction_task, variants
 from .timing import Task, Work, time_in_turn
 
 REST = "rest"
-"""The stage of all that is in no other stage: spaCy, and other components."""
+"""The stage for all other code: spaCy and other components."""
 
 _MICRO = 1e-6  # seconds, the unit of the profiler's times
 _NAMES = {name: name.rpartition(".")[2] for name in STAGES} | {REST: REST}
@@ -34,8 +35,8 @@ class StageTimes:
     """The times of the stages of prediction.
 
     system, variant (str): see `Timing`.
-    words (int): in each round.
-    rounds (tuple[dict[str, float], ...]): seconds by stage, of each round.
+    words (int): number of words in each round.
+    rounds (tuple[dict[str, float], ...]): for each round, the seconds of each stage.
     """
 
     system: str
@@ -45,7 +46,7 @@ class StageTimes:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """The median of each stage over the rounds."""
+        """The median seconds of each stage over the rounds."""
         return {
             stage: float(np.median([r[stage] for r in self.rounds])) for stage in self.rounds[0]
         }
@@ -54,12 +55,13 @@ class StageTimes:
 def measure_stages(
     pipelines: Mapping[str, Language], passages: Sequence[Passage], rounds: int
 ) -> list[StageTimes]:
-    """Time the stages of prediction, of the pipelines that have a component of this package.
+    """Time the stages of prediction.
 
-    pipelines (Mapping[str, Language]): the pipelines by name.
+    pipelines (Mapping[str, Language]): the pipelines by name. Those without a component of this
+        package are left out.
     passages (Sequence[Passage]): the data.
-    rounds (int): how often.
-    RETURNS (list[StageTimes]): with the word cache as it is, and cold.
+    rounds (int): number of timed rounds.
+    RETURNS (list[StageTimes]): the times of each pipeline, with words in the cache and cold.
     """
     tasks: dict[tuple[str, str], Task] = {}
     stages: dict[tuple[str, str], list[dict[str, float]]] = {}
@@ -71,7 +73,7 @@ def measure_stages(
             tasks[key] = _profiled(predict, stages[key])
     words = sum(map(len, passages))
     time_in_turn(tasks, rounds, title="stages")
-    # The first is the warm-up.
+    # The first round is the warm-up.
     return [StageTimes(*key, words, tuple(times[1:])) for key, times in stages.items()]
 
 
@@ -91,7 +93,7 @@ def _profiled(task: Task, times: list[dict[str, float]]) -> Task:
 
 
 def _read_ranges(profiled: profile) -> list[dict[str, Any]]:
-    # By way of the file: `profiled.events()` takes ten times as long.
+    # Through a file, because `profiled.events()` takes ten times as long.
     with TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         profiled.export_chrome_trace(str(path))
@@ -106,12 +108,13 @@ def _read_ranges(profiled: profile) -> list[dict[str, Any]]:
 def stage_seconds(ranges: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Add up the time of each stage, without the stages that run inside it.
 
-    ranges (Iterable[Mapping[str, Any]]): ranges of one thread as in Chrome's trace format: `name`,
-        and in microseconds the start `ts` and the duration `dur`.
-    RETURNS (dict[str, float]): seconds by the last part of a stage's name, and of `REST`.
+    ranges (Iterable[Mapping[str, Any]]): ranges of one thread in Chrome's trace format: `name`,
+        start `ts` and duration `dur`, both in microseconds.
+    RETURNS (dict[str, float]): the seconds of each stage, by the last part of its name, and of
+        `REST`.
     """
     seconds = dict.fromkeys(_NAMES.values(), 0.0)
-    around: list[tuple[str, float]] = []  # the ranges that have not ended yet, with their ends
+    around: list[tuple[str, float]] = []  # the open ranges, with their ends
     for event in sorted(ranges, key=lambda event: (event["ts"], -event["dur"])):
         while around and around[-1][1] <= event["ts"]:
             around.pop()

@@ -1,4 +1,4 @@
-"""Times of work that is done in turn."""
+"""Time tasks in turn."""
 
 import gc
 import time
@@ -10,23 +10,23 @@ from typing import TypeAlias
 from tqdm import tqdm
 
 Clock: TypeAlias = Callable[[], float]
-"""Gives seconds since any fixed moment."""
+"""Returns the seconds since a fixed moment."""
 
 Work: TypeAlias = Callable[[], int]
-"""Does the work that is timed, and gives its amount, such as the number of words."""
+"""Does the timed work, and returns its amount, such as the number of words."""
 
 Task: TypeAlias = Callable[[], Work]
-"""Prepares what is not to be timed, and gives the work."""
+"""Does the preparation, which is not timed, and returns the work."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What the rounds of one task took.
+    """The times of one task.
 
-    system (str): who did it.
-    variant (str): how, such as "cold"; empty where there is one way only.
-    amounts (tuple[int, ...]): words, or what else was done, in each round.
-    seconds (tuple[float, ...]): what each round took.
+    system (str): the name of the system.
+    variant (str): the variant, such as "cold"; "" if there is only one.
+    amounts (tuple[int, ...]): the amount of work in each round, such as the number of words.
+    seconds (tuple[float, ...]): the duration of each round.
     """
 
     system: str
@@ -41,7 +41,7 @@ class Timing:
 
     @property
     def speed(self) -> float:
-        """The median of the rounds' amounts per second."""
+        """The median amount per second over the rounds."""
         return median(self.speeds)
 
 
@@ -53,16 +53,16 @@ def time_in_turn(
     collect: bool = True,
     clock: Clock = time.perf_counter,
 ) -> list[Timing]:
-    """Time tasks in turn, A B C A B C, so that what slows the machine down slows all of them.
+    """Time tasks in turn, A B C A B C, so that a slow phase of the machine affects all of them.
 
-    A round before the first warms everything up and is not counted.
+    A warm-up round before the first one is not timed.
 
     tasks (Mapping[tuple[str, str], Task]): the tasks by system and variant.
-    rounds (int): how often to time each.
+    rounds (int): number of timed rounds.
     title (str): the title of the progress bar.
-    collect (bool): collect garbage before each run; else only once.
+    collect (bool): whether to collect garbage before each run, and not only once.
     clock (Clock): the clock.
-    RETURNS (list[Timing]): a timing for each task, in their order.
+    RETURNS (list[Timing]): one timing per task, in the order of the tasks.
     """
     measured: dict[tuple[str, str], list[tuple[int, float]]] = {key: [] for key in tasks}
     gc.collect()

@@ -1,4 +1,4 @@
-"""How fast configs train, measured side by side."""
+"""Measure the speed of training, side by side."""
 
 import itertools
 import sys
@@ -16,15 +16,15 @@ from thinc.api import Config
 
 from .timing import Clock, Task, Timing, time_in_turn
 
-_NEVER = sys.maxsize  # steps until training evaluates
+_NEVER = sys.maxsize  # steps between evaluations
 
 
 def parse_training(text: str) -> tuple[str, Path]:
-    """Read NAME=CONFIG.
+    """Parse NAME=CONFIG.
 
     text (str): the text.
-    RETURNS (tuple[str, Path]): the name, and the config.
-    RAISES (ValueError): it has another form, or the file does not exist.
+    RETURNS (tuple[str, Path]): the name, and the file of the config.
+    RAISES (ValueError): the text has another form, or the file does not exist.
     """
     name, _, config = text.partition("=")
     if not name or not config:
@@ -35,20 +35,20 @@ def parse_training(text: str) -> tuple[str, Path]:
 
 
 def read_configs(configs: Mapping[str, Path], overrides: Mapping[str, Any]) -> dict[str, Config]:
-    """Read training configs; each gets the overrides of settings that it has.
+    """Read training configs, and apply overrides to the configs that have the setting.
 
     configs (Mapping[str, Path]): the files by name.
-    overrides (Mapping[str, Any]): settings by their dotted names; with the name of a config in
-        front, for that one alone.
+    overrides (Mapping[str, Any]): settings by their dotted names. With the name of a config as a
+        prefix, an override applies only to that config.
     RETURNS (dict[str, Config]): the configs by name.
-    RAISES (ValueError): no config has one of the settings.
+    RAISES (ValueError): a setting exists in none of the configs.
     """
     found: dict[str, Config] = {}
     used: set[str] = set()
     for name, path in configs.items():
         config = load_config(path)
         settings = {}
-        for prefix in ("", f"{name}."):  # what is for this one alone comes last, and counts
+        for prefix in ("", f"{name}."):  # overrides of only this config come last, and win
             for setting, value in overrides.items():
                 own = setting.removeprefix(prefix)
                 if setting.startswith(prefix) and _has_setting(config, own):
@@ -59,8 +59,8 @@ def read_configs(configs: Mapping[str, Path], overrides: Mapping[str, Any]) -> d
     if unknown:
         raise ValueError(
             f"--{unknown[0]}: none of the configs {', '.join(map(str, configs.values()))} has this "
-            "setting. Write the setting's whole name, such as --paths.data, or with the name that "
-            "--train gives a config in front, for that one alone"
+            "setting. Write the full name of the setting, such as --paths.data. For only one "
+            "config, prefix it with the name in --train, such as --NAME.paths.data"
         )
     return found
 
@@ -82,16 +82,16 @@ def measure_training(
     prepare: Mapping[str, Callable[[Language], None]] | None = None,
     clock: Clock = time.perf_counter,
 ) -> list[Timing]:
-    """Time steps of `spacy train`, without its evaluations.
+    """Time the training steps of `spacy train`, without evaluations.
 
     configs (Mapping[str, Config]): the configs by name.
-    rounds (int): how often.
-    n_words (int): the steps of a round go on until there are so many.
-    from_step (int): batches to leave out before, since those of some batchers grow at first.
-    prepare (Mapping[str, Callable[[Language], None]] | None): what to do with the pipelines of some
-        of them when these are initialised.
+    rounds (int): number of timed rounds.
+    n_words (int): the least number of words in a round.
+    from_step (int): number of batches to skip, because batches of some batchers grow at first.
+    prepare (Mapping[str, Callable[[Language], None]] | None): functions that change the initialised
+        pipelines of some configs.
     clock (Clock): the clock.
-    RETURNS (list[Timing]): in words.
+    RETURNS (list[Timing]): the times, with amounts in words.
     """
     prepare = prepare or {}
     tasks = {
@@ -104,7 +104,7 @@ def measure_training(
 def _steps(
     config: Config, from_step: int, prepare: Callable[[Language], None] | None
 ) -> Iterator[int]:
-    # The words of each step, when it is done: spaCy's own loop, which goes on for ever.
+    # Yields the number of words after each step of spaCy's training loop, without end.
     nlp = init_nlp(config)
     if prepare is not None:
         prepare(nlp)

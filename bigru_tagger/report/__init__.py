@@ -1,1 +1,1 @@
-"""What lies behind the numbers: errors, intervals, probabilities, gates."""
+"""Reports on evaluations, comparisons, corpora and the gates of a GRU."""

@@ -1,4 +1,4 @@
-"""The analysis of a task's predictions: all numbers of a report, without a layout."""
+"""Analyse the predictions of a task: all numbers of a report, without a layout."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -60,17 +60,18 @@ from .surface_forms import (
     inconsistent,
 )
 
-# JSON keeps the names of its keys.
+# The keys of the JSON keep their first names, so that its readers keep working.
 _JSON_KINDS: dict[str, str] = {"missing": "missed", "spurious": "invented"}
 _JSON_MUC: dict[str, str] = {"missing": "missed"}
 
 
 @dataclass(frozen=True)
 class ModeScores:
-    """Scores in one mode of seqeval.
+    """Scores in one of seqeval's modes.
 
-    per_type (list[Score]): of each type, sorted.
-    micro, macro (Score): over all entities, and the mean over types.
+    per_type (list[Score]): the scores of each type, sorted by name.
+    micro (Score): the scores over the entities of all types.
+    macro (Score): the mean over types.
     """
 
     per_type: list[Score]
@@ -80,7 +81,13 @@ class ModeScores:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A share of tokens, and how far it could be off; see `Score`."""
+    """Token accuracy.
+
+    value (float): correct / tokens, from 0 to 1.
+    correct (int): tokens with the correct tag.
+    tokens (int): all tokens that count.
+    interval (Interval): the 95 % interval of the value, see `Score`.
+    """
 
     value: float
     correct: int
@@ -92,28 +99,31 @@ class Accuracy:
 class Analysis:
     """All numbers of one task.
 
-    task (Task): the task. "Entities" below are its spans; a tagged token is one of one token.
-    documents (int): annotated documents, which intervals resample: those that the data tell, or
-        else the Docs.
-    sentences (int): sentences that the gold data tell of them; a Doc without any is one.
-    default (ModeScores): in seqeval's default mode.
-    strict (ModeScores | None): in its strict mode; `None` where both agree.
-    accuracy (Accuracy): the share of tokens whose IOB2 tag is right, as seqeval counts it; of tags,
-        without the tokens that have none.
+    task (Task): the task. Below, "entities" are the spans of the task. A tagged token counts as an
+        entity of one token.
+    documents (int): annotated documents, the units that intervals resample. These are the documents
+        that the data mark, or the Docs if the data mark none.
+    sentences (int): sentences in these documents. A Doc without sentence boundaries counts as one.
+    default (ModeScores): scores in seqeval's default mode.
+    strict (ModeScores | None): scores in seqeval's strict mode; `None` where both modes agree.
+    accuracy (Accuracy): the share of tokens with the correct IOB2 tag, as seqeval counts it. In a
+        task with one tag per token, tokens without a tag do not count.
     docs (list[MatchedDoc]): all entities, matched.
-    kinds (dict[str, Counter[Kind]]): by type, of the gold entity or else of the prediction: how
-        many matches are of each kind.
-    beside (Counter[Kind]): of the missing and spurious ones, those that are the rest of a merge or
-        split, see `matching.Match`.
-    confusions (Counter[tuple[str | None, str | None]]): matches by gold and predicted type, `None`
-        where that side has nothing.
-    moved (Counter[tuple[str | None, str | None]]): of these, those with other boundaries.
-    lengths, sentence_lengths (list[Score]): by tokens of the entity, and of its sentence.
-    positions (list[Score] | None): by the sentence of the document; `None` where none has two.
-    novelty (list[Score] | None): by what training has shown; only recall means anything. `None`
-        without training data.
-    training (Training | None): what training has shown.
-    confidences (Confidences | None): `None` where no prediction has a probability.
+    kinds (dict[str, Counter[Kind]]): number of matches of each kind, by the type of the gold entity
+        or, if there is none, of the prediction.
+    remainders (Counter[Kind]): missing and spurious entities that remain from a merge or a split,
+        see `matching.Match`.
+    confusions (Counter[tuple[str | None, str | None]]): number of matches by gold and predicted
+        type; `None` where that side has no entity.
+    moved (Counter[tuple[str | None, str | None]]): those of these matches whose boundaries differ.
+    lengths (list[Score]): scores by the number of tokens of the entity.
+    sentence_lengths (list[Score]): scores by the number of tokens of the entity's sentence.
+    positions (list[Score] | None): scores by the position of the sentence in its document; `None`
+        where no document has two sentences.
+    novelty (list[Score] | None): scores by what occurs in the training data. Only recall is
+        meaningful. `None` without training data.
+    training (Training | None): what occurs in the training data.
+    confidences (Confidences | None): calibration; `None` where no prediction has a probability.
     forms (list[SurfaceForm]): how often each text has which type.
     """
 
@@ -125,7 +135,7 @@ class Analysis:
     accuracy: Accuracy
     docs: list[MatchedDoc]
     kinds: dict[str, Counter[Kind]]
-    beside: Counter[Kind]
+    remainders: Counter[Kind]
     confusions: Counter[tuple[str | None, str | None]]
     moved: Counter[tuple[str | None, str | None]]
     lengths: list[Score]
@@ -138,7 +148,7 @@ class Analysis:
 
     @property
     def unit(self) -> str:
-        """What the documents are: a "document" that the data tell, or a "Doc"."""
+        """What is resampled: "document" if the data mark documents, "Doc" otherwise."""
         return "Doc" if self.documents == len(self.docs) else "document"
 
     @property
@@ -148,21 +158,25 @@ class Analysis:
 
     @property
     def types(self) -> list[str]:
-        """All types, those with the most gold entities first."""
+        """All types, by falling number of gold entities."""
         rows = sorted(self.default.per_type, key=lambda score: (-score.gold, score.name))
         return [score.name for score in rows]
 
     @property
     def frequent(self) -> list[Confusion]:
-        """Errors that occur several times."""
+        """Errors that occur at least twice."""
         return frequent_confusions(self.docs)
 
     def divided(self, side: str) -> list[SurfaceForm]:
-        """List the texts that have several types, see `surface_forms.inconsistent`."""
+        """List the texts with several types.
+
+        side (str): see `surface_forms.inconsistent`.
+        RETURNS (list[SurfaceForm]): the texts.
+        """
         return inconsistent(self.forms, side)
 
     def to_json(self) -> dict[str, Any]:
-        """Give all numbers, but for single entities, as JSON-serialisable values."""
+        """Return all numbers as JSON-serialisable values, without single entities."""
         return {
             "documents": self.documents,
             "docs": len(self.docs),
@@ -208,13 +222,14 @@ def analyse(
 ) -> Analysis:
     """Analyse the predictions of one task.
 
-    evaluation (Evaluation): predictions beside their references, and seqeval's numbers of them.
-    task (Task): one that the evaluation has scored.
+    evaluation (Evaluation): predictions with their references, and seqeval's scores.
+    task (Task): a task that the evaluation has scored.
     confidence (Iterable[str]): see `Task.probabilities`.
-    training (Training | None): what the training data have shown.
-    document_lengths (Sequence[int] | None): tokens of each document; `None` for the Docs.
+    training (Training | None): what occurs in the training data.
+    document_lengths (Sequence[int] | None): number of tokens of each document; `None` to
+        take each Doc as a document.
     RETURNS (Analysis): the numbers.
-    RAISES (ValueError): the documents have not as many tokens as the gold data.
+    RAISES (ValueError): the documents and the gold data differ in their number of tokens.
     """
     report = evaluation.scores[task.name]
     names = tuple(confidence)
@@ -228,7 +243,7 @@ def analyse(
     of_docs = _number_documents(evaluation.examples, document_lengths)
     _, documents = np.unique(of_docs[[doc.number - 1 for doc in docs]], return_inverse=True)
     n_documents = int(documents.max()) + 1
-    by_type, confusions, moved, beside = _count_matches(docs)
+    by_type, confusions, moved, remainders = _count_matches(docs)
     agree = report.default == report.strict
     return Analysis(
         task=task,
@@ -239,7 +254,7 @@ def analyse(
         accuracy=_accuracy(tagged, documents, outside=not task.per_token),
         docs=docs,
         kinds=by_type,
-        beside=beside,
+        remainders=remainders,
         confusions=confusions,
         moved=moved,
         lengths=_slices(docs, documents, range_names(LENGTHS), by_length),
@@ -268,14 +283,15 @@ def analyse_tasks(
     training: Sequence[Example] | None = None,
     document_lengths: Sequence[int] | None = None,
 ) -> list[Analysis]:
-    """Analyse the predictions of all tasks that are scored.
+    """Analyse the predictions of all tasks that the evaluation has scored.
 
     evaluation (Evaluation): see `analyse`.
     confidence (Iterable[str]): see `analyse`.
-    training (Sequence[Example] | None): the training data, if they are given.
+    training (Sequence[Example] | None): the training data; `None` if there are none.
     document_lengths (Sequence[int] | None): see `analyse`.
-    RETURNS (list[Analysis]): in the order of `TASKS`.
-    RAISES (ValueError): the training data have no annotation of a task; or see `analyse`.
+    RETURNS (list[Analysis]): one analysis per task, in the order of `TASKS`.
+    RAISES (ValueError): the training data have no annotation for one of the tasks; or see
+        `analyse`.
     """
     names = tuple(confidence)
     return [
@@ -291,13 +307,13 @@ def analyse_tasks(
 
 
 def _number_documents(examples: Sequence[Example], lengths: Sequence[int] | None) -> np.ndarray:
-    """Tell which document each Doc is of. RETURNS: its number, int64 (n_docs,)."""
+    """Find the document of each Doc. RETURNS: document numbers from 0, int64 (n_docs,)."""
     doc_ends = np.cumsum([len(eg.reference) for eg in examples])
     return np.searchsorted(document_ends([doc_ends.tolist()], lengths), doc_ends)
 
 
 def _sentences_before(examples: Sequence[Example], documents: np.ndarray) -> list[int]:
-    """Count the sentences of a document before each of its Docs."""
+    """For each Doc, count the sentences of its document that come before it."""
     before: list[int] = []
     seen: Counter[int] = Counter()
     for eg, document in zip(examples, documents.tolist(), strict=True):
@@ -343,7 +359,7 @@ def _accuracy(tagged: Sequence[TaggedDoc], documents: np.ndarray, *, outside: bo
         ]
         pairs.append((sum(gold == predicted for gold, predicted in tags), len(tags)))
     correct, tokens = (sum(column) for column in zip(*pairs, strict=True))
-    # Of gold and predicted tags there are as many, so the share of correct ones is their recall.
+    # There are as many gold as predicted tags, so recall equals the share of correct tags.
     counts = sum_documents(np.array([[[n, n, own]] for own, n in pairs]), documents)
     (intervals,) = intervals_of(counts, micro, 1)
     return Accuracy(correct / tokens, correct, tokens, intervals[1])
@@ -356,7 +372,7 @@ def _slices(
 
 
 def _novelty(docs: Sequence[MatchedDoc], documents: np.ndarray, training: Training) -> list[Score]:
-    # To say of a prediction that it is new tells nothing of the gold data.
+    # Slices with predictions only are left out: recall is undefined there.
     return [own for own in _slices(docs, documents, NOVELTY, by_novelty(training)) if own.gold]
 
 
@@ -371,7 +387,7 @@ def _count_matches(
     by_type: dict[str, Counter[Kind]] = {}
     confusions: Counter[tuple[str | None, str | None]] = Counter()
     moved: Counter[tuple[str | None, str | None]] = Counter()
-    beside: Counter[Kind] = Counter()
+    remainders: Counter[Kind] = Counter()
     for match in (match for doc in docs for match in doc.matches):
         gold, predicted = (
             None if side is None else side.label for side in (match.gold, match.predicted)
@@ -380,8 +396,8 @@ def _count_matches(
         of_both[0][match.kind] += 1
         confusions[gold, predicted] += 1
         moved[gold, predicted] += "boundaries" in match.kind
-        beside[match.kind] += match.beside
-    return by_type, confusions, moved, beside
+        remainders[match.kind] += match.remainder
+    return by_type, confusions, moved, remainders
 
 
 def _dicts(scores: list[Score] | None) -> list[dict[str, Any]] | None:

@@ -11,10 +11,10 @@ from .matching import Kind
 class Cell:
     """A cell of a table.
 
-    text (str): its text.
+    text (str): the text.
     note (str): a note in small print.
-    share (float | None): a number from 0 to 1 that is drawn as well.
-    find (str): a text that the cell links to in the list of errors.
+    share (float | None): a number from 0 to 1 that is also drawn, see `Table.heat`.
+    find (str): a text to look up in the list of errors when the cell is clicked.
     """
 
     text: str
@@ -28,7 +28,7 @@ class Paragraph:
     """Plain text.
 
     text (str): the text.
-    small (bool): small print.
+    small (bool): whether it is set in small print.
     """
 
     text: str
@@ -46,12 +46,12 @@ class Code:
 class Table:
     """A table.
 
-    title (str): what it shows.
-    header (tuple[str, ...]): the names of its columns.
-    rows (Sequence[tuple[Cell, ...]]): its cells.
-    n_names (int): how many columns, from the left, are text; the others are numbers.
-    n_totals (int): how many rows, from the bottom, sum up the others.
-    heat (bool): shares are colours of the cells; they are bars otherwise.
+    title (str): the heading.
+    header (tuple[str, ...]): the names of the columns.
+    rows (Sequence[tuple[Cell, ...]]): the cells.
+    n_names (int): number of text columns, from the left; the others are numbers.
+    n_totals (int): number of rows with totals, from the bottom.
+    heat (bool): whether shares are drawn as colours of the cells instead of bars.
     """
 
     title: str
@@ -66,9 +66,9 @@ class Table:
 class Figure:
     """A plot.
 
-    title (str): what it shows.
+    title (str): the caption.
     svg (str): the image.
-    alt (str): a description of it.
+    alt (str): a description of the image for readers who cannot see it.
     """
 
     title: str
@@ -81,8 +81,8 @@ class Piece:
     """A part of a sentence.
 
     text (str): the text.
-    label (str | None): its type, if it is an entity.
-    focus (bool): whether it is what is wrong.
+    label (str | None): the type, if the part is an entity.
+    focus (bool): whether the part is the error.
     """
 
     text: str
@@ -94,9 +94,9 @@ class Piece:
 class Excerpt:
     """An error in its sentence.
 
-    place (str): where that stands in the data.
-    gold, predicted (list[Piece]): the sentence, or a part of a long one, with the entities of
-        either side.
+    place (str): the position in the data.
+    gold, predicted (list[Piece]): the sentence, or a part of a long one, with the gold and with the
+        predicted entities.
     probability (float | None): the probability of the prediction.
     """
 
@@ -110,8 +110,8 @@ class Excerpt:
 class ErrorGroup:
     """Errors of one kind with the same types.
 
-    kind (Kind): what is wrong.
-    gold, predicted (str | None): the types; `None` where that side has nothing.
+    kind (Kind): the kind of error.
+    gold, predicted (str | None): the types; `None` where that side has no entity.
     excerpts (list[Excerpt]): the errors, the most probable predictions first.
     """
 
@@ -134,16 +134,16 @@ class ErrorGroup:
             return f"{self.gold} missing"
         if self.kind == "wrong boundaries":
             return f"{self.gold} with wrong boundaries"
-        also = ", and wrong boundaries" if "boundaries" in self.kind else ""
-        return f"{self.gold} called {self.predicted}{also}"
+        also = ", with wrong boundaries" if "boundaries" in self.kind else ""
+        return f"{self.gold} predicted as {self.predicted}{also}"
 
 
 @dataclass(frozen=True)
 class ErrorList:
     """All errors.
 
-    groups (list[ErrorGroup]): the largest first.
-    types (list[str]): all types, also those without errors, in the order of their colours.
+    groups (list[ErrorGroup]): the errors, the largest group first.
+    types (list[str]): all types, including those without errors, in the order of their colours.
     """
 
     groups: list[ErrorGroup]
@@ -157,10 +157,11 @@ class ErrorList:
 
 @dataclass(frozen=True)
 class VersionList:
-    """Sentences, each with the annotation of several sides.
+    """Sentences, each with annotations of several sources.
 
-    title (str): what they have in common.
-    sentences (list[dict[str, list[Piece]]]): each sentence by the name of the side.
+    title (str): the heading.
+    sentences (list[dict[str, list[Piece]]]): for each sentence, the parts by the name of the
+        source, such as "gold" or "A".
     types (list[str]): all types, in the order of their colours.
     """
 
@@ -176,9 +177,9 @@ Block: TypeAlias = Paragraph | Code | Table | Figure | ErrorList | VersionList
 class Section:
     """A part of a report.
 
-    name (str): the end of its address: letters and hyphens.
-    title (str): its heading.
-    blocks (list[Block]): its content.
+    name (str): the anchor: letters and hyphens.
+    title (str): the heading.
+    blocks (list[Block]): the content.
     """
 
     name: str
@@ -190,10 +191,10 @@ class Section:
 class Report:
     """A report.
 
-    title (str): what was evaluated.
-    subtitle (str): on what.
-    facts (list[tuple[str, Cell]]): the most important numbers, by their names.
-    sections (list[Section]): everything else.
+    title (str): the model.
+    subtitle (str): the data that it was evaluated on.
+    facts (list[tuple[str, Cell]]): the most important numbers, with their names.
+    sections (list[Section]): all other content.
     """
 
     title: str

@@ -19,16 +19,15 @@ from .matching import MatchedDoc
 
 N_BINS = 15
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-_TEMPERATURES = (0.05, 20.0)  # where the best one is looked for
-_SMALLEST = 1e-12  # a wrong span that is called certain costs this much's logarithm, not infinity
+_TEMPERATURES = (0.05, 20.0)  # bounds of the search
+_SMALLEST = 1e-12  # keeps the loss finite if a wrong span has probability 1
 
 
 class SpanOutcomes(NamedTuple):
     """Predicted spans: their probabilities, and whether they are correct.
 
-    probability (ndarray): of each, float64 (n_spans,).
-    correct (ndarray): whether there is a gold span with the same boundaries and label, bool
-        (n_spans,).
+    probability (ndarray): the probability of each span, float64 (n_spans,).
+    correct (ndarray): whether a gold span has the same boundaries and label, bool (n_spans,).
     """
 
     probability: np.ndarray
@@ -39,9 +38,9 @@ class SpanOutcomes(NamedTuple):
 class Bin:
     """Spans of about the same probability.
 
-    count (int): how many.
+    count (int): number of spans.
     probability (float): their mean probability.
-    precision (float): share of them that is right.
+    precision (float): the share of them that is correct.
     """
 
     count: int
@@ -53,8 +52,8 @@ def reliability(outcomes: SpanOutcomes, n_bins: int = N_BINS) -> list[Bin]:
     """Sort spans into bins of equal width, for a reliability diagram.
 
     outcomes (SpanOutcomes): the spans.
-    n_bins (int): bins from 0 to 1; those without a span are left out.
-    RETURNS (list[Bin]): by rising probability.
+    n_bins (int): number of bins from 0 to 1. Empty bins are left out.
+    RETURNS (list[Bin]): the bins, by rising probability.
     """
     numbers = np.minimum((outcomes.probability * n_bins).astype(np.int64), n_bins - 1)
     return [
@@ -68,13 +67,13 @@ def reliability(outcomes: SpanOutcomes, n_bins: int = N_BINS) -> list[Bin]:
 
 
 def expected_calibration_error(outcomes: SpanOutcomes, n_bins: int = N_BINS) -> float:
-    """Compute by how much probabilities are off, on average.
+    """Compute the expected calibration error.
 
     outcomes (SpanOutcomes): at least one span.
     n_bins (int): see `reliability`.
-    RETURNS (float): the mean over spans of |precision - mean probability| of their bin. Naeini et
-        al. 2015; Guo et al. 2017, arXiv 1706.04599, equation 3.
-    RAISES (ValueError): there is no span.
+    RETURNS (float): the mean over spans of |precision - mean probability| of their bin, from 0 to
+        1. Naeini et al. 2015; Guo et al. 2017, arXiv 1706.04599, equation 3.
+    RAISES (ValueError): there are no spans.
     """
     if not len(outcomes.probability):
         raise ValueError("no spans were found, so there is no calibration error")
@@ -86,10 +85,10 @@ def expected_calibration_error(outcomes: SpanOutcomes, n_bins: int = N_BINS) -> 
 
 @dataclass(frozen=True)
 class Threshold:
-    """The predictions that are at least as probable as a threshold.
+    """Scores of the predictions whose probability is at least a threshold.
 
-    threshold (float): the probability.
-    coverage (float): their share of all predictions.
+    threshold (float): the lowest probability, from 0 to 1.
+    coverage (float): the share of predictions that is kept, from 0 to 1.
     counts (Counts): gold entities, these predictions, and the correct ones among them.
     """
 
@@ -103,10 +102,10 @@ class Confidences:
     """Calibration of the predictions of an evaluation.
 
     outcomes (SpanOutcomes): the predictions that have a probability.
-    unknown (int): how many have none.
+    unknown (int): number of predictions without a probability.
     error (float): the expected calibration error, see `expected_calibration_error`.
     bins (list[Bin]): predictions of about the same probability.
-    thresholds (list[Threshold]): the scores at THRESHOLDS.
+    thresholds (list[Threshold]): the scores at each of THRESHOLDS.
     """
 
     outcomes: SpanOutcomes
@@ -116,7 +115,7 @@ class Confidences:
     thresholds: list[Threshold]
 
     def to_json(self) -> dict[str, Any]:
-        """Give the numbers, but for those of single predictions."""
+        """Return the numbers as JSON-serialisable values, without single predictions."""
         return {
             "unknown": self.unknown,
             "expected_calibration_error": self.error,
@@ -157,11 +156,11 @@ def measure_confidences(docs: Iterable[MatchedDoc]) -> Confidences | None:
 
 
 def coverage_curve(confidences: Confidences) -> tuple[np.ndarray, np.ndarray]:
-    """Compute precision against coverage, at each threshold that makes a difference.
+    """Compute precision by coverage, at each distinct probability.
 
     confidences (Confidences): the predictions.
     RETURNS (tuple[ndarray, ndarray]): the share of predictions that is kept, rising to 1, and their
-        precision, (n_thresholds,) each.
+        precision, float64 (n_thresholds,) each.
     """
     probability, correct = confidences.outcomes
     order = np.argsort(-probability, kind="stable")
@@ -176,25 +175,25 @@ def confidence_attributes(nlp: Language) -> tuple[str, ...]:
     """List the attributes `span._.NAME` that hold the probability of an entity.
 
     nlp (Language): the pipeline.
-    RETURNS (tuple[str, ...]): the names that its components are set to.
+    RETURNS (tuple[str, ...]): the values of the setting `confidence` of its components.
     """
     names = (getattr(pipe, "confidence", None) for _, pipe in nlp.pipeline)
     return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
 class Calibrator:
-    """Spans that a component finds in gold data, at any temperature.
+    """Find the spans of a component in gold data at any temperature, and fit the temperature.
 
-    The network runs once. The component's temperature is as it was before after each call.
+    The network runs once. Each call restores the component's temperature.
     """
 
     def __init__(self, nlp: Language, name: str, examples: Iterable[Example]) -> None:
         """Run the pipeline up to the component.
 
         nlp (Language): the pipeline.
-        name (str): the component, one that finds spans.
-        examples (Iterable[Example]): gold data, and sentence starts of `predicted`. Gold annotation
-            does not reach the pipeline.
+        name (str): a component that finds spans.
+        examples (Iterable[Example]): the gold data. The pipeline gets the sentence starts of
+            `predicted`, and no gold annotation.
         RAISES (ValueError): there is no such component.
         """
         pipe = nlp.get_pipe(name) if name in nlp.pipe_names else None
@@ -202,7 +201,7 @@ class Calibrator:
             ours = [name for name, pipe in nlp.pipeline if isinstance(pipe, SpanTagger)]
             raise ValueError(
                 f"the pipeline has no component {name!r} of bigru_ner or bigru_chunker; it has "
-                f"{', '.join(ours) or 'none at all'}"
+                f"{', '.join(ours) or 'none'}"
             )
         self.pipe = pipe
         examples = list(examples)
@@ -224,10 +223,10 @@ class Calibrator:
         self._gold = [self.pipe.gold_tags(Example(doc, eg.reference)) for doc, eg in copies]
 
     def outcomes(self, temperature: float) -> SpanOutcomes:
-        """Find spans, and compare them to gold.
+        """Find spans, and compare them with the gold spans.
 
-        temperature (float): the temperature of their probabilities.
-        RETURNS (SpanOutcomes): the spans, but for those on tokens whose gold tag is not known.
+        temperature (float): the temperature of the probabilities.
+        RETURNS (SpanOutcomes): the spans, except those on tokens whose gold tag is not known.
         """
         before = self.pipe.temperature
         self.pipe.temperature = temperature
@@ -246,18 +245,18 @@ class Calibrator:
         return SpanOutcomes(np.array(probability, dtype=float), np.array(correct, dtype=bool))
 
     def fit(self) -> float:
-        """Find the temperature under which it is likeliest that the right spans are right.
+        """Fit the temperature.
 
-        RETURNS (float): that temperature: the minimum of the mean cross-entropy of the spans'
+        RETURNS (float): the temperature with the lowest mean cross-entropy of the spans'
             probabilities. Guo et al. 2017, arXiv 1706.04599, with spans in place of classes.
-        RAISES (ValueError): no span was found, or all are right, or all wrong.
+        RAISES (ValueError): no spans were found, or all of them are correct, or none of them.
         """
         correct = self.outcomes(1.0).correct
         if len(correct) == 0 or correct.all() or not correct.any():
             raise ValueError(
-                f"{self.pipe.name}: of {len(correct)} spans that were found, {correct.sum()} are "
-                "right, so there is nothing to calibrate by: give data that the pipeline was not "
-                "trained on, with annotation for this component"
+                f"{self.pipe.name}: {correct.sum()} of the {len(correct)} spans that were found "
+                "are correct. Calibration needs correct and wrong spans: use data with annotation "
+                "for this component that the pipeline was not trained on"
             )
         bounds = (math.log(_TEMPERATURES[0]), math.log(_TEMPERATURES[1]))
         best = minimize_scalar(

@@ -1,4 +1,4 @@
-"""Sections of a report that compare two systems: numbers become tables and sentences."""
+"""Make the sections of a report that compare two systems."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ from .system_comparison import Disagreement, SystemComparison, TypedSpan
 
 
 def comparison_sections(comparison: SystemComparison) -> list[Section]:
-    """Write up a comparison.
+    """Make the sections of a comparison.
 
     comparison (SystemComparison): the numbers.
-    RETURNS (list[Section]): a section for each task.
+    RETURNS (list[Section]): one section per task.
     """
     return [
         Section(
@@ -33,15 +33,15 @@ def comparison_sections(comparison: SystemComparison) -> list[Section]:
 
 
 def comparison_facts(comparison: SystemComparison) -> list[tuple[str, Cell]]:
-    """Name the numbers of a comparison that matter most.
+    """List the most important numbers of a comparison.
 
     comparison (SystemComparison): the numbers.
-    RETURNS (list[tuple[str, Cell]]): the differences of the micro-averaged F1.
+    RETURNS (list[tuple[str, Cell]]): the difference of the micro-averaged F1 of each task.
     """
     facts = []
     for task in _tasks(comparison):
         *_, difference, interval, p = difference_cells(comparison.tasks[task.name].micro["f1"])
-        title = score_name(task, alone=len(comparison.tasks) == 1)
+        title = score_name(task, only_task=len(comparison.tasks) == 1)
         facts.append((f"{title}, A − B", Cell(difference, f"{interval} p {p}" if p else "")))
     return facts
 
@@ -59,13 +59,15 @@ def _blocks(comparison: SystemComparison, task: Task) -> list[Block]:
         Paragraph(_systems(comparison)),
         Table("", DIFFERENCE_HEADER, rows, n_names=2),
         Paragraph(explain(comparison, own), small=True),
-        Table(f"{task.name.capitalize()} that both have, or one alone", OVERLAP_HEADER, counts),
+        Table(f"{task.name.capitalize()} by the systems that predict them", OVERLAP_HEADER, counts),
     ]
     for name, found in (("A", own.only_a), ("B", own.only_b)):
         if found:
-            # All tokens have tags, so only that of the token in question is shown.
-            sentences = [_versions(disagreement, alone=task.per_token) for disagreement in found]
-            blocks.append(VersionList(f"Only {name} gets right", sentences, types))
+            # Every token has a tag, so only the tag of the token in question is shown.
+            sentences = [
+                _versions(disagreement, only_entity=task.per_token) for disagreement in found
+            ]
+            blocks.append(VersionList(f"Correct only in {name}", sentences, types))
     return blocks
 
 
@@ -74,7 +76,7 @@ def _systems(comparison: SystemComparison) -> str:
         f"{name} is {system.model}{_speed(system.words_per_second)}."
         for name, system in (("A", comparison.a), ("B", comparison.b))
     ]
-    return " ".join([*parts, "All else in this report is about A."])
+    return " ".join([*parts, "The other sections of this report describe A."])
 
 
 def _speed(words_per_second: float | None) -> str:
@@ -82,29 +84,29 @@ def _speed(words_per_second: float | None) -> str:
 
 
 def _types(comparison: SystemComparison, task: Task) -> list[str]:
-    # In the order of the report's other sections, and so in the same colours.
+    # The order of the other sections, so that each type has the same colour everywhere.
     report = comparison.a.scores[task.name]
     n_gold = {label: counts.gold for label, counts in report.default.items()}
     per_type = comparison.tasks[task.name].per_type
     return sorted(per_type, key=lambda label: (-n_gold.get(label, -1), label))
 
 
-def _versions(disagreement: Disagreement, *, alone: bool) -> dict[str, list[Piece]]:
-    # Those whose spans are the same share a line.
+def _versions(disagreement: Disagreement, *, only_entity: bool) -> dict[str, list[Piece]]:
+    # Sources with the same spans share a line.
     _, first, last = disagreement.entity
-    owners: dict[tuple[TypedSpan, ...], list[str]] = {}
+    sources: dict[tuple[TypedSpan, ...], list[str]] = {}
     for name in ("gold", "a", "b"):
         shown = tuple(
             span
             for span in getattr(disagreement, name)
-            if not alone or (span[1] < last and span[2] > first)
+            if not only_entity or (span[1] < last and span[2] > first)
         )
-        owners.setdefault(shown, []).append(name)
+        sources.setdefault(shown, []).append(name)
     return {
         ", ".join(name if name == "gold" else name.upper() for name in names): _pieces(
             disagreement, spans
         )
-        for spans, names in owners.items()
+        for spans, names in sources.items()
     }
 
 

@@ -26,10 +26,10 @@ OVERLAP_HEADER = ("", "all", "both", "only A", "only B", "neither")
 
 
 def render_comparison(comparison: SystemComparison) -> str:
-    """Lay a comparison out as text.
+    """Render a comparison as text.
 
     comparison (SystemComparison): the numbers.
-    RETURNS (str): what the command prints behind the report of the first system.
+    RETURNS (str): the text that the command prints after the report of the first system.
     """
     systems = [
         (name, system.model, "" if speed is None else f"{speed:.0f} words/s")
@@ -50,12 +50,12 @@ def render_comparison(comparison: SystemComparison) -> str:
 
 
 def difference_rows(own: TaskComparison, types: Iterable[str]) -> list[tuple[str, ...]]:
-    """Lay scores and their differences out in percent, under DIFFERENCE_HEADER.
+    """Format scores and their differences in percent, for a table with DIFFERENCE_HEADER.
 
     own (TaskComparison): the numbers.
-    types (Iterable[str]): its types, in the order to show them in.
-    RETURNS (list[tuple[str, ...]]): three rows for all types together, and for each; of many types
-        only the F1.
+    types (Iterable[str]): the types, in the order of the rows.
+    RETURNS (list[tuple[str, ...]]): three rows for all types together, then three rows per type. If
+        there are more than MOST_TYPES types, each has a row for F1 only.
     """
     of_types = [(label, own.per_type[label]) for label in types]
     named = list(zip(SCORES, _SCORE_NAMES, strict=True))
@@ -68,11 +68,11 @@ def difference_rows(own: TaskComparison, types: Iterable[str]) -> list[tuple[str
 
 
 def difference_cells(difference: Difference) -> tuple[str, str, str, str, str]:
-    """Write a score of both systems in percent.
+    """Format a score of both systems in percent.
 
     difference (Difference): the score.
-    RETURNS (tuple[str, str, str, str, str]): A, B, A − B, its interval, and p; nothing for what has
-        no meaning.
+    RETURNS (tuple[str, str, str, str, str]): A, B, A − B, its interval, and p; "" for a value that
+        is not defined.
     """
     value, interval, p = difference.difference, difference.interval, difference.p
     return (
@@ -85,58 +85,61 @@ def difference_cells(difference: Difference) -> tuple[str, str, str, str, str]:
 
 
 def overlap_rows(own: TaskComparison) -> list[tuple[str, ...]]:
-    """Lay the counts of what both have out under OVERLAP_HEADER.
+    """Format the counts of shared entities, for a table with OVERLAP_HEADER.
 
     own (TaskComparison): the numbers.
-    RETURNS (list[tuple[str, ...]]): a row for gold entities, and one for predictions that are none.
+    RETURNS (list[tuple[str, ...]]): a row for gold entities, and a row for wrong predictions.
     """
     rows = []
     for name, overlap in (("gold, found by", own.gold), ("wrong, predicted by", own.wrong)):
         counts = (overlap.both, overlap.only_a, overlap.only_b, overlap.neither)
         rows.append((name, *(f"{n:,}" for n in (sum(counts), *counts))))
-    rows[1] = (*rows[1][:-1], "")  # what nobody predicted is nothing
+    rows[1] = (*rows[1][:-1], "")  # "neither" has no meaning for predictions
     return rows
 
 
 def explain(comparison: SystemComparison, own: TaskComparison) -> str:
-    """Say what intervals and p-values mean, and what they do not.
+    """Explain the intervals and p-values, and their limits.
 
-    comparison (SystemComparison): how they were computed.
-    own (TaskComparison): on how many documents.
-    RETURNS (str): sentences.
+    comparison (SystemComparison): the numbers of resamples and trials.
+    own (TaskComparison): the number of documents.
+    RETURNS (str): the sentences.
     """
     if own.documents < 2:
         return (
-            "The data are one document, so there is nothing to resample, and no interval and no p."
+            "There are no intervals and p-values, because they resample documents and the data "
+            "are one document."
         )
     notes = ""
     if own.documents == own.sentences:
         notes = (
-            " These documents are single sentences, as far as the data tell. Sentences of one "
-            "document are alike, so the true intervals are wider and the true p higher."
+            " As far as the gold data show, each document is one sentence. If the sentences come "
+            "from longer documents, the true intervals are wider and the true p is higher, because "
+            "sentences of one document are alike."
         )
-    # Of all ways to swap documents, none at all and all of them are as extreme as what was found.
+    # Swapping no document and swapping all documents are always as extreme as the observed
+    # difference: 2 of the 2**n ways.
     least = 2 * 0.5**own.documents
     if least > 1 / (1 + comparison.n_trials):
         notes += (
-            f" With so few documents, p is hardly ever below {least:.2g}, however large the "
-            "difference."
+            f" With {own.documents} documents, p is hardly ever below {least:.2g}, even if the "
+            "difference is large."
         )
     return (
-        f"Intervals: {comparison.n_resamples:,} bootstrap resamples of {own.documents:,} "
-        f"documents, the same ones for both. p: {comparison.n_trials:,} trials of paired "
-        "approximate randomisation over them, two-sided, for each number by itself."
-        f"{notes} Both are about these two systems on these data. Whether one way of training is "
-        "better than another takes several seeds of each (scripts/replicate)."
+        f"Intervals: {comparison.n_resamples:,} paired bootstrap resamples of {own.documents:,} "
+        f"documents. p: two-sided, from {comparison.n_trials:,} trials of paired approximate "
+        "randomisation over the documents, for each number separately."
+        f"{notes} Intervals and p apply to these two trained systems on these data. To compare two "
+        "ways of training, train several seeds of each (scripts/replicate)."
     )
 
 
 def overlapping_spans(disagreement: Disagreement, spans: Sequence[TypedSpan]) -> str:
-    """Describe what the other system has in place of an entity.
+    """Describe the predictions of the other system at an entity.
 
     disagreement (Disagreement): the entity.
-    spans (Sequence[TypedSpan]): what the other system has in its sentence.
-    RETURNS (str): the type and text of all that overlaps the entity, or "nothing".
+    spans (Sequence[TypedSpan]): the predictions of the other system in the sentence.
+    RETURNS (str): the type and text of all predictions that overlap the entity, or "nothing".
     """
     _, start, end = disagreement.entity
     found = [
@@ -160,7 +163,7 @@ def _table(rows: Sequence[Sequence[str]], n_names: int, header: Sequence[str] | 
 def _render_found(own: str, other: str, found: Sequence[Disagreement]) -> Iterator[str]:
     if not found:
         return
-    lines = [f"Only {own} gets right ({len(found)}):"]
+    lines = [f"Correct only in {own} ({len(found)}):"]
     for disagreement in found[:_SHOWN]:
         label, start, end = disagreement.entity
         words = disagreement.words
@@ -175,5 +178,5 @@ def _render_found(own: str, other: str, found: Sequence[Disagreement]) -> Iterat
         )
         lines += [f"  {' '.join(filter(None, parts))}", f"      {other}: {overlapping}"]
     if len(found) > _SHOWN:
-        lines.append(f"  and {len(found) - _SHOWN} more, which --json and --report have")
+        lines.append(f"  and {len(found) - _SHOWN} more; see --json or --report")
     yield "\n".join(lines)

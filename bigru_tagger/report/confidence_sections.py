@@ -7,26 +7,27 @@ from .plots import plot_coverage, plot_reliability
 
 
 def confidence_blocks(confidences: Confidences | None, plots: bool) -> list[Block]:
-    """Show how well probabilities are calibrated.
+    """Make the blocks on calibration.
 
     confidences (Confidences | None): the numbers; `None` where there are no probabilities.
-    plots (bool): draw plots, which needs matplotlib.
+    plots (bool): whether to draw plots, which needs matplotlib.
     RETURNS (list[Block]): sentences, plots and tables.
     """
     if confidences is None:
         text = (
-            "The predictions come without probabilities. Entities of bigru_ner have them unless "
-            "its setting `confidence` is null, spans under a key where the component gives scores."
+            "There are no predictions with a probability. bigru_ner writes probabilities unless "
+            "its setting `confidence` is null. For spans in doc.spans, a component can write them "
+            "as scores."
         )
         return [Paragraph(text)]
     rest = ""
     if confidences.unknown:
-        rest = f" {confidences.unknown:,} others have none, and no part in this."
+        rest = f" {confidences.unknown:,} predictions without a probability are left out."
     blocks: list[Block] = [
         Paragraph(
-            f"The probabilities of {len(confidences.outcomes.correct):,} predictions are off by "
-            f"{percent(confidences.error)} points on average (expected calibration error, "
-            f"{len(confidences.bins)} bins with predictions).{rest}"
+            f"The probabilities of {len(confidences.outcomes.correct):,} predictions differ from "
+            f"their precision by {percent(confidences.error)} percentage points on average "
+            f"(expected calibration error, {len(confidences.bins)} bins with predictions).{rest}"
         )
     ]
     if plots:
@@ -38,18 +39,18 @@ def _confidence_plots(confidences: Confidences) -> list[Block]:
     best, all_kept = confidences.thresholds[-1], confidences.thresholds[0]
     return [
         Figure(
-            "Are probabilities right?",
+            "Reliability of probabilities",
             plot_reliability(confidences),
-            "Reliability: precision of predictions that are called equally probable, by that "
-            "probability; on the dashed line, both are the same. The numbers are in a table below.",
+            "Reliability: precision by probability. On the dashed line, precision equals "
+            "probability. The numbers are in a table below.",
         ),
         Figure(
             "Precision against coverage",
             plot_coverage(confidences),
-            "Precision as less probable predictions are dropped: "
-            f"{percent(all_kept.counts.precision)} % of all are right, and of the "
-            f"{percent(best.coverage)} % that are called at least {best.threshold} probable, "
-            f"{percent(best.counts.precision)} %. More numbers are in a table below.",
+            "Precision if predictions below a threshold are dropped. Without a threshold, "
+            f"precision is {percent(all_kept.counts.precision)} %. At a threshold of "
+            f"{best.threshold}, {percent(best.coverage)} % of the predictions are kept, and their "
+            f"precision is {percent(best.counts.precision)} %. More numbers are in a table below.",
         ),
     ]
 
@@ -72,10 +73,15 @@ def _confidence_tables(confidences: Confidences) -> list[Block]:
     ]
     return [
         Table(
-            "Less probable predictions dropped",
+            "Scores if predictions below a threshold are dropped",
             ("threshold", "kept", "precision", "recall", "F1"),
             thresholds,
             n_names=0,
         ),
-        Table("Reliability", ("mean probability", "precision", "predictions"), bins, n_names=0),
+        Table(
+            "Precision by probability",
+            ("mean probability", "precision", "predictions"),
+            bins,
+            n_names=0,
+        ),
     ]

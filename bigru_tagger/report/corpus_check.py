@@ -1,4 +1,4 @@
-"""Check annotated corpora before training: counts, and annotation that cannot be learned."""
+"""Check annotated corpora before training: counts, errors, warnings and notes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,22 +18,22 @@ from .surface_forms import NONE, SurfaceForm, find_surface_forms, inconsistent
 
 Level = Literal["error", "warning", "note"]
 
-N_CASES = 5  # shown of each finding
+N_CASES = 5  # number of cases to show for each finding
 _Annotation = frozenset[tuple[str, int, int, str]]  # layer, start, end, label
-_LONG = 10  # tokens from which a repeated document is no chance
+_LONG = 10  # tokens; a longer document is hardly repeated by chance
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to look at before training.
+    """An error, warning or note on a corpus.
 
-    level (Level): "error" where training would fail or teach what is wrong, "warning" where scores
-        would suffer or mislead, "note" otherwise.
-    text (str): what it is.
-    split (str): where it is; "" for all splits together.
-    layer (str): name of a task, or a key of `doc.spans`; "" for none of them.
-    count (int): how often.
-    cases (list[str]): some of them, or all.
+    level (Level): "error" if training would fail or learn wrong labels, "warning" if scores would
+        be lower or misleading, "note" otherwise.
+    text (str): the description.
+    split (str): the name of the split; "" for all splits together.
+    layer (str): the name of a task or a key of `doc.spans`; "" if it concerns no layer.
+    count (int): number of occurrences.
+    cases (list[str]): descriptions of some or all occurrences.
     """
 
     level: Level
@@ -46,14 +46,14 @@ class Finding:
 
 @dataclass
 class LayerCounts:
-    """One layer of annotation in one split.
+    """Counts of one layer of annotation in one split.
 
-    documents (int): documents that have it.
-    without (int): of these, documents without a single span.
-    labels (Counter[str]): spans, or tagged tokens, by label.
-    unknown (int): tokens of these documents that nobody annotated.
-    longest (int): tokens of the longest span.
-    longest_text (str): its text.
+    documents (int): number of documents with this layer.
+    without (int): number of these documents that have no span.
+    labels (Counter[str]): number of spans, or of tagged tokens, by label.
+    unknown (int): number of tokens in these documents that are not annotated.
+    longest (int): length of the longest span in tokens.
+    longest_text (str): the text of the longest span.
     """
 
     documents: int = 0
@@ -66,14 +66,14 @@ class LayerCounts:
 
 @dataclass
 class SplitCounts:
-    """One split.
+    """Counts of one split.
 
-    documents (int): documents.
-    empty (int): of these, documents without tokens.
-    sentences (int): sentences; a document without sentence starts is one.
-    tokens (int): tokens.
-    longest_document, longest_sentence (int): their tokens.
-    layers (dict[str, LayerCounts]): by layer.
+    documents (int): number of documents.
+    empty (int): number of documents without tokens.
+    sentences (int): number of sentences; a document without sentence starts counts as one.
+    tokens (int): number of tokens.
+    longest_document, longest_sentence (int): their lengths in tokens.
+    layers (dict[str, LayerCounts]): the counts of each layer.
     """
 
     documents: int = 0
@@ -87,29 +87,29 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class CorpusCheck:
-    """What `check_corpus` found.
+    """The result of `check_corpus`.
 
-    splits (dict[str, SplitCounts]): the numbers of each split.
-    findings (list[Finding]): what to look at, errors first.
+    splits (dict[str, SplitCounts]): the counts of each split.
+    findings (list[Finding]): errors, then warnings, then notes.
     """
 
     splits: dict[str, SplitCounts]
     findings: list[Finding]
 
     def level(self, level: Level) -> list[Finding]:
-        """Choose findings.
+        """List the findings of one level.
 
-        level (Level): their level.
-        RETURNS (list[Finding]): those of that level.
+        level (Level): the level.
+        RETURNS (list[Finding]): the findings.
         """
         return [finding for finding in self.findings if finding.level == level]
 
     def to_json(self) -> dict[str, Any]:
-        """Turn all of it into plain JSON.
+        """Return the check as JSON-serialisable values.
 
         RETURNS (dict[str, Any]): splits and findings.
         """
-        # Not by asdict of all, which makes nonsense of a Counter.
+        # `asdict` does not copy a Counter correctly.
         splits = {
             name: {**vars(split), "layers": {key: vars(own) for key, own in split.layers.items()}}
             for name, split in self.splits.items()
@@ -122,10 +122,11 @@ def check_corpus(
 ) -> CorpusCheck:
     """Check the splits of a corpus.
 
-    splits (Mapping[str, Iterable[Example]]): the examples of each; each is iterated once.
-    train (str | None): the split to train on; None for "train", or the first if there is none.
-    rare (int): labels with fewer spans in the training split are reported.
-    RETURNS (CorpusCheck): numbers and findings.
+    splits (Mapping[str, Iterable[Example]]): the examples of each split. Each is iterated once.
+    train (str | None): the split to train on; `None` for "train", or for the first split if there
+        is no "train".
+    rare (int): a label with fewer spans in the training split is reported.
+    RETURNS (CorpusCheck): counts and findings.
     """
     checks = {}
     for name, examples in splits.items():
@@ -143,7 +144,7 @@ def check_corpus(
 
 
 class _SplitCheck:
-    """Reads one split, and keeps what comparisons with the others need."""
+    """Count one split, and store what the comparison with other splits needs."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -155,7 +156,7 @@ class _SplitCheck:
         self._failure: str | None = None
 
     def read(self, examples: Iterable[Example]) -> None:
-        """Read all examples, or those before an error of the reader, which becomes a finding."""
+        """Read all examples. An error of the reader ends the split, and becomes a finding."""
         try:
             for example in examples:
                 self._add(example)
@@ -193,7 +194,7 @@ class _SplitCheck:
         try:
             spans = task.spans(doc)
         except ValueError:
-            text = "with overlapping spans, which a tagger cannot learn"
+            text = "with overlapping spans: a tagger cannot learn them"
             self._case("error", layer, "document", text, _place(number, doc))
             return []
         unknown = task.unknown_tokens(doc)
@@ -238,8 +239,8 @@ class _SplitCheck:
         for span in spans:
             tags[span.start : span.end] = span_tags(span.label_, span.end - span.start)
         texts = {
-            "space": "with white space at an end: learned without it, and missed in scores",
-            "sentence": "across a sentence start, and so never predicted",
+            "space": "with white space at an end: learned without it, and so scored as missing",
+            "sentence": "across a sentence start: never predicted",
         }
         for own in correct_gold(tags, doc, cut_at_sentences=True)[1]:
             case = _place(number, doc, doc[own.start : own.end], own.label)
@@ -249,13 +250,13 @@ class _SplitCheck:
         self._cases[level, layer, noun, text].append(case)
 
     def findings(self) -> Iterator[Finding]:
-        """List what to look at in this split alone.
+        """List the findings that concern this split only.
 
         YIELDS (Finding): the findings.
         """
         counts, name = self.counts, self.name
         if self._failure is not None:
-            yield Finding("error", f"cannot be read further: {self._failure}", name)
+            yield Finding("error", f"cannot be read completely: {self._failure}", name)
         elif not counts.tokens:
             yield Finding("error", "has no tokens", name)
         elif not counts.layers:
@@ -274,9 +275,7 @@ class _SplitCheck:
                 text = f"{_count(own.unknown, 'token')} not annotated: nothing is learned from them"
                 yield Finding("note", text, name, layer, own.unknown)
             if not own.labels:
-                yield Finding(
-                    "warning", "is annotated, but there is not a single label", name, layer
-                )
+                yield Finding("warning", "is annotated, but has no labels", name, layer)
         yield from self._repetitions()
 
     def _repetitions(self) -> Iterator[Finding]:
@@ -284,7 +283,8 @@ class _SplitCheck:
         n = sum(len(own) - 1 for own in repeated.values())
         if n:
             text = (
-                f"{_count(n, 'document')} found earlier in the split, too{_how_many_long(repeated)}"
+                f"{_count(n, 'document')} repeated from earlier in this split"
+                f"{_how_many_long(repeated)}"
             )
             yield Finding("note", text, self.name, "", n, _longest(repeated))
         differing = {words: own for words, own in repeated.items() if self._differences(words)}
@@ -321,12 +321,12 @@ def _label_findings(checks: Mapping[str, _SplitCheck], train: str, rare: int) ->
             new = sorted(own.labels.keys() - known.keys())
             if new:
                 n = sum(own.labels[label] for label in new)
-                text = f"{_count(len(new), 'label')} absent from {train}, and so never predicted"
+                text = f"{_count(len(new), 'label')} absent from {train}: never predicted"
                 cases = [f"{label} ({own.labels[label]})" for label in new]
                 yield Finding("warning", text, name, layer, n, cases)
             absent = sorted(known.keys() - own.labels.keys())
             if absent:
-                text = f"{_count(len(absent), 'label')} of {train} absent, and so not scored"
+                text = f"{_count(len(absent), 'label')} of {train} absent: not scored"
                 cases = [f"{label} ({known[label]} in {train})" for label in absent]
                 yield Finding("note", text, name, layer, len(absent), cases)
 
@@ -337,7 +337,7 @@ def _shared_documents(checks: Mapping[str, _SplitCheck], train: str) -> Iterator
         shared = {words: own for words, own in check.numbers.items() if words in seen}
         n = sum(map(len, shared.values()))
         if n and name != train:
-            text = f"{_count(n, 'document')} found in {train}, too{_how_many_long(shared)}"
+            text = f"{_count(n, 'document')} also in {train}{_how_many_long(shared)}"
             level: Level = "warning" if _long(shared) else "note"
             yield Finding(level, text, name, "", n, _longest(shared))
 
@@ -351,7 +351,8 @@ def _surface_findings(checks: Mapping[str, _SplitCheck]) -> Iterator[Finding]:
         if several:
             text = f"{_count(len(several), 'text')} with several labels"
             yield Finding("note", text, "", layer, len(several), list(map(_describe, several)))
-        # Chunks cover nearly all text: the same words are a part of another chunk elsewhere.
+        # Not for chunks: they cover nearly all text, so the same words are often a part of a longer
+        # chunk.
         partly = [form for form in forms if len(form.gold) == 2 and NONE in form.gold]
         if partly and layer == ENTITIES.name:
             text = f"{_count(len(partly), 'text')} annotated in one place and not in another"

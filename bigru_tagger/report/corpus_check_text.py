@@ -1,4 +1,4 @@
-"""Render a corpus check as text: what `bigru-tagger check` prints."""
+"""Render a corpus check as text, for `bigru-tagger check`."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,10 +15,10 @@ _TITLES: Mapping[Level, tuple[str, str]] = {
 
 
 def render_check(check: CorpusCheck, *, n_cases: int = N_CASES) -> str:
-    """Lay a check out as text: numbers by split, then errors, warnings and notes.
+    """Render a check as text: counts by split, then errors, warnings and notes.
 
     check (CorpusCheck): the check.
-    n_cases (int): cases to show of each finding.
+    n_cases (int): number of cases to show for each finding.
     RETURNS (str): the text that the command prints.
     """
     blocks = [_render_sizes(check.splits)]

@@ -1,4 +1,4 @@
-"""Sections of a report of one system: numbers become tables, plots and sentences."""
+"""Make the sections of a report on one system."""
 
 from collections.abc import Mapping, Sequence
 
@@ -35,8 +35,8 @@ from .surface_forms import NONE, Confusion, SurfaceForm
 from .system_comparison import SystemComparison
 
 _FEW_DOCUMENTS = 30
-_MOST_ROWS = 15  # of the lists that have no end
-# What slices of texts are called where each text is a word.
+_MOST_ROWS = 15  # of tables that could be very long
+# The names of slices in a task where each text is one word.
 _OF_WORDS = {
     NOVELTY[0]: "words seen with this tag",
     NOVELTY[1]: "words seen with other tags only",
@@ -52,13 +52,14 @@ def make_report(
     plots: bool,
     comparison: SystemComparison | None = None,
 ) -> Report:
-    """Write up an evaluation.
+    """Make the report of an evaluation.
 
-    evaluation (Evaluation): its numbers.
-    analyses (Sequence[Analysis]): of all tasks that are scored.
-    about (Mapping[str, str]): from `provenance.describe_evaluation`.
-    plots (bool): draw plots, which needs matplotlib.
-    comparison (SystemComparison | None): the comparison with another system, if there is one.
+    evaluation (Evaluation): the scores.
+    analyses (Sequence[Analysis]): the analyses of all tasks that are scored.
+    about (Mapping[str, str]): the result of `provenance.describe_evaluation`.
+    plots (bool): whether to draw plots, which needs matplotlib.
+    comparison (SystemComparison | None): the comparison with another system; `None` if there is
+        none.
     RETURNS (Report): the report.
     """
     sections = [
@@ -83,7 +84,7 @@ def _facts(evaluation: Evaluation, analyses: Sequence[Analysis]) -> list[tuple[s
     facts = []
     for analysis in analyses:
         score = analysis.default.micro
-        name = score_name(analysis.task, alone=len(analyses) == 1)
+        name = score_name(analysis.task, only_task=len(analyses) == 1)
         facts.append((name, score_cell(score.f1, score.intervals[2])))
         if len(analyses) == 1 and not analysis.task.per_token:
             facts += [
@@ -104,9 +105,9 @@ def _task_sections(analysis: Analysis, several: bool, plots: bool) -> list[Secti
         ("scores", "Scores", _scores(analysis, plots)),
         ("first", "Look at these first", _first(analysis)),
         ("kinds", "Kinds of error", _kinds(analysis)),
-        ("types", "Types confused", _confusion(analysis)),
+        ("types", "Confused types", _confusion(analysis)),
         ("seen", "Seen in training", _seen(analysis)),
-        ("places", "Length and place", _places(analysis)),
+        ("places", "Length and position", _places(analysis)),
         ("confidence", "Confidence", confidence_blocks(analysis.confidences, plots)),
         ("errors", "All errors", _errors(analysis)),
     ]
@@ -135,14 +136,15 @@ def _scores(analysis: Analysis, plots: bool) -> list[Block]:
         blocks.append(Figure(title, plot_scores(rows), f"{title}: {alt}"))
     if analysis.task.per_token:
         text = (
-            "A tag counts as right where its token has it in the gold data. “micro” is over all "
-            "tokens: where those of the prediction are the same, its three scores are the accuracy."
+            "A tag is correct if its token has the same tag in the gold data. The row “micro” is "
+            "over all tokens. If gold data and predictions have the same tokens, its precision, "
+            "recall and F1 all equal the tag accuracy."
         )
         blocks += [Paragraph(text), _mode_table("", analysis.default)]
     elif analysis.strict is None:
         text = (
-            "seqeval's default mode (conlleval's rules) and its strict mode (IOB2) agree, as "
-            "they do wherever tags are well-formed."
+            "seqeval's default mode (conlleval's rules) and its strict mode (IOB2) give the same "
+            "scores here. They differ only if there are invalid tag sequences."
         )
         blocks += [Paragraph(text), _mode_table("", analysis.default)]
     else:
@@ -155,7 +157,7 @@ def _scores(analysis: Analysis, plots: bool) -> list[Block]:
         blocks.append(
             Paragraph(
                 f"Token accuracy: {percent(accuracy.value)} %{_in_words(accuracy.interval)}, "
-                f"{accuracy.correct:,} of {accuracy.tokens:,} tokens with the right IOB2 tag."
+                f"{accuracy.correct:,} of {accuracy.tokens:,} tokens have the correct IOB2 tag."
             )
         )
     return [*blocks, Paragraph(_about_intervals(analysis), small=True)]
@@ -164,22 +166,25 @@ def _scores(analysis: Analysis, plots: bool) -> list[Block]:
 def _about_intervals(analysis: Analysis) -> str:
     n_documents, unit = analysis.documents, analysis.unit
     if n_documents < 2:
-        return f"There are no intervals, since there is only one {unit}: they resample {unit}s."
+        return (
+            f"There are no intervals, because they resample {unit}s and there is only one {unit}."
+        )
     text = (
-        f"In brackets: 95 % intervals, by {N_RESAMPLES:,} bootstrap resamples of the "
+        f"In brackets: 95 % intervals from {N_RESAMPLES:,} bootstrap resamples of the "
         f"{n_documents:,} annotated {unit}s. "
     )
     if analysis.sentences == n_documents:
         text += (
-            "As far as the data show, each of these is one sentence. Sentences of one document "
-            "are alike, so the true intervals are wider: gold data that mark documents show by how "
-            "much. "
+            f"As far as the gold data show, each {unit} is one sentence. If the sentences come "
+            "from longer documents, the true intervals are wider, because sentences of one "
+            "document are alike. To get them, use gold data that mark documents. "
         )
     if n_documents < _FEW_DOCUMENTS:
-        text += f"With fewer than {_FEW_DOCUMENTS} {unit}s, intervals are rough, and too narrow. "
+        text += f"With fewer than {_FEW_DOCUMENTS} {unit}s, intervals are rough and too narrow. "
     return text + (
-        "Where all is right, or nothing is, there is none. They show how scores vary with the "
-        "choice of documents, not with the seed of the training."
+        "A score has no interval if nearly all resamples give the same value, such as 0 or 100. "
+        "Intervals show how scores vary with the choice of documents. They do not cover the "
+        "variation between training seeds."
     )
 
 
@@ -190,29 +195,30 @@ def _mode_table(title: str, scores: ModeScores) -> Table:
 def _first(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = [
         Paragraph(
-            "The same error several times, and a text with several types: there the gold data "
-            "themselves may be wrong, or their guidelines may be hard to follow. What is a part of "
-            "a longer entity does not count as an occurrence of a text."
+            "These tables list errors that occur several times and texts with several types. "
+            "There the gold data may be wrong, or the annotation guidelines may be unclear. A text "
+            "inside a longer entity does not count as an occurrence. “none” means that the "
+            "text is not an entity there."
         )
     ]
     frequent = analysis.frequent
     if frequent:
         rows = [_confusion_row(own) for own in frequent[:_MOST_ROWS]]
-        title = _first_of("The same error several times", frequent)
+        title = _first_of("Errors that occur several times", frequent)
         header = ("text", "gold", "predicted", "error", "times")
         blocks.append(Table(title, header, rows, n_names=4))
     divided = {
         "gold": "Texts with several types in the gold data",
-        "predicted": "Texts with one type in the gold data and several in the predictions",
+        "predicted": "Texts with one type in the gold data and several types in the predictions",
     }
     if analysis.task.per_token:
-        del divided["gold"]  # as most frequent words have
+        del divided["gold"]  # most frequent words have several tags
     for side, title in divided.items():
         forms = analysis.divided(side)
         if forms:
             blocks.append(_forms_table(_first_of(title, forms), forms, analysis))
     if len(blocks) == 1:
-        return [Paragraph("No error occurs twice, and no text has several types.")]
+        return [Paragraph("No error occurs more than once, and no text has several types.")]
     return blocks
 
 
@@ -233,7 +239,7 @@ def _forms_table(title: str, forms: Sequence[SurfaceForm], analysis: Analysis) -
 
 
 def _first_of(title: str, rows: Sequence[object], most: int = _MOST_ROWS) -> str:
-    more = f", the first {most} of {len(rows):,}" if len(rows) > most else ""
+    more = f" (the first {most} of {len(rows):,})" if len(rows) > most else ""
     return f"{title}{more}"
 
 
@@ -262,7 +268,7 @@ def _kinds(analysis: Analysis) -> list[Block]:
         (Cell(label), *(Cell(f"{kinds[kind]:,}") for kind in columns))
         for label, kinds in [*by_type, ("all", analysis.all_kinds)]
     ]
-    split, merged = analysis.beside["spurious"], analysis.beside["missing"]
+    split, merged = analysis.remainders["spurious"], analysis.remainders["missing"]
     muc = [
         (
             Cell(schema),
@@ -274,24 +280,27 @@ def _kinds(analysis: Analysis) -> list[Block]:
         )
         for schema, own in analysis.muc.items()
     ]
-    muc_header = ("asked for", "correct", "incorrect", "partial", "missing", "spurious")
+    muc_header = ("schema", "correct", "incorrect", "partial", "missing", "spurious")
     return [
         Paragraph(
-            "Each gold entity is matched with at most one prediction that overlaps it, and each of "
-            "both counts once. Rows are types of the gold entity, or of a spurious prediction. Of "
-            f"the spurious ones, {split:,} are the rest of a gold entity that was split, of the "
-            f"missing ones, {merged:,} the rest of several that were merged: the other part has "
-            "wrong boundaries."
+            "Each gold entity is matched with at most one prediction that overlaps it. Each "
+            "prediction is matched at most once. Rows are types of the gold entities, or of the "
+            "predictions for spurious ones. If a gold entity is split into several predictions, "
+            "one of them has wrong boundaries and the others are spurious. This is the case for "
+            f"{split:,} of the spurious predictions. If several gold entities are merged into one "
+            "prediction, one of them has wrong boundaries and the others are missing. This is the "
+            f"case for {merged:,} of the missing entities."
         ),
         Table("", ("", *columns), rows, n_totals=1),
         Table(
-            "Partial matches, by the categories of MUC-5 and SemEval-2013",
+            "Partial matches, in the categories of MUC-5 and the schemas of SemEval-2013",
             (*muc_header, "precision", "recall", "F1"),
             muc,
         ),
         Paragraph(
-            "“strict” asks for boundaries and type, “exact” for boundaries, “type” for the type "
-            "and an overlap; “partial” asks for boundaries, and gives a half for an overlap."
+            "“strict” requires the same boundaries and type. “exact” requires the same boundaries. "
+            "“partial” requires the same boundaries, and counts an overlap as one half. “type” "
+            "requires an overlap and the same type."
         ),
     ]
 
@@ -312,8 +321,8 @@ def _confusion(analysis: Analysis) -> list[Block]:
         rows.append((Cell(gold or "spurious"), *cells))
     return [
         Paragraph(
-            "Rows are gold types, columns predicted ones, of entities that overlap; “moved” are "
-            "those with other boundaries. The colour is the share of the row."
+            "Rows are gold types, and columns are predicted types of matched entities. “moved” "
+            "counts the matches whose boundaries differ. Colours show the share in the row."
         ),
         Table("", ("gold \\ predicted", *types, "missing"), rows, heat=True),
     ]
@@ -331,13 +340,13 @@ def _confusion_list(analysis: Analysis) -> Table:
         )
         for (gold, predicted), n in wrong[:MOST_TYPES]
     ]
-    header = ("gold", "predicted", "times", "of the gold type")
-    return Table(_first_of("Pairs of types", wrong, MOST_TYPES), header, rows, n_names=2)
+    header = ("gold", "predicted", "times", "share of the gold type")
+    return Table(_first_of("Confused pairs of types", wrong, MOST_TYPES), header, rows, n_names=2)
 
 
 def _seen(analysis: Analysis) -> list[Block]:
     if analysis.novelty is None:
-        text = "Give the training data (--train DATA) to see how new entities fare."
+        text = "To see recall for entities that are new, give the training data (--train DATA)."
         return [Paragraph(text)]
     total = analysis.default.micro.gold
     names = _OF_WORDS if analysis.task.per_token else {}
@@ -352,35 +361,45 @@ def _seen(analysis: Analysis) -> list[Block]:
         for own in analysis.novelty
     ]
     text = (
-        "An entity is seen if the training data have its whole text as an entity, and new "
-        "otherwise. Words are seen if they occur there at all; upper and lower case differ."
+        "An entity is seen if its whole text is an entity in the training data, and new otherwise. "
+        "A word is seen if it occurs anywhere in the training data. Texts are compared exactly, "
+        "including upper and lower case."
     )
     if analysis.task.per_token:
-        text = "A word is seen if the training data have it; upper and lower case differ."
-    header = (f"gold {analysis.task.name}", "recall", "gold", "found", "share")
+        text = (
+            "A word is seen if it occurs in the training data. Words are compared exactly, "
+            "including upper and lower case."
+        )
+    header = (f"gold {analysis.task.name}", "recall", "gold", "found", "share of gold")
     return [Paragraph(text), Table("", header, rows)]
 
 
 def _places(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = []
     if not analysis.task.per_token:
-        text = "Predictions are sorted by their own length and place, gold entities by theirs."
+        text = (
+            "Precision groups predictions by their own length and position, and recall groups gold "
+            "entities by theirs."
+        )
         blocks = [
             Paragraph(text),
-            score_table("By the entity's length", "tokens", analysis.lengths),
+            score_table("By length of the entity", "tokens", analysis.lengths),
         ]
-    blocks.append(score_table("By the sentence's length", "tokens", analysis.sentence_lengths))
+    blocks.append(score_table("By length of the sentence", "tokens", analysis.sentence_lengths))
     if analysis.positions is None:
-        text = "As far as the data show, each Doc is one sentence, so there are no places in it."
+        text = (
+            f"As far as the gold data show, each {analysis.unit} is one sentence, so there are no "
+            "positions in it."
+        )
         return [*blocks, Paragraph(text)]
-    title = f"By the place in the {analysis.unit}"
-    return [*blocks, score_table(title, "sentence", analysis.positions)]
+    title = f"By position in the {analysis.unit}"
+    return [*blocks, score_table(title, "sentence number", analysis.positions)]
 
 
 def _errors(analysis: Analysis) -> list[Block]:
-    groups = group_errors(analysis.docs, alone=analysis.task.per_token)
+    groups = group_errors(analysis.docs, only_error=analysis.task.per_token)
     if not groups:
-        return [Paragraph("There are none.")]
+        return [Paragraph("There are no errors.")]
     return [ErrorList(groups, analysis.types)]
 
 

@@ -1,4 +1,4 @@
-"""Render an evaluation as text: what `bigru-tagger evaluate` prints."""
+"""Render an evaluation as text, for `bigru-tagger evaluate`."""
 
 from collections.abc import Mapping
 
@@ -10,9 +10,9 @@ from ..scoring.scoring import Counts, micro_counts
 
 
 def render(evaluation: Evaluation) -> str:
-    """Lay an evaluation out as text: a header, then seqeval's reports and the counts.
+    """Render an evaluation as text: a header, then seqeval's reports and the counts.
 
-    evaluation (Evaluation): the numbers.
+    evaluation (Evaluation): the scores.
     RETURNS (str): the text that the command prints.
     """
     source = (
@@ -26,7 +26,7 @@ def render(evaluation: Evaluation) -> str:
         "tokens": evaluation.tokens,
     }
     if evaluation.words_per_second is None:
-        del header["pipes"]  # a file of predictions has none
+        del header["pipes"]  # a file of predictions has no components
     else:
         header["words/s"] = f"{evaluation.words_per_second:.0f}"
     for task in evaluation.tasks:
@@ -52,10 +52,10 @@ def render(evaluation: Evaluation) -> str:
 
 
 def label_hint(evaluation: Evaluation) -> str | None:
-    """Point out that gold data and predictions may have different names for the same types.
+    """Suggest `--rename` if gold data and predictions seem to name the same types differently.
 
-    evaluation (Evaluation): the numbers.
-    RETURNS (str | None): a sentence; `None` unless each side has labels that the other lacks.
+    evaluation (Evaluation): the scores.
+    RETURNS (str | None): the hint; `None` unless each side has labels that the other lacks.
     """
     counts = [
         item
@@ -68,14 +68,14 @@ def label_hint(evaluation: Evaluation) -> str | None:
     if not spurious or not missing:
         return None
     return (
-        f"{evaluation.model} has the labels {', '.join(spurious)}, which the gold data lack, and "
-        f"the gold data {', '.join(missing)}, which it never predicts. Where these are names of "
-        "the same, match them by --rename LABEL=NAME"
+        f"{evaluation.model} predicts the labels {', '.join(spurious)}, which are not in the gold "
+        f"data. The gold data have the labels {', '.join(missing)}, which are never predicted. If "
+        "two of these mean the same type, use --rename LABEL=NAME"
     )
 
 
 def _render_scores(per_type: Mapping[str, Counts]) -> str:
-    """Format as seqeval's `classification_report` does, without counting all over again."""
+    """Format like seqeval's `classification_report`, from counts that are known already."""
     width = max(len("weighted avg"), *map(len, per_type))
     reporter = StringReporter(width=width, digits=DIGITS)
     for label, counts in per_type.items():

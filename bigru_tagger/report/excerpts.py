@@ -1,4 +1,4 @@
-"""Errors in their sentences."""
+"""Show errors in their sentences."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
@@ -7,18 +7,18 @@ from itertools import accumulate
 from .blocks import ErrorGroup, Excerpt, Piece
 from .matching import Kind, Match, MatchedDoc, Mention
 
-CONTEXT = 40  # tokens on either side of an error; longer sentences are cut
+CONTEXT = 40  # tokens on each side of an error; longer sentences are cut
 _CUT = "… "
 
 
-def group_errors(docs: Iterable[MatchedDoc], *, alone: bool = False) -> list[ErrorGroup]:
-    """Sort all errors by what is wrong, and by their types.
+def group_errors(docs: Iterable[MatchedDoc], *, only_error: bool = False) -> list[ErrorGroup]:
+    """Group all errors by their kind and types.
 
     docs (Iterable[MatchedDoc]): the documents.
-    alone (bool): do not show what else is found, say of tags, which all tokens have.
-    RETURNS (list[ErrorGroup]): the largest group first; within each, the predictions that the
-        pipeline is surest of come first, since those are the likeliest to be errors of the gold
-        data, and errors without a probability last, in the order of the data.
+    only_error (bool): whether to mark only the error, and no other entities of the sentence.
+    RETURNS (list[ErrorGroup]): the groups, the largest first. In each group, the most probable
+        predictions come first, because they are the most likely errors of the gold data. Errors
+        without a probability come last, in the order of the data.
     """
     found: dict[tuple[Kind, str | None, str | None], list[Excerpt]] = {}
     for doc in docs:
@@ -27,7 +27,7 @@ def group_errors(docs: Iterable[MatchedDoc], *, alone: bool = False) -> list[Err
             if match.kind != "correct":
                 types = (_label(match.gold), _label(match.predicted))
                 found.setdefault((match.kind, *types), []).append(
-                    make_excerpt(doc, match, None if alone else places)
+                    make_excerpt(doc, match, None if only_error else places)
                 )
     for excerpts in found.values():
         excerpts.sort(key=lambda own: -1.0 if own.probability is None else -own.probability)
@@ -37,7 +37,7 @@ def group_errors(docs: Iterable[MatchedDoc], *, alone: bool = False) -> list[Err
 
 
 class MatchPlaces:
-    """The matches of a document by their places, so that no excerpt looks through all of them."""
+    """An index of the matches of a document by position, for fast lookup."""
 
     def __init__(self, matches: Sequence[Match]) -> None:
         """Index matches.
@@ -51,20 +51,20 @@ class MatchPlaces:
     def between(self, begin: int, end: int) -> Sequence[Match]:
         """Find the matches in a part of the document.
 
-        begin, end (int): its first token, and the one behind its last.
-        RETURNS (Sequence[Match]): all that have a token in it, from left to right; there may be
-            others among them.
+        begin, end (int): the first token of the part, and the token after its last.
+        RETURNS (Sequence[Match]): all matches with a token in the part, from left to right. They
+            may include matches outside it.
         """
         first = bisect_right(self._furthest, begin)
         return self._matches[first : bisect_left(self._starts, end)]
 
 
 def make_excerpt(doc: MatchedDoc, match: Match, others: MatchPlaces | None) -> Excerpt:
-    """Show an error in its sentence, with what else either side finds there.
+    """Show an error in its sentence, with the other entities of the sentence.
 
     doc (MatchedDoc): the document.
-    match (Match): the error, one of the document's.
-    others (MatchPlaces | None): all of its matches; `None` to show the error alone.
+    match (Match): the error.
+    others (MatchPlaces | None): all matches of the document; `None` to mark only the error.
     RETURNS (Excerpt): the sentence, or CONTEXT tokens around the error.
     """
     begin, end = _sentence(doc, match)
@@ -86,10 +86,10 @@ def _label(mention: Mention | None) -> str | None:
 
 
 def _sentence(doc: MatchedDoc, match: Match) -> tuple[int, int]:
-    # From the sentence start before both sides to the one behind them.
+    # From the last sentence start before the match to the first one after it.
     before = bisect_right(doc.starts, match.start) - 1
-    behind = bisect_left(doc.starts, max(match.end, match.start + 1))
-    return doc.starts[before], doc.starts[behind] if behind < len(doc.starts) else len(doc.words)
+    after = bisect_left(doc.starts, max(match.end, match.start + 1))
+    return doc.starts[before], doc.starts[after] if after < len(doc.starts) else len(doc.words)
 
 
 def _is_start(doc: MatchedDoc, token: int) -> bool:
@@ -109,7 +109,7 @@ def _pieces(
         for mention in mentions
         if mention is not None and mention.start < end and mention.end > begin
     ]
-    # Where tokens differ, two predictions may share one: the one in focus is shown.
+    # If tokens differ, two predictions may share a token. The one in focus is shown.
     inside.sort(key=lambda mention: (mention is not focus, mention.start))
     shown: dict[int, Mention] = {}
     for mention in inside:
@@ -125,7 +125,7 @@ def _pieces(
         pieces += _piece(doc, first, token, own, own is not None and own is focus)
     if end < len(doc.words) and not _is_start(doc, end):
         pieces.append(Piece(_CUT))
-    if focus is not None and focus.start == focus.end:  # of tokens that the reference does not have
+    if focus is not None and focus.start == focus.end:  # its tokens are not in the reference
         pieces.append(Piece(focus.text, focus.label, True))
     return pieces
 
@@ -133,7 +133,7 @@ def _pieces(
 def _piece(
     doc: MatchedDoc, first: int, end: int, mention: Mention | None, focus: bool
 ) -> list[Piece]:
-    # The space behind an entity is no part of it.
+    # The space after an entity is not marked.
     text = "".join(
         word + " " * space
         for word, space in zip(doc.words[first:end], doc.spaces[first:end], strict=True)
@@ -141,5 +141,5 @@ def _piece(
     if mention is None:
         return [Piece(text)]
     label = mention.label if mention.aligned else f"{mention.label}: {mention.text}"
-    behind = [Piece(" ")] if text.endswith(" ") else []
-    return [Piece(text.removesuffix(" "), label, focus), *behind]
+    space_after = [Piece(" ")] if text.endswith(" ") else []
+    return [Piece(text.removesuffix(" "), label, focus), *space_after]

@@ -1,4 +1,4 @@
-"""The gates of a pipeline's GRU over a text: as arrays, as a table, and as a figure."""
+"""Show the gates of a pipeline's GRU on a text: as arrays, as a table, and as a figure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from ..plots import save_figure
 
 @dataclass(frozen=True)
 class Gates:
-    """What a GRU does at each token of a text.
+    """The gates of a GRU at each token of a text.
 
-    component (str): the component it belongs to.
+    component (str): the name of the component.
     tokens (tuple[str, ...]): the tokens.
-    tags (tuple[str, ...]): the tags that win; empty for a shared encoder, which has none.
-    layers (tuple[LayerGates, ...]): from the bottom up, in both directions.
-    shares (Mapping[str, ndarray]): what the winning tag's logit is the sum of, (n_tokens,) each:
-        what comes from the states that are `forward` and `backward`, from the `context` around the
-        sentence, and what is there whatever the text, the `bias`; empty without tags.
+    tags (tuple[str, ...]): the predicted tags; empty for a shared encoder, which predicts none.
+    layers (tuple[LayerGates, ...]): the gates of each layer and direction, lowest layer first.
+    shares (Mapping[str, ndarray]): the summands of the predicted tag's logit, float32 (n_tokens,)
+        each: `forward` and `backward` states, the `context` around the sentence, and the `bias`.
+        Empty without tags.
     """
 
     component: str
@@ -39,12 +39,12 @@ class Gates:
 
 
 def read_gates(nlp: Language, text: str | Doc, component: str | None = None) -> Gates:
-    """Run a pipeline over a text, and tell what the gates of its GRU do.
+    """Run a pipeline on a text, and record the gates of its GRU.
 
     nlp (Language): the pipeline.
     text (str | Doc): the text; a Doc is not modified.
-    component (str | None): the component to look into; None for the first that has a GRU.
-    RETURNS (Gates): its gates.
+    component (str | None): the name of the component; `None` for the first that has a GRU.
+    RETURNS (Gates): the gates.
     RAISES (ValueError): there is no such component, it has no GRU, or the text has no tokens.
     """
     name = _find_component(nlp, component)
@@ -74,11 +74,11 @@ def _find_component(nlp: Language, name: str | None) -> str:
         return with_gru[0]
     if name in with_gru:
         return name
-    asked = "no component" if name is None else f"no component {name!r}"
+    lacking = "no component" if name is None else f"no component {name!r}"
     raise ValueError(
-        f"the pipeline has {asked} with a GRU of bigru_tagger; those that have one are "
-        f"{', '.join(with_gru) or 'none at all'}. With a shared encoder, it is the encoder's "
-        "component that has it"
+        f"the pipeline has {lacking} with a GRU of bigru_tagger; the components with one are: "
+        f"{', '.join(with_gru) or 'none'}. If components share an encoder, the GRU belongs to the "
+        "encoder's component"
     )
 
 
@@ -91,7 +91,7 @@ def _has_gru(nlp: Language, name: str) -> bool:
 
 
 def gates_table(gates: Gates) -> str:
-    """Lay the means over units out as text, a line per token.
+    """Format the means over units as text, with one line per token.
 
     gates (Gates): the gates.
     RETURNS (str): the table.
@@ -112,11 +112,11 @@ def gates_table(gates: Gates) -> str:
 
 
 def plot_gates(gates: Gates, path: Path, n_units: int = 8) -> None:
-    """Draw the gates: for each layer and direction the mean over its units, and single units.
+    """Draw the gates: for each layer and direction, the mean over units and some single units.
 
     gates (Gates): the gates.
-    path (Path): the image, .svg or .png, replaced only when all is drawn.
-    n_units (int): single units, the most active ones.
+    path (Path): the image, .svg or .png, written atomically.
+    n_units (int): number of single units to draw, the most active ones.
     RAISES (OSError): the image cannot be written.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - an optional dependency
@@ -161,7 +161,7 @@ def _draw_shares(axes: Any, gates: Gates) -> None:
         axes.bar(places + (i + 0.5) * width - 0.4, values, width, label=name)
     axes.axhline(0.0, color="black", linewidth=0.5)
     axes.set_xlim(-0.5, len(places) - 0.5)
-    axes.set_title("what the score of the winning tag is the sum of", fontsize=9)
-    # Beside the bars, whose heights nobody knows.
+    axes.set_title("summands of the predicted tag's logit", fontsize=9)
+    # Next to the bars, so that it never covers them.
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     _name_tokens(axes, gates)

@@ -1,4 +1,4 @@
-"""Which prediction answers which gold entity, and what is wrong with it."""
+"""Match predictions with gold entities, and classify the errors."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,13 +27,13 @@ Schema = Literal["strict", "exact", "partial", "type"]
 
 
 class Mention(NamedTuple):
-    """An entity or chunk, gold or predicted, on the reference's tokens.
+    """A gold or predicted entity, on the tokens of the reference.
 
-    start, end (int): its first token, and the one behind its last; see `scoring.PlacedSpan`.
-    label (str): its type.
-    text (str): its words, with a space between them.
-    aligned (bool): whether these tokens have exactly its text.
-    probability (float | None): what the pipeline says of it, if anything.
+    start, end (int): the first token, and the token after the last; see `scoring.PlacedSpan`.
+    label (str): the type.
+    text (str): the words, joined by spaces.
+    aligned (bool): whether these tokens have exactly the text of the entity.
+    probability (float | None): the probability from the pipeline; `None` if there is none.
     """
 
     start: int
@@ -45,21 +45,21 @@ class Mention(NamedTuple):
 
 
 class Match(NamedTuple):
-    """A gold entity beside the prediction that answers it, if there is one, or the reverse.
+    """A gold entity with its prediction, a missing entity, or a spurious prediction.
 
-    gold (Mention | None): `None` for a spurious prediction.
-    predicted (Mention | None): `None` for a missing entity.
-    beside (bool): of a missing or spurious entity, whether it overlaps one of the other side, which
-        is then matched with another: the rest of a split, or of a merge.
+    gold (Mention | None): the gold entity; `None` for a spurious prediction.
+    predicted (Mention | None): the prediction; `None` for a missing entity.
+    remainder (bool): whether a missing or spurious entity overlaps an entity of the other side that
+        has another match. It then remains from a split or a merge.
     """
 
     gold: Mention | None
     predicted: Mention | None
-    beside: bool = False
+    remainder: bool = False
 
     @property
     def kind(self) -> Kind:
-        """What is wrong, if anything."""
+        """The kind of error, or "correct"."""
         if self.gold is None:
             return "spurious"
         if self.predicted is None:
@@ -76,20 +76,20 @@ class Match(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The token behind the last of either side."""
+        """The token after the last of either side."""
         return max(side.end for side in (self.gold, self.predicted) if side is not None)
 
 
 class MatchedDoc(NamedTuple):
     """The entities of one document, matched.
 
-    number (int): which of the documents it is.
-    words (list[str]): the reference's tokens.
-    spaces (list[bool]): whether a space follows each.
-    starts (list[int]): the tokens where its sentences start; the first alone where the gold data
-        tell no sentences.
-    unknown (frozenset[int]): the tokens without gold annotation, on which nothing is predicted.
-    matches (list[Match]): from left to right; each entity of either side is in one of them.
+    number (int): the number of the document, from 1.
+    words (list[str]): the tokens of the reference.
+    spaces (list[bool]): whether a space follows each token.
+    starts (list[int]): the first token of each sentence; only the first token of the document if
+        the gold data have no sentence boundaries.
+    unknown (frozenset[int]): the tokens without gold annotation. Predictions on them do not count.
+    matches (list[Match]): the matches, from left to right. Each entity of either side is in one.
     """
 
     number: int
@@ -102,17 +102,16 @@ class MatchedDoc(NamedTuple):
 
 @dataclass(frozen=True)
 class MucCounts:
-    """The five categories of MUC-5, and the scores that are made of them.
+    """The five categories of MUC-5, and the scores computed from them.
 
     Chinchor and Sundheim 1993, aclanthology.org/M93-1007; as in SemEval-2013 task 9 (Segura-Bedmar
-    et al., aclanthology.org/S13-2056) and nervaluate. Of a gold entity and the prediction that
-    answers it, see `match_mentions`:
+    et al., aclanthology.org/S13-2056) and nervaluate. Entities are matched by `match_mentions`.
 
-    correct (int): they are the same, as far as the schema asks.
-    incorrect (int): they are not.
-    partial (int): in the schema "partial", they overlap and have other boundaries.
-    missing (int): gold entities that no prediction answers.
-    spurious (int): predictions that answer no gold entity.
+    correct (int): matches that fulfil the requirements of the schema.
+    incorrect (int): matches that do not.
+    partial (int): in the schema "partial", matches whose boundaries differ.
+    missing (int): gold entities without a match.
+    spurious (int): predictions without a match.
     """
 
     correct: int
@@ -141,12 +140,12 @@ class MucCounts:
 
 
 def muc_counts(kinds: Counter[Kind]) -> dict[Schema, MucCounts]:
-    """Sort matches into the five categories of MUC-5, by the four schemas of SemEval-2013.
+    """Count matches in the five categories of MUC-5, for the four schemas of SemEval-2013.
 
-    kinds (Counter[Kind]): how many matches there are of each kind.
-    RETURNS (dict[Schema, MucCounts]): "strict" asks for boundaries and type, "exact" for
-        boundaries alone. "partial" asks for boundaries alone, and half of one is given for an
-        overlap. "type" asks for an overlap and the type.
+    kinds (Counter[Kind]): number of matches of each kind.
+    RETURNS (dict[Schema, MucCounts]): the counts of each schema. "strict" requires the same
+        boundaries and type. "exact" requires the same boundaries. "partial" requires the same
+        boundaries, and counts an overlap as one half. "type" requires an overlap and the same type.
     """
     n_missing, n_spurious = kinds["missing"], kinds["spurious"]
     correct, of_type, boundaries, both = (
@@ -164,34 +163,34 @@ def muc_counts(kinds: Counter[Kind]) -> dict[Schema, MucCounts]:
 def match_mentions(gold: Sequence[Mention], predicted: Sequence[Mention]) -> list[Match]:
     """Match each gold entity with at most one prediction, and each prediction with at most one.
 
-    Entities match where they overlap. Where there is a choice, it falls on a pair with the same
-    boundaries, then on one of the same type, then on the one that shares the most tokens, then on
-    the first. So where one gold entity was split into two, one part has wrong boundaries and the
-    other is spurious; where two were merged, one has wrong boundaries and the other is missing.
-    In data without splits and merges, kinds are those of any such matching, nervaluate's too.
+    Entities can match if they overlap. If there are several candidates, a pair with the same
+    boundaries is preferred, then a pair with the same type, then the pair that shares the most
+    tokens, then the first. If one gold entity is split into two predictions, one part has wrong
+    boundaries and the other is spurious. If two are merged, one has wrong boundaries and the other
+    is missing. In data without splits and merges, the result equals that of nervaluate.
 
-    gold, predicted (Sequence[Mention]): entities of one document.
-    RETURNS (list[Match]): all of them, from left to right.
+    gold, predicted (Sequence[Mention]): the entities of one document.
+    RETURNS (list[Match]): the matches of all entities, from left to right.
     """
     pairs = list(_overlapping(gold, predicted))
     pairs.sort(key=lambda pair: _preference(gold[pair[0]], predicted[pair[1]]))
-    answers: dict[int, int] = {}
-    answered: set[int] = set()
-    for ours, theirs in pairs:
-        if ours not in answers and theirs not in answered:
-            answers[ours] = theirs
-            answered.add(theirs)
+    matched: dict[int, int] = {}  # from gold to predicted
+    taken: set[int] = set()
+    for own, other in pairs:
+        if own not in matched and other not in taken:
+            matched[own] = other
+            taken.add(other)
     touched = [set(side) for side in zip(*pairs, strict=True)] or [set(), set()]
     matches = [
-        Match(mention, predicted[answers[i]])
-        if i in answers
+        Match(mention, predicted[matched[i]])
+        if i in matched
         else Match(mention, None, i in touched[0])
         for i, mention in enumerate(gold)
     ]
     matches += [
         Match(None, mention, i in touched[1])
         for i, mention in enumerate(predicted)
-        if i not in answered
+        if i not in taken
     ]
     return sorted(matches, key=lambda match: (match.start, match.end))
 
@@ -205,10 +204,10 @@ def match_example(
 ) -> MatchedDoc | None:
     """Match the gold and predicted annotation of an example.
 
-    eg (Example): a prediction beside its reference.
-    task (Task): which to match.
+    eg (Example): a prediction with its reference.
+    task (Task): the task to match.
     confidence (Iterable[str]): see `Task.probabilities`.
-    number (int): which of the documents it is.
+    number (int): the number of the document, from 1.
     RETURNS (MatchedDoc | None): the matches, or `None` where the reference is not annotated.
     RAISES (ValueError): see `scoring.tag_example`.
     """
@@ -244,10 +243,10 @@ def match_example(
 
 
 def count_kinds(docs: Iterable[MatchedDoc]) -> Counter[Kind]:
-    """Count the matches of documents by what is wrong with them.
+    """Count the matches of documents by kind.
 
     docs (Iterable[MatchedDoc]): the documents.
-    RETURNS (Counter[Kind]): their number by kind.
+    RETURNS (Counter[Kind]): number of matches of each kind.
     """
     return Counter(match.kind for doc in docs for match in doc.matches)
 
@@ -259,7 +258,7 @@ def _same_boundaries(gold: Mention, predicted: Mention) -> bool:
 def _overlapping(
     gold: Sequence[Mention], predicted: Sequence[Mention]
 ) -> Iterator[tuple[int, int]]:
-    # Their numbers.
+    # Yields pairs of indices into `gold` and `predicted`.
     of_token = {
         token: i for i, mention in enumerate(gold) for token in range(mention.start, mention.end)
     }
@@ -269,7 +268,7 @@ def _overlapping(
 
 
 def _preference(gold: Mention, predicted: Mention) -> tuple[bool, bool, int, int]:
-    # What comes first is preferred.
+    # The lowest value is preferred.
     shared = min(gold.end, predicted.end) - max(gold.start, predicted.start)
     other_boundaries = not _same_boundaries(gold, predicted)
     return other_boundaries, gold.label != predicted.label, -shared, predicted.start

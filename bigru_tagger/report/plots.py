@@ -1,4 +1,4 @@
-"""The plots of a report, as SVG with text that is text."""
+"""Draw the plots of a report as SVG, with text as selectable text."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -9,15 +9,15 @@ import numpy as np
 from .calibration import Confidences, coverage_curve
 from .slices import Score
 
-# Stand-ins for what a page may set: a theme's colour of the text, and of the data.
+# Placeholders that `render` replaces by the colours of the page's theme.
 INK = "#1c2733"
 DATA = "#1f5fa8"
 MUTED = "#8593a3"
-_POINTS = 300  # more of a curve cannot be seen
+_POINTS = 300  # of a curve; more would not be visible
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "report",  # the same plot is the same file
+    "svg.hashsalt": "report",  # makes the file reproducible
     "font.size": 10,
     "font.family": "sans-serif",
     "text.parse_math": False,  # a type may have a dollar sign in its name
@@ -35,10 +35,10 @@ _STYLE: dict[Any, Any] = {
 
 
 def plot_scores(scores: Sequence[Score]) -> str:
-    """Draw F1 with its interval, a line a type.
+    """Draw F1 with its interval, one line per type.
 
-    scores (Sequence[Score]): from top to bottom.
-    RETURNS (str): the image.
+    scores (Sequence[Score]): the scores, from top to bottom.
+    RETURNS (str): the image, as SVG.
     """
 
     def draw(axes: Any) -> None:
@@ -57,10 +57,10 @@ def plot_scores(scores: Sequence[Score]) -> str:
 
 
 def plot_reliability(confidences: Confidences) -> str:
-    """Draw how often predictions are right that are called equally probable.
+    """Draw a reliability diagram: precision by probability.
 
-    confidences (Confidences): their bins.
-    RETURNS (str): the image.
+    confidences (Confidences): the bins.
+    RETURNS (str): the image, as SVG.
     """
 
     def draw(axes: Any) -> None:
@@ -82,17 +82,17 @@ def plot_reliability(confidences: Confidences) -> str:
 
 
 def plot_coverage(confidences: Confidences) -> str:
-    """Draw how precision rises as less probable predictions are dropped.
+    """Draw precision by the share of predictions that a threshold keeps.
 
     confidences (Confidences): the predictions.
-    RETURNS (str): the image.
+    RETURNS (str): the image, as SVG.
     """
     coverage, precision = coverage_curve(confidences)
     shown = np.unique(np.linspace(0, len(coverage) - 1, _POINTS).round().astype(int))
 
     def draw(axes: Any) -> None:
         axes.plot(coverage[shown], precision[shown], color=DATA, linewidth=1.8)
-        axes.set(xlabel="share of predictions that is kept", ylabel="precision", xlim=(0, 1.02))
+        axes.set(xlabel="share of predictions kept", ylabel="precision", xlim=(0, 1.02))
         axes.grid(color=MUTED, alpha=0.3, linewidth=0.6)
 
     return _draw(draw, 4.6, 3.6)

@@ -1,4 +1,4 @@
-"""Where numbers come from: the model and its size, the data, the machine, the command."""
+"""Describe the origin of scores: model, size, data, machine, versions and command."""
 
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,15 +18,15 @@ def describe_evaluation(
     command: str = "",
     train: tuple[str, str] | None = None,
 ) -> dict[str, str]:
-    """Name what the numbers of an evaluation depend on, each in a line.
+    """Describe the model, data and machine of an evaluation.
 
-    Behind model and data stand their fingerprints, see `fingerprint`.
+    Model and data are followed by their fingerprints, see `fingerprint`.
 
     nlp (Language | None): the pipeline; `None` for a file of predictions.
-    evaluation (Evaluation): its numbers.
+    evaluation (Evaluation): the scores.
     command (str): the command line; empty if there was none.
-    train (tuple[str, str] | None): the training data and their split, if they are given.
-    RETURNS (dict[str, str]): what there is to know.
+    train (tuple[str, str] | None): the training data and their split; `None` if there are none.
+    RETURNS (dict[str, str]): one line of text for each item, by the name of the item.
     """
     machine = describe_machine()
     about = {
@@ -51,10 +51,10 @@ def describe_evaluation(
 
 
 def n_parameters(nlp: Language) -> dict[str, int]:
-    """Count the numbers that training learns, of the components that are ours.
+    """Count the trainable parameters of the components of this package.
 
     nlp (Language): the pipeline.
-    RETURNS (dict[str, int]): by component; frozen word vectors do not count.
+    RETURNS (dict[str, int]): number of parameters by component, without frozen word vectors.
     """
     return {
         name: sum(own.numel() for own in shim.network.parameters())
@@ -67,10 +67,10 @@ def n_parameters(nlp: Language) -> dict[str, int]:
 
 
 def size_on_disk(path: Path) -> int:
-    """Add up the sizes of a folder's files.
+    """Add up the sizes of all files in a folder.
 
     path (Path): the folder.
-    RETURNS (int): bytes.
+    RETURNS (int): the size in bytes.
     """
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
@@ -79,7 +79,7 @@ def _size(nlp: Language) -> str:
     parts = [f"{n:,} parameters in {name}" for name, n in n_parameters(nlp).items()]
     if nlp.path is not None:
         parts.append(f"{size_on_disk(nlp.path) / 2**20:,.1f} MiB on disk")
-    return ", ".join(parts) or "not known"
+    return ", ".join(parts) or "unknown"
 
 
 def _data(data: str, split: str) -> str:
@@ -87,6 +87,7 @@ def _data(data: str, split: str) -> str:
 
 
 def _fingerprint(source: str) -> str:
-    # By contents, so it is the same on any machine; of what is not here, there is but the name.
+    # Computed from the contents, so it is the same on any machine. Without local files it is the
+    # name.
     found = fingerprint(source)
     return "" if found == source else f" ({found})"

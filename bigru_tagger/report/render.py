@@ -1,4 +1,4 @@
-"""Render reports as HTML or Markdown, by the templates beside this module."""
+"""Render reports as HTML or Markdown, with Jinja templates."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,21 +25,21 @@ from .system_comparison import SystemComparison
 
 ENDINGS = (".html", ".md")
 _FOLDER = Path(__file__).parent
-_N_COLOURS = 8  # of types in report.css; further types share one more
+_N_COLOURS = 8  # of types in report.css; all further types share a ninth colour
 _THEME = {INK: "currentColor", DATA: "var(--data)", MUTED: "var(--soft)"}
-_NO_PLOTS = 'left out, since matplotlib is not installed: pip install "bigru-tagger[plots]"'
+_NO_PLOTS = 'left out because matplotlib is not installed: pip install "bigru-tagger[plots]"'
 _TICKS = re.compile(r"`+")
 
 
 def check_report_paths(paths: Sequence[Path]) -> None:
-    """Check before any work that reports can be written.
+    """Check the file names of reports before they are computed.
 
     paths (Sequence[Path]): the files.
-    RAISES (ValueError): a name has another ending than ENDINGS.
+    RAISES (ValueError): a file name has none of ENDINGS.
     """
     for path in paths:
         if path.suffix not in ENDINGS:
-            raise ValueError(f"--report: {path} has to end in {' or '.join(ENDINGS)}")
+            raise ValueError(f"--report: {path} must end in {' or '.join(ENDINGS)}")
 
 
 def write_report(
@@ -52,13 +52,13 @@ def write_report(
     """Analyse an evaluation and write the report.
 
     path (str | Path): the file, which ends in .html or .md. It is written atomically.
-    evaluation (Evaluation): what `evaluate` returned.
-    nlp (Language | None): the pipeline that was evaluated. If it is given, the report has its
-        settings, and compares its confidences with its errors.
-    training (Sequence[Example] | None): the training data. If they are given, the report has
-        separate scores for entities that do not occur in them.
-    RAISES (ValueError): if the ending is another one.
-    RAISES (OSError): if the file cannot be written.
+    evaluation (Evaluation): the result of `evaluate`.
+    nlp (Language | None): the evaluated pipeline. If given, the report has its components, its size
+        and the calibration of its probabilities.
+    training (Sequence[Example] | None): the training data. If given, the report has separate scores
+        for entities that do not occur in them.
+    RAISES (ValueError): the file name has another ending.
+    RAISES (OSError): the file cannot be written.
     """
     names = () if nlp is None else confidence_attributes(nlp)
     analyses = analyse_tasks(evaluation, confidence=names, training=training)
@@ -72,7 +72,7 @@ def write_reports(
     about: Mapping[str, str],
     comparison: SystemComparison | None = None,
 ) -> None:
-    """Write an evaluation to files. Without matplotlib, a page has no plots, and a note on that.
+    """Write reports to files. Without matplotlib, HTML has a note instead of plots.
 
     paths (Sequence[Path]): the files, each written atomically.
     evaluation, analyses, about, comparison: see `evaluation_sections.make_report`.
@@ -95,15 +95,15 @@ def render_page(report: Report) -> str:
     """Render a report as HTML.
 
     report (Report): the report.
-    RETURNS (str): the page, which needs no network, and scripts only to filter errors.
+    RETURNS (str): the page. It needs no network, and uses JavaScript only to filter errors.
     """
     return _environment().get_template("report.html.jinja").render(report=report)
 
 
 def render_markdown(report: Report) -> str:
-    """Render a report as Markdown.
+    """Render a report as Markdown, without plots.
 
-    report (Report): the report, whose plots are left out.
+    report (Report): the report.
     RETURNS (str): the text.
     """
     return _environment().get_template("report.md.jinja").render(report=report)
@@ -141,13 +141,13 @@ def _asset(name: str) -> Markup:
 
 
 def _colour(label: str, positions: Mapping[str, int]) -> int:
-    # The label of a prediction whose tokens differ is followed by ":" and its text.
+    # The label of an unaligned prediction is followed by ":" and its text.
     position = positions.get(label, positions.get(label.partition(":")[0], _N_COLOURS))
     return min(position, _N_COLOURS)
 
 
 def _inline_svg(figure: Figure, name: str) -> Markup:
-    # Without a file's head, with ids that are unique in the page, and in the theme's colours.
+    # Removes the XML header, makes ids unique in the page, and uses the colours of the theme.
     svg = figure.svg[figure.svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", svg)

@@ -1,13 +1,12 @@
-"""Intervals and tests by resampling documents, from counts per document, in NumPy alone.
+"""Compute intervals and p-values by resampling documents, from counts per document.
 
-Sentences of one document share names and style, so they are not independent: whole documents are
-drawn, and swapped. All that is computed here is a function of counts that are summed over the
-documents, a `Statistic`: of (..., n_types, 3) counts of gold, predicted and correct entities, or of
-whatever counts its caller has. What `prf` makes of counts is what `scoring.Counts` makes of them.
+Sentences of one document share names and style, so they are not independent. Therefore whole
+documents are drawn or swapped. A `Statistic` is computed from counts that are summed over
+documents, such as gold, predicted and correct entities of each type, (..., n_types, 3).
 
-It is not done by `scipy.stats`. Its `bootstrap` gives the same ends, but NaN for a type that is
-missing from one resample. Its `permutation_test` takes two to fourteen times as long, since it
-swaps labels in arrays where a product with the differences of the documents does.
+The module does not use `scipy.stats`. Its `bootstrap` returns the same ends, but NaN for a type
+that is missing from one resample. Its `permutation_test` takes 2 to 14 times as long, because it
+permutes arrays where a matrix product with the differences per document is enough.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,34 +18,34 @@ import numpy as np
 CONFIDENCE = 0.95
 N_RESAMPLES = 2000
 N_TRIALS = 10_000
-_CELLS = 2**20  # weights that are in memory at once
-_ROUNDING = 1e-12  # differences of scores that are the same but for the order of operations
+_CELLS = 2**20  # weights that are in memory at the same time
+_ROUNDING = 1e-12  # scores that differ by less are equal up to rounding
 
 Statistic: TypeAlias = Callable[[np.ndarray], np.ndarray]
-"""From counts summed over documents, float64 (n_samples, ...), to values (n_samples, ...)."""
+"""Maps counts summed over documents, float64 (n_samples, ...), to values (n_samples, ...)."""
 
 
 def document_ends(
     doc_ends: Iterable[Sequence[int]], lengths: Sequence[int] | None = None
 ) -> list[int]:
-    """Find the documents to resample: the smallest that no Doc runs across the end of.
+    """Find the documents to resample: the smallest units that no Doc crosses.
 
-    doc_ends (Iterable[Sequence[int]]): of each system, which may have read the same tokens in Docs
-        of its own, how many tokens there are up to the end of each Doc.
-    lengths (Sequence[int] | None): the tokens of each document, as the data tell; `None` takes the
-        Docs for documents. Documents that share a Doc are one.
-    RETURNS (list[int]): how many tokens there are up to the end of each document, rising.
-    RAISES (ValueError): the documents have not as many tokens as the Docs.
+    doc_ends (Iterable[Sequence[int]]): for each system, the number of tokens up to the end of each
+        Doc. Systems may have read the same tokens in different Docs.
+    lengths (Sequence[int] | None): the number of tokens of each document that the data mark; `None`
+        to take each Doc as a document. Documents that share a Doc are joined.
+    RETURNS (list[int]): the number of tokens up to the end of each document, rising.
+    RAISES (ValueError): the documents and the Docs differ in their number of tokens.
     """
     ends = set.intersection(*map(set, doc_ends))
     if lengths is not None:
-        told, n_tokens = set(accumulate(lengths)), max(ends, default=0)
-        if max(told, default=0) != n_tokens:
+        marked, n_tokens = set(accumulate(lengths)), max(ends, default=0)
+        if max(marked, default=0) != n_tokens:
             raise ValueError(
-                f"The documents have {max(told, default=0)} tokens together, the gold data "
-                f"{n_tokens}: both have to be of the same data and split"
+                f"The documents have {max(marked, default=0)} tokens, but the gold data have "
+                f"{n_tokens}: use the documents of the same data and split"
             )
-        ends &= told
+        ends &= marked
     return sorted(ends)
 
 
@@ -54,7 +53,7 @@ def sum_documents(counts: np.ndarray, documents: np.ndarray) -> np.ndarray:
     """Add up the counts of the Docs of each document.
 
     counts (ndarray): counts per Doc, (n_docs, ...).
-    documents (ndarray): the number of the document that each Doc is of, from 0, (n_docs,).
+    documents (ndarray): the number of each Doc's document, from 0, int64 (n_docs,).
     RETURNS (ndarray): counts per document, (n_documents, ...).
     """
     sums = np.zeros((documents.max(initial=-1) + 1, *counts.shape[1:]), dtype=counts.dtype)
@@ -63,11 +62,10 @@ def sum_documents(counts: np.ndarray, documents: np.ndarray) -> np.ndarray:
 
 
 def prf(counts: np.ndarray) -> np.ndarray:
-    """Compute precision, recall and F1, by the definitions of `scoring.Counts`.
+    """Compute precision, recall and F1, as `scoring.Counts` defines them.
 
     counts (ndarray): gold, predicted and correct entities, (..., 3).
-    RETURNS (ndarray): precision, recall and F1, float64 (..., 3); 0 where there is nothing to
-        divide by.
+    RETURNS (ndarray): precision, recall and F1, float64 (..., 3); 0 where the denominator is 0.
     """
     gold, predicted, correct = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
     precision, recall = _quotient(correct, predicted), _quotient(correct, gold)
@@ -78,8 +76,9 @@ def prf(counts: np.ndarray) -> np.ndarray:
 def per_type(counts: np.ndarray) -> np.ndarray:
     """Compute precision, recall and F1 of each type: a `Statistic`.
 
-    counts (ndarray): (..., n_types, 3).
-    RETURNS (ndarray): float64 (..., n_types, 3), NaN for a type that occurs on neither side.
+    counts (ndarray): gold, predicted and correct entities, (..., n_types, 3).
+    RETURNS (ndarray): float64 (..., n_types, 3); NaN for a type without gold and predicted
+        entities.
     """
     occurs = counts[..., :2].sum(-1, keepdims=True) > 0
     return np.where(occurs, prf(counts), np.nan)
@@ -88,7 +87,7 @@ def per_type(counts: np.ndarray) -> np.ndarray:
 def micro(counts: np.ndarray) -> np.ndarray:
     """Compute precision, recall and F1 over the entities of all types: a `Statistic`.
 
-    counts (ndarray): (..., n_types, 3).
+    counts (ndarray): gold, predicted and correct entities, (..., n_types, 3).
     RETURNS (ndarray): float64 (..., 3).
     """
     return prf(counts.sum(-2))
@@ -97,9 +96,9 @@ def micro(counts: np.ndarray) -> np.ndarray:
 def macro(counts: np.ndarray) -> np.ndarray:
     """Average precision, recall and F1 over types: a `Statistic`.
 
-    counts (ndarray): (..., n_types, 3).
-    RETURNS (ndarray): float64 (..., 3): the mean over the types that occur on either side, as of
-        seqeval on such data; 0 where none does.
+    counts (ndarray): gold, predicted and correct entities, (..., n_types, 3).
+    RETURNS (ndarray): float64 (..., 3): the mean over the types with gold or predicted entities, as
+        in seqeval; 0 if there are none.
     """
     occurs = counts[..., :2].sum(-1, keepdims=True) > 0
     return _quotient((prf(counts) * occurs).sum(-2), occurs.sum(-2))
@@ -113,17 +112,18 @@ def bootstrap_interval(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> np.ndarray:
-    """Tell how far a statistic could be off, if other documents of the same kind had been scored.
+    """Compute the confidence interval of a statistic, by the percentile bootstrap over documents.
+
+    Efron and Tibshirani 1993, chapter 13.
 
     counts (ndarray): counts per document, (n_docs, ...).
-    statistic (Statistic): what to compute of their sums.
-    confidence (float): how often, of all such intervals, the true value should lie inside.
-    n_resamples (int): how often to draw as many documents as there are, with replacement.
-    seed (int): of the random numbers; the same seed gives the same interval.
-    RETURNS (ndarray): the percentile interval (Efron and Tibshirani 1993, chapter 13), (2, ...):
-        its low and its high end for each value of the statistic. Resamples in which a value is
-        not defined, NaN, have no part in its interval.
-    RAISES (ValueError): there are fewer than two documents, so nothing is known of how they vary.
+    statistic (Statistic): the function of the summed counts.
+    confidence (float): the share of such intervals that should contain the true value.
+    n_resamples (int): number of resamples. Each draws n_docs documents with replacement.
+    seed (int): the seed of the random numbers. The same seed gives the same interval.
+    RETURNS (ndarray): the low and the high end for each value of the statistic, float64 (2, ...).
+        Resamples in which a value is NaN are left out of its interval.
+    RAISES (ValueError): there are fewer than two documents.
     """
     _check_documents(counts)
     values = [statistic(sums) for sums in _resampled(counts, n_resamples, seed)]
@@ -139,14 +139,17 @@ def bootstrap_difference(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> np.ndarray:
-    """Tell how far the difference of two systems could be off: both score the same resamples.
+    """Compute the confidence interval of the difference of two systems, by the paired bootstrap.
 
-    counts, other (ndarray): counts of both systems per document, (n_docs, ...) each, of the same
-        documents and types in the same order.
-    statistic (Statistic): what to compute of the sums of each.
+    Both systems are scored on the same resamples.
+
+    counts, other (ndarray): the counts of both systems per document, (n_docs, ...) each, with the
+        same documents and types in the same order.
+    statistic (Statistic): the function of the summed counts of a system.
     confidence, n_resamples, seed: see `bootstrap_interval`.
-    RETURNS (ndarray): the percentile interval of `statistic(counts) - statistic(other)`, (2, ...).
-    RAISES (ValueError): see `bootstrap_interval`; or the systems' counts differ in shape.
+    RETURNS (ndarray): the percentile interval of `statistic(counts) - statistic(other)`, float64
+        (2, ...).
+    RAISES (ValueError): see `bootstrap_interval`; or the counts of the systems differ in shape.
     """
     _check_pair(counts, other)
     both = np.stack([counts, other], 1)
@@ -167,24 +170,24 @@ def randomization_test(
 ) -> np.ndarray:
     """Test whether two systems differ, by paired approximate randomisation.
 
-    If they do not, it does not matter which of both said what of a document. So in each trial, the
-    systems swap what they said of each document with a chance of one half. Noreen 1989, chapter 2;
+    The null hypothesis is that the predictions of both systems on a document are exchangeable. Each
+    trial swaps them with probability 1/2, independently for each document. Noreen 1989, chapter 2;
     Yeh 2000, aclanthology.org/C00-2137.
 
-    counts, other (ndarray): counts of both systems per document, see `bootstrap_difference`.
-    statistic (Statistic): what to compute of the sums of each.
-    n_trials (int): how often to swap.
-    seed (int): of the random numbers; the same seed gives the same result.
-    RETURNS (ndarray): for each value of the statistic the two-sided p, (1 + the number of trials in
-        which the absolute difference is at least the observed one) / (1 + n_trials). A trial in
-        which it is not defined, NaN, counts as such a trial.
+    counts, other (ndarray): the counts of both systems per document, see `bootstrap_difference`.
+    statistic (Statistic): the function of the summed counts of a system.
+    n_trials (int): number of trials.
+    seed (int): the seed of the random numbers. The same seed gives the same result.
+    RETURNS (ndarray): the two-sided p for each value of the statistic, float64 (...): (1 + the
+        number of trials whose absolute difference is at least the observed one) / (1 + n_trials).
+        Trials whose difference is NaN are included in that number.
     RAISES (ValueError): see `bootstrap_difference`.
     """
     _check_pair(counts, other)
     counts, other = (np.asarray(side, dtype=np.float64) for side in (counts, other))
     total, below = (counts + other).sum(0), other.sum(0)
     difference = statistic((total - below)[None])[0] - statistic(below[None])[0]
-    # To swap a document of which both said the same changes nothing.
+    # Swapping a document with equal counts changes nothing.
     moved = counts - other
     moved = moved[moved.reshape(len(moved), -1).any(1)]
     generator = np.random.default_rng(seed)
@@ -206,24 +209,24 @@ def _quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def _check_documents(counts: np.ndarray) -> None:
     if len(counts) < 2:
         raise ValueError(
-            f"there is nothing to resample with {len(counts)} documents: give two and more, say by "
-            "fewer sentences per document"
+            f"resampling needs at least 2 documents, and there are {len(counts)}: use more "
+            "documents, for example by fewer sentences per document"
         )
 
 
 def _check_pair(counts: np.ndarray, other: np.ndarray) -> None:
     if counts.shape != other.shape:
         raise ValueError(
-            f"counts of two systems have the shapes {counts.shape} and {other.shape}: they have to "
-            "be of the same documents and types"
+            f"the counts of the two systems have the shapes {counts.shape} and {other.shape}: they "
+            "must be of the same documents and types"
         )
     _check_documents(counts)
 
 
 def _resampled(counts: np.ndarray, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    # The sums of some resamples at a time, (n_samples, ...).
+    # Yields the summed counts of some resamples at a time, (n_samples, ...).
     n_docs = len(counts)
-    floats = np.asarray(counts, dtype=np.float64)  # exact, and what BLAS multiplies
+    floats = np.asarray(counts, dtype=np.float64)  # exact for counts, and multiplied by BLAS
     generator = np.random.default_rng(seed)
     for size in _chunks(n_resamples, n_docs):
         drawn = generator.integers(n_docs, size=(size, n_docs)) + np.arange(size)[:, None] * n_docs

@@ -1,4 +1,4 @@
-"""Scores of some of the entities: of a type, of a length, of those that training has shown."""
+"""Compute scores for slices of the entities: by type, length, position or novelty."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -27,20 +27,21 @@ NOVELTY = (
 
 Interval: TypeAlias = tuple[float, float] | None
 Slice: TypeAlias = Callable[[MatchedDoc, Mention], int]
-"""From an entity, and the document it is in, to the number of the slice that it belongs to."""
+"""Maps a document and one of its entities to the number of the entity's slice, from 0."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Precision, recall and F1, and how far each could be off.
+    """Precision, recall and F1 with their intervals.
 
-    name (str): what they are of.
-    precision, recall, f1 (float): the scores.
-    gold (int): gold entities.
-    predicted, correct (int | None): predicted and correct entities; `None` of an average of types.
-    intervals (tuple[Interval, ...]): the 95 % bootstrap interval of each score, see `resampling`;
-        `None` where there is none: with a single document, and where all resamples agree, which
-        tells that entities are few, not that the score is certain.
+    name (str): the name of the type or slice.
+    precision, recall, f1 (float): the scores, from 0 to 1.
+    gold (int): number of gold entities.
+    predicted, correct (int | None): number of predicted and of correct entities; `None` for an
+        average over types.
+    intervals (tuple[Interval, ...]): the 95 % bootstrap interval of each score, see `resampling`.
+        `None` if there is only one document, or if both ends of the interval are equal. Equal ends
+        show that there are few entities, not that the score is certain.
     """
 
     name: str
@@ -55,10 +56,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Training:
-    """What the training data have shown.
+    """The entities and words of the training data.
 
-    labels (dict[str, Counter[str]]): how often each text is an entity of each type.
-    words (frozenset[str]): all words, in entities and outside.
+    labels (dict[str, Counter[str]]): for each text, how often it is an entity of each type.
+    words (frozenset[str]): all words, inside and outside entities.
     """
 
     labels: dict[str, Counter[str]]
@@ -66,12 +67,12 @@ class Training:
 
 
 def read_training(examples: Iterable[Example], task: Task = ENTITIES) -> Training:
-    """Collect what the references of training data hold.
+    """Collect the entities and words of training data.
 
     examples (Iterable[Example]): the training data.
-    task (Task): which annotation to collect.
-    RETURNS (Training): their entities and words.
-    RAISES (ValueError): there is no entity.
+    task (Task): the task whose annotation is collected.
+    RETURNS (Training): the entities and words of the references.
+    RAISES (ValueError): there are no entities.
     """
     labels: dict[str, Counter[str]] = {}
     words: set[str] = set()
@@ -83,7 +84,7 @@ def read_training(examples: Iterable[Example], task: Task = ENTITIES) -> Trainin
                 labels.setdefault(text, Counter())[type_of(span)] += 1
     if not labels:
         raise ValueError(
-            f"the training data hold no {task.name} ({task.place}): check --train and --train-split"
+            f"the training data have no {task.name} ({task.place}): check --train and --train-split"
         )
     return Training(labels, frozenset(words))
 
@@ -91,9 +92,9 @@ def read_training(examples: Iterable[Example], task: Task = ENTITIES) -> Trainin
 def scores_of(names: Sequence[str], counts: np.ndarray) -> list[Score]:
     """Compute scores and their intervals from counts per document.
 
-    names (Sequence[str]): what the counts are of, in their order.
-    counts (ndarray): gold, predicted and correct entities, (n_docs, n_names, 3).
-    RETURNS (list[Score]): of those that occur on either side.
+    names (Sequence[str]): the names of the types or slices.
+    counts (ndarray): gold, predicted and correct entities, int64 (n_docs, n_names, 3).
+    RETURNS (list[Score]): the scores of each name with gold or predicted entities.
     """
     sums = counts.sum(0).tolist()
     intervals = intervals_of(counts, per_type, len(names))
@@ -107,9 +108,9 @@ def scores_of(names: Sequence[str], counts: np.ndarray) -> list[Score]:
 def score_of(
     name: str, counts: Counts, intervals: tuple[Interval, Interval, Interval] = (None, None, None)
 ) -> Score:
-    """Give the scores of summed counts.
+    """Make a `Score` of summed counts.
 
-    name (str): what they are of.
+    name (str): the name of the type or slice.
     counts (Counts): the counts.
     intervals (tuple[Interval, Interval, Interval]): see `Score`.
     RETURNS (Score): the scores.
@@ -129,12 +130,13 @@ def score_of(
 def intervals_of(
     counts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], n_rows: int
 ) -> list[tuple[Interval, Interval, Interval]]:
-    """Compute intervals of precision, recall and F1, where there are documents to resample.
+    """Compute intervals of precision, recall and F1.
 
-    counts (ndarray): counts per document, (n_docs, n_types, 3).
-    statistic (Statistic): to rows of precision, recall and F1, (n_samples, n_rows, 3).
-    n_rows (int): how many rows that are.
-    RETURNS (list[tuple[Interval, Interval, Interval]]): for each row.
+    counts (ndarray): counts per document, int64 (n_docs, n_types, 3).
+    statistic (Statistic): returns rows of precision, recall and F1, (n_samples, n_rows, 3).
+    n_rows (int): number of rows.
+    RETURNS (list[tuple[Interval, Interval, Interval]]): the intervals of each row; `None` if there
+        are fewer than two documents, or if both ends are equal.
     """
     if len(counts) < 2:
         return [(None, None, None)] * n_rows
@@ -144,12 +146,12 @@ def intervals_of(
 
 
 def count_slices(docs: Sequence[MatchedDoc], n_slices: int, slice_of: Slice) -> np.ndarray:
-    """Count the entities of each document by the slice they belong to.
+    """Count the entities of each document by slice.
 
     docs (Sequence[MatchedDoc]): the documents.
-    n_slices (int): how many slices there are.
-    slice_of (Slice): the slice of an entity. A predicted entity is sorted by what it is itself, so
-        of a slice by length, precision is that of predictions of this length.
+    n_slices (int): number of slices.
+    slice_of (Slice): returns the slice of an entity. A predicted entity is sorted by its own
+        properties. So the precision of a slice by length is that of predictions with this length.
     RETURNS (ndarray): gold, predicted and correct entities, int64 (n_docs, n_slices, 3).
     """
     counts = np.zeros((len(docs), n_slices, 3), dtype=np.int64)
@@ -167,8 +169,8 @@ def count_slices(docs: Sequence[MatchedDoc], n_slices: int, slice_of: Slice) -> 
 def range_names(starts: Sequence[int]) -> list[str]:
     """Name ranges of whole numbers.
 
-    starts (Sequence[int]): where each begins; the last has no end.
-    RETURNS (list[str]): such as "1", "2 to 4" and "5 and more".
+    starts (Sequence[int]): the first number of each range; the last range has no end.
+    RETURNS (list[str]): the names, such as "1", "2 to 4" and "5 and more".
     """
     ends = [start - 1 for start in starts[1:]]
     names = [
@@ -179,21 +181,21 @@ def range_names(starts: Sequence[int]) -> list[str]:
 
 
 def by_length(doc: MatchedDoc, mention: Mention) -> int:
-    """Sort by the entity's number of tokens: a `Slice` of LENGTHS."""
+    """Return the slice by number of tokens: a `Slice` of LENGTHS."""
     return _range(LENGTHS, mention.end - mention.start)
 
 
 def by_sentence_length(doc: MatchedDoc, mention: Mention) -> int:
-    """Sort by the tokens of the sentence it begins in: a `Slice` of SENTENCE_LENGTHS."""
+    """Return the slice by the tokens of its first sentence: a `Slice` of SENTENCE_LENGTHS."""
     number = _sentence_number(doc, mention)
     end = doc.starts[number] if number < len(doc.starts) else len(doc.words)
     return _range(SENTENCE_LENGTHS, end - doc.starts[number - 1])
 
 
 def by_sentence_number(before: Sequence[int]) -> Slice:
-    """Sort by the sentence of the document it begins in: make a `Slice` of SENTENCE_NUMBERS.
+    """Make a `Slice` of SENTENCE_NUMBERS, by the position of the sentence in its document.
 
-    before (Sequence[int]): of each Doc, how many sentences of its document come before it.
+    before (Sequence[int]): for each Doc, the number of sentences of its document before it.
     RETURNS (Slice): the slice.
     """
 
@@ -204,10 +206,11 @@ def by_sentence_number(before: Sequence[int]) -> Slice:
 
 
 def by_novelty(training: Training) -> Slice:
-    """Sort by what training has shown of an entity: make a `Slice` of NOVELTY.
+    """Make a `Slice` of NOVELTY, by what the training data have of an entity.
 
-    Texts and words are compared as they are written. An entity is seen if its whole text is one in
-    the training data; else its words tell, which are seen if they occur anywhere in them.
+    Texts and words are compared exactly, including case. An entity is seen if its whole text is an
+    entity in the training data. Otherwise it is sorted by its words. A word is seen if it occurs
+    anywhere in the training data.
 
     training (Training): the training data.
     RETURNS (Slice): the slice.
@@ -227,7 +230,7 @@ def by_novelty(training: Training) -> Slice:
 
 def _known(ends: Sequence[float]) -> Interval:
     low, high = ends
-    return (low, high) if low < high else None  # NaN is not
+    return (low, high) if low < high else None  # False for NaN
 
 
 def _range(starts: Sequence[int], value: int) -> int:

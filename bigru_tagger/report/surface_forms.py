@@ -1,4 +1,4 @@
-"""Texts that are annotated or predicted in different ways, which are often errors of annotation."""
+"""Find texts that are annotated or predicted in different ways: often annotation errors."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from .matching import Kind, MatchedDoc, Mention
 
 NONE = "none"
-"""The type, in counts, of an occurrence that is no entity."""
+"""The type that counts occurrences which are not an entity."""
 
 
 @dataclass(frozen=True)
 class SurfaceForm:
-    """How often a text has which type, wherever it occurs.
+    """How often a text occurs with each type.
 
-    text (str): its words, with a space between them.
-    gold, predicted (Counter[str]): occurrences by type, and NONE. Those that are a part of another
-        entity, or touch tokens without gold annotation, do not count.
+    text (str): the words, joined by spaces.
+    gold, predicted (Counter[str]): number of occurrences by type or NONE. Occurrences that are a
+        part of another entity, or have tokens without gold annotation, do not count.
     """
 
     text: str
@@ -26,11 +26,11 @@ class SurfaceForm:
 
 @dataclass(frozen=True)
 class Confusion:
-    """An error that occurs several times: the same texts and types on both sides.
+    """An error that occurs several times, with the same texts and types on both sides.
 
-    kind (Kind): what is wrong.
-    gold, predicted (tuple[str, str] | None): text and type; `None` where that side has nothing.
-    count (int): how often.
+    kind (Kind): the kind of error.
+    gold, predicted (tuple[str, str] | None): text and type; `None` where that side has no entity.
+    count (int): number of occurrences.
     """
 
     kind: Kind
@@ -40,7 +40,7 @@ class Confusion:
 
 
 def find_surface_forms(docs: Sequence[MatchedDoc]) -> list[SurfaceForm]:
-    """Look up all texts that are an entity somewhere, gold or predicted, wherever they occur.
+    """Count all occurrences of the texts that are a gold or predicted entity somewhere.
 
     docs (Sequence[MatchedDoc]): the documents.
     RETURNS (list[SurfaceForm]): the texts, in the order of their first entity.
@@ -52,7 +52,7 @@ def find_surface_forms(docs: Sequence[MatchedDoc]) -> list[SurfaceForm]:
                 if mention is not None and mention.aligned:
                     words = tuple(doc.words[mention.start : mention.end])
                     forms.setdefault(words, SurfaceForm(mention.text))
-    lengths: dict[str, set[int]] = defaultdict(set)  # of the texts that begin with a word
+    lengths: dict[str, set[int]] = defaultdict(set)  # of the texts, by their first word
     for words in forms:
         lengths[words[0]].add(len(words))
     for doc in docs:
@@ -69,25 +69,27 @@ def find_surface_forms(docs: Sequence[MatchedDoc]) -> list[SurfaceForm]:
 
 
 def inconsistent(forms: Iterable[SurfaceForm], side: str) -> list[SurfaceForm]:
-    """List the texts that have several types on one side, the most often divided ones first.
+    """List the texts with several types on one side.
 
     forms (Iterable[SurfaceForm]): the texts.
-    side (str): "gold", or "predicted" for those that are so in predictions alone.
-    RETURNS (list[SurfaceForm]): by falling number of occurrences without their most common type.
+    side (str): "gold", or "predicted" for texts with several types in the predictions and at most
+        one in the gold data.
+    RETURNS (list[SurfaceForm]): the texts, by falling number of occurrences that do not have their
+        most common type.
     """
     found = [
         form
         for form in forms
         if len(getattr(form, side)) > 1 and (side == "gold" or len(form.gold) <= 1)
     ]
-    return sorted(found, key=lambda form: -_divided(getattr(form, side)))
+    return sorted(found, key=lambda form: -_n_minority(getattr(form, side)))
 
 
 def frequent_confusions(docs: Iterable[MatchedDoc], at_least: int = 2) -> list[Confusion]:
     """Count errors with the same texts and types.
 
     docs (Iterable[MatchedDoc]): the documents.
-    at_least (int): how often an error has to occur.
+    at_least (int): the least number of occurrences.
     RETURNS (list[Confusion]): the errors, the most frequent first.
     """
     counts = Counter(
@@ -119,7 +121,7 @@ def _occurrences(
 
 
 def _label_at(by_token: dict[int, Mention], start: int, end: int) -> str | None:
-    # The type, NONE, or `None` where another entity is in the way.
+    # The type, NONE, or `None` if an entity with other boundaries has some of the tokens.
     touched = [by_token[token] for token in range(start, end) if token in by_token]
     if not touched:
         return NONE
@@ -128,7 +130,7 @@ def _label_at(by_token: dict[int, Mention], start: int, end: int) -> str | None:
     return mention.label if same else None
 
 
-def _divided(counts: Counter[str]) -> int:
+def _n_minority(counts: Counter[str]) -> int:
     return counts.total() - max(counts.values())
 
 

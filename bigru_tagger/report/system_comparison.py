@@ -1,4 +1,4 @@
-"""Two systems on the same gold data: by how much they differ, how sure that is, and where."""
+"""Compare two systems on the same gold data: differences, intervals, p-values, entities."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -26,22 +26,22 @@ from .resampling import (
 from .tagged_text import TaggedText, join_examples
 
 SCORES = ("precision", "recall", "f1")
-_CONTEXT = 50  # tokens on each side of an entity at most, for sentences that are not known
+_CONTEXT = 50  # most tokens to show on each side of an entity
 
 TypedSpan: TypeAlias = tuple[str, int, int]
-"""Label, first token, and the token behind the last, as of `entity_spans`."""
+"""Label, first token, and the token after the last, as in `entity_spans`."""
 
 
 @dataclass(frozen=True)
 class Difference:
     """A score of both systems.
 
-    a, b (float | None): the score of each; `None` where it has no meaning, for a type that neither
-        the gold data nor the system has.
+    a, b (float | None): the score of each system, from 0 to 1; `None` for a type that neither the
+        gold data nor the system has.
     difference (float | None): a - b.
-    interval (tuple[float, float] | None): where the difference lies with 95 % confidence, by the
-        paired bootstrap over documents; `None` where there are fewer than two of them.
-    p (float | None): of the paired approximate-randomisation test, two-sided.
+    interval (tuple[float, float] | None): the 95 % interval of the difference, by the paired
+        bootstrap over documents; `None` if there are fewer than two documents.
+    p (float | None): the two-sided p of paired approximate randomisation; `None` as above.
     """
 
     a: float | None
@@ -53,7 +53,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many entities both systems have, one alone, or none of them."""
+    """Number of entities that both systems have, only one of them, or neither."""
 
     both: int
     only_a: int
@@ -63,11 +63,13 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A gold entity that one of the systems has, boundaries and label, and the other has not.
+    """A gold entity that only one of the systems predicts with its boundaries and label.
 
-    words (tuple[str, ...]): its sentence, or the tokens around it where sentences are not known.
-    entity (TypedSpan): the entity in these words. So are:
-    gold, a, b (tuple[TypedSpan, ...]): all that the gold data and the systems have in the sentence.
+    words (tuple[str, ...]): the sentence, or the tokens around the entity if there are no sentence
+        boundaries.
+    entity (TypedSpan): the entity, as positions in `words`.
+    gold, a, b (tuple[TypedSpan, ...]): all entities of the gold data and of the systems in the
+        sentence, as positions in `words`.
     """
 
     words: tuple[str, ...]
@@ -79,16 +81,16 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """Two systems' annotation of one task, as seqeval reads it in its default mode.
+    """The comparison of one task, in seqeval's default mode.
 
-    documents (int): how many were resampled: those that the data tell, or else the Docs of both
-        systems, joined until they end together.
-    sentences (int): how many sentences they have, as far as the gold data tell.
-    micro (dict[str, Difference]): by the name of the score.
-    per_type (dict[str, dict[str, Difference]]): by type, then by the name of the score.
-    gold (Overlap): how many gold entities the systems get right.
-    wrong (Overlap): how many predicted entities are not gold; there is no "neither" of these.
-    only_a, only_b (tuple[Disagreement, ...]): gold entities that only this system gets right.
+    documents (int): number of documents that were resampled, see `document_ends`.
+    sentences (int): number of sentences. A Doc without sentence boundaries counts as one.
+    micro (dict[str, Difference]): the micro-averaged scores, by name of the score.
+    per_type (dict[str, dict[str, Difference]]): the scores of each type, by type and name of the
+        score.
+    gold (Overlap): the gold entities, by the systems that find them.
+    wrong (Overlap): the wrong predictions, by the systems that make them; "neither" is 0.
+    only_a, only_b (tuple[Disagreement, ...]): the gold entities that only this system finds.
     """
 
     documents: int
@@ -105,9 +107,10 @@ class TaskComparison:
 class SystemComparison:
     """Two systems, scored on the same gold data.
 
-    a, b (Evaluation): each by itself.
+    a, b (Evaluation): the scores of each system.
     n_resamples, n_trials, seed (int): see `bootstrap_difference` and `randomization_test`.
-    tasks (dict[str, TaskComparison]): by name, what both systems have, in the order of `TASKS`.
+    tasks (dict[str, TaskComparison]): the comparison of each task that both systems have, by name,
+        in the order of `TASKS`.
     """
 
     a: Evaluation
@@ -118,7 +121,7 @@ class SystemComparison:
     tasks: dict[str, TaskComparison]
 
     def to_json(self) -> dict[str, Any]:
-        """Give all but the evaluations themselves as JSON-serialisable values."""
+        """Return the comparison as JSON-serialisable values, without the evaluations."""
         return {
             "a": self.a.model,
             "b": self.b.model,
@@ -142,13 +145,14 @@ def compare_systems(
 ) -> SystemComparison:
     """Compare two systems that were scored on the same gold data.
 
-    Each may have read them in Docs of its own, say of one sentence and of whole documents.
+    The systems may have read the data in different Docs, such as sentences and whole documents.
 
-    a, b (Evaluation): the systems.
-    document_lengths (Sequence[int] | None): tokens of each document; `None` for the Docs.
+    a, b (Evaluation): the scores of each system.
+    document_lengths (Sequence[int] | None): number of tokens of each document; `None` to take each
+        Doc as a document.
     n_resamples, n_trials, seed: see `bootstrap_difference` and `randomization_test`.
-    RETURNS (SystemComparison): how they differ.
-    RAISES (ValueError): the gold data differ, or both systems have nothing in common.
+    RETURNS (SystemComparison): the comparison.
+    RAISES (ValueError): the gold data differ, or the systems have no task in common.
     """
     tasks = {
         task.name: _compare_task(
@@ -165,7 +169,7 @@ def compare_systems(
         *names, last = TASKS
         raise ValueError(
             f"There is nothing to compare: {a.model} was scored on {' and '.join(a.scores)}, "
-            f"{b.model} on {' and '.join(b.scores)}. Both have to predict {', '.join(names)} or "
+            f"{b.model} on {' and '.join(b.scores)}. Both must predict {', '.join(names)} or "
             f"{last}"
         )
     return SystemComparison(
@@ -186,7 +190,7 @@ def _check_same_gold(a: TaggedText, b: TaggedText) -> None:
             i, (own, other) = found
             raise ValueError(
                 f"The systems were scored on different gold data: token {i + 1} is "
-                f"{own!r} of one, {other!r} of the other. Evaluate both on the same data and split"
+                f"{own!r} for A and {other!r} for B. Evaluate both on the same data and split"
             )
 
 
@@ -215,7 +219,7 @@ def _compare_task(
 def _compare_scores(
     a: Sequence[TaggedDoc], b: Sequence[TaggedDoc], *, n_resamples: int, n_trials: int, seed: int
 ) -> dict[str | None, dict[str, Difference]]:
-    """Compare scores. RETURNS: by type, `None` for all together; then by the name of the score."""
+    """Compare scores. RETURNS: by type, `None` for all types together; then by name of score."""
     tags = chain.from_iterable(doc.gold + doc.predicted for doc in (*a, *b))
     labels = sorted({label_of(tag) for tag in tags if tag != OUTSIDE})
     counts = count_documents(a, labels), count_documents(b, labels)
@@ -255,7 +259,7 @@ def _known(value: float) -> float | None:
 
 
 def _compare_spans(a: TaggedText, b: TaggedText) -> dict[str, Any]:
-    """Find what only one system has: the fields of `TaskComparison` for that."""
+    """Compare the entities. RETURNS: the fields of `TaskComparison` that describe them."""
     gold = entity_spans(a.gold)
     found = entity_spans(a.predicted), entity_spans(b.predicted)
     right_a, right_b = (set(spans) & set(gold) for spans in found)
@@ -264,13 +268,13 @@ def _compare_spans(a: TaggedText, b: TaggedText) -> dict[str, Any]:
         | {(label_of(tag), start, word) for start, word, tag in text.unaligned}
         for spans, text in zip(found, (a, b), strict=True)
     )
-    surroundings = _Surroundings(a, gold, *found)
+    context = _Context(a, gold, *found)
     only_a, only_b = right_a - right_b, right_b - right_a
     return {
         "gold": _overlap(right_a, right_b, len(gold)),
         "wrong": _overlap(wrong_a, wrong_b, len(wrong_a | wrong_b)),
-        "only_a": tuple(surroundings.around(span) for span in gold if span in only_a),
-        "only_b": tuple(surroundings.around(span) for span in gold if span in only_b),
+        "only_a": tuple(context.around(span) for span in gold if span in only_a),
+        "only_b": tuple(context.around(span) for span in gold if span in only_b),
     }
 
 
@@ -278,8 +282,8 @@ def _overlap(a: AbstractSet[Any], b: AbstractSet[Any], n: int) -> Overlap:
     return Overlap(len(a & b), len(a - b), len(b - a), n - len(a | b))
 
 
-class _Surroundings:
-    """What gold data and both systems have in a text, to look up what lies around an entity."""
+class _Context:
+    """An index of the entities of the gold data and both systems, to show them in a sentence."""
 
     def __init__(self, text: TaggedText, *sides: Sequence[TypedSpan]) -> None:
         self.text = text
@@ -287,10 +291,10 @@ class _Surroundings:
 
     def around(self, entity: TypedSpan) -> Disagreement:
         label, start, end = entity
-        # The sentence grows where a version of the entity runs out of it.
+        # Show all sentences that overlapping entities touch.
         touching = [entity]
         for spans, starts in self.sides:
-            # Spans of a side do not overlap: of those that start before, only the last reaches in.
+            # Spans of a side do not overlap, so only the last one before `start` can reach it.
             before = max(0, bisect_left(starts, start) - 1)
             touching += [
                 span for span in spans[before : bisect_left(starts, end)] if span[2] > start

@@ -1,4 +1,4 @@
-"""Gold data and predictions as one text, whatever Docs they were read in, to be cut anew."""
+"""Gold data and predictions as one text, independent of the Docs they were read in."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
@@ -13,15 +13,17 @@ from ..tasks import ENTITIES, Task
 
 @dataclass
 class TaggedText:
-    """The tokens of all references, one after the other, with IOB2 tags. No entity crosses a Doc.
+    """The tokens of all references in order, with IOB2 tags. No entity crosses a Doc.
 
-    words, gold, predicted (list[str]): a word and two tags per token; "O" where nobody annotated.
+    words (list[str]): the words, one per token.
+    gold, predicted (list[str]): the tags, one per token; "O" for tokens that are not annotated.
     doc_ends (list[int]): the number of tokens up to the end of each Doc, rising.
-    sentence_starts (list[int]): the tokens at which a sentence, or a Doc, starts, rising.
-    annotated (list[int]): the first token of each Doc that is annotated.
-    n_sentences (int): how many sentences these Docs have, as far as that is known.
+    sentence_starts (list[int]): the first token of each sentence or Doc, rising.
+    annotated (list[int]): the first token of each annotated Doc.
+    n_sentences (int): number of sentences in the annotated Docs. A Doc without sentence boundaries
+        counts as one.
     unaligned (list[tuple[int, str, str]]): predicted entities that do not align with the tokens, as
-        `tag_example` appends them: the first token of their Doc, text, and tag.
+        `tag_example` appends them: the first token of their Doc, the text, and the tag.
     """
 
     words: list[str] = field(default_factory=list)
@@ -34,11 +36,11 @@ class TaggedText:
     unaligned: list[tuple[int, str, str]] = field(default_factory=list)
 
     def documents(self, ends: Sequence[int]) -> list[TaggedDoc]:
-        """Cut the text.
+        """Split the text into documents.
 
-        ends (Sequence[int]): the number of tokens up to the end of each document, rising; ends of
-            Docs all of them, the last one that of the text.
-        RETURNS (list[TaggedDoc]): the documents, but for those that nobody annotated.
+        ends (Sequence[int]): the number of tokens up to the end of each document, rising. Each must
+            be the end of a Doc, and the last must be the end of the text.
+        RETURNS (list[TaggedDoc]): the documents with annotation.
         """
         extra: dict[int, list[tuple[str, str]]] = {}
         for start, text, tag in self.unaligned:
@@ -59,11 +61,11 @@ class TaggedText:
         return documents
 
     def sentence(self, start: int, end: int, most: int) -> tuple[int, int]:
-        """Find the sentence, or sentences, of some tokens.
+        """Find the sentence or sentences that contain some tokens.
 
-        start, end (int): the first token, and the token behind the last.
-        most (int): how far from them the result may reach, where sentences are long or not known.
-        RETURNS (tuple[int, int]): the first token, and the token behind the last.
+        start, end (int): the first token, and the token after the last.
+        most (int): the most tokens to add on each side.
+        RETURNS (tuple[int, int]): the first token of the result, and the token after its last.
         """
         first = self.sentence_starts[bisect_right(self.sentence_starts, start) - 1]
         following = bisect_left(self.sentence_starts, end)
@@ -73,11 +75,11 @@ class TaggedText:
 
 
 def join_examples(examples: Iterable[Example], task: Task = ENTITIES) -> TaggedText:
-    """Put examples one after the other.
+    """Join examples into one text.
 
-    examples (Iterable[Example]): predictions beside their references.
-    task (Task): which annotation to read.
-    RETURNS (TaggedText): their tokens, tags and ends.
+    examples (Iterable[Example]): predictions with their references.
+    task (Task): the task whose annotation is read.
+    RETURNS (TaggedText): the joined text.
     RAISES (ValueError): see `tag_example`.
     """
     text = TaggedText()
@@ -98,6 +100,6 @@ def join_examples(examples: Iterable[Example], task: Task = ENTITIES) -> TaggedT
         text.n_sentences += len(sentences)
         text.gold += doc.gold[:size]
         text.predicted += doc.predicted[:size]
-        behind = zip(doc.words[size:], doc.predicted[size:], strict=True)
-        text.unaligned += [(start, word, tag) for word, tag in behind]
+        appended = zip(doc.words[size:], doc.predicted[size:], strict=True)
+        text.unaligned += [(start, word, tag) for word, tag in appended]
     return text

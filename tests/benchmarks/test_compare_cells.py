@@ -1,4 +1,4 @@
-"""GRU against LSTM, one direction against two: what is counted and said of each."""
+"""The comparison of GRU and LSTM, in one and in two directions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +18,10 @@ from benchmarks.replication.cells import (
     Measured,
     cells_table,
     count_parameters,
-    leave_to_torch,
     peak_of_prediction,
     plot_cells,
     time_cells,
+    use_torch_gru,
 )
 from benchmarks.replication.runs import Run, append_run, make_recipe
 from benchmarks.speed.passages import Passage
@@ -62,9 +62,9 @@ def test_a_config_without_such_layers_is_an_error() -> None:
 
 
 def test_parameters_are_those_of_the_equations() -> None:
-    # Of each gate: weights of 32 inputs and 16 states, and two biases, for each of 16 units.
+    # Each gate has, for each of 16 units, weights of 32 inputs and 16 states, and two biases.
     gate = 16 * (32 + 16 + 2)
-    embedding = (201 + 101) * 16  # of each table, a row is for values it must not know
+    embedding = (201 + 101) * 16  # each table has one extra row for unknown values
     for cell in CELLS:
         network = {**TINY, "cell": cell.cell, "bidirectional": cell.bidirectional}
         n_gates = {"gru": 3, "lstm": 4}[cell.cell]
@@ -88,19 +88,19 @@ def test_the_table_compares_with_the_first() -> None:
     first = make_measured("GRU", 1000.0, 8000.0, [89.0, 91.0, 90.0])
     second = make_measured("LSTM", 750.0, 2000.0, [88.0, 90.0, 89.0])
     _, _, one, other = cells_table([first, second]).splitlines()
-    # The deviation of 89, 90, 91 is 1; t of 2 degrees of freedom is 4.303, over the root of 3.
+    # sd of 89, 90, 91 is 1; t with 2 degrees of freedom is 4.303; divided by the root of 3.
     assert one == (
         "| GRU | 1,500 (1,000) | 1,000 (1.00) | 8,000 (1.00) | 2,048, ? | 91.00 ± 1.41 | "
         "90.00 ± 1.00 [87.52, 92.48] |  |"
     )
-    # Of the difference the squared error is 2/3, and t of 4 degrees of freedom 2.776.
+    # The squared standard error of the difference is 2/3; t with 4 degrees of freedom is 2.776.
     assert other == (
         "| LSTM | 1,500 (1,000) | 750 (0.75) | 2,000 (0.25) | 2,048, ? | 91.00 ± 1.41 | "
         "89.00 ± 1.00 [86.52, 91.48] | −1.00 [−3.27, +1.27] |"
     )
 
 
-def test_what_computes_the_same_has_no_scores() -> None:
+def test_a_layer_that_computes_the_same_has_no_scores() -> None:
     first = make_measured("GRU", 1000.0, 8000.0, [89.0, 91.0, 90.0])
     again = replace(make_measured(BY_TORCH, 800.0, 2000.0, []), dev=())
     row = cells_table([first, again]).splitlines()[-1]
@@ -111,27 +111,27 @@ def test_what_computes_the_same_has_no_scores() -> None:
 
 def test_torch_computes_the_same_gru(tmp_path: Path) -> None:
     trained = build("bigru_ner")
-    train(trained, steps=5)  # a new network says nothing of any tag
+    train(trained, steps=5)  # logits of a new network are near zero
     trained.to_disk(tmp_path)
     texts = ["Bob met Eve .", "Ada Lovelace wrote to Babbage from London ."]
-    emissions = []
-    for change in (lambda _: None, leave_to_torch):
+    logits = []
+    for change in (lambda _: None, use_torch_gru):
         nlp = spacy.load(tmp_path)
         change(nlp)
         docs = [nlp.make_doc(text) for text in texts]
         found = nlp.get_pipe("bigru_ner").logits(docs)
-        emissions.append(np.concatenate(found))
-    assert np.abs(emissions[0]).max() > 0.01
-    np.testing.assert_allclose(*emissions, atol=1e-5)
+        logits.append(np.concatenate(found))
+    assert np.abs(logits[0]).max() > 0.01
+    np.testing.assert_allclose(*logits, atol=1e-5)
     nlp = spacy.load(tmp_path)
-    leave_to_torch(nlp)
+    use_torch_gru(nlp)
     (shim,) = our_shims(nlp)
     calls = []
     for rnn in shim.network.encoder.modules():
         if isinstance(rnn, torch.nn.GRU):
             rnn.register_forward_hook(lambda *_: calls.append(1))
     nlp(texts[0])
-    assert len(calls) == 2  # a direction each
+    assert len(calls) == 2  # one per direction
 
 
 def test_the_plot_names_all(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_the_plot_names_all(tmp_path: Path) -> None:
     assert BY_TORCH not in text
 
 
-def test_times_are_of_the_words_that_were_seen(model: Path) -> None:
+def test_amounts_are_the_number_of_words(model: Path) -> None:
     config = load_config(CONFIGS / "sample.cfg")
     prepared = []
     ((trained,), (predicted,)) = time_cells(
@@ -154,15 +154,15 @@ def test_times_are_of_the_words_that_were_seen(model: Path) -> None:
         train_words=5,
         prepare={"GRU": lambda nlp: prepared.append(nlp.pipe_names)},
     )
-    assert prepared == [["ner"], ["bigru_ner"]]  # of training, and of prediction
+    assert prepared == [["ner"], ["bigru_ner"]]  # in training and in prediction
     assert (trained.system, predicted.system, predicted.variant) == ("GRU", "GRU", "")
     assert predicted.amounts == (4, 4)
     assert min(trained.amounts) >= 5
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak")
-def test_the_peak_is_of_a_process_of_its_own(model: Path) -> None:
-    ballast = np.ones(2**27)  # 1,024 MiB, which a process that loads torch and spaCy has not
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_the_peak_is_that_of_a_separate_process(model: Path) -> None:
+    ballast = np.ones(2**27)  # 1,024 MiB: more than a process that only loads torch and spaCy
     peak = peak_of_prediction(model, PASSAGES)
     assert ballast.nbytes == 1024 * 2**20
     assert peak is not None
@@ -192,11 +192,9 @@ def plan(tmp_path: Path):
     )
 
 
-def test_measuring_takes_the_scores_of_the_seeds_that_were_asked_for(
-    plan: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_given_seeds_are_used(plan: object, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, first in (("GRU", 0.5), ("LSTM", 0.25)):
-        for seed in range(3):  # one more than is asked for
+        for seed in range(3):  # one more than given
             run = make_line(plan, name, seed, first + seed / 8)
             folder = plan.output / f"{run.recipe.config}-{run.recipe.key}" / f"seed-{seed}"
             (folder / "model-best").parent.mkdir(parents=True)
@@ -214,5 +212,5 @@ def test_measuring_takes_the_scores_of_the_seeds_that_were_asked_for(
 
 def test_a_missing_model_is_an_error(plan: object) -> None:
     make_line(plan, "GRU", 0, 0.5)
-    with pytest.raises(ValueError, match=r"model-best does not exist any more.*delete the line"):
+    with pytest.raises(ValueError, match=r"model-best no longer exists.*delete the line"):
         compare_cells.measure(plan, compare_cells.QUICK)

@@ -1,4 +1,4 @@
-"""Peers: a small tagger in another process, whose answers can be counted by hand."""
+"""External taggers: a small tagger in another process, with known answers."""
 
 import os
 import subprocess
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from samples import ROOT
 
-from benchmarks.speed.external import ExternalCommand, ExternalTagger, parse_peer
+from benchmarks.speed.external import ExternalCommand, ExternalTagger, parse_external
 from benchmarks.speed.passages import Passage
 from benchmarks.speed.prediction import COLD, measure_latency, measure_prediction
 
-# Writes each request to a file, and tags by counting.
+# Writes each request to a file, and returns the number of tokens.
 TAGGER = """
 import json, os, sys
 print(json.dumps({"about": "counter, threads " + os.environ["OMP_NUM_THREADS"]}), flush=True)
@@ -28,7 +28,7 @@ with open(sys.argv[1], "w", encoding="utf8") as log:
     log.write("end")
 """
 
-# Of an environment with Flair, which cannot be this one.
+# A Python with Flair, in a separate environment.
 FLAIR = os.environ.get("FLAIR_PYTHON")
 FLAIR_TAGGER = ROOT / "scripts" / "flair_tagger"
 COLUMNS = """-DOCSTART- -X- O O
@@ -58,42 +58,46 @@ def log(tmp_path: Path) -> Path:
 def counter(log: Path, missing: int = 0) -> ExternalCommand:
     script = log.parent / "counter.py"
     script.write_text(TAGGER, encoding="utf8")
-    return parse_peer(f"counter={sys.executable} {script} '{log}' {missing}")
+    return parse_external(f"counter={sys.executable} {script} '{log}' {missing}")
 
 
 def test_commands() -> None:
-    assert parse_peer("flair=python -m x --a=b") == ExternalCommand("flair", "python -m x --a=b")
+    assert parse_external("flair=python -m x --a=b") == ExternalCommand(
+        "flair", "python -m x --a=b"
+    )
     for text in ("flair", "=python", "flair= "):
         with pytest.raises(ValueError, match=f"--peer {text}: write NAME=COMMAND"):
-            parse_peer(text)
+            parse_external(text)
 
 
 def test_sentences_are_sent_before_the_clock_runs(log: Path) -> None:
-    with ExternalTagger(counter(log), threads=3) as peer:
-        assert peer.about == "counter, threads 3"
-        work = peer.prediction(PASSAGES)()
+    with ExternalTagger(counter(log), threads=3) as tagger:
+        assert tagger.about == "counter, threads 3"
+        work = tagger.prediction(PASSAGES)()
         assert log.read_text(encoding="utf8").splitlines() == [SENTENCES]
         assert work() == 7
         assert log.read_text(encoding="utf8").splitlines() == [SENTENCES, TAG]
-        assert peer.call("Eva left .")()() == 3
+        assert tagger.call("Eva left .")()() == 3
     assert log.read_text(encoding="utf8").splitlines()[2:] == ['{"text": "Eva left ."}', "end"]
 
 
 def test_it_takes_turns_with_pipelines(log: Path) -> None:
-    with ExternalTagger(counter(log), threads=1) as peer:
-        (timing,) = measure_prediction({"counter": peer}, PASSAGES, 2)
+    with ExternalTagger(counter(log), threads=1) as tagger:
+        (timing,) = measure_prediction({"counter": tagger}, PASSAGES, 2)
         assert (timing.system, timing.variant, timing.amounts) == ("counter", "", (7, 7))
         assert timing.variant != COLD
-        (latency,) = measure_latency({"counter": peer}, "Eva left .", 3)
+        (latency,) = measure_latency({"counter": tagger}, "Eva left .", 3)
         assert latency.amounts == (3, 3, 3)
     requests = log.read_text(encoding="utf8").splitlines()
-    assert requests[:6] == [SENTENCES, TAG] * 3  # two rounds, and one to warm up
+    assert requests[:6] == [SENTENCES, TAG] * 3  # a warm-up and two rounds
 
 
-def test_tokens_that_were_lost_are_missed(log: Path) -> None:
-    with ExternalTagger(counter(log, missing=2), threads=1) as peer:
-        work = peer.prediction(PASSAGES)()
-        with pytest.raises(ValueError, match=r"--peer counter: it was given 7 tokens, and .* 5$"):
+def test_missing_tokens_are_an_error(log: Path) -> None:
+    with ExternalTagger(counter(log, missing=2), threads=1) as tagger:
+        work = tagger.prediction(PASSAGES)()
+        with pytest.raises(
+            ValueError, match=r"--peer counter: the tagger got 7 tokens, but tagged 5$"
+        ):
             work()
 
 
@@ -102,21 +106,21 @@ def test_tokens_that_were_lost_are_missed(log: Path) -> None:
     [
         ("not_there_at_all", "cannot run not_there_at_all: .*No such file"),
         ("python 'x", "cannot run python 'x: No closing quotation"),
-        (f"{sys.executable} -c 'raise SystemExit(3)'", r"ended \(3\) where it should have"),
-        (f"{sys.executable} -c 'print(1)'", "said '1' where it should have answered .*about"),
-        (f"{sys.executable} -c 'print(\"Loading\")'", "said 'Loading' where it should"),
+        (f"{sys.executable} -c 'raise SystemExit(3)'", r"ended with status 3 instead of .*about"),
+        (f"{sys.executable} -c 'print(1)'", "answered '1' instead of .*about"),
+        (f"{sys.executable} -c 'print(\"Loading\")'", "answered 'Loading' instead of"),
     ],
 )
-def test_what_is_no_tagger(command: str, message: str) -> None:
+def test_other_commands_are_errors(command: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"--peer bad: .*{message}"):
         ExternalTagger(ExternalCommand("bad", command), threads=1)
 
 
 def test_a_tagger_that_ends_early() -> None:
     command = f'{sys.executable} -c \'print(chr(123) + chr(34) + "about" + chr(34) + ":1}}")\''
-    with ExternalTagger(ExternalCommand("bad", command), threads=1) as peer:
-        work = peer.call("text")()
-        with pytest.raises(ValueError, match=r"--peer bad: .* ended \(0\) where"):
+    with ExternalTagger(ExternalCommand("bad", command), threads=1) as tagger:
+        work = tagger.call("text")()
+        with pytest.raises(ValueError, match=r"--peer bad: .* ended with status 0 instead of"):
             work()
 
 
@@ -129,7 +133,7 @@ def test_flair(tmp_path: Path) -> None:
     model = tmp_path / "out" / "final-model.pt"
     with ExternalTagger(
         ExternalCommand("flair", f"{FLAIR} {FLAIR_TAGGER} serve '{model}'"), 1
-    ) as peer:
-        assert peer.about.startswith("flair ")
-        assert peer.prediction(PASSAGES)()() == 7
-        assert peer.call("Eva left Rome.")()() == 4
+    ) as tagger:
+        assert tagger.about.startswith("flair ")
+        assert tagger.prediction(PASSAGES)()() == 7
+        assert tagger.call("Eva left Rome.")()() == 4

@@ -1,4 +1,4 @@
-"""The learning curve: what is trained on what, the table, and one training for real."""
+"""The learning curve: data and configs, the table, and one real training."""
 
 import pytest
 import spacy
@@ -106,7 +106,7 @@ def test_the_plot(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_and_no_second_one(tmp_path, monkeypatch):
+def test_a_training_is_not_repeated(tmp_path, monkeypatch):
     (job,) = plan(tmp_path, [10], [0], learning_curve.SYSTEMS[:1], max_steps=2)
     run = learning_curve.run_job(job)
     assert (run.steps, run.seed, run.recipe) == (0, 0, job.recipe)

@@ -1,4 +1,4 @@
-"""The benchmark: order, counts and tables by hand and by a clock of our own; the script, once."""
+"""The benchmark: order, counts and tables with a test clock; and one run of the script."""
 
 import json
 import re
@@ -64,7 +64,7 @@ STAGE_NAMES = [*(name.removeprefix("bigru_tagger.") for name in STAGES), REST]
 
 @pytest.fixture(autouse=True)
 def collected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Grows where garbage would have been collected, which takes longer than all else here."""
+    """Count garbage collections instead of running them, because they are slow."""
     calls: list[str] = []
     collector = SimpleNamespace(collect=lambda: calls.append("collect"))
     monkeypatch.setattr(timing_module, "gc", collector)
@@ -72,7 +72,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 class Clock:
-    """A clock that a test moves on."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -96,7 +96,7 @@ def timing(system: str, *seconds: float, variant: str = "", words: int = 100) ->
 
 @pytest.fixture(scope="module")
 def tiny() -> Language:
-    """An untrained recogniser: tests must leave it as it is."""
+    """An untrained pipeline, which tests must not change."""
     nlp: Language = build("bigru_ner")
     return nlp
 
@@ -129,7 +129,7 @@ def test_runs_take_turns_and_their_preparation_is_not_timed(collected: list[str]
 
 
 def test_a_stage_counts_without_those_inside_it() -> None:
-    ranges = [  # in microseconds: network holds encode, which ends where it ends; a pause follows
+    ranges = [  # in microseconds: encode is inside network and ends with it; then a pause
         {"name": "bigru_tagger.annotate", "ts": 900.0, "dur": 40.0},
         {"name": "bigru_tagger.network", "ts": 100.0, "dur": 500.0},
         {"name": "bigru_tagger.embed", "ts": 150.0, "dur": 50.0},
@@ -146,7 +146,7 @@ def test_a_stage_counts_without_those_inside_it() -> None:
     assert list(seconds) == STAGE_NAMES
 
 
-def test_what_is_replaced_is_put_back() -> None:
+def test_a_replaced_function_is_restored() -> None:
     before = gru.predict_gru
     with replaced(gru, "predict_gru", lambda function: lambda: function):
         assert gru.predict_gru() is before
@@ -155,7 +155,7 @@ def test_what_is_replaced_is_put_back() -> None:
     assert gru.predict_gru is before
     with (
         pytest.raises(
-            AttributeError, match=r"bigru_tagger\.network\.gru has no function 'predict' of its"
+            AttributeError, match=r"bigru_tagger\.network\.gru defines no function 'predict'"
         ),
         replaced(gru, "predict", lambda function: function),
     ):
@@ -218,13 +218,13 @@ def test_data() -> None:
 def test_no_data(tmp_path: Path) -> None:
     spacy_file = tmp_path / "empty.spacy"
     spacy.tokens.DocBin().to_disk(spacy_file)
-    with pytest.raises(ValueError, match="no tokens to measure with: check the split 'test'"):
+    with pytest.raises(ValueError, match="the split 'test' has no tokens"):
         read_passages(str(spacy_file), split="test")
     with pytest.raises(ValueError, match=r"--n-sents: .*sentences_per_doc"):
         read_passages(str(spacy_file), split="test", n_sents=1)
 
 
-def test_joined_and_cut_anew() -> None:
+def test_passages_are_joined_and_split() -> None:
     parts = [passage("a b c", 0, 2), passage("d e")]
     whole = join(parts)
     assert whole.words == ["a", "b", "c", "d", "e"]
@@ -252,15 +252,15 @@ def test_shapes() -> None:
     assert str(Shape(1, None, False)) == "1 Doc of one sentence, without sentence starts"
 
 
-def test_the_stream_goes_on_with_new_words() -> None:
-    streamed = list(stream(PASSAGES, 2_000, invented=0.1))
+def test_the_stream_has_new_words() -> None:
+    streamed = list(stream(PASSAGES, 2_000, random_share=0.1))
     assert sum(map(len, streamed[:-1])) < 2_000 <= sum(map(len, streamed))
     known = {word for part in PASSAGES for word in part.words}
     new = [word for part in streamed for word in part.words if word not in known]
     assert 100 < len(new) < 300
     assert len(set(new)) == len(new)
-    assert streamed == list(stream(PASSAGES, 2_000, invented=0.1))
-    assert [part.words for part in stream(PASSAGES, 8, invented=0.0)] == [PASSAGES[0].words]
+    assert streamed == list(stream(PASSAGES, 2_000, random_share=0.1))
+    assert [part.words for part in stream(PASSAGES, 8, random_share=0.0)] == [PASSAGES[0].words]
 
 
 def test_a_short_sentence() -> None:
@@ -271,7 +271,7 @@ def test_a_short_sentence() -> None:
     assert short_text([tight]) == "Yes."
 
 
-def test_prediction_counts_words_and_forgets_them_where_it_is_cold(
+def test_prediction_counts_words_and_empties_the_cache_if_cold(
     tiny: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (shim,) = our_shims(tiny)
@@ -283,7 +283,7 @@ def test_prediction_counts_words_and_forgets_them_where_it_is_cold(
     timings = measure_prediction({"tiny": tiny, "other": other}, PASSAGES, 2)
     assert [(t.system, t.variant) for t in timings] == [("tiny", ""), ("tiny", COLD), ("other", "")]
     assert all(t.amounts == (words, words) for t in timings)
-    assert len(missing) in (3, 4)  # all that are cold, and the first of all if nothing was there
+    assert len(missing) in (3, 4)  # three cold runs, and the first run if the cache was empty
 
 
 def test_latency(tiny: Language) -> None:
@@ -343,7 +343,7 @@ def test_lengths(tiny: Language) -> None:
     assert [timings[0].amounts for timings in measured.values()] == [(60,), (19,)]
 
 
-def test_memory_is_looked_at_on_the_way(tiny: Language, tmp_path: Path) -> None:
+def test_memory_is_measured_during_the_stream(tiny: Language, tmp_path: Path) -> None:
     tiny.to_disk(tmp_path)
     system = System("tiny", str(tmp_path))
     threads = torch.get_num_threads()
@@ -359,7 +359,7 @@ def test_memory_is_looked_at_on_the_way(tiny: Language, tmp_path: Path) -> None:
         assert all(mebibytes > 10 for mebibytes in memory.mebibytes)
 
 
-def test_memory_where_it_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_on_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.speed.memory._STATM", Path("/not/there"))
     assert resident_memory() is None
     assert measure_memory([System("a", "not_there")], PASSAGES, QUICK, 1) == []
@@ -387,13 +387,13 @@ def test_configs_to_train() -> None:
 SMALL = {"paths.data": DATA, "components.ner.model.hidden": 8, "corpora.train.limit": 40}
 
 
-def test_training_goes_on_until_there_are_enough_words() -> None:
+def test_a_round_of_training_has_enough_words() -> None:
     (timings,) = measure_training(read_configs({"a": CONFIG}, SMALL), 2, n_words=150)
     assert len(timings.amounts) == 2
     assert all(150 <= amount < 1_000 for amount in timings.amounts)
 
 
-def test_training_leaves_out_batches_that_are_still_small() -> None:
+def test_small_first_batches_are_skipped() -> None:
     growing = {
         "@batchers": "spacy.batch_by_sequence.v1",
         "size": {"@schedules": "compounding.v1", "start": 1, "stop": 8, "compound": 2.0},
@@ -405,7 +405,7 @@ def test_training_leaves_out_batches_that_are_still_small() -> None:
         configs["a"]["training"]["batcher"] = growing
         (timings,) = measure_training(configs, 1, n_words=1, from_step=from_step)
         words += timings.amounts
-    small, large = words  # of two Docs, as one is the warm-up's, and of eight
+    small, large = words  # batches of two Docs, after the warm-up's one, and of eight
     assert 2 * small < large
 
 
@@ -439,7 +439,7 @@ def test_the_tables(result: Benchmark) -> None:
         "| a\\|b | 5,000 | 4,000 to 10,000 | 5.00 |\n"
         "| a\\|b, cold | 2,000 | 2,000 to 2,000 | 2.00 |\n"
         "| other | 1,000 | 1,000 to 1,000 | 1.00 |",
-        "| system | median | 95 % are below | words | calls | times other |\n"
+        "| system | median | 95th percentile | words | calls | times other |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |\n"
         "| a\\|b | 2.00 | 2.00 | 7 | 2 | 2.00 |\n"
         "| other | 4.00 | 4.00 | 7 | 2 | 1.00 |",
@@ -448,7 +448,7 @@ def test_the_tables(result: Benchmark) -> None:
         "| features | 2.00 (25%) |\n"
         "| rest | 6.00 (75%) |\n"
         "| all | 8.00 |",
-        "| system | words/s of the GRU alone | FLOPs per word | GFLOP/s | share of the peak |\n"
+        "| system | words/s of the recurrence | FLOPs per word | GFLOP/s | share of the peak |\n"
         "| --- | ---: | ---: | ---: | ---: |\n"
         "| a\\|b | 4,000 | 1,000,000 | 4.0 | 25% |",
         "| words/s | a\\|b | other |\n"
@@ -461,7 +461,7 @@ def test_the_tables(result: Benchmark) -> None:
     ]
 
 
-def test_the_tables_of_nothing() -> None:
+def test_empty_tables() -> None:
     product = Timing("", "product", (1,), (1.0,))
     nothing = Benchmark(
         {"date": "today"}, None, stages=[], memory=[], roofline=Roofline(2, product, {}, [])
@@ -469,7 +469,7 @@ def test_the_tables_of_nothing() -> None:
     text = render_benchmark(nothing)
     assert "No system has a component" in text
     assert "No system has a GRU" in text
-    assert "cannot be read on this system" in text
+    assert "Memory was not measured, because it can only be read on Linux" in text
     assert "| " not in text
     assert render_benchmark(Benchmark({"date": "today"}, None)) == "# Speed\n\n- date: today"
 
@@ -493,7 +493,7 @@ def test_the_json_can_be_read_again(result: Benchmark, tmp_path: Path) -> None:
         assert read_benchmark(path) == benchmark
     for text in ("", "[]", '{"about": {}}', '{"about": {"baseline": null}, "stages": [{}]}'):
         path.write_text(text, encoding="utf8")
-        with pytest.raises(ValueError, match=r"benchmark\.json is no benchmark\.json of this"):
+        with pytest.raises(ValueError, match=r"benchmark\.json is not a benchmark\.json of this"):
             read_benchmark(path)
 
 
@@ -509,11 +509,11 @@ def test_the_plot(result: Benchmark, tmp_path: Path) -> None:
 
 @pytest.fixture
 def run_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """The command, in a folder of its own."""
+    """The command, in a temporary folder."""
     app = typer.Typer()
     app.command()(measure_speed.benchmark)
     monkeypatch.chdir(tmp_path)
-    # What a test sets would stay.
+    # The setting would affect other tests.
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
     return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
@@ -555,7 +555,7 @@ def test_all_sections_of_a_quick_run(
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
-def test_a_section_by_itself(
+def test_only_some_sections(
     run_benchmark: Callable[..., Result],
     tiny: Language,
     tmp_path: Path,
@@ -573,7 +573,7 @@ def test_a_section_by_itself(
     assert "\n- threads: 1 (" in ended.stdout
 
 
-def test_a_run_is_laid_out_anew(
+def test_tables_of_an_earlier_run(
     run_benchmark: Callable[..., Result], result: Benchmark, tmp_path: Path
 ) -> None:
     (tmp_path / "old.json").write_text(json.dumps(result.to_json()), encoding="utf8")
@@ -584,7 +584,7 @@ def test_a_run_is_laid_out_anew(
     assert (tmp_path / "new" / "benchmark.svg").exists()
     ended = run_benchmark()
     assert ended.exit_code == 1
-    assert "Nothing to measure with: give DATA, or --from FILE" in ended.stderr
+    assert "There are no data to measure on: give DATA, or --from FILE" in ended.stderr
 
 
 def test_there_is_no_plot_without_matplotlib(
@@ -597,7 +597,7 @@ def test_there_is_no_plot_without_matplotlib(
     monkeypatch.setattr(plots, "find_spec", lambda name: None)
     ended = run_benchmark(DATA, "--model", "ours=model", "--quick", "--only", "latency")
     assert ended.exit_code == 0, ended.output
-    assert "No plot was drawn: pip install matplotlib" in ended.stderr
+    assert "No plot was drawn, because matplotlib is not installed" in ended.stderr
     folder = tmp_path / "output" / "benchmark"
     assert {path.name for path in folder.iterdir()} == {"benchmark.md", "benchmark.json"}
 
@@ -605,12 +605,12 @@ def test_there_is_no_plot_without_matplotlib(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Nothing to measure: give --model NAME=PIPELINE"),
+        ([], "There are no systems to measure: give --model NAME=PIPELINE"),
         (["--model", "x"], "--model x: write NAME=PIPELINE"),
-        (["--model", "x=a", "--model", "x=b"], "--model x: this name is given twice"),
+        (["--model", "x=a", "--model", "x=b"], "--model x: this name is used twice"),
         (
             ["--model", "x=a", "--baseline", "y"],
-            "--baseline y: no such system; there are x",
+            "--baseline y: no such system; the systems are x",
         ),
         (
             ["--model", "x=a", "--only", "sleep"],
@@ -618,7 +618,7 @@ def test_there_is_no_plot_without_matplotlib(
         ),
         (["--model", "x=a", "--only", "training"], "--only training: this needs --train"),
         (["--train", f"x={CONFIG}", "--only", "latency"], "--only latency: this needs --model"),
-        (["--model", "x=a", "--rounds", "2"], "--rounds 2: a median needs 5 or more"),
+        (["--model", "x=a", "--rounds", "2"], "--rounds 2: use at least 5 rounds"),
         (["--model", "x=a", "--", "--a.b", "1"], "Arguments after -- override settings"),
         (["--model", "x=not_there"], "Cannot load 'not_there' as a spaCy pipeline"),
         (["--train", "x=none.cfg"], "none.cfg: no such config"),
@@ -627,7 +627,7 @@ def test_there_is_no_plot_without_matplotlib(
         (["--peer", "x=not_there", "--quick"], "--peer x: cannot run not_there"),
     ],
 )
-def test_what_is_wrong_is_named(
+def test_wrong_options_are_errors(
     run_benchmark: Callable[..., Result], arguments: list[str], message: str
 ) -> None:
     ended = run_benchmark(DATA, *arguments)

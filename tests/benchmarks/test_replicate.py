@@ -1,4 +1,4 @@
-"""Several seeds of a recipe: statistics on made-up results, and the script, once, for real."""
+"""Several seeds of a recipe: statistics on made-up results, and one real run of the script."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def test_the_difference_is_welchs() -> None:
     margin = 2.7764451 * (2 / 3) ** 0.5
     assert value == -1
     assert interval == pytest.approx((-1 - margin, -1 + margin))
-    # One side without variance leaves the other's: 2, where Student's would be 3.
+    # If one side has no variance, the degrees of freedom are those of the other side: 2.
     margin = 4.3026527 * (1 / 3) ** 0.5
     assert difference([1, 2, 3], [1, 1]).interval == pytest.approx((1 - margin, 1 + margin))
     assert difference([2, 2], [1, 1]).interval == (1, 1)
@@ -95,7 +95,7 @@ def test_a_recipe_is_the_same_on_any_machine(tmp_path: Path) -> None:
     assert here.key != elsewhere.key
 
 
-def test_a_recipe_is_what_is_trained() -> None:
+def test_the_key_of_a_recipe_depends_on_config_and_inputs() -> None:
     plain = make_recipe(SAMPLE, {})
     assert plain.name == "as configured"
     assert make_recipe(SAMPLE, {"training.dropout": 0.5}, name="other").key == plain.key
@@ -109,21 +109,21 @@ def test_a_recipe_is_what_is_trained() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"training.seed": 3}, "--training.seed: each run gets its own seed"),
-        ({"corpora.dev.path": "/data"}, "--corpora.dev.path: '/data' is a path of this machine"),
-        ({"initialize.lookups": [{"path": "/data"}]}, "is a path of this machine"),
+        ({"training.seed": 3}, "--training.seed: each run has its own seed"),
+        ({"corpora.dev.path": "/data"}, "--corpora.dev.path: '/data' is a local path"),
+        ({"initialize.lookups": [{"path": "/data"}]}, "is a local path"),
         ({"paths.data": "/not/there"}, "/not/there: no such file or folder"),
     ],
 )
-def test_what_is_no_recipe(overrides: dict[str, object], message: str) -> None:
+def test_wrong_overrides_are_errors(overrides: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_recipe(SAMPLE, overrides)
 
 
-def test_a_seed_that_goes_nowhere(tmp_path: Path) -> None:
+def test_a_config_with_a_fixed_seed_is_an_error(tmp_path: Path) -> None:
     config = tmp_path / "fixed.cfg"
     config.write_text(SAMPLE.read_text(encoding="utf8").replace("${system.seed}", "7"))
-    with pytest.raises(ValueError, match=r"training\.seed is 7: write seed = \$\{system\.seed\}"):
+    with pytest.raises(ValueError, match=r"training\.seed is 7\. Write seed = \$\{system\.seed\}"):
         make_recipe(config, {})
 
 
@@ -139,12 +139,14 @@ def test_results_are_read_as_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ['{"recipe": {"conf', '{"seed": 1}', '{"recipe": {}}', "\xff"])
-def test_a_damaged_line_harms_no_other(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_line_is_skipped(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "tiny.jsonl"
     append_run(path, make_run(0, 0.9, 0.8))
     with path.open("a", encoding="latin1") as file:
         file.write(damage)
-    with pytest.warns(UserWarning, match=r"tiny\.jsonl, line 2: no result can be read"):
+    with pytest.warns(
+        UserWarning, match=r"tiny\.jsonl, line 2: skipped, because it is not a complete result"
+    ):
         assert [run.seed for run in read_runs(path)] == [0]
     append_run(path, make_run(2, 0.9, 0.8))
     with pytest.warns(UserWarning, match="line 2"):
@@ -180,25 +182,27 @@ def test_the_table_of_several_targets() -> None:
     ]
 
 
-def test_recipes_of_one_name_are_told_apart() -> None:
+def test_recipes_with_the_same_name_are_distinguished() -> None:
     recipes = [Recipe("tiny", "as configured", digest, {"test": "0"}, {}) for digest in "ab"]
     runs = [make_run(0, 0.9, 0.8, recipe=recipe) for recipe in recipes]
     table = results_table(runs)
     assert "as configured (a; test 0)" in table
     assert "as configured (b; test 0)" in table
     other = make_run(0, 0.9, 0.8, recipe=Recipe("tiny", "x", "c", {"test": "0"}, {}))
-    with pytest.raises(ValueError, match="2 variants of tiny are called 'as configured'"):
+    with pytest.raises(ValueError, match="2 variants of tiny have the name 'as configured'"):
         results_table([*runs, other], baseline="as configured")
 
 
 def test_no_table() -> None:
     with pytest.raises(ValueError, match="no results"):
         results_table([])
-    with pytest.raises(ValueError, match="No variant is called 'x'; there are 'as configured'"):
+    with pytest.raises(
+        ValueError, match="There is no variant 'x'; the variants are 'as configured'"
+    ):
         results_table([make_run(0, 0.9, 0.8)], baseline="x")
 
 
-def test_runs_of_different_code_are_not_mixed_in_silence() -> None:
+def test_runs_of_different_code_give_a_warning() -> None:
     runs = [make_run(seed, 0.9, 0.8, versions={"source": str(seed)}) for seed in range(2)]
     with pytest.warns(UserWarning, match="tiny, as configured: the code has changed"):
         results_table(runs)
@@ -234,7 +238,7 @@ def test_test_data(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="pinning is for Linux")
 def test_cores() -> None:
     assert training.choose_cores(1).get() is None
-    with pytest.raises(ValueError, match="--jobs 10000: this process may use"):
+    with pytest.raises(ValueError, match="--jobs 10000: this process can use only"):
         training.choose_cores(10000)
 
 
@@ -249,14 +253,16 @@ def test_scores_of_all_targets() -> None:
     assert found == {"chunks": {**short, "per_type": {"NP": short}}, "tags": {"accuracy": 0.9}}
 
 
-def test_a_stop_ends_what_runs(tmp_path: Path) -> None:
+def test_a_stop_ends_the_running_process(tmp_path: Path) -> None:
     recipe = make_recipe(SAMPLE, {})
     plan = training.Plan(
         SAMPLE, [], recipe, 0, None, tmp_path, False, -1, training.choose_cores(1), None
     )
     threading.Timer(1, plan.stop.set).start()
     start = time.monotonic()
-    with pytest.raises(training.RunError, match=r"status -15\. Its log is .*log\.txt"):
+    with pytest.raises(
+        training.RunError, match=r"status -15\. The last lines of its log, .*log\.txt"
+    ):
         training.execute(["-c", "import time; time.sleep(60)"], tmp_path / "log.txt", plan, None)
     assert time.monotonic() - start < 30
     with pytest.raises(training.RunError, match="stopped before it began"):
@@ -265,7 +271,7 @@ def test_a_stop_ends_what_runs(tmp_path: Path) -> None:
 
 @pytest.fixture
 def replicate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """The command, in a folder of its own."""
+    """The command, in a temporary folder."""
     app = typer.Typer()
     app.command()(command.replicate)
     monkeypatch.chdir(tmp_path)
@@ -316,22 +322,23 @@ def test_two_seeds_a_resume_and_a_failure(replicate: Callable[..., Result], tmp_
 
     again = replicate(*arguments)
     assert again.exit_code == 0, again.output
-    assert again.output.count("done before as “tiny”, in results/sample.jsonl") == 2
-    assert "the code has changed" not in again.output
+    assert again.output.count("already in results/sample.jsonl as “tiny”") == 2
+    assert "code has changed" not in again.output
     assert path.read_text(encoding="utf8") == written
 
     failing = replicate(*arguments[:2], "0", *arguments[3:], "--training.optimizer.beta1", "much")
     assert failing.exit_code == 1
     (log,) = set(tmp_path.rglob("log.txt")) - logs
-    assert f"Error: seed 0: ended with status 1. Its log is {log.relative_to(tmp_path)}" in (
-        failing.stderr
+    assert (
+        "Error: seed 0: ended with status 1. The last lines of its log, "
+        f"{log.relative_to(tmp_path)}:" in failing.stderr
     )
     assert "beta1" in failing.stderr
     assert path.read_text(encoding="utf8") == written
 
 
 @pytest.mark.slow
-def test_what_was_trained_stays_when_scoring_fails(
+def test_a_training_is_not_repeated_if_scoring_fails(
     replicate: Callable[..., Result],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -371,11 +378,11 @@ def test_table_into_a_file(replicate: Callable[..., Result], tmp_path: Path) -> 
     [
         (["--table", "none.jsonl"], "none.jsonl: no such file of results"),
         (["none.cfg"], "none.cfg"),
-        ([SAMPLE, "--baseline", "x"], "--baseline, --into and --block go with --table"),
-        ([SAMPLE, "--seeds", "x"], "--seeds x: write 0-4"),
+        ([SAMPLE, "--baseline", "x"], "--baseline, --into and --block need --table"),
+        ([SAMPLE, "--seeds", "x"], "--seeds x: write a list such as 0-4"),
     ],
 )
-def test_what_is_wrong_is_named(
+def test_wrong_options_are_errors(
     replicate: Callable[..., Result], arguments: list[object], message: str
 ) -> None:
     result = replicate(*arguments)

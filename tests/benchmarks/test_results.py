@@ -1,4 +1,4 @@
-"""The results in the repository: every line can be read, and every file gives a table."""
+"""The results in the repository: every line can be read, and every file has a table."""
 
 import warnings
 from pathlib import Path
@@ -23,8 +23,8 @@ def test_there_are_results() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_line_is_read_and_written_alike(path: Path) -> None:
-    runs = read_runs(path)  # a warning, for a damaged line, is an error in tests
+def test_every_line_is_read_and_written_unchanged(path: Path) -> None:
+    runs = read_runs(path)  # the warning for a damaged line is an error in tests
     assert len(runs) == n_lines(path)
     assert "".join(f"{run.to_json()}\n" for run in runs) == path.read_text(encoding="utf8")
 

@@ -1,4 +1,4 @@
-"""The scripts find the clone's `benchmarks` from anywhere, though it is not installed."""
+"""The scripts find `benchmarks` in the clone from any folder, without an installation."""
 
 import os
 import runpy
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from samples import ROOT
 
-# By script, the module of `benchmarks` that it runs.
+# The module of `benchmarks` that each script runs.
 MODULES = {
     "benchmark": "measure_speed",
     "compare_cells": "compare_cells",
@@ -21,7 +21,7 @@ MODULES = {
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Another folder to work in, with a path that does not lead to the clone."""
+    """Another working folder, and an import path without the clone."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(ROOT))])
     return tmp_path
@@ -47,8 +47,8 @@ def test_a_script_starts_from_another_folder_and_by_a_link(elsewhere: Path, link
     assert "Print CPU seconds, memory and modules" in ended.stdout
 
 
-def test_flairs_script_needs_nothing_but_flair(elsewhere: Path) -> None:
-    # In an environment of Flair there is no spaCy: modules of these names raise when imported.
+def test_the_flair_script_imports_only_flair(elsewhere: Path) -> None:
+    # An environment of Flair has no spaCy. Here, modules with these names raise when imported.
     for name in ("spacy", "bigru_tagger", "typer"):
         (elsewhere / f"{name}.py").write_text("raise AssertionError(__name__)", encoding="utf8")
     ended = subprocess.run(

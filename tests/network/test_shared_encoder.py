@@ -82,7 +82,7 @@ def test_the_gates_are_those_of_the_encoder_which_has_no_tags(shared, tmp_path):
     ]
     plot_gates(gates, tmp_path / "gates.svg")
     assert (tmp_path / "gates.svg").read_text(encoding="utf8").count("backward") == 2
-    with pytest.raises(ValueError, match="it is the encoder's component that has it"):
+    with pytest.raises(ValueError, match="the GRU belongs to the encoder's component"):
         read_gates(shared, TEXTS[0], "bigru_ner")
 
 

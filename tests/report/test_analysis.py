@@ -23,8 +23,8 @@ from bigru_tagger.report.resampling import bootstrap_interval, micro
 from bigru_tagger.scoring.run import SpanReport, score_predictions
 from bigru_tagger.scoring.scoring import Counts, make_seqeval_scorer, tag_examples
 
-# Right: Ada Lovelace, York, Oslo, Bob. Type: Kew. Boundaries: Eve Smith. Both: New York City.
-# Missed: Lima, and nothing else; spurious: Rain.
+# Correct: Ada Lovelace, York, Oslo, Bob. Wrong type: Kew. Wrong boundaries: Eve Smith.
+# Wrong type and boundaries: New York City. Missing: Lima. Spurious: Rain.
 SENTENCES = [
     ("Ada Lovelace saw York", [(0, 2, "PER"), (3, 4, "LOC")], [(0, 2, "PER", 1), (3, 4, "LOC", 1)]),
     ("Oslo and Kew", [(0, 1, "LOC"), (2, 3, "LOC")], [(0, 1, "LOC", 0.9), (2, 3, "PER", 0.8)]),
@@ -46,7 +46,7 @@ def analysis(evaluation):
 
 
 def test_the_worked_example(analysis):
-    # LOC: five gold, of which York and Oslo are found. PER: three, of which Eve Smith is not found.
+    # LOC: five gold entities, York and Oslo are found. PER: three, Eve Smith is not found.
     counts = {row.name: (row.gold, row.predicted, row.correct) for row in analysis.default.per_type}
     assert counts == {"LOC": (5, 2, 2), "ORG": (0, 2, 0), "PER": (3, 4, 2)}
     micro = analysis.default.micro
@@ -86,7 +86,7 @@ def test_token_accuracy_is_seqevals(evaluation, analysis):
     docs = tag_examples(evaluation.examples)
     gold, predicted = [doc.gold for doc in docs], [doc.predicted for doc in docs]
     assert analysis.accuracy.value == accuracy_score(gold, predicted)
-    # Wrong: Kew, Smith, the three of New York City, Rain and Lima, of 19.
+    # 7 of 19 tokens are wrong: Kew, Smith, New York City, Rain and Lima.
     assert (analysis.accuracy.correct, analysis.accuracy.tokens) == (12, 19)
     low, high = analysis.accuracy.interval
     assert low < 12 / 19 < high
@@ -96,7 +96,7 @@ def test_confidences_of_the_worked_example(analysis):
     found = analysis.confidences
     assert found.unknown == 1
     assert sorted(found.outcomes.probability.tolist()) == [0.5, 0.6, 0.8, 0.9, 1, 1, 1]
-    # Off by .5, .6, .8, .1 and three times 0, each in a bin of its own but for the last three.
+    # Errors: .5, .6, .8, .1 and three times 0. Each has its own bin, except the last three.
     assert found.error == pytest.approx((0.5 + 0.6 + 0.8 + 0.1) / 7)
     by_threshold = {own.threshold: own for own in found.thresholds}
     assert by_threshold[0.0] == Threshold(0.0, 1.0, Counts(8, 7, 4))
@@ -108,10 +108,10 @@ def test_confidences_of_the_worked_example(analysis):
 def test_without_probabilities(evaluation):
     analysis = analyse(evaluation)
     assert analysis.confidences is None
-    assert "come without probabilities" in page_of(evaluation, analysis)
+    assert "There are no predictions with a probability" in page_of(evaluation, analysis)
 
 
-def test_places_where_docs_have_several_sentences():
+def test_positions_if_docs_have_several_sentences():
     result = evaluate_sentences(
         ("Ada came . Kew fell", [(0, 1, "PER"), (3, 4, "LOC")], [(0, 1, "PER")]), starts={0, 3}
     )
@@ -119,10 +119,13 @@ def test_places_where_docs_have_several_sentences():
     assert (analysis.documents, analysis.sentences) == (1, 2)
     assert [(own.name, own.recall) for own in analysis.positions] == [("1", 1.0), ("2", 0.0)]
     assert analysis.default.micro.intervals == (None, None, None)
-    assert "There are no intervals, since there is only one Doc" in page_of(result, analysis)
+    assert (
+        "There are no intervals, because they resample Docs and there is only one Doc"
+        in page_of(result, analysis)
+    )
 
 
-def test_documents_that_the_data_tell(evaluation, analysis):
+def test_documents_that_the_data_mark(evaluation, analysis):
     # Two sentences each.
     found = analyse(evaluation, confidence=["confidence"], document_lengths=[7, 7, 5])
     assert (found.documents, found.sentences, len(found.docs)) == (3, 6, 6)
@@ -136,14 +139,14 @@ def test_documents_that_the_data_tell(evaluation, analysis):
     assert found.default.micro.intervals == tuple(zip(low, high, strict=True))
     assert found.default.micro.f1 == analysis.default.micro.f1
     assert found.default.micro.intervals != analysis.default.micro.intervals
-    # Right: Ada Lovelace, York, Bob of five in first sentences, Oslo of three in second ones.
+    # Correct: Ada Lovelace, York and Bob of five in first sentences, Oslo of three in second.
     places = [(own.name, own.gold, own.correct) for own in found.positions]
     assert places == [("1", 5, 3), ("2", 3, 1)]
     page = page_of(evaluation, found)
     assert "resamples of the 3 annotated documents" in page
     assert "With fewer than 30 documents" in page
-    assert "Each of these is one sentence" not in page
-    assert "By the place in the document</h3>" in page
+    assert "is one sentence" not in page
+    assert "By position in the document</h3>" in page
     assert found.to_json()["documents"] == 3
     assert found.to_json()["docs"] == 6
 
@@ -153,14 +156,14 @@ def test_documents_of_docs_without_annotation_are_not_counted():
     examples[0] = Example(examples[0].predicted, Doc(English().vocab, SENTENCES[0][0].split()))
     partly = score_predictions(examples, model="m", seconds=1.0)
     assert analyse(partly, document_lengths=[4, 10, 5]).documents == 2
-    # The first sentence counts as one all the same.
+    # Sentences of a Doc without annotation count for positions.
     found = analyse(partly, document_lengths=[14, 5])
     places = [(own.name, own.gold, own.correct) for own in found.positions]
     assert places == [("1", 1, 0), ("2", 2, 1), ("3 to 5", 3, 1)]
 
 
 def test_modes_that_differ_are_both_shown(evaluation):
-    # Spans give well-formed tags, for which both modes agree: that they differ is made up here.
+    # Spans always give valid tag sequences, so a difference of the modes is made up here.
     report = evaluation.scores["entities"]
     strict = {**report.strict, "PER": Counts(3, 3, 1)}
     other = replace(evaluation, scores={"entities": SpanReport(report.default, strict)})
@@ -198,7 +201,7 @@ def test_all_outputs_agree_to_the_last_digit(evaluation, analysis):
         name = row.name if row.name.isupper() else f"{row.name} avg"
         assert re.search(rf"{name} +" + " +".join(f"{value:.4f}" for value in values), text)
         shown = [percent(value) for value in values]
-        # The same digits, the point two further to the right.
+        # The same digits, in percent.
         assert [float(value) for value in shown] == pytest.approx(
             [float(f"{value:.4f}") * 100 for value in values]
         )
@@ -209,7 +212,7 @@ def test_all_outputs_agree_to_the_last_digit(evaluation, analysis):
 
 
 def test_percent_keeps_the_digits_of_the_text():
-    # 1 of 160 is 0.0063 there; a hundred times as much would be rounded to 0.62.
+    # The text has 0.0063 for 1 of 160. Rounding 0.625 % would give 0.62.
     assert (f"{1 / 160:.4f}", f"{100 / 160:.2f}") == ("0.0063", "0.62")
     assert percent(1 / 160) == "0.63"
     assert [percent(value) for value in (0.0, 0.05, 0.89854, 1.0)] == [
@@ -238,11 +241,11 @@ def test_layers_with_training_data(evaluation):
     assert [(own.name, own.gold, own.correct) for own in analysis.novelty] == [
         ("seen with this type", 8, 4)
     ]
-    with pytest.raises(ValueError, match="the training data hold no entities"):
+    with pytest.raises(ValueError, match="the training data have no entities"):
         analyse_tasks(evaluation, training=[])
 
 
-def test_attributes_that_tell_probabilities():
+def test_attributes_with_probabilities():
     assert confidence_attributes(build("bigru_ner", model=TINY)) == ("confidence",)
     assert confidence_attributes(build("bigru_ner", model=TINY, confidence="sure")) == ("sure",)
     assert confidence_attributes(build("bigru_ner", model=TINY, confidence=None)) == ()

@@ -42,7 +42,7 @@ def test_bins_hold_every_span_once(pairs, n_bins):
     assert 0.0 <= expected_calibration_error(judged(*pairs), n_bins) <= 1.0
 
 
-def test_without_spans_there_is_no_error_to_tell():
+def test_without_spans_there_is_no_calibration_error():
     with pytest.raises(ValueError, match="no spans were found"):
         expected_calibration_error(SpanOutcomes(np.zeros(0), np.zeros(0, dtype=bool)))
 
@@ -62,7 +62,7 @@ def make_examples(nlp, n_right, n_wrong):
 
 
 def force(monkeypatch, pipe, odds):
-    """Let every token be a PER at these odds against O, and nothing else."""
+    """Predict a PER at every token, with these odds against O."""
     scores = np.full((1, len(pipe.tags)), -np.inf, dtype=np.float32)
     scores[0, 0], scores[0, pipe.tags.index("U-PER")] = 0.0, np.log(odds)
     monkeypatch.setattr(pipe, "logits", lambda docs: [scores.copy() for _ in docs])
@@ -70,7 +70,7 @@ def force(monkeypatch, pipe, odds):
 
 @settings(max_examples=10, deadline=None)
 @given(n_right=st.integers(6, 9), odds=st.floats(2.0, 1000.0))
-def test_the_temperature_makes_the_probability_the_share_that_is_right(nlp, n_right, odds):
+def test_fitted_probability_is_the_share_of_correct_spans(nlp, n_right, odds):
     pipe = nlp.get_pipe("bigru_ner")
     with pytest.MonkeyPatch.context() as patch:
         force(patch, pipe, odds)
@@ -78,7 +78,7 @@ def test_the_temperature_makes_the_probability_the_share_that_is_right(nlp, n_ri
         before = calibrator.outcomes(1.0)
         assert before.probability == pytest.approx(odds / (1 + odds))
         assert before.correct.tolist() == [True] * n_right + [False] * (10 - n_right)
-        # odds ** (1 / temperature) = right to wrong
+        # odds ** (1 / temperature) = correct / wrong
         expected = np.log(odds) / np.log(n_right / (10 - n_right))
         temperature = calibrator.fit()
         assert temperature == pytest.approx(expected, rel=0.01)
@@ -88,10 +88,10 @@ def test_the_temperature_makes_the_probability_the_share_that_is_right(nlp, n_ri
 
 
 @pytest.mark.parametrize(("right", "wrong"), [(0, 0), (4, 0), (0, 4)])
-def test_there_have_to_be_right_spans_and_wrong_ones(nlp, monkeypatch, right, wrong):
+def test_calibration_needs_correct_and_wrong_spans(nlp, monkeypatch, right, wrong):
     force(monkeypatch, nlp.get_pipe("bigru_ner"), 3.0)
     calibrator = Calibrator(nlp, "bigru_ner", make_examples(nlp, right, wrong))
-    message = f"of {right + wrong} spans that were found, {right} are right"
+    message = f": {right} of the {right + wrong} spans that were found are correct"
     with pytest.raises(ValueError, match=message):
         calibrator.fit()
 

@@ -1,4 +1,4 @@
-"""What is said of two systems: the text, and the sections of a report."""
+"""The comparison of two systems as text, and as sections of a report."""
 
 import pytest
 from test_system_comparison import DOCS, A, B, evaluation
@@ -9,7 +9,7 @@ from bigru_tagger.report.comparison_text import explain, render_comparison
 from bigru_tagger.report.render import render_markdown, render_page
 from bigru_tagger.report.system_comparison import compare_systems
 
-# Of B, the only one to find an entity in the second document.
+# What the report shows for the second document, where only B finds an entity.
 ONLY_B = {"gold, B": [Piece(""), Piece("Kew", "LOC", True), Piece(" "), Piece("fell")]}
 
 
@@ -25,7 +25,7 @@ def test_text(comparison):
     assert ["all", "precision", "100.00", "50.00", "+50.00", "[−100.00,", "+100.00]"] in [
         row[:-1] for row in rows
     ]
-    # A has 3 of 4, and nothing wrong: 6/7. B has 2 of 4, and two wrong: 1/2.
+    # A finds 3 of 4 and has no wrong predictions: F1 6/7. B finds 2 of 4 and has two wrong: 1/2.
     assert ["F1", "85.71", "50.00", "+35.71"] in [row[:4] for row in rows]
     assert ["PER", "precision", "100.00", "100.00", "+0.00", "[+0.00,", "+0.00]", "1.0000"] in rows
     assert ["recall", "100.00", "50.00", "+50.00", "[+50.00,", "+50.00]", "1.0000"] in rows
@@ -33,29 +33,29 @@ def test_text(comparison):
     assert ["wrong,", "predicted", "by", "2", "0", "0", "2"] in rows
     text = "\n".join(lines)
     assert text.endswith(
-        "Only A gets right (2):\n"
+        "Correct only in A (2):\n"
         "  Ada met [Eve]PER\n"
         "      B: LOC Eve\n"
         "  Rain in [Oslo]LOC\n"
         "      B: nothing\n"
         "\n"
-        "Only B gets right (1):\n"
+        "Correct only in B (1):\n"
         "  [Kew]LOC fell\n"
         "      A: nothing"
     )
 
 
-def test_what_the_numbers_mean_is_said(comparison):
+def test_intervals_and_p_are_explained(comparison):
     text = explain(comparison, comparison.tasks["entities"])
-    assert "2,000 bootstrap resamples of 3 documents" in text
+    assert "2,000 paired bootstrap resamples of 3 documents" in text
     assert "1,000 trials of paired approximate randomisation" in text
-    # Of the eight ways to swap three documents, two are no swap at all.
+    # Two of the eight ways to swap three documents do not change the absolute difference.
     assert "p is hardly ever below 0.25" in text
     assert "several seeds" in text
     assert "significant" not in text
     one = compare_systems(*(evaluation(DOCS, side, cuts=[3]) for side in (1, 2)))
     assert explain(one, one.tasks["entities"]).startswith(
-        "The data are one document, so there is nothing"
+        "There are no intervals and p-values, because"
     )
     assert "F1" in render_comparison(one)
     many = [DOCS[i % 3] for i in range(20)]
@@ -63,12 +63,14 @@ def test_what_the_numbers_mean_is_said(comparison):
     assert "hardly ever" not in explain(enough, enough.tasks["entities"])
 
 
-def test_sentences_that_stand_for_documents_are_said_to_be_such():
+def test_documents_of_one_sentence_get_a_note():
     sides = [evaluation(DOCS, side) for side in (1, 2)]
     for lengths, single in ((None, True), ([5, 3], False)):
         found = compare_systems(*sides, document_lengths=lengths)
         assert found.tasks["entities"].sentences == 3
-        assert ("are single sentences" in explain(found, found.tasks["entities"])) == single
+        assert (
+            "each document is one sentence" in explain(found, found.tasks["entities"])
+        ) == single
 
 
 def test_long_sentences_and_lists_are_cut_in_the_text():
@@ -76,9 +78,9 @@ def test_long_sentences_and_lists_are_cut_in_the_text():
     spans = [("X", i, i + 1) for i in range(0, 36, 3)]
     docs = [(" ".join(words), spans, spans, []), ("Kew", [("X", 0, 1)], [], [("X", 0, 1)])]
     text = render_comparison(compare_systems(*(evaluation(docs, side) for side in (1, 2))))
-    assert "Only A gets right (12):" in text
+    assert "Correct only in A (12):" in text
     assert text.count("      B: nothing") == 10
-    assert "  and 2 more, which --json and --report have" in text
+    assert "  and 2 more; see --json or --report" in text
     assert "… w1 w2 w3 w4 w5 w6 w7 w8 [w9]X w10 w11 w12 w13 w14 w15 w16 w17 …" in text
     assert "\n  [w0]X w1 w2 w3 w4 w5 w6 w7 w8 …\n" in text
 
@@ -87,14 +89,14 @@ def test_sections(comparison):
     (section,) = comparison_sections(comparison)
     assert (section.name, section.title) == ("entities-against", "A against B")
     about, scores, meaning, overlap, only_a, only_b = section.blocks
-    assert about == Paragraph("A is A. B is B. All else in this report is about A.")
+    assert about == Paragraph("A is A. B is B. The other sections of this report describe A.")
     assert isinstance(scores, Table)
     assert [row[0].text for row in scores.rows if row[0].text] == ["all", "LOC", "PER"]
     assert [cell.text for cell in scores.rows[2]][1:5] == ["F1", "85.71", "50.00", "+35.71"]
     assert meaning.text == explain(comparison, comparison.tasks["entities"])
     assert [cell.text for cell in overlap.rows[0]][1:] == ["4", "1", "2", "1", "0"]
     assert isinstance(only_a, VersionList)
-    assert (only_a.title, len(only_a.sentences)) == ("Only A gets right", 2)
+    assert (only_a.title, len(only_a.sentences)) == ("Correct only in A", 2)
     assert list(only_a.sentences[0]) == ["gold, A", "B"]
     assert only_a.sentences[0]["B"][-2:] == [Piece(" "), Piece("")]
     assert Piece("Ada", "PER", False) in only_a.sentences[0]["B"]
@@ -116,7 +118,7 @@ def test_page_and_markdown(comparison):
     assert "A is &lt;1&gt;. B is &lt;2&gt;." in page
     assert "&lt;b&gt;Ada&lt;/b&gt;<i>PER</i></mark>" in page
     assert "<b>Ada" not in page
-    assert "<summary>Only A gets right <small>1</small></summary>" in page
+    assert "<summary>Correct only in A <small>1</small></summary>" in page
     text = render_markdown(report)
-    assert "### Only A gets right: 1\n\n```text\n1\n  gold, A    [PER <b>Ada</b>] met Eve\n" in text
+    assert "### Correct only in A: 1\n\n```text\n1\n  gold, A    [PER <b>Ada</b>] met Eve\n" in text
     assert "  B          <b>Ada</b> met Eve\n```" in text

@@ -1,4 +1,4 @@
-"""`bigru-tagger check`, on corpora of which every number is worked out."""
+"""`bigru-tagger check`, on corpora whose counts are worked out by hand."""
 
 import json
 
@@ -37,7 +37,7 @@ def only(check, level):
     return finding
 
 
-def test_numbers_worked_out():
+def test_counts_of_a_worked_example():
     check = check_corpus(
         {
             "train": [
@@ -108,7 +108,7 @@ def test_annotation_that_cannot_be_learned_is_listed(eg, level, layer, text):
     assert found.cases[0].startswith("document 1: ")
 
 
-def test_a_span_that_the_tokenizer_cuts_at_its_ends_is_no_problem():
+def test_a_span_whose_ends_are_token_boundaries_is_no_finding():
     fine = example("AnnaBerg sang", [(0, 1, "PER")], predicted="Anna Berg sang")
     assert not check_corpus({"train": [fine]}, rare=0).findings
 
@@ -125,7 +125,7 @@ def test_labels_are_compared_with_the_training_split():
     warnings = check.level("warning")
     assert [(own.split, own.text, own.cases) for own in warnings] == [
         ("train", "1 label with fewer than 3 occurrences", ["PER (1)"]),
-        ("dev", "1 label absent from train, and so never predicted", ["PERSON (1)"]),
+        ("dev", "1 label absent from train: never predicted", ["PERSON (1)"]),
     ]
     note = only(check, "note")
     assert (note.split, note.cases) == ("dev", ["PER (1 in train)"])
@@ -154,13 +154,13 @@ def test_duplicates_within_and_between_splits():
         ),
         (
             "test",
-            "1 document found in train, too (1 different text of 10 tokens or more)",
+            "1 document also in train (1 different text of 10 tokens or more)",
             [f"documents 0: '{long}'"],
         ),
     ]
     repeated, shared, *_ = check.level("note")
     assert (repeated.split, repeated.count) == ("train", 2)
-    assert (shared.split, shared.text) == ("other", "1 document found in train, too")
+    assert (shared.split, shared.text) == ("other", "1 document also in train")
 
 
 def test_texts_with_several_labels_and_texts_annotated_in_part():
@@ -188,11 +188,11 @@ def test_texts_with_several_labels_and_texts_annotated_in_part():
     [
         ([], "error", "has no tokens"),
         ([example("a b", annotated=False)], "error", "nothing to learn"),
-        ([example("a b")], "warning", "not a single label"),
+        ([example("a b")], "warning", "is annotated, but has no labels"),
         ([example("a", [(0, 1, "X")]), example("")], "warning", "1 document without tokens"),
     ],
 )
-def test_little_or_nothing(examples, level, text):
+def test_empty_splits(examples, level, text):
     assert text in only(check_corpus({"train": examples}, rare=0), level).text
 
 
@@ -205,7 +205,7 @@ def test_an_error_of_the_reader_is_reported_and_the_rest_is_checked():
     error = only(check, "error")
     assert (error.split, error.text) == (
         "train",
-        "cannot be read further: data.conll:7: a tag too few",
+        "cannot be read completely: data.conll:7: a tag too few",
     )
     assert check.splits["train"].documents == check.splits["dev"].documents == 1
 
@@ -256,7 +256,7 @@ def test_the_command_reads_several_files_and_fails_on_errors(tmp_path):
     assert "no split dev: it has no splits" in unknown.output
 
 
-def test_as_many_cases_are_shown_as_asked_for():
+def test_number_of_cases_that_are_shown():
     check = check_corpus({"train": [example(f"a{i} b", [(0, 1, f"L{i}")]) for i in range(7)]})
     assert render_check(check, n_cases=2).count("    L") == 2
     assert "    and 5 more" in render_check(check, n_cases=2)

@@ -32,7 +32,7 @@ def test_an_error_is_shown_in_its_sentence_with_the_other_entities():
         starts={0, 2, 7},
     )
     assert (group.kind, group.gold, group.predicted) == ("wrong type", "LOC", "ORG")
-    assert group.title == "LOC called ORG"
+    assert group.title == "LOC predicted as ORG"
     (excerpt,) = group.excerpts
     assert (excerpt.place, excerpt.probability) == ("Doc 1, sentence 2", 0.25)
     assert excerpt.gold == [
@@ -60,9 +60,9 @@ def test_groups_and_their_order():
         ("LOC spurious", 3),
         ("PER missing", 2),
         ("LOC with wrong boundaries", 1),
-        ("LOC called ORG, and wrong boundaries", 1),
+        ("LOC predicted as ORG, with wrong boundaries", 1),
     ]
-    # The surest prediction first, and last what nothing is known of.
+    # The most probable prediction first, and errors without a probability last.
     assert [own.place for own in groups[0].excerpts] == ["Doc 4", "Doc 3", "Doc 5"]
     assert [own.probability for own in groups[1].excerpts] == [None, None]
 

@@ -20,7 +20,7 @@ def sigmoid(values):
 
 
 def run_gru(rnn, inputs):
-    """The equations, token by token: r, z, n and h of one sequence, each (n_tokens, units)."""
+    """Compute the GRU's equations token by token: r, z, n and h, each (n_tokens, units)."""
     units = rnn.hidden_size
     weights = {name: value.detach().numpy() for name, value in rnn.named_parameters()}
     w_ir, w_iz, w_in = weights["weight_ih_l0"].reshape(3, units, -1)
@@ -92,16 +92,16 @@ def test_the_backward_half_is_a_forward_gru_over_the_reversed_text():
 
 @pytest.mark.parametrize("model", [TINY, CRF, CONTEXT, {**TINY, "bidirectional": False}])
 @pytest.mark.parametrize("factory", ["bigru_ner", "bigru_chunker", "bigru_tagger"])
-def test_what_is_told_adds_up_to_the_scores(factory, model):
+def test_shares_add_up_to_the_logits(factory, model):
     nlp = build(factory, model=model)
     train(nlp, steps=20)
     pipe = nlp.get_pipe(factory)
     doc = nlp.make_doc(" ".join(TEXTS))
     gates = read_gates(nlp, doc)
-    (emissions,) = pipe.logits([doc])
+    (logits,) = pipe.logits([doc])
     columns = [pipe.tags.index(tag) for tag in gates.tags]
-    scores = emissions[np.arange(len(doc)), columns]
-    np.testing.assert_allclose(sum(gates.shares.values()), scores, atol=1e-4)
+    predicted = logits[np.arange(len(doc)), columns]
+    np.testing.assert_allclose(sum(gates.shares.values()), predicted, atol=1e-4)
     directions = {"forward", "backward"} if model.get("bidirectional", True) else {"forward"}
     context = {"context"} if model is CONTEXT else set()
     assert set(gates.shares) == directions | context | {"bias"}
@@ -116,13 +116,13 @@ def ner():
     return nlp
 
 
-def test_tags_are_those_that_the_component_finds(ner):
+def test_tags_are_the_predictions_of_the_component(ner):
     gates = read_gates(ner, "Ada Lovelace wrote to Babbage from London .")
     assert gates.component == "bigru_ner"
     assert gates.tags == ("B-PER", "L-PER", "O", "O", "U-PER", "O", "U-LOC", "O")
 
 
-def test_a_doc_is_left_as_it_is(ner):
+def test_the_doc_is_not_modified(ner):
     doc = ner.make_doc(TEXTS[0])
     before = doc.to_bytes()
     read_gates(ner, doc)
@@ -146,14 +146,14 @@ def test_the_table_has_means_and_shares(ner):
     assert reset == f"{gates.layers[0].reset[0].mean():.2f}"
 
 
-def test_an_lstm_has_no_such_gates():
+def test_an_lstm_is_an_error():
     nlp = build("bigru_ner", model={**TINY, "cell": "lstm"})
     with pytest.raises(ValueError, match=r"only a GRU has .* cell = 'lstm'"):
         read_gates(nlp, TEXTS[0])
 
 
 def test_components_without_a_gru_are_an_error(ner):
-    with pytest.raises(ValueError, match=r"no component 'ner' .* one are bigru_ner"):
+    with pytest.raises(ValueError, match=r"no component 'ner' .* one are: bigru_ner"):
         read_gates(ner, TEXTS[0], "ner")
     with pytest.raises(ValueError, match="the text has no tokens"):
         read_gates(ner, Doc(ner.vocab))

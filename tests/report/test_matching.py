@@ -26,9 +26,9 @@ def mentions(*spans):
 
 
 def match(gold, predicted):
-    """The kinds with both sides' first and last tokens, from left to right."""
+    """List kinds, positions of both sides and remainders, from left to right."""
     return [
-        (own.kind, own.gold and own.gold[:3], own.predicted and own.predicted[:3], own.beside)
+        (own.kind, own.gold and own.gold[:3], own.predicted and own.predicted[:3], own.remainder)
         for own in match_mentions(mentions(*gold), mentions(*predicted))
     ]
 
@@ -47,20 +47,20 @@ def test_kinds_of_pairs(gold, predicted, kind):
     assert match([gold], [predicted]) == [(kind, gold, predicted, False)]
 
 
-def test_entities_that_only_touch_have_nothing_to_do_with_each_other():
+def test_adjacent_entities_do_not_match():
     assert match([(0, 2, "PER")], [(2, 3, "PER")]) == [
         ("missing", (0, 2, "PER"), None, False),
         ("spurious", None, (2, 3, "PER"), False),
     ]
 
 
-def test_a_split_has_wrong_boundaries_once_and_the_rest_is_invented():
-    # Both parts have the type and one shared token: the first is taken.
+def test_a_split_has_wrong_boundaries_once_and_the_rest_is_spurious():
+    # Both parts have the same type and share one token: the first is matched.
     assert match([(0, 2, "PER")], [(0, 1, "PER"), (1, 2, "PER")]) == [
         ("wrong boundaries", (0, 2, "PER"), (0, 1, "PER"), False),
         ("spurious", None, (1, 2, "PER"), True),
     ]
-    # More shared tokens win, and the type wins over them.
+    # More shared tokens are preferred, and the same type is preferred to them.
     assert match([(0, 3, "PER")], [(0, 1, "PER"), (1, 3, "PER")])[1][2] == (1, 3, "PER")
     assert match([(0, 3, "PER")], [(0, 1, "PER"), (1, 3, "LOC")]) == [
         ("wrong boundaries", (0, 3, "PER"), (0, 1, "PER"), False),
@@ -68,7 +68,7 @@ def test_a_split_has_wrong_boundaries_once_and_the_rest_is_invented():
     ]
 
 
-def test_a_merge_has_wrong_boundaries_once_and_the_rest_is_missed():
+def test_a_merge_has_wrong_boundaries_once_and_the_rest_is_missing():
     assert match([(0, 2, "PER"), (3, 4, "LOC")], [(0, 4, "LOC")]) == [
         ("missing", (0, 2, "PER"), None, True),
         ("wrong boundaries", (3, 4, "LOC"), (0, 4, "LOC"), False),
@@ -76,7 +76,7 @@ def test_a_merge_has_wrong_boundaries_once_and_the_rest_is_missed():
 
 
 def test_a_chain_of_overlaps():
-    # The middle pair shares its type; what is left on either side has no partner.
+    # The middle pair shares its type. The entities before and after it have no match.
     gold = [(0, 2, "A"), (3, 6, "B")]
     predicted = [(1, 4, "B"), (5, 8, "C")]
     assert match(gold, predicted) == [
@@ -87,7 +87,7 @@ def test_a_chain_of_overlaps():
 
 
 def test_muc_categories_of_a_worked_example():
-    # 1 right; 2 another type; 3 cut short; 4 cut short and of another type; 5 missing; 6 spurious.
+    # 1 correct, 2 wrong type, 3 wrong boundaries, 4 both, 5 missing, 6 spurious.
     gold = [(0, 1, "A"), (2, 3, "A"), (4, 6, "A"), (7, 9, "A"), (10, 11, "A")]
     predicted = [(0, 1, "A"), (2, 3, "B"), (4, 5, "A"), (7, 8, "B"), (12, 13, "A")]
     found = match_mentions(mentions(*gold), mentions(*predicted))
@@ -98,7 +98,7 @@ def test_muc_categories_of_a_worked_example():
         "partial": MucCounts(2, 0, 2, 1, 1),
         "type": MucCounts(2, 2, 0, 1, 1),
     }
-    # Of five gold and five predicted ones.
+    # There are five gold and five predicted entities.
     assert [own.f1 for own in counts.values()] == pytest.approx([0.2, 0.4, 0.6, 0.4])
 
 
@@ -121,7 +121,7 @@ def test_an_example_with_other_tokens():
     words = ["Eve", "met", "Ada", "Lovelace", "in", "York", "."]
     spaces = [True, True, True, True, True, False, False]
     gold = make_doc(words, [(0, 1, "PER"), (2, 4, "PER"), (5, 6, "LOC")], spaces=spaces)
-    # "Eve" comes in two tokens, and "York" together with the stop.
+    # "Eve" is two tokens in the prediction, and "York" has one token with the full stop.
     predicted = make_doc(
         ["E", "ve", "met", "Ada", "Lovelace", "in", "York."],
         [(0, 2, "PER"), (3, 5, "PER"), (6, 7, "LOC")],
@@ -134,7 +134,7 @@ def test_an_example_with_other_tokens():
 
 
 def test_a_part_of_a_token_is_not_that_token():
-    # "Yor" shares a token with "York": its first and last are those of the gold entity.
+    # "Yor" is a part of the token "York", so it has the token positions of the gold entity.
     gold = make_doc(["York"], [(0, 1, "LOC")], spaces=[False])
     predicted = make_doc(["Yor", "k"], [(0, 1, "LOC")], spaces=[False, False])
     (own,) = match_example(Example(predicted, gold)).matches
@@ -205,7 +205,7 @@ def random_doc(words, spans, missing=()):
 
 @settings(max_examples=200, deadline=None)
 @given(SPANS, SPANS, st.sets(st.integers(0, 8), max_size=2), st.booleans())
-def test_every_entity_is_matched_once_and_correct_as_seqeval_says(
+def test_every_entity_is_matched_once_and_correct_as_in_seqeval(
     gold, predicted, missing, other_tokens
 ):
     words = [*"abcdefgh", "ij"]
@@ -232,9 +232,9 @@ def test_every_entity_is_matched_once_and_correct_as_seqeval_says(
         total.recall,
         total.f1,
     )
-    # What is beside something overlaps an entity of the other side that has another partner.
+    # A remainder overlaps an entity of the other side that has another match.
     for own in doc.matches:
         if own.kind in ("missing", "spurious"):
             others = sides[own.kind == "missing"]
             overlaps = any(o and o.start < own.end and own.start < o.end for o in others)
-            assert own.beside == overlaps
+            assert own.remainder == overlaps

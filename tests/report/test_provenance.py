@@ -26,7 +26,7 @@ def test_size_of_a_folder(tmp_path):
     assert size_on_disk(tmp_path) == 8
 
 
-def test_what_the_numbers_depend_on(tmp_path):
+def test_description_of_an_evaluation(tmp_path):
     model, data = tmp_path / "model", tmp_path / "data.conll"
     English().to_disk(model)
     data.write_text("Ada B-PER\n", encoding="utf8")

@@ -72,17 +72,18 @@ def test_entities_and_chunks_in_all_formats(place, tmp_path):
         assert f"- F1 of {layer}: {shown} " in markdown
         assert f'<h2 id="{layer}-errors">All errors: {layer}</h2>' in html
         assert f"## All errors: {layer}" in markdown
-    # Sentences are Docs here, which the report says.
-    assert "each of these is one sentence" in html
+    # Each Doc is one sentence here, and the report notes that.
+    assert "each Doc is one sentence. If the sentences" in html
 
 
 def test_a_pipeline_without_components_of_ours(place, tmp_path):
     page = tmp_path / "out.html"
     run(place / "rules", place / "gold.conll", "--report", page)
     html = page.read_text(encoding="utf8")
-    assert "come without probabilities" in html
-    assert "Give the training data (--train DATA)" in html
-    # Of London, which is found, New York City and Ada Lovelace, Babbage, Bob, Eve, Royal Museum.
+    assert "There are no predictions with a probability" in html
+    assert "give the training data (--train DATA)" in html
+    # One of seven is found: London, but not New York City, Ada Lovelace, Babbage, Bob, Eve and
+    # Royal Museum.
     assert re.search(r"<dt>precision</dt><dd>100.00 ", html)
     assert re.search(r"<dt>recall</dt><dd>14.29 ", html)
     assert re.search(r"<dt>errors</dt><dd>6 ", html)
@@ -93,19 +94,19 @@ def test_the_sample_corpus_with_whole_documents(place, tmp_path):
     run(place / "rules", SAMPLE, "--n-sents", 0, "--report", text)
     markdown = text.read_text(encoding="utf8")
     assert "bootstrap resamples of the 26 annotated Docs. With fewer than 30 Docs" in markdown
-    assert "### By the place in the Doc" in markdown
+    assert "### By position in the Doc" in markdown
 
 
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("none", ["--report", "out.pdf"], "out.pdf has to end in .html or .md"),
+        ("none", ["--report", "out.pdf"], "out.pdf must end in .html or .md"),
         ("none", ["--train", "none"], "--train only affects --report and --json"),
         ("tagger", ["--predictions", "{}/out.txt"], "--predictions: there are only tags"),
         ("rules", ["--report", "{}/out.md", "--train", "{}/none.conll"], "none.conll"),
     ],
 )
-def test_what_is_wrong_is_said(place, tmp_path, model, options, message):
+def test_wrong_options_are_errors(place, tmp_path, model, options, message):
     paths = [option.format(tmp_path) for option in options]
     output = run(place / model, place / "gold.conll", *paths, fails=True)
     assert output.splitlines()[-1].startswith("Error: ")
@@ -123,9 +124,9 @@ def test_without_matplotlib(place, tmp_path, monkeypatch):
     run(place / "rules", place / "gold.conll", *options)
     page, text = (path.read_text(encoding="utf8") for path in paths)
     assert "<svg role" not in page
-    assert "left out, since matplotlib is not installed: pip install" in page
+    assert "left out because matplotlib is not installed: pip install" in page
     assert "All errors" in page
-    assert "left out" not in text  # which has no plots anyway
+    assert "left out" not in text  # Markdown never has plots
 
 
 def test_gold_without_entities(place, tmp_path):

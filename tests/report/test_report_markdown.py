@@ -12,7 +12,7 @@ def markdown_of(*sentences, **names):
     return render_markdown(make_report(evaluation, [analysis], about, plots=False))
 
 
-def test_errors_stand_above_each_other():
+def test_gold_and_predicted_are_on_consecutive_lines():
     text = markdown_of(
         ("Ada left Kew today", [(0, 1, "PER"), (2, 3, "LOC")], [(2, 3, "ORG", 0.75)]),
         model="my_model",
@@ -20,7 +20,7 @@ def test_errors_stand_above_each_other():
     assert text.startswith("# my\\_model\n\non d, split dev\n\n- F1: 0.00\n")
     block = "\n".join(
         [
-            "### LOC called ORG: 1",
+            "### LOC predicted as ORG: 1",
             "",
             "```text",
             "Doc 1, probability 0.750",
@@ -43,11 +43,11 @@ def test_tables_have_a_rule_and_as_many_cells_in_each_row():
     assert "| P\\|R | 100.00 | 100.00 | 100.00 | 1 | 1 | 1 |" in text
 
 
-def test_nothing_in_the_data_is_taken_for_markup():
+def test_markup_in_the_data_is_escaped():
     text = markdown_of(
         ("``` <b> *x*", [(0, 1, "A*")], [(1, 2, "A*")]), ("``` again", [(0, 1, "A*")], [])
     )
-    # In a block with a longer fence as it is; elsewhere escaped.
+    # Unchanged in a block with a longer fence, and escaped elsewhere.
     assert "````text\nDoc 1\n  gold       [A* ```] <b> *x*\n" in text
     assert "| \\`\\`\\` | A\\* | none | missing | 2 |" in text
     assert text.count("````") % 2 == 0
@@ -56,5 +56,5 @@ def test_nothing_in_the_data_is_taken_for_markup():
 def test_plots_are_left_out():
     text = markdown_of(("Ada left", [(0, 1, "PER")], [(0, 1, "PER", 0.5)]))
     assert "<svg" not in text
-    assert "### Reliability\n\n| mean probability | precision | predictions |" in text
+    assert "### Precision by probability\n\n| mean probability | precision | predictions |" in text
     assert "| 50.00 | 100.00 | 1 |" in text

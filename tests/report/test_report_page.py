@@ -40,9 +40,9 @@ class Page(HTMLParser):
             self.data.append(data)
 
     def all(self, tag, **attrs):
-        wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attrs.items()}
+        expected = {name.rstrip("_").replace("_", "-"): value for name, value in attrs.items()}
         return [
-            own for own_tag, own in self.tags if own_tag == tag and wanted.items() <= own.items()
+            own for own_tag, own in self.tags if own_tag == tag and expected.items() <= own.items()
         ]
 
 
@@ -76,12 +76,12 @@ def test_everything_is_escaped(page):
     assert EVIL not in text
     assert text.count("<script>") == 1
     assert EVIL in "".join(parsed.data)
-    # Four errors name their two sides; the type of the same name is no tag.
+    # Each of four errors has two bold names. The type "<b> is escaped.
     assert text.count("<b>") == 8
     assert {"A&B", '"<b>'} <= set(parsed.data)
 
 
-def test_it_asks_for_nothing_else(page):
+def test_it_loads_no_other_files(page):
     text, parsed = page
     for attribute in ("src", "action", "srcset", "data", "poster"):
         assert not [tag for tag, own in parsed.tags if attribute in own]
@@ -107,19 +107,19 @@ def test_it_is_for_phones_and_both_colour_schemes(page):
     assert "#1c2733" not in "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
 
 
-def test_plots_have_words_for_those_who_do_not_see_them(page):
+def test_plots_have_descriptions(page):
     _, parsed = page
     plots = parsed.all("svg", role="img")
     assert len(plots) == 3
     assert plots[0]["aria-label"].startswith("F1 by type: PER")
-    # Of all five predictions, Ada and the last Ada but one are right.
-    assert "40.00 % of all are right" in plots[2]["aria-label"]
+    # Two of the five predictions are correct: Ada in the first and in the third sentence.
+    assert "Without a threshold, precision is 40.00 %." in plots[2]["aria-label"]
 
 
-def test_every_error_is_there_with_what_it_is_filtered_by(page):
+def test_every_error_has_the_data_for_its_filters(page):
     _, parsed = page
     groups = parsed.all("details")
-    assert all("open" in own for own in groups)  # also where there is no script
+    assert all("open" in own for own in groups)  # so that they can be read without JavaScript
     options = [own["value"] for own in parsed.all("option")]
     kinds = {(own["data-kind"], own["data-types"]) for own in groups}
     # In the order of the menu: PER has three gold entities, A&B and LOC one each, "<b> none.
@@ -144,7 +144,7 @@ def test_right_to_left_text(page):
     assert "\u05d0\u05d1" in parsed.data
 
 
-def test_a_thousand_errors_weigh_less_than_two_megabytes():
+def test_a_page_with_a_thousand_errors_is_below_two_megabytes():
     sentence = " ".join(f"word{i}" for i in range(25))
     text = page_of(
         *(
@@ -155,16 +155,16 @@ def test_a_thousand_errors_weigh_less_than_two_megabytes():
     parsed = Page(text)
     assert len(parsed.all("li", class_="error")) == 1000
     assert len(text.encode()) < 2_000_000
-    # The lists of texts end after some rows, and say so.
+    # No list of texts has more than 15 rows here.
     assert "the first 15 of" not in text
     assert len(parsed.tags) < 20_000
 
 
-def test_long_lists_of_texts_are_cut_and_say_so():
+def test_long_lists_of_texts_are_cut_with_a_note():
     text = page_of(
         *((f"{word} Name{i}", [(1, 2, "PER")], []) for i in range(20) for word in ("a", "b"))
     )
-    assert "The same error several times, the first 15 of 20" in text
+    assert "Errors that occur several times (the first 15 of 20)" in text
     assert text.count("<td>2</td>") == 15
 
 
@@ -173,5 +173,5 @@ def test_without_errors_and_without_plots():
     parsed = Page(text)
     assert not parsed.all("svg")
     assert not parsed.all("li", class_="error")
-    assert "There are none." in parsed.data
-    assert "No error occurs twice, and no text has several types." in parsed.data
+    assert "There are no errors." in parsed.data
+    assert "No error occurs more than once, and no text has several types." in parsed.data

@@ -20,7 +20,7 @@ def texts(svg):
 
 
 def test_coverage_of_a_worked_example():
-    # From the most probable on: right, wrong and right (together), right, wrong.
+    # By falling probability: correct, wrong and correct (equally probable), correct, wrong.
     found = confidences([0.5, 0.9, 0.7, 0.7, 0.6], [0, 1, 1, 0, 1])
     coverage, precision = coverage_curve(found)
     assert coverage.tolist() == pytest.approx([1 / 5, 3 / 5, 4 / 5, 1])
@@ -28,7 +28,7 @@ def test_coverage_of_a_worked_example():
 
 
 @pytest.mark.parametrize("n", [1, 5000])
-def test_plots_are_small_and_their_text_is_text(n):
+def test_plots_are_small_and_have_selectable_text(n):
     generator = np.random.default_rng(0)
     found = confidences(
         generator.random(n), generator.random(n) > 0.5, [Bin(3, 0.4, 0.25), Bin(9, 0.9, 0.75)]

@@ -1,4 +1,4 @@
-"""The page's script, in a real browser, which skips itself where there is none."""
+"""The script of the page, in a real browser; skipped if there is none."""
 
 import html
 import json
@@ -17,7 +17,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"needs one of {', '.join(BROWSERS)}")
 
-# Kew has the wrong type twice. Of the other errors, each is of a kind of its own.
+# Kew has the wrong type twice. The other errors are of different kinds.
 SENTENCES = [
     ("Oslo and Kew", [(0, 1, "LOC"), (2, 3, "LOC")], [(0, 1, "LOC", 0.9), (2, 3, "PER", 0.8)]),
     ("Kew fell", [(0, 1, "LOC")], [(0, 1, "PER", 0.96)]),
@@ -25,7 +25,7 @@ SENTENCES = [
     ("New York City", [(0, 3, "LOC")], [(0, 2, "ORG", 0.5)]),
     ("Rain in Lima", [(2, 3, "LOC")], [(0, 1, "ORG")]),
 ]
-# Does what a user does, and tells what is seen then: the count, and the errors.
+# Acts like a user, and returns what is visible after each step: the count and the errors.
 DRIVER = """
 <script>
 const seen = () => ({
@@ -72,7 +72,7 @@ STEPS = {
     "open all": {"click": ".fold"},
     "close all": {"click": ".fold"},
 }
-KEW = ["wrong type: Doc 2", "wrong type: Doc 1"]  # what the pipeline is surest of comes first
+KEW = ["wrong type: Doc 2", "wrong type: Doc 1"]  # the most probable first
 EVE = "wrong boundaries: Doc 3"
 YORK = "wrong type and boundaries: Doc 4"
 LIMA, RAIN = "missing: Doc 5", "spurious: Doc 5"
@@ -80,10 +80,10 @@ LIMA, RAIN = "missing: Doc 5", "spurious: Doc 5"
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    """What is seen after each step, by its name; "first" before any."""
+    """Return what is visible after each step, by its name; "first" before any step."""
     evaluation = evaluate_sentences(*SENTENCES)
     analysis = analyse(evaluation, confidence=["confidence"])
-    assert analysis.types == ["LOC", "PER", "ORG"]  # whose numbers are the values of the filter
+    assert analysis.types == ["LOC", "PER", "ORG"]  # their positions are the values of the filter
     page = render_page(make_report(evaluation, [analysis], {"command": "c"}, plots=False))
     place = tmp_path_factory.mktemp("page")
     path = place / "page.html"
@@ -105,7 +105,7 @@ def answers(tmp_path_factory):
         ("type", [*KEW, YORK, LIMA]),
         ("type and kind", [LIMA]),
         ("kind", [RAIN]),
-        # From 0.5, below 0.8: New York and Eve, but not the Kew of 0.8.
+        # From 0.5 to below 0.8: New York and Eve, but not Kew with 0.8.
         ("range", [EVE, YORK]),
         ("highest", ["wrong type: Doc 2"]),
         ("unknown", [RAIN, LIMA]),
@@ -118,11 +118,11 @@ def test_errors_are_filtered(answers, step, errors):
     assert answers[step] == {"count": f"{len(errors)} of 6", "errors": errors}
 
 
-def test_groups_behind_the_second_are_closed_at_first(answers):
+def test_groups_after_the_second_are_closed_at_first(answers):
     assert answers["first"] == {"count": "6 of 6", "errors": [*KEW, EVE]}
 
 
-def test_all_is_there_again_after_clearing(answers):
+def test_clearing_shows_all_errors_again(answers):
     # Groups that a filter opened stay open.
     assert answers["cleared"] == {"count": "6 of 6", "errors": [*KEW, EVE, YORK, LIMA]}
     everything = {"count": "6 of 6", "errors": [*KEW, EVE, YORK, RAIN, LIMA]}

@@ -26,7 +26,7 @@ from bigru_tagger.scoring.scoring import (
     micro_counts,
 )
 
-# Gold, predicted, correct of two types in four documents.
+# Gold, predicted and correct entities of two types in four documents.
 COUNTS = np.array(
     [
         [[2, 3, 1], [0, 0, 0]],
@@ -49,22 +49,22 @@ OTHER = np.array(
     ("docs", "lengths", "expected"),
     [
         ([[2, 5, 9]], None, [2, 5, 9]),
-        # Sentences of two documents; windows that run across the end of the first.
+        # Docs that are sentences of two documents; Docs that cross the end of the first document.
         ([[2, 5, 9]], [5, 4], [5, 9]),
         ([[3, 6, 9]], [5, 4], [9]),
-        # A document without tokens, and a Doc without any.
+        # A document without tokens, and a Doc without tokens.
         ([[0, 2, 5, 5, 9]], [0, 5, 0, 4], [0, 5, 9]),
-        # Two systems, one of which read sentences, the other windows.
+        # Two systems: one read sentences, the other windows.
         ([[2, 5, 9], [5, 9]], None, [5, 9]),
         ([[2, 5, 9], [2, 9]], [5, 4], [9]),
     ],
 )
-def test_documents_are_what_no_doc_runs_across(docs, lengths, expected):
+def test_documents_are_units_that_no_doc_crosses(docs, lengths, expected):
     assert document_ends(docs, lengths) == expected
 
 
-def test_documents_of_other_data_are_no_documents_of_these():
-    with pytest.raises(ValueError, match="have 8 tokens together, the gold data 9"):
+def test_documents_of_other_data_are_an_error():
+    with pytest.raises(ValueError, match="have 8 tokens, but the gold data have 9"):
         document_ends([[2, 9]], [4, 4])
 
 
@@ -74,11 +74,11 @@ def test_counts_of_docs_become_counts_of_their_document():
 
 
 def share(sums):
-    """Of two counts, the share of the first: a statistic whose distribution is worked out."""
+    """Compute the share of the first of two counts, whose distribution is known."""
     return sums[:, 0] / sums.sum(1)
 
 
-def test_scores_of_worked_counts():
+def test_scores_of_a_worked_example():
     # Type A: 6 gold, 6 predicted, 4 correct. Type B: 2 gold, 2 predicted, 1 correct.
     sums = COUNTS.sum(0)
     assert per_type(sums) == pytest.approx(np.array([[2 / 3] * 3, [0.5] * 3]))
@@ -115,7 +115,8 @@ def test_scores_are_those_of_scoring(rows):
 
 
 def test_the_distribution_of_two_documents_is_known():
-    # Drawn are both documents, or one of them twice: 1/2 with chance 1/2, 0 and 1 with 1/4 each.
+    # A resample has both documents or one of them twice: the share is 1/2 with probability 1/2,
+    # and 0 or 1 with probability 1/4 each.
     counts = np.array([[1, 0], [0, 1]])
     assert bootstrap_interval(counts, share).tolist() == [0.0, 1.0]
     assert bootstrap_interval(counts, share, confidence=0.4).tolist() == [0.5, 0.5]
@@ -123,7 +124,7 @@ def test_the_distribution_of_two_documents_is_known():
 
 
 def test_the_interval_of_many_documents_is_that_of_the_normal_distribution():
-    # The share of 400 independent documents, 300 of which say yes: sd = sqrt(.75 * .25 / 400).
+    # A share of 300 in 400 independent documents: sd = sqrt(.75 * .25 / 400).
     counts = np.repeat([[1, 0], [0, 1]], [300, 100], axis=0)
     low, high = bootstrap_interval(counts, share, n_resamples=20_000)
     sd = (0.75 * 0.25 / 400) ** 0.5
@@ -146,8 +147,8 @@ def test_a_difference_is_taken_within_each_resample():
     assert bootstrap_difference(COUNTS, COUNTS, micro).tolist() == [[0.0] * 3, [0.0] * 3]
 
 
-def test_values_that_are_not_defined_have_no_part():
-    # In the resample of the first document alone there is no second type.
+def test_nan_values_are_left_out():
+    # A resample of only the first document has no second type.
     counts = np.array([[[1, 1, 1], [0, 0, 0]], [[1, 1, 1], [2, 2, 1]]])
     low, high = bootstrap_interval(counts, per_type)
     assert (low[1].tolist(), high[1].tolist()) == ([0.5] * 3, [0.5] * 3)
@@ -179,11 +180,11 @@ def exact_p(counts, other, statistic):
 
 
 def test_randomization_of_worked_documents():
-    # Six documents, of which each is 1 to 0: two of 64 ways to swap keep the difference of 6.
+    # Six documents with 1 against 0: two of 64 ways to swap keep the absolute difference of 6.
     counts = np.stack([np.ones(6), np.zeros(6)], 1)
     p = randomization_test(counts, 1 - counts, lambda s: s[:, 0], n_trials=50_000)
     assert p == pytest.approx(2 / 64, abs=0.003)
-    # Five to one: also all ways that turn one of the six around, or all but one.
+    # Five against one: as extreme are also the ways that swap one of the six, or all except one.
     counts[0] = 0, 1
     p = randomization_test(counts, 1 - counts, lambda s: s[:, 0], n_trials=50_000)
     assert p == pytest.approx((2 + 12) / 64, abs=0.007)
@@ -214,18 +215,18 @@ def test_systems_that_agree_do_not_differ():
     assert randomization_test(COUNTS, COUNTS, micro, n_trials=99).tolist() == [1.0, 1.0, 1.0]
 
 
-def test_no_trial_is_rarer_than_one_in_all():
+def test_the_lowest_p_is_one_in_n_trials_plus_one():
     counts = np.stack([np.ones(60), np.zeros(60)], 1)
     assert randomization_test(counts, 1 - counts, lambda s: s[:, 0], n_trials=99) == 0.01
 
 
-def test_systems_of_other_documents_are_refused():
+def test_counts_of_other_shapes_are_an_error():
     for compare in (bootstrap_difference, randomization_test):
-        with pytest.raises(ValueError, match=r"\(4, 2, 3\) and \(3, 2, 3\): they have to be"):
+        with pytest.raises(ValueError, match=r"\(4, 2, 3\) and \(3, 2, 3\): they must be"):
             compare(COUNTS, OTHER[:3], micro)
-        with pytest.raises(ValueError, match="with 1 documents"):
+        with pytest.raises(ValueError, match="at least 2 documents, and there are 1"):
             compare(COUNTS[:1], OTHER[:1], micro)
-    with pytest.raises(ValueError, match="with 0 documents"):
+    with pytest.raises(ValueError, match="at least 2 documents, and there are 0"):
         bootstrap_interval(COUNTS[:0], micro)
 
 

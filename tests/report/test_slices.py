@@ -54,11 +54,11 @@ def test_lengths():
 
 
 def test_sentences():
-    # Of 1 to 9 tokens all three; the third sentence is in the slice of the third to fifth.
+    # All three have 1 to 9 tokens. The third sentence is in the slice "3 to 5".
     number = by_sentence_number([0])
     assert [number(DOC, mention(i, i + 1)) for i in (0, 3, 4, 6, 11)] == [0, 0, 1, 2, 2]
-    # The second Doc of a document, behind four sentences: they are the fifth to the seventh, and
-    # slices begin at the third and the sixth.
+    # In the second Doc of a document, after four sentences, they are the fifth to the seventh.
+    # Slices begin at the third and the sixth.
     later = by_sentence_number([0, 4])
     second = DOC._replace(number=2)
     assert [later(second, mention(i, i + 1)) for i in (0, 4, 6)] == [2, 3, 3]
@@ -71,7 +71,7 @@ def test_sentences():
         4,
         0,
     ]
-    # A prediction that shares no token with the gold data is in the last sentence.
+    # A prediction that shares no token with the gold data counts in the last sentence.
     assert number(DOC, Mention(12, 12, "A", "?")) == 2
 
 
@@ -104,7 +104,7 @@ def test_training_data():
     )
     assert read_training(examples, CHUNKS).labels == {"New York": Counter(NP=1)}
     with pytest.raises(
-        ValueError, match=r"hold no entities \(doc.ents\): check --train and --train-split"
+        ValueError, match=r"have no entities \(doc.ents\): check --train and --train-split"
     ):
         read_training(examples[2:])
     with pytest.raises(ValueError, match=r"no chunks \(doc.spans\['other'\]\)"):
@@ -112,7 +112,7 @@ def test_training_data():
 
 
 def test_a_prediction_counts_in_its_own_slice():
-    # Gold of two tokens, predicted with one; and one of one token, right.
+    # A gold entity of two tokens, predicted with one; and a correct one of one token.
     result = evaluate_sentences(
         ("Ada Lovelace met Eve", [(0, 2, "A"), (3, 4, "A")], [(0, 1, "A"), (3, 4, "A")]),
         ("Nobody left", [], []),
@@ -136,9 +136,9 @@ def test_intervals_are_those_of_resampling():
     assert score.intervals == tuple(zip(low[0].tolist(), high[0].tolist(), strict=True))
 
 
-def test_where_nothing_is_known_there_is_no_interval():
+def test_scores_without_an_interval():
     everything = (None, None, None)
-    # One document; and several where all is right, which only tells that they are few.
+    # One document; and several documents whose scores are the same in all resamples.
     assert scores_of(["A"], np.array([[[4, 4, 3]]]))[0].intervals == everything
     assert scores_of(["A"], np.array([[[4, 4, 4]], [[1, 1, 1]]]))[0].intervals == everything
     assert score_of("A", Counts(4, 4, 3)).intervals == everything

@@ -25,7 +25,7 @@ def test_a_text_is_counted_wherever_it_occurs():
         ("Old Kew Gardens", [(1, 3, "LOC")], [(1, 3, "LOC")]),
     )
     forms = {form.text: form for form in find_surface_forms(docs)}
-    # In the last two, Kew is a part of a longer gold entity; in the last of the predicted one, too.
+    # In the last two, Kew is a part of a longer gold entity; in the last, also of a predicted one.
     assert forms == {
         "Kew": SurfaceForm("Kew", Counter(LOC=1, ORG=1, none=1), Counter(LOC=3, none=1)),
         "Kew Gardens": SurfaceForm("Kew Gardens", Counter(LOC=2), Counter(LOC=1)),
@@ -34,7 +34,7 @@ def test_a_text_is_counted_wherever_it_occurs():
     assert inconsistent(forms.values(), "predicted") == []
 
 
-def test_the_most_divided_come_first():
+def test_texts_with_most_minority_types_come_first():
     forms = [
         SurfaceForm("a", Counter(A=5, B=1), Counter(A=6)),
         SurfaceForm("b", Counter(A=2, B=2, C=2), Counter(A=6)),
@@ -42,7 +42,7 @@ def test_the_most_divided_come_first():
         SurfaceForm("d", Counter(A=6), Counter(A=6)),
     ]
     assert [form.text for form in inconsistent(forms, "gold")] == ["b", "a"]
-    # What gold has in several ways is in the first list already.
+    # Texts with several gold types are only in the first list.
     assert [form.text for form in inconsistent(forms, "predicted")] == ["c"]
 
 
@@ -65,7 +65,7 @@ def test_the_same_error_several_times():
     )
 
 
-def test_tokens_without_gold_annotation_tell_nothing():
+def test_tokens_without_gold_annotation_do_not_count():
     (doc,) = matched(("Kew and Kew", [(0, 1, "LOC")], [(0, 1, "LOC"), (2, 3, "LOC")]))
     (form,) = find_surface_forms([doc._replace(unknown=frozenset({2}))])
     assert (form.gold, form.predicted) == (Counter(LOC=1), Counter(LOC=1))

@@ -1,4 +1,4 @@
-"""Two systems over three documents, worked out by hand; and what holds of any two."""
+"""Two systems on three documents, worked out by hand; and properties of any two systems."""
 
 from fractions import Fraction
 from itertools import product
@@ -22,7 +22,7 @@ from bigru_tagger.scoring.run import score_predictions
 from bigru_tagger.scoring.scoring import make_seqeval_scorer
 
 VOCAB = Vocab()
-# Words, then what gold, A and B have. Words in brackets are no documents of their own.
+# Words, then the entities of gold, A and B.
 DOCS = [
     (
         "Ada met Eve",
@@ -77,7 +77,7 @@ def values(scores):
 def test_scores_of_worked_documents():
     found = compare_systems(A, B).tasks["entities"]
     assert found.documents == 3
-    # A has 3 of 4 and nothing wrong; B has 2 of 4 and two wrong.
+    # A finds 3 of 4 and has no wrong predictions. B finds 2 of 4 and has two wrong.
     assert values(found.micro) == {
         "precision": (1, Fraction(1, 2)),
         "recall": (Fraction(3, 4), Fraction(1, 2)),
@@ -99,11 +99,11 @@ def test_scores_of_worked_documents():
 
 def test_intervals_of_worked_documents():
     found = compare_systems(A, B).tasks["entities"]
-    # One of the 27 resamples is the second document alone, which only B has right, and one is the
-    # third, which only A has right: each is more than 2.5 % of all.
+    # One of the 27 resamples has only the second document, where only B is correct. Another has
+    # only the third, where only A is correct. Each is more than 2.5 % of all.
     for score in SCORES:
         assert found.micro[score].interval == (-1.0, 1.0)
-    # Persons are in the first document alone, and make the same difference however often it comes.
+    # Only the first document has persons, so the difference is the same in all resamples with it.
     assert found.per_type["PER"]["precision"].interval == (0.0, 0.0)
     assert found.per_type["PER"]["recall"].interval == (0.5, 0.5)
 
@@ -121,7 +121,7 @@ def test_p_of_worked_documents():
     assert found.per_type["PER"]["recall"].p == 1.0
 
 
-def test_entities_that_one_system_has():
+def test_entities_that_only_one_system_has():
     found = compare_systems(A, B).tasks["entities"]
     assert found.gold == Overlap(both=1, only_a=2, only_b=1, neither=0)
     assert found.wrong == Overlap(both=0, only_a=0, only_b=2, neither=0)
@@ -161,18 +161,18 @@ def test_chunks_are_compared_too():
         ([[1, 3], [1, 2, 3]], [5, 3], 1),
     ],
 )
-def test_documents_end_where_all_end(cuts, lengths, documents):
+def test_documents_end_where_docs_of_both_systems_end(cuts, lengths, documents):
     sides = [evaluation(DOCS, side, cuts=own) for side, own in zip((1, 2), cuts, strict=True)]
     found = compare_systems(*sides, document_lengths=lengths).tasks["entities"]
     assert found.documents == documents
     assert values(found.micro)["f1"] == (Fraction(6, 7), Fraction(1, 2))
     assert found.gold == Overlap(both=1, only_a=2, only_b=1, neither=0)
-    # Nothing is known of one document.
+    # One document gives no interval and no p.
     assert (found.micro["f1"].interval is None) == (documents == 1)
     assert (found.micro["f1"].p is None) == (documents == 1)
 
 
-def test_a_type_that_one_system_alone_invents_has_no_difference():
+def test_a_type_that_only_one_system_predicts_has_no_difference():
     docs = [("Ada met Eve", [("PER", 0, 1)], [("PER", 0, 1)], [("X", 1, 2)]), *DOCS[1:]]
     found = compare_systems(evaluation(docs, 1), evaluation(docs, 2)).tasks["entities"]
     assert found.per_type["X"]["recall"] == Difference(None, 0.0, None, None, None)
@@ -180,7 +180,7 @@ def test_a_type_that_one_system_alone_invents_has_no_difference():
 
 
 def test_sentences_of_disagreements():
-    """The sentence is that of the gold data, and grows where a reading runs out of it."""
+    """The sentence is that of the gold data, extended if a prediction crosses its end."""
     docs = [
         (
             "One came . Two went . Three stayed .",
@@ -261,7 +261,7 @@ def test_a_system_does_not_differ_from_itself(docs):
 
 @settings(max_examples=40, deadline=None)
 @given(SYSTEMS)
-def test_to_swap_the_systems_negates_the_differences(docs):
+def test_swapping_the_systems_negates_the_differences(docs):
     a, b = evaluation(docs, 1), evaluation(docs, 2)
     there = compare_systems(a, b, n_resamples=50, n_trials=50).tasks["entities"]
     back = compare_systems(b, a, n_resamples=50, n_trials=50).tasks["entities"]
@@ -281,7 +281,7 @@ def test_to_swap_the_systems_negates_the_differences(docs):
 
 
 def exact_p(docs):
-    """Of all ways to swap what A and B said of a document, the share that is as extreme in F1."""
+    """Compute the share of all ways to swap documents whose F1 difference is as extreme."""
     found = []
     for swaps in product([1, 2], repeat=len(docs)):
         micro = [
@@ -322,11 +322,11 @@ def test_predictions_on_other_tokens_are_compared():
         "f1": (Fraction(1, 2), 1),
     }
     assert found.wrong == Overlap(both=0, only_a=1, only_b=0, neither=0)
-    # Of the two documents, the first alone, twice: 0 to 1; the second alone: no difference.
+    # Resamples of only the first document: 0 against 1; of only the second: no difference.
     assert found.micro["recall"].interval == (-1.0, 0.0)
 
 
-def test_documents_that_nobody_annotated_have_no_part():
+def test_documents_without_annotation_are_left_out():
     doc = Doc(VOCAB, words=["nobody", "looked"])
     sides = [score_predictions([*side.examples, Example(doc, doc)], model="x") for side in (A, B)]
     assert compare_systems(*sides).tasks["entities"] == compare_systems(A, B).tasks["entities"]
@@ -335,24 +335,24 @@ def test_documents_that_nobody_annotated_have_no_part():
 @pytest.mark.parametrize(
     ("docs", "message"),
     [
-        ([("Ada met Bob", *DOCS[0][1:]), *DOCS[1:]], "token 3 is 'Eve' of one, 'Bob' of the other"),
-        (DOCS[:2], "token 6 is 'Rain' of one, None of the other"),
-        ([(DOCS[0][0], [], *DOCS[0][2:]), *DOCS[1:]], "token 1 is 'B-PER' of one, 'O' of the othe"),
+        ([("Ada met Bob", *DOCS[0][1:]), *DOCS[1:]], "token 3 is 'Eve' for A and 'Bob' for B"),
+        (DOCS[:2], "token 6 is 'Rain' for A and None for B"),
+        ([(DOCS[0][0], [], *DOCS[0][2:]), *DOCS[1:]], "token 1 is 'B-PER' for A and 'O' for B"),
     ],
 )
-def test_other_gold_data(docs, message):
+def test_different_gold_data_are_an_error(docs, message):
     with pytest.raises(ValueError, match=message):
         compare_systems(A, evaluation(docs, 2))
 
 
-def test_nothing_in_common():
+def test_systems_without_a_common_task_are_an_error():
     chunks = evaluation(DOCS, 1, spans_key="chunks", model="C")
     with pytest.raises(ValueError, match="A was scored on entities, C on chunks"):
         compare_systems(A, chunks)
 
 
-def test_documents_of_other_data():
-    with pytest.raises(ValueError, match="have 7 tokens together, the gold data 8"):
+def test_documents_of_other_data_are_an_error():
+    with pytest.raises(ValueError, match="have 7 tokens, but the gold data have 8"):
         compare_systems(A, B, document_lengths=[3, 4])
 
 

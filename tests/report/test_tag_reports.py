@@ -1,4 +1,4 @@
-"""Tags as a layer of their own: each tagged token counts as an entity of one token."""
+"""Reports on tags: each tagged token counts as an entity of one token."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ from bigru_tagger.scoring.scoring import Counts, tag_example
 from bigru_tagger.tasks import TAGS
 
 VOCAB = Vocab()
-# Words, gold tags, those of A, those of B. A has two errors, and the same one twice; B has one.
+# Words, gold tags, tags of A, tags of B. A makes the same error twice; B makes one error.
 DOCS = [
     ("Ada saw it", "NNP VBD PRP", "NNP NN PRP", "NNP VBD PRP"),
     ("Bob saw Kew", "NNP VBD NNP", "NNP NN NNP", "NN VBD NNP"),
@@ -82,7 +82,7 @@ def test_analysis_of_the_worked_example(analysis):
     assert [(own.gold, own.predicted, own.count) for own in analysis.frequent] == [
         (("saw", "VBD"), ("saw", "NN"), 2)
     ]
-    # Ada, Kew and it, twice; saw, twice, as another tag; Bob and rains.
+    # Seen: Ada, Kew and twice "it". With another tag: twice "saw". New: Bob and rains.
     novelty = [(own.name, own.gold, own.correct) for own in analysis.novelty]
     assert novelty == [
         ("seen with this type", 4, 4),
@@ -96,9 +96,9 @@ def test_report_of_the_worked_example(analysis):
     assert [section.title for section in report.sections] == [
         "Scores",
         "Look at these first",
-        "Types confused",
+        "Confused types",
         "Seen in training",
-        "Length and place",
+        "Length and position",
         "All errors",
         "About this evaluation",
     ]
@@ -108,12 +108,12 @@ def test_report_of_the_worked_example(analysis):
     text = render_markdown(report)
     assert "| words seen with other tags only | 0.00 | 2 | 0 | 25.00 % |" in text
     assert "IOB2" not in text
-    assert "By the entity's length" not in text
+    assert "By length of the entity" not in text
 
 
-def test_an_error_stands_alone_in_its_sentence(analysis):
-    (group,) = group_errors(analysis.docs, alone=True)
-    assert group.title == "VBD called NN"
+def test_only_the_error_is_marked_in_its_sentence(analysis):
+    (group,) = group_errors(analysis.docs, only_error=True)
+    assert group.title == "VBD predicted as NN"
     assert group.excerpts[0].gold == [
         Piece("Ada "),
         Piece("saw", "VBD", True),
@@ -130,12 +130,12 @@ def test_many_tags_are_listed_by_pairs():
     scored = evaluation(1, docs)
     report = make_report(scored, analyse_tasks(scored), {"command": "c"}, plots=False)
     text = render_markdown(report)
-    assert "### Pairs of types" in text
+    assert "### Confused pairs of types" in text
     assert "| T00 | T01 | 1 | 100.00 % |" in text
-    # Three of T05, of which one is called T06.
+    # One of the three T05 is predicted as T06.
     assert "| T05 | T06 | 1 | 33.33 % |" in text
     compared = compare_systems(scored, evaluation(0, docs), n_resamples=10, n_trials=10)
-    # Three rows for all, one for each of 21 tags, a header and what is below it.
+    # Three rows for all tags together, and one row for each of 21 tags.
     rows = render_comparison(compared).split("Tags, A against B")[1].split("\n\n")[1].splitlines()
     assert sum("F1" in row for row in rows) == 22
     assert sum("recall" in row for row in rows) == 1
@@ -147,7 +147,7 @@ def test_systems_are_compared_by_tags():
     assert "chunks" not in found.tasks
     scores = found.tasks["tags"].micro["f1"]
     assert (scores.a, scores.b, scores.difference) == (0.75, 0.875, -0.125)
-    # Right: Ada, it, Kew, it, rains; only A: Bob; only B: saw, twice.
+    # Both correct: Ada, it, Kew, it, rains. Only A: Bob. Only B: saw, twice.
     assert found.tasks["tags"].gold == Overlap(both=5, only_a=1, only_b=2, neither=0)
     assert found.to_json()["tags"]["documents"] == 3
     (fact,) = comparison_facts(found)

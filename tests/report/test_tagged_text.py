@@ -30,7 +30,7 @@ def make(tags, *, split=False):
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(TAGS, st.booleans()), min_size=1, max_size=4), st.data())
-def test_documents_hold_what_the_examples_hold(docs, data):
+def test_documents_have_the_tokens_and_tags_of_the_examples(docs, data):
     examples = [make(tags, split=split) for tags, split in docs]
     text = join_examples(examples)
     assert text.documents(text.doc_ends) == tag_examples(examples)
@@ -39,7 +39,7 @@ def test_documents_hold_what_the_examples_hold(docs, data):
     assert count_tagged(joined) == count_tagged(tag_examples(examples))
 
 
-def test_what_does_not_align_stands_behind_its_document():
+def test_unaligned_entities_are_appended_to_their_document():
     examples = [
         make([("B-LOC", "O"), ("B-PER", "B-PER")], split=True),
         make([("", "B-LOC")]),

@@ -449,9 +449,8 @@ def test_gold_and_predicted_labels_are_renamed(command, tmp_path):
         )
     )
     result = command(model="other")
-    assert "which the gold data lack" in result.stderr
-    assert "other has the labels DATE, PERSON" in result.stderr
-    assert "and the gold data PER, which it never predicts" in result.stderr
+    assert "other predicts the labels DATE, PERSON, which are not in the gold data" in result.stderr
+    assert "The gold data have the labels PER, which are never predicted" in result.stderr
     numbers, page, columns = (tmp_path / name for name in ("n.json", "page.html", "p.txt"))
     options = ["--train", tmp_path / "gold.conll", "--json", numbers, "--report", page]
     names = ["--rename=PERSON=PER", "--rename=DATE=", "--rename=HUMAN=PER", "--rename=LOC=PLACE"]

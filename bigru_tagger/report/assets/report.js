@@ -1,6 +1,6 @@
-// Without this script all errors are shown; with it, they can be filtered.
+// Filters the list of errors. Without this script, all errors are shown.
 "use strict";
-// Tokens are not joined by spaces everywhere.
+// Ignores case and white space: not all languages separate tokens by spaces.
 const plain = (text) => text.toLowerCase().replace(/\s+/g, "");
 for (const list of document.querySelectorAll(".errors")) {
   const form = list.querySelector("form");
@@ -21,15 +21,15 @@ for (const list of document.querySelectorAll(".errors")) {
     return error.dataset.p && error.dataset.p >= low && error.dataset.p < high;
   };
   const update = () => {
-    const wanted = plain(find.value);
-    const filtered = wanted || type.value || kind.value || confidence?.value;
+    const query = plain(find.value);
+    const filtered = query || type.value || kind.value || confidence?.value;
     let shown = 0, all = 0;
     for (const [group, own] of errors) {
       const fits = (!type.value || group.dataset.types.split(" ").includes(type.value)) &&
         (!kind.value || group.dataset.kind === kind.value);
       let here = 0;
       for (const error of own) {
-        error.hidden = !(fits && inRange(error) && (!wanted || textOf(error).includes(wanted)));
+        error.hidden = !(fits && inRange(error) && (!query || textOf(error).includes(query)));
         here += !error.hidden;
       }
       group.hidden = !here;
@@ -39,9 +39,9 @@ for (const list of document.querySelectorAll(".errors")) {
     }
     form.querySelector("output").textContent = `${shown} of ${all}`;
   };
-  let waiting;
+  let timer;
   form.hidden = false;
-  form.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(update, 120); });
+  form.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(update, 120); });
   form.addEventListener("reset", () => setTimeout(update));
   form.addEventListener("submit", (event) => event.preventDefault());
   const fold = form.querySelector(".fold");

@@ -167,9 +167,11 @@ def measure(plan: Plan, sizes: Sizes) -> list[Measured]:
                 f"{models[name]} no longer exists, so its speed cannot be measured. To train it "
                 f"again, delete the line of this seed in {plan.results}"
             )
-    n_sents = next(iter(configs.values()))["corpora"]["dev"].get("sentences_per_doc")
+    sentences_per_doc = next(iter(configs.values()))["corpora"]["dev"].get("sentences_per_doc")
     first = next(iter(configs))
-    passages = read_passages(data, split=split, n_sents=n_sents, limit=sizes.words)
+    passages = read_passages(
+        data, split=split, sentences_per_doc=sentences_per_doc, limit=sizes.words
+    )
     training, prediction = time_cells(
         {**configs, BY_TORCH: configs[first]},
         {**models, BY_TORCH: models[first]},

@@ -64,8 +64,14 @@ def benchmark(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="The split of a dataset.")] = "test",
-    n_sents: Annotated[
-        int | None, typer.Option(help="Sentences per Doc; 0 for whole documents.", min=0)
+    sentences_per_doc: Annotated[
+        int | None,
+        typer.Option(
+            "--sentences-per-doc",
+            "--n-sents",
+            help="Sentences per Doc; 0 for whole documents.",
+            min=0,
+        ),
     ] = None,
     model: Annotated[
         list[str] | None,
@@ -145,7 +151,9 @@ def benchmark(
                 "Arguments after -- override settings of a config: give --train NAME=CONFIG"
             )
         trained = read_configs(configs, parse_config_overrides(list(overrides)))
-        passages = read_passages(data, split=split, n_sents=n_sents, limit=sizes.words)
+        passages = read_passages(
+            data, split=split, sentences_per_doc=sentences_per_doc, limit=sizes.words
+        )
         pipelines = {name: load_system(system) for name, system in systems.items()}
         about = describe(threads, rounds, f"{data} (split {split})", passages, systems)
         # First, because errors in a config or its data appear only here.

@@ -66,22 +66,23 @@ class Shape:
 
 
 def read_passages(
-    data: str, *, split: str, n_sents: int | None = None, limit: int | None = None
+    data: str, *, split: str, sentences_per_doc: int | None = None, limit: int | None = None
 ) -> list[Passage]:
     """Read the tokens of gold data, with sentence starts if pipelines get them.
 
     data (str): the data, see `open_corpus`.
     split (str): the split.
-    n_sents (int | None): sentences per Doc, 0 for whole documents; `None` for the reader's default.
+    sentences_per_doc (int | None): sentences per Doc, 0 for whole documents; None for the reader's
+        default.
     limit (int | None): stop after the Doc that reaches this number of words.
     RETURNS (list[Passage]): at least one passage, without empty ones.
     RAISES (ValueError): the data cannot be read, or have no tokens.
     """
-    options = {} if n_sents is None else {"sentences_per_doc": n_sents}
+    options = {} if sentences_per_doc is None else {"sentences_per_doc": sentences_per_doc}
     try:
         corpus = open_corpus(data, split=split, **options)
     except TypeError as error:  # a .spacy file already has documents
-        raise ValueError(f"--n-sents: {error}") from error
+        raise ValueError(f"--sentences-per-doc: {error}") from error
     passages: list[Passage] = []
     n_words = 0
     for eg in corpus(spacy.blank("en")):

@@ -1,5 +1,6 @@
 """The typer application `bigru-tagger`. The other modules register their commands on it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+from typer.main import get_command
 
 from .. import __version__
 
@@ -64,5 +66,12 @@ def report_errors(kinds: tuple[type[Exception], ...] = (OSError, ValueError)) ->
     except BrokenPipeError:  # for example from `| head`; typer exits without a message
         raise
     except kinds as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {_with_options(str(error))}", err=True)
         raise typer.Exit(1) from error
+
+
+def _with_options(message: str) -> str:
+    # Errors name a parameter as `spans_key`; on the command line it is --spans-key.
+    commands = getattr(get_command(app), "commands", {}).values()
+    options = {own.name: own.opts[0] for command in commands for own in command.params}
+    return re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), message)

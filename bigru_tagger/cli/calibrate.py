@@ -36,10 +36,13 @@ def calibrate_command(
         typer.Option(help="Another split to report the error on; repeatable."),
     ] = None,
     component: Annotated[str, typer.Option(help="The component.")] = "ner",
-    n_sents: Annotated[
+    sentences_per_doc: Annotated[
         int | None,
         typer.Option(
-            help="Sentences per document; 0 for whole documents. Default: as in training.", min=0
+            "--sentences-per-doc",
+            "--n-sents",
+            help="Sentences per document; 0 for whole documents. Default: as in training.",
+            min=0,
         ),
     ] = None,
     spans_key: Annotated[str, typer.Option(help="The key of the chunks in doc.spans.")] = "chunks",
@@ -68,7 +71,12 @@ def calibrate_command(
 
         def read(part: str | None) -> Calibrator:
             gold = read_gold(
-                nlp, data, split=part, n_sents=n_sents, spans_key=spans_key, options=reader
+                nlp,
+                data,
+                split=part,
+                sentences_per_doc=sentences_per_doc,
+                spans_key=spans_key,
+                options=reader,
             )
             return Calibrator(nlp, component, gold)
 

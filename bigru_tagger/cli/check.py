@@ -32,8 +32,14 @@ def check_command(
     lang: Annotated[
         str, typer.Option(help="Language of the tokenizer, for texts with character offsets.")
     ] = "xx",
-    n_sents: Annotated[
-        int | None, typer.Option(help="Sentences per Doc; 0 for whole documents.", min=0)
+    sentences_per_doc: Annotated[
+        int | None,
+        typer.Option(
+            "--sentences-per-doc",
+            "--n-sents",
+            help="Sentences per Doc; 0 for whole documents.",
+            min=0,
+        ),
     ] = None,
     rare: Annotated[
         int,
@@ -58,8 +64,8 @@ def check_command(
     from ..report.corpus_check_text import render_check
     from ..scoring.run import replacing
 
-    if n_sents is not None:
-        reader["sentences_per_doc"] = n_sents
+    if sentences_per_doc is not None:
+        reader["sentences_per_doc"] = sentences_per_doc
     with report_errors((OSError, ValueError, ImportError, TypeError)):
         nlp = spacy.blank(lang)
         corpora = _open_splits(data, split or (), reader)

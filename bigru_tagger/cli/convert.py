@@ -26,8 +26,14 @@ def convert_command(
     split: Annotated[
         list[str] | None, typer.Option(help="A split to convert; repeatable. Default: all.")
     ] = None,
-    n_sents: Annotated[
-        int, typer.Option(help="Sentences per Doc; 0 for whole documents.", min=0)
+    sentences_per_doc: Annotated[
+        int,
+        typer.Option(
+            "--sentences-per-doc",
+            "--n-sents",
+            help="Sentences per Doc; 0 for whole documents.",
+            min=0,
+        ),
     ] = 1,
     lang: Annotated[
         str, typer.Option(help="Language of the tokenizer, for texts with character offsets.")
@@ -39,7 +45,12 @@ def convert_command(
 
     with report_errors((OSError, ValueError, TypeError)):
         counts = convert(
-            source, output_dir, splits=split, lang=lang, sentences_per_doc=n_sents, **reader
+            source,
+            output_dir,
+            splits=split,
+            lang=lang,
+            sentences_per_doc=sentences_per_doc,
+            **reader,
         )
     typer.echo(counts_table(counts))
     typer.echo(f"Written to {output_dir}")

@@ -66,10 +66,13 @@ def distill_command(
     gold: Annotated[
         bool, typer.Option(help="Also learn from the gold entities of the texts.")
     ] = True,
-    n_sents: Annotated[
+    sentences_per_doc: Annotated[
         int | None,
         typer.Option(
-            help="Sentences per document; 0 for whole documents. Default: as in the config.", min=0
+            "--sentences-per-doc",
+            "--n-sents",
+            help="Sentences per document; 0 for whole documents. Default: as in the config.",
+            min=0,
         ),
     ] = None,
     device: Annotated[
@@ -108,8 +111,8 @@ def distill_command(
         student = load_config(student_config_path, overrides=overrides, interpolate=True)
         check_student(student)
         corpus = training_corpus(student)
-        if n_sents is None:
-            n_sents = corpus.get("sentences_per_doc", 1)
+        if sentences_per_doc is None:
+            sentences_per_doc = corpus.get("sentences_per_doc", 1)
         outputs = output / "teacher"
         config = student_config(
             load_config(student_config_path, interpolate=False),
@@ -134,7 +137,7 @@ def distill_command(
                     text,
                     nlp,
                     split=split or (default_split(text) and "train"),
-                    sentences_per_doc=n_sents,
+                    sentences_per_doc=sentences_per_doc,
                     options={**settings_for(text, corpus), **reader},
                 )
             ),

@@ -77,10 +77,13 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
             "entities. Repeatable."
         ),
     ] = None,
-    n_sents: Annotated[
+    sentences_per_doc: Annotated[
         int | None,
         typer.Option(
-            help="Sentences per document; 0 for whole documents. Default: as in training.", min=0
+            "--sentences-per-doc",
+            "--n-sents",
+            help="Sentences per document; 0 for whole documents. Default: as in training.",
+            min=0,
         ),
     ] = None,
     spans_key: Annotated[str, typer.Option(help="The key of the chunks in doc.spans.")] = "chunks",
@@ -119,7 +122,9 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         if train is not None and not paths and json_path is None:
             raise ValueError("--train only affects --report and --json: add one of them.")
         split = split or default_split(data)
-        gold = GoldData(data, split, n_sents, spans_key, parse_names(rename or ()), reader)
+        gold = GoldData(
+            data, split, sentences_per_doc, spans_key, parse_names(rename or ()), reader
+        )
         systems = {
             name: open_system(name, gpu_id=gpu_id, device=device)
             for name in (model, against)

@@ -272,7 +272,8 @@ def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]
     unknown = sorted(set(options) - known)
     if unknown:
         raise TypeError(
-            f"{source} is read by {reader.__name__}, which has no setting {', '.join(unknown)}: "
+            f"{source} is read by {reader.__name__}, which has no setting "
+            f"{', '.join(f'`{name}`' for name in unknown)}: "
             f"choose from {', '.join(sorted(known))}"
         )
 

@@ -39,7 +39,7 @@ def check_report_paths(paths: Sequence[Path]) -> None:
     """
     for path in paths:
         if path.suffix not in ENDINGS:
-            raise ValueError(f"--report: {path} must end in {' or '.join(ENDINGS)}")
+            raise ValueError(f"`report`: {path} must end in {' or '.join(ENDINGS)}")
 
 
 def write_report(

@@ -84,7 +84,7 @@ def read_training(examples: Iterable[Example], task: Task = ENTITIES) -> Trainin
                 labels.setdefault(text, Counter())[type_of(span)] += 1
     if not labels:
         raise ValueError(
-            f"the training data have no {task.name} ({task.place}): check --train and --train-split"
+            f"the training data have no {task.name} ({task.place}): check `train` and `train_split`"
         )
     return Training(labels, frozenset(words))
 

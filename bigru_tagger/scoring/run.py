@@ -295,7 +295,7 @@ def _common_tasks(examples: Sequence[Example], spans_key: str, source: str) -> l
         *names, last = (f"{task.name} ({task.place})" for task in tasks)
         raise ValueError(
             f"The gold data contain {what[0]}, but the {source} predicts {what[1]}. Both must have "
-            f"{', '.join(names)} or {last}: check the model, the data, the split and --spans-key."
+            f"{', '.join(names)} or {last}: check the model, the data, the split and `spans_key`."
         )
     return common
 

@@ -27,8 +27,8 @@ class GoldData:
 
     data (str): the data, see `bigru_tagger.corpus.corpus.open_corpus`.
     split (str | None): the split, see `open_corpus`.
-    n_sents (int | None): sentences per Doc, 0 for whole documents; None for the setting of the
-        pipeline's development corpus.
+    sentences_per_doc (int | None): sentences per Doc, 0 for whole documents; None for the
+        setting of the pipeline's development corpus.
     spans_key (str): the key of `doc.spans` for chunks.
     rename (Mapping[str, str]): new names of gold and predicted labels. Spans with the new name ""
         are removed.
@@ -38,7 +38,7 @@ class GoldData:
 
     data: str
     split: str | None = None
-    n_sents: int | None = None
+    sentences_per_doc: int | None = None
     spans_key: str = "chunks"
     rename: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def _read_unrenamed(system: System, gold: GoldData) -> Iterable[Example]:
         pipeline_of(system) or spacy.blank("xx"),
         gold.data,
         split=gold.split,
-        n_sents=gold.n_sents,
+        sentences_per_doc=gold.sentences_per_doc,
         spans_key=gold.spans_key,
         options=gold.options,
     )
@@ -183,7 +183,7 @@ def document_lengths(gold: GoldData, system: System) -> list[int] | None:
         pipeline_of(system) or spacy.blank("xx"),
         gold.data,
         split=gold.split,
-        n_sents=None,
+        sentences_per_doc=None,
         spans_key=gold.spans_key,
         options=gold.options,
     )

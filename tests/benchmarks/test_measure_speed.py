@@ -205,7 +205,7 @@ def test_data() -> None:
     few = read_passages(DATA, split="test", limit=20)
     assert whole[: len(few)] == few
     assert sum(map(len, few[:-1])) < 20 <= sum(map(len, few))
-    (document, *_) = read_passages(DATA, split="test", n_sents=2)
+    (document, *_) = read_passages(DATA, split="test", sentences_per_doc=2)
     assert document.words == [*whole[0].words, *whole[1].words]
     assert document.starts is not None
     assert sum(map(bool, document.starts)) == 2
@@ -220,8 +220,8 @@ def test_no_data(tmp_path: Path) -> None:
     spacy.tokens.DocBin().to_disk(spacy_file)
     with pytest.raises(ValueError, match="the split 'test' has no tokens"):
         read_passages(str(spacy_file), split="test")
-    with pytest.raises(ValueError, match=r"--n-sents: .*sentences_per_doc"):
-        read_passages(str(spacy_file), split="test", n_sents=1)
+    with pytest.raises(ValueError, match=r"--sentences-per-doc: .*sentences_per_doc"):
+        read_passages(str(spacy_file), split="test", sentences_per_doc=1)
 
 
 def test_passages_are_joined_and_split() -> None:

@@ -121,7 +121,7 @@ COLUMNS = (
         ({"sentences_per_doc": 0}, [], 2, 3),
         ({"sentences_per_doc": 0, "given_sentences": False}, [], 2, 0),
         ({"sentences_per_doc": "${training.max_epochs}"}, [], 2, 3),
-        ({"sentences_per_doc": 0}, ["--n-sents", 1], 4, 0),
+        ({"sentences_per_doc": 0}, ["--sentences-per-doc", 1], 4, 0),
         ({}, ["--n-sents", 2], 3, 2),
         ({"given_sentences": False}, ["--n-sents", 2], 3, 0),
         (None, [], 4, 0),

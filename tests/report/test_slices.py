@@ -104,7 +104,7 @@ def test_training_data():
     )
     assert read_training(examples, CHUNKS).labels == {"New York": Counter(NP=1)}
     with pytest.raises(
-        ValueError, match=r"have no entities \(doc.ents\): check --train and --train-split"
+        ValueError, match=r"have no entities \(doc.ents\): check `train` and `train_split`"
     ):
         read_training(examples[2:])
     with pytest.raises(ValueError, match=r"no chunks \(doc.spans\['other'\]\)"):

@@ -341,7 +341,7 @@ def test_command_scores_spans_under_any_key(command, tmp_path):
     [
         ({"model": "none"}, [], "none' as a spaCy pipeline. It must be a folder"),
         ({"data": "none.spacy"}, [], "none.spacy"),
-        ({"data": "gold.spacy"}, ["--n-sents", 2], "--n-sents: "),
+        ({"data": "gold.spacy"}, ["--n-sents", 2], "--sentences-per-doc"),
     ],
 )
 def test_errors_of_the_command(command, paths, options, message):

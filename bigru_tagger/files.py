@@ -1,4 +1,4 @@
-"""Files and folders that are written atomically."""
+"""Write files and folders atomically."""
 
 import os
 import shutil
@@ -13,10 +13,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     On an error the temporary file is removed, and `path` is left as it was.
 
-    path (Path): the file to write or replace; its folders are made.
-    YIELDS (Path): where to write: `path` itself if that is not a plain file, such as /dev/stdout.
+    path (Path): the file to write or replace. Missing parent folders are created.
+    YIELDS (Path): the temporary path, or `path` if it exists and is not a regular file, such as
+        /dev/stdout.
     """
-    path = path.resolve()  # a link keeps its place, its target is replaced
+    path = path.resolve()  # keep a symbolic link, and replace its target
     if path.exists() and not path.is_file():
         yield path
         return
@@ -36,9 +37,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     On an error the temporary folder is removed.
 
-    path (Path): the folder to write; it may exist if it is empty.
-    YIELDS (Path): where to write.
-    RAISES (FileExistsError): `path` is a file, or a folder that is not empty.
+    path (Path): the folder to write. It must not exist, or be empty.
+    YIELDS (Path): the temporary folder.
+    RAISES (FileExistsError): if `path` is a file, or a folder that is not empty.
     """
     path = path.resolve()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):

@@ -1,4 +1,4 @@
-"""Figures: whether they can be drawn, and how they are written."""
+"""Write figures, if matplotlib is installed."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,19 +8,19 @@ from .files import atomic_path
 
 
 def can_plot() -> bool:
-    """Tell whether matplotlib is there.
+    """Check whether matplotlib is installed.
 
-    RETURNS (bool): whether figures can be drawn.
+    RETURNS (bool): whether it is.
     """
     return find_spec("matplotlib") is not None
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure to a file, which is replaced only when all is drawn.
+    """Write a figure to an image file atomically.
 
     figure (matplotlib.figure.Figure): the figure.
-    path (Path): the image; its ending, such as .svg or .png, is its format.
-    RAISES (OSError): the image cannot be written.
+    path (Path): the image file. Its suffix, such as .svg or .png, selects the format.
+    RAISES (OSError): if the image cannot be written.
     """
     with atomic_path(path) as place:
         figure.savefig(place, format=path.suffix.removeprefix("."))

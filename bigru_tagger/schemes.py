@@ -83,9 +83,7 @@ class TagError(ValueError):
         parts = _split(tag)
         unprefixed = isinstance(tag, str) and (parts is None or parts.notation == "suffix")
         advice = '. If the labels have no prefixes, set scheme = "io"' if unprefixed else ""
-        super().__init__(
-            f"invalid tag {tag!r} at position {position}: valid tags are 'O', {valid}{advice}"
-        )
+        super().__init__(f"tag {tag!r} at position {position}: valid tags are 'O', {valid}{advice}")
         self.position = position
 
 

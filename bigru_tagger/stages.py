@@ -1,7 +1,7 @@
-"""The stages of prediction and training, as a running `torch.profiler` shows them.
+"""The stages of prediction and training, recorded by `torch.profiler`.
 
-Each is a range of the profiler, named by a key of `STAGES`. Ranges are nested where one stage runs
-inside another. Without a profiler, a stage costs about a microsecond.
+Each stage is a profiler range with a name in `STAGES`. Ranges are nested if one stage runs inside
+another. Without a profiler, a stage takes about a microsecond.
 
     with torch.profiler.profile() as profiled:
         docs = list(nlp.pipe(texts))
@@ -28,27 +28,27 @@ MARGINALS = "bigru_tagger.marginals"
 ANNOTATE = "bigru_tagger.annotate"
 
 STAGES: Mapping[str, str] = {
-    READ: "the tokens of Docs become the input of the network; known words come from a cache",
-    EMBED: "features of words and tokens are read and embedded; in prediction, new words only",
-    ENCODE: "the recurrent layers",
-    CONTEXT: "the means over documents and over occurrences of a word",
-    NETWORK: "the network in prediction; by itself, without `embed`, `encode` and `context`, its "
-    "output layer",
-    DECODE: "logits become spans or tags",
-    MARGINALS: "the probabilities of spans or tags",
-    ANNOTATE: "predictions are written to Docs",
+    READ: "convert the tokens of Docs to the input of the network; known words come from a cache",
+    EMBED: "read and embed features of words and tokens; in prediction, only of new words",
+    ENCODE: "run the recurrent layers",
+    CONTEXT: "compute means over documents and over the occurrences of a word",
+    NETWORK: "run the network in prediction; without the nested `embed`, `encode` and `context`, "
+    "this is the output layer",
+    DECODE: "convert logits to spans or tags",
+    MARGINALS: "compute the probabilities of spans or tags",
+    ANNOTATE: "write predictions to Docs",
 }
-"""What happens in each stage."""
+"""The work done in each stage."""
 
-# `record_function` by itself takes 20 times as long as this question, also without a profiler. As
-# torch does not document the function, every call is recorded where it is missing.
+# Without a profiler, `record_function` takes 20 times as long as this check. The check is not
+# documented by torch: if it is missing, every call is recorded.
 _is_profiling: Callable[[], bool] = getattr(torch.autograd, "_profiler_enabled", lambda: True)
 
 
 def stage(name: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Make a function a stage.
+    """Record calls of a function as a stage.
 
-    name (str): one of `STAGES`.
+    name (str): a key of `STAGES`.
     RETURNS (Callable): a decorator.
     """
 

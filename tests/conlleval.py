@@ -1,16 +1,15 @@
-"""What conlleval.pl counts, written anew from its published rules.
+"""An implementation of conlleval.pl, written from its published rules.
 
 The rules are those of the CoNLL-2000 shared task (Tjong Kim Sang and Buchholz 2000; the script's
-revision of 1998-12-22 and later): whether a chunk starts or ends between two tokens depends on
-their two tags alone. This shares nothing with seqeval, so that the tests can hold one against the
-other.
+revision of 1998-12-22 and later): whether a chunk starts or ends between two tokens depends only on
+their two tags. The code is independent of seqeval, so that tests can compare the two.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-# (tag before, tag after) where a chunk ends, or starts, whatever the types.
+# Pairs of prefixes (previous, next) between which a chunk always ends or starts.
 ENDS = {("B", "B"), ("B", "O"), ("I", "B"), ("I", "O")}
 STARTS = {("B", "B"), ("I", "B"), ("O", "B"), ("O", "I")}
 
@@ -34,7 +33,7 @@ class Result:
 
 
 def conlleval(lines: Iterable[str]) -> Result:
-    """Score lines whose last two columns are the gold and the predicted tag."""
+    """Score lines with the gold and the predicted tag in the last two columns."""
     result = Result()
     before = ("O", ""), ("O", "")
     in_correct = False

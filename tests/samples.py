@@ -1,4 +1,4 @@
-"""Sentences of our own, and small pipelines that learn them, for the tests of components."""
+"""Sample sentences, and small pipelines that are trained on them, for the tests of components."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from thinc.api import Adam, fix_random_seed
 
 ROOT = Path(__file__).parent.parent
 
-# Words, then entities and chunks as (first token, token behind the last, label), then tags.
+# Text, entities and chunks as (first token, token after the last, label), and tags.
 SENTENCES = [
     (
         "Ada Lovelace wrote to Babbage from London .",
@@ -44,7 +44,7 @@ TEXTS = [words for words, *_ in SENTENCES]
 
 @dataclass(frozen=True)
 class Task:
-    """One of the components: how to read what it writes, and its labels in `SENTENCES`."""
+    """A component, its labels in `SENTENCES`, and a function that reads its annotation."""
 
     factory: str
     labels: list[str]
@@ -69,7 +69,7 @@ TASKS = [
     ),
 ]
 
-# The default model but for its width; and the smallest one. Neither drops anything in training.
+# The default model with a smaller width, and the smallest model. Both have no word dropout.
 NARROW = {"hidden": 16, "word_dropout": 0.0}
 WORDS = {
     "@misc": "bigru_tagger.HashEmbed.v1",
@@ -84,7 +84,7 @@ CRF = {**TINY, "decode": "crf"}
 
 
 def annotate(doc, ents=(), chunks=None, tags=None, **set_ents):
-    """Write gold annotation to a Doc; an argument of `set_ents` is a list of token numbers."""
+    """Set gold annotation on a Doc. Arguments of `doc.set_ents` are lists of token indices."""
     spans = [Span(doc, start, end, label=label) for start, end, label in ents]
     extra = {name: [doc[i : i + 1] for i in tokens] for name, tokens in set_ents.items()}
     doc.set_ents(spans, default="outside", **extra)
@@ -104,7 +104,7 @@ def read_examples(vocab):
 
 
 def build(*factories, model=TINY, seed=0, **config):
-    """Build a pipeline and initialise it on `SENTENCES`."""
+    """Create a pipeline and initialize it on `SENTENCES`."""
     fix_random_seed(seed)
     nlp = spacy.blank("en")
     for factory in factories:
@@ -114,7 +114,7 @@ def build(*factories, model=TINY, seed=0, **config):
 
 
 def train(nlp, steps=40, examples=None, **kwargs):
-    """Train on `SENTENCES`, or on other examples; the losses of the last step."""
+    """Train on `SENTENCES` or other examples, and return the losses of the last step."""
     optimizer = kwargs.pop("sgd", None) or Adam(0.01, L2=0.0, use_averages=False)
     losses = {}
     for _ in range(steps):
@@ -124,7 +124,7 @@ def train(nlp, steps=40, examples=None, **kwargs):
 
 
 def set_logits(monkeypatch, pipe, logits):
-    """Let a component's network give these logits for every Doc, (n_tokens, n_tags)."""
+    """Replace a component's network by fixed logits for every Doc, (n_tokens, n_tags)."""
 
     def predict(docs):
         yield list(docs), np.concatenate([logits.copy() for _ in docs])
@@ -133,6 +133,6 @@ def set_logits(monkeypatch, pipe, logits):
 
 
 def parameters(pipe):
-    """Copies of the network's parameters, by name."""
+    """Copy the network's parameters, by name."""
     network = pipe.model.shims[0].network
     return {name: value.detach().clone() for name, value in network.named_parameters()}

@@ -1,4 +1,4 @@
-"""A fourth task from outside of the package, as the documentation shows it."""
+"""Tests of a task that is defined outside of the package, the example of the documentation."""
 
 import json
 from importlib.util import module_from_spec, spec_from_file_location
@@ -28,7 +28,7 @@ SENTENCES = [
 
 @pytest.fixture(scope="module")
 def task():
-    """The example's entry, for as long as these tests run."""
+    """The task of the example, registered while these tests run."""
     path = Path(__file__).parent / "examples" / "own_task.py"
     spec = spec_from_file_location("own_task", path)
     module = module_from_spec(spec)
@@ -55,46 +55,46 @@ def nlp(task):
 
 @pytest.fixture
 def other_gold(nlp):
-    """Gold data in which "leave" is what the pipeline never saw."""
+    """Gold data in which "leave" has a label that the pipeline was not trained on."""
     (words, morphs), *others = SENTENCES
     return gold_examples(nlp.vocab, [(words, [morphs[0], "Tense=Pres", morphs[2]]), *others])
 
 
-def test_the_component_learns_what_the_task_reads(nlp):
+def test_the_component_learns_the_annotation_of_the_task(nlp):
     doc = nlp(Doc(nlp.vocab, words=["Ships", "leave", "Oslo"]))
     assert [str(token.morph) for token in doc] == SENTENCES[0][1]
     scores = nlp.evaluate(gold_examples(nlp.vocab))
     assert scores["morph_acc"] == 1.0
 
 
-def test_it_is_saved_and_loaded(nlp, tmp_path):
+def test_the_component_is_saved_and_loaded(nlp, tmp_path):
     nlp.to_disk(tmp_path)
     doc = spacy.load(tmp_path)(Doc(nlp.vocab, words=["Ada", "left"]))
     assert [str(token.morph) for token in doc] == SENTENCES[2][1]
 
 
-def test_its_scores(nlp, other_gold):
+def test_scores_of_the_task(nlp, other_gold):
     found = evaluate(nlp, other_gold)
     assert list(found.scores) == ["features"]
-    # Seven of eight tokens are right.
+    # Seven of eight tokens are correct.
     assert found.scores["features"].accuracy == pytest.approx(7 / 8)
     counts = found.scores["features"].default
     assert (counts["Tense=Pres"].gold, counts["Tense=Pres"].correct) == (1, 0)
     assert (counts["Number=Plur"].gold, counts["Number=Plur"].predicted) == (2, 3)
 
 
-def test_it_is_compared(nlp, other_gold):
+def test_comparison_includes_the_task(nlp, other_gold):
     ours, theirs = evaluate(nlp, other_gold), evaluate(nlp, other_gold)
     found = compare_systems(ours, theirs, n_resamples=20, n_trials=20).tasks["features"]
     assert found.gold == Overlap(both=7, only_a=0, only_b=0, neither=1)
 
 
-def test_the_check_counts_it(nlp, other_gold):
+def test_the_corpus_check_counts_the_task(nlp, other_gold):
     counts = check_corpus({"train": other_gold}).splits["train"].layers["features"]
     assert counts.labels == {"Number=Plur": 2, "Number=Sing": 3, "Tense=Past": 2, "Tense=Pres": 1}
 
 
-def test_reports_and_json_have_it(nlp, other_gold, tmp_path):
+def test_reports_and_json_include_the_task(nlp, other_gold, tmp_path):
     nlp.to_disk(tmp_path / "model")
     gold = tmp_path / "gold.spacy"
     DocBin(attrs=["MORPH"], docs=[eg.reference for eg in other_gold]).to_disk(gold)
@@ -115,7 +115,7 @@ def test_reports_and_json_have_it(nlp, other_gold, tmp_path):
     assert "### Tense=Pres predicted as Number=Plur: 1" in text.read_text(encoding="utf8")
 
 
-def test_its_model_card(nlp):
+def test_the_model_card_describes_the_task(nlp):
     meta = {"lang": "en", "name": "own", "performance": {"morph_acc": 0.875}}
     card = model_card(nlp.config.interpolate(), meta, nlp.pipe_labels["bigru_morphologizer"])
     assert "A bidirectional GRU that predicts morphological features" in card

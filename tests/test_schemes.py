@@ -24,7 +24,7 @@ from bigru_tagger.schemes import (
     to_iob2,
 )
 
-# "Ann Lee, Bob" as two people that touch, then a place after a gap.
+# Two adjacent persons ("Ann Lee", "Bob"), a token outside, and a location.
 TWO_THEN_ONE = {
     "IOB1": ["I-PER", "I-PER", "B-PER", "O", "I-LOC"],
     "IOB2": ["B-PER", "I-PER", "B-PER", "O", "B-LOC"],
@@ -38,7 +38,7 @@ labels = st.sampled_from(["PER", "part-of", "B-", "x"])
 
 @st.composite
 def iob2_sequences(draw: st.DrawFn) -> list[str]:
-    """Any legal IOB2 sequence: runs of nothing and entities of any length, touching or not."""
+    """Generate valid IOB2 sequences: entities of any length, some of them adjacent."""
     tags: list[str] = []
     for label, length in draw(
         st.lists(st.tuples(st.none() | labels, st.integers(1, 4)), max_size=8)
@@ -51,7 +51,7 @@ def iob2_sequences(draw: st.DrawFn) -> list[str]:
 
 
 def encode(iob2: list[str], scheme: str) -> list[str]:
-    """Write IOB2 in another scheme, by looking at both neighbours of each tag."""
+    """Convert IOB2 to another scheme, by the previous and next tag."""
     encoded = []
     padded = ["O", *iob2, "O"]
     for before, tag, after in zip(padded, iob2, padded[2:], strict=False):
@@ -98,7 +98,7 @@ def test_spans_rebuild_the_tags(iob2):
     tags=st.lists(st.just("O") | st.builds("{}-{}".format, st.sampled_from("BIESLU"), labels)),
     scheme=st.sampled_from(["IOBES", "BILUO"]),
 )
-def test_any_tags_become_legal_iob2(tags, scheme):
+def test_any_tags_are_converted_to_valid_iob2(tags, scheme):
     iob2 = to_iob2(tags, scheme)
     assert len(iob2) == len(tags)
     assert [tag[2:] for tag in iob2] == [tag[2:] for tag in tags]
@@ -117,9 +117,9 @@ def test_any_tags_become_legal_iob2(tags, scheme):
         ([["B-X", "O"]], "IOB2"),
         ([["B-X", "B-X"]], "IOB2"),
         ([["I-X", "B-X"]], "IOB1"),
-        ([["I-X"], ["O", "B-X"], ["I-Y"]], "IOB1"),  # one slip among IOB1
-        ([["B-X"], ["O", "I-X"], ["B-Y"]], "IOB2"),  # one slip among IOB2
-        ([["I-X", "B-Y"]], "IOB2"),  # as many of either: the common scheme
+        ([["I-X"], ["O", "B-X"], ["I-Y"]], "IOB1"),  # IOB1 with one error
+        ([["B-X"], ["O", "I-X"], ["B-Y"]], "IOB2"),  # IOB2 with one error
+        ([["I-X", "B-Y"]], "IOB2"),  # a tie: the more common scheme
         ([["B-X", "I-X"], ["S-X"]], "IOBES"),
         ([["B-X", "E-X"]], "IOBES"),
         ([["U-X"]], "BILUO"),
@@ -130,7 +130,7 @@ def test_detection(sequences, scheme):
     assert detect_scheme(sequences) == scheme
 
 
-def test_evidence_of_all_sequences_counts():
+def test_detection_uses_all_sequences():
     assert detect_scheme([["B-X"]] * 50 + [["B-X", "E-X"]]) == "IOBES"
 
 
@@ -140,13 +140,13 @@ def test_runs_of_inside_tags(scheme):
     assert to_iob2(tags, scheme) == ["B-X", "I-X", "B-Y", "O", "B-Y"]
 
 
-def test_inside_after_an_end_starts_anew():
+def test_an_inside_tag_after_an_end_starts_a_new_entity():
     assert to_iob2(["B-X", "E-X", "I-X", "S-X", "E-X"], "IOBES") == [
         *("B-X", "I-X", "B-X", "B-X", "B-X")
     ]
 
 
-def test_labels_hold_hyphens():
+def test_labels_can_contain_hyphens():
     tags = ["B-part-of", "I-part-of", "B-part"]
     assert to_iob2(tags, "IOB2") == tags
     assert entity_spans(tags) == [("part-of", 0, 2), ("part", 2, 3)]
@@ -156,8 +156,8 @@ def test_labels_hold_hyphens():
 @pytest.mark.parametrize(
     "read", [lambda t: detect_scheme([["O"], t]), lambda t: to_iob2(t, "IOB2")]
 )
-def test_tag_in_no_scheme(tag, read):
-    with pytest.raises(TagError, match="position 1: valid are 'O', 'B-LABEL'") as raised:
+def test_tag_that_is_invalid_in_all_schemes(tag, read):
+    with pytest.raises(TagError, match="position 1: valid tags are 'O', 'B-LABEL'") as raised:
         read(["O", tag])
     assert repr(tag) in str(raised.value)
     assert raised.value.position == 1
@@ -165,7 +165,7 @@ def test_tag_in_no_scheme(tag, read):
 
 def test_tag_of_another_scheme():
     with pytest.raises(
-        TagError, match=r"'S-X' at position 0: valid are 'O', 'B-LABEL', 'I-LABEL'$"
+        TagError, match=r"'S-X' at position 0: valid tags are 'O', 'B-LABEL', 'I-LABEL'$"
     ):
         to_iob2(["S-X"], "IOB2")
 
@@ -178,7 +178,7 @@ def test_scheme_names():
         to_iob2([], "IOB")
 
 
-# One notation after another: "Ann Lee, Bob" as two that touch, then one after a gap.
+# The entities of `TWO_THEN_ONE` in several notations.
 NOTATIONS = {
     "BMES": ["B-PER", "E-PER", "S-PER", "O", "S-LOC"],
     "BMEWO": ["B-PER", "E-PER", "W-PER", "O", "W-LOC"],
@@ -196,7 +196,7 @@ def test_each_notation_is_read(notation):
     assert column_labels(set(tags)) == {"PER", "LOC"}
 
 
-def test_middles_are_inside():
+def test_middle_tags_are_inside_tags():
     tags = ["B-X", "M-X", "M-X", "E-X", "M-X"]
     assert detect_scheme([tags]) == "IOBES"
     assert to_iob2(tags, "BMES") == ["B-X", "I-X", "I-X", "I-X", "B-X"]
@@ -214,7 +214,7 @@ def test_middles_are_inside():
         (["b", "e", "o", "s", "S"], ["B", "I", "O", "B", "B"]),
     ],
 )
-def test_prefixes_alone_are_one_label(tags, expected):
+def test_prefixes_without_a_label_have_the_bare_label(tags, expected):
     iob2 = to_iob2(tags, detect_scheme([tags]))
     assert iob2 == [tag if tag == "O" else f"{tag}-{BARE_LABEL}" for tag in expected]
 
@@ -222,22 +222,22 @@ def test_prefixes_alone_are_one_label(tags, expected):
 @pytest.mark.parametrize(
     "tags", [["B-PER", "I"], ["B", "B-PER"], ["PER-B", "PER-I", "B-LOC"], ["O", "PER-B", "I"]]
 )
-def test_a_mixture_of_notations_is_an_error(tags):
+def test_mixed_notations_raise(tags):
     with pytest.raises(TagError, match=repr(next(t for t in reversed(tags) if t != "O"))):
         detect_scheme([tags])
     assert column_labels(set(tags)) is None
 
 
-def test_a_letter_at_the_end_of_a_label_is_no_suffix():
+def test_a_letter_at_the_end_of_a_label_is_not_a_suffix():
     tags = ["O", "vitamin-B", "type-I"]
-    with pytest.raises(TagError, match=r'position 1: .* no prefixes here, give scheme = "io"'):
+    with pytest.raises(TagError, match=r'position 1: .* have no prefixes, set scheme = "io"'):
         detect_scheme([tags])
     assert to_iob2(tags, "IO") == ["O", "B-vitamin-B", "B-type-I"]
 
 
 def test_labels_without_prefixes():
     tags = ["PER", "PER", "LOC", "O", "LOC", "I-LOC", "part-of", "e-mail"]
-    with pytest.raises(TagError, match=r"'PER' at position 0: .*, give scheme = .io."):
+    with pytest.raises(TagError, match=r"'PER' at position 0: .*, set scheme = .io."):
         detect_scheme([tags])
     assert to_iob2(tags, "io") == [
         *("B-PER", "I-PER", "B-LOC", "O", "B-LOC", "I-LOC", "B-part-of", "B-e-mail")
@@ -264,7 +264,7 @@ def test_bmes_round_trips(iob2):
     assert to_iob2(bmes, "BMES") == iob2
 
 
-def test_prefixes_are_no_labels_where_labels_stand_alone():
+def test_prefixes_are_not_labels_in_the_scheme_io():
     tags = ["B_PER", "I_PER", "b-PER", "i_PER", "o", "b", "i", "B", "PER"]
     assert to_iob2(tags, "io") == [
         *("B-PER", "I-PER", "B-PER", "I-PER", "O"),
@@ -277,7 +277,7 @@ def test_prefixes_are_no_labels_where_labels_stand_alone():
     assert to_iob2(["e-mail", "s_bend", "u"], "io") == ["B-e-mail", "B-s_bend", "B-u"]
 
 
-# --- BILUO tags, and tags as numbers
+# --- BILUO tags, and arrays of tag indices
 
 
 def test_the_tags_of_labels():
@@ -331,16 +331,16 @@ def test_spans_of_biluo_tags_with_gaps():
     ("tags", "lengths", "expected"),
     [
         ("B-X I-X L-X U-X O U-Y", [6], [(0, 3, "X"), (3, 4, "X"), (5, 6, "Y")]),
-        # As conlleval: what does not go on with a span begins one.
+        # conlleval's rules: a tag that does not continue a span starts a new one.
         ("I-X L-X L-X I-Y O L-Y", [6], [(0, 2, "X"), (2, 3, "X"), (3, 4, "Y"), (5, 6, "Y")]),
         ("B-X U-X I-X", [3], [(0, 1, "X"), (1, 2, "X"), (2, 3, "X")]),
-        # No span goes over the end of a sequence, or over a token without a tag.
+        # No span crosses the end of a sequence or a token without a tag.
         ("B-X I-X L-X", [0, 2, 0, 1], [(0, 2, "X"), (2, 3, "X")]),
         ("B-X - L-X", [3], [(0, 1, "X"), (2, 3, "X")]),
         ("", [0], []),
     ],
 )
-def test_numbers_of_tags_become_spans(tags, lengths, expected):
+def test_tag_indices_are_converted_to_spans(tags, lengths, expected):
     names = biluo_tags("XY")
     columns = np.array([-1 if tag == "-" else names.index(tag) for tag in tags.split()], dtype=int)
     spans = Spans.read(columns, lengths)
@@ -350,7 +350,7 @@ def test_numbers_of_tags_become_spans(tags, lengths, expected):
 
 @pytest.mark.parametrize("scheme", ["BILUO", "IOB2"])
 @given(data=st.data(), lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4))
-def test_numbers_are_read_as_the_names_they_stand_for(scheme, data, lengths):
+def test_tag_indices_and_tag_names_give_the_same_spans(scheme, data, lengths):
     names = {"BILUO": biluo_tags, "IOB2": iob2_tags}[scheme](["X", "Y"])
     columns = data.draw(
         st.lists(st.integers(0, len(names) - 1), min_size=sum(lengths), max_size=sum(lengths)).map(
@@ -359,8 +359,8 @@ def test_numbers_are_read_as_the_names_they_stand_for(scheme, data, lengths):
     )
     expected, begin = [], 0
     for length in lengths:
-        own = to_iob2([names[column] for column in columns[begin : begin + length]], scheme)
-        expected += [(begin + i, begin + j, label) for label, i, j in entity_spans(own)]
+        iob2 = to_iob2([names[column] for column in columns[begin : begin + length]], scheme)
+        expected += [(begin + i, begin + j, label) for label, i, j in entity_spans(iob2)]
         begin += length
     spans = Spans.read(columns, lengths, scheme)
     found = zip(spans.start, spans.end, ("XY"[label] for label in spans.label), strict=True)

@@ -109,10 +109,10 @@ class HuggingFaceTeacher:
         places = []
         for sentence, ids in enumerate(encoded["input_ids"]):
             text = SubWords.of(ids, encoded.word_ids(sentence))
-            n_before, end = len(text.before), len(ids) - len(text.behind)
+            n_before, end = len(text.before), len(ids) - len(text.after)
             size = len(text.ids)
             if self.max_length is not None:
-                size = min(size, self.max_length - n_before - len(text.behind))
+                size = min(size, self.max_length - n_before - len(text.after))
             for window in split_windows(len(text.ids), size, size // 2) if text.ids else []:
                 inside = range(n_before + window.begin, n_before + window.end)
                 kept = [*range(n_before), *inside, *range(end, len(ids))]

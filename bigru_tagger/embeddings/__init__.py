@@ -1,1 +1,1 @@
-"""One module per embedding: its registered function, and what it reads of Docs."""
+"""One module per embedding: the registered function and the features that it reads from Docs."""

@@ -1,4 +1,4 @@
-"""The base classes of embeddings, and the distinct words of a batch, which most of them read."""
+"""The base classes of embeddings, and the distinct words of a batch."""
 
 import re
 from abc import ABC, abstractmethod
@@ -21,12 +21,12 @@ _Value = TypeVar("_Value")
 class cached_property(Generic[_Value]):  # noqa: N801 - as Python's own
     """A property that is computed once per object, without a lock.
 
-    Before Python 3.12, `functools.cached_property` holds a lock of the class while it computes:
-    threads wait for each other, and a process that is forked meanwhile waits forever.
+    Before Python 3.12, `functools.cached_property` locks the class during the computation. Threads
+    wait for each other, and a process that is forked in the meantime waits forever.
     """
 
     def __init__(self, compute: Callable[[Any], _Value]) -> None:
-        """Keep the function.
+        """Create the property.
 
         compute (Callable): computes the value from the object.
         """
@@ -34,7 +34,7 @@ class cached_property(Generic[_Value]):  # noqa: N801 - as Python's own
         self.__doc__ = compute.__doc__
 
     def __get__(self, instance: Any, owner: type) -> _Value:
-        """Compute the value and store it in the object, where Python finds it from then on.
+        """Compute the value and store it in the object, where Python finds it on later access.
 
         instance (Any): the object.
         owner (type): its class.
@@ -50,7 +50,7 @@ class UniqueWords:
 
     vocab (Vocab): the vocab of the Docs.
     orths (ndarray): hash of each distinct word, uint64 (n_words,).
-    index (ndarray): each token's row among the distinct words, int64 (n_tokens,).
+    index (ndarray): index of each token's word in `orths`, int64 (n_tokens,).
     lengths (ndarray): tokens of each Doc, int64 (n_docs,).
     """
 
@@ -63,7 +63,7 @@ class UniqueWords:
     def from_docs(cls, docs: Sequence[Doc]) -> "UniqueWords":
         """Collect the distinct words of Docs that share a vocab.
 
-        docs (Sequence[Doc]): at least one Doc; any of them may be empty.
+        docs (Sequence[Doc]): at least one Doc. Docs may be empty.
         RETURNS (UniqueWords): the words and their positions.
         """
         tokens = np.concatenate([doc.to_array(ORTH).reshape(-1) for doc in docs])
@@ -73,45 +73,46 @@ class UniqueWords:
 
     @cached_property
     def strings(self) -> list[str]:
-        """The words' text, (n_words,)."""
+        """The text of each word, (n_words,)."""
         return [self.vocab.strings[orth] for orth in self.orths.tolist()]
 
     @cached_property
     def candidates(self) -> np.ndarray:
-        """Hashes under which a table may list the words, the best first, uint64 (n_words, 4).
+        """Hashes to look up each word in a table, best first, uint64 (n_words, 4).
 
-        The word as it is, in lower case, with a capital first letter (for words all in capitals),
-        and in lower case with every digit read as 0.
+        The hashes of four forms of the word: unchanged, in lower case, capitalised (for words in
+        upper case), and in lower case with every digit replaced by 0.
         """
         forms = (
             form
             for text, lower in ((text, text.lower()) for text in self.strings)
             for form in (text, lower, lower.capitalize(), _DIGIT.sub("0", lower))
         )
-        # Hashed, not added to the string store, which would grow with every text.
+        # Not added to the string store, which would grow with every text.
         hashes = np.fromiter(map(get_string_id, forms), dtype=np.uint64)
         return hashes.reshape(len(self.orths), 4)
 
     @cached_property
     def folded(self) -> "UniqueWords":
-        """The same words with every digit read as 0, so that numbers of a kind are one word."""
+        """The words with every digit replaced by 0, so that numbers of one format are equal."""
         strings = [_DIGIT.sub("0", text) for text in self.strings]
         orths = np.array([self.vocab.strings.add(text) for text in strings], dtype=np.uint64)
         return UniqueWords(self.vocab, orths, self.index, self.lengths)
 
     @cached_property
     def sentence_starts(self) -> np.ndarray:
-        """Whether a sentence seems to start at each token, bool (n_tokens,).
+        """Estimated sentence starts, bool (n_tokens,).
 
-        As in spaCy's `Sentencizer`: at the first token behind a full stop (or an equivalent in any
-        script) that is no punctuation. And behind an empty line. Docs do not affect each other.
+        As in spaCy's `Sentencizer`, a sentence starts at the first token after a full stop (or its
+        equivalent in any script) that is not punctuation. A sentence also starts after an empty
+        line. Docs do not affect each other.
         """
         stops = np.array([text in _FULL_STOPS for text in self.strings], dtype=bool)
         gaps = np.array([text.count("\n") > 1 for text in self.strings], dtype=bool)
         passive = stops | gaps | self.attributes([IS_PUNCT]).reshape(-1).astype(bool)
         ends, passes = (stops | gaps)[self.index], passive[self.index]
-        # A sentence starts at a token if something ended one since the last token like it, or
-        # since its Doc began.
+        # Ends of sentences are counted. A token that is neither an end nor punctuation starts a
+        # sentence if there was an end since the previous such token or the start of its Doc.
         n_ends = np.concatenate([[0], ends.cumsum()])
         tokens = np.flatnonzero(~passes)
         doc_starts = np.repeat(self.lengths.cumsum() - self.lengths, self.lengths)
@@ -128,24 +129,24 @@ class UniqueWords:
     def subset(self, words: np.ndarray) -> "UniqueWords":
         """Select some of the words, without tokens.
 
-        words (ndarray): their rows, ascending, int (n_words,).
+        words (ndarray): indices of the words, ascending, int (n_words,).
         RETURNS (UniqueWords): these words.
         """
         none = np.zeros(0, dtype=np.int64)
         return UniqueWords(self.vocab, self.orths[words], none, none)
 
     def attributes(self, attrs: Sequence[int]) -> np.ndarray:
-        """Read lexical attributes, which depend on the word alone.
+        """Read lexical attributes of the words.
 
         attrs (Sequence[int]): symbols of `spacy.attrs`, such as `SHAPE`.
-        RETURNS (ndarray): their values, uint64 (n_words, n_attrs).
+        RETURNS (ndarray): the values, uint64 (n_words, n_attrs).
         """
         values = self._doc.to_array(list(attrs))
         return cast(np.ndarray, values.reshape(len(self.orths), len(attrs)).astype(np.uint64))
 
     @cached_property
     def _doc(self) -> Doc:
-        # A Doc of the words reads any attribute in bulk, at a quarter of the cost of lexemes.
+        # Reading attributes of a Doc takes a quarter of the time of reading them from lexemes.
         return Doc(self.vocab, words=self.strings)
 
 
@@ -154,22 +155,22 @@ class Embedding:
 
 
 class WordEmbedding(Embedding, ABC):
-    """An embedding that reads context-independent features, once per distinct word."""
+    """An embedding of context-independent features, which are read once per distinct word."""
 
     @abstractmethod
     def network_spec(self, vocab: Vocab) -> dict[str, Any] | None:
-        """Describe the torch module that embeds what `read` returns.
+        """Return the spec of the torch module that embeds the output of `read`.
 
         vocab (Vocab): the vocab, for widths that depend on it.
-        RETURNS (dict | None): `kind`, which names the module (see
-            `bigru_tagger.network.embeddings.base.find_module`), and the keyword arguments of its
-            class; plain JSON. None leaves the embedding out.
+        RETURNS (dict[str, Any] | None): `kind`, which selects the module's class (see
+            `bigru_tagger.network.embeddings.base.find_module`), and the keyword arguments of the
+            class. All values must be valid in JSON. None leaves out the embedding.
         """
 
     def tensors(self, vocab: Vocab) -> dict[str, np.ndarray]:
-        """Return the values of buffers that are not learned, such as a table of vectors.
+        """Return the values of the module's buffers, such as a table of vectors.
 
-        Called once, before training. The buffers are saved with the network.
+        This is called once, before training. The buffers are saved with the network.
 
         vocab (Vocab): the vocab.
         RETURNS (dict[str, ndarray]): values by the names of the module's buffers.
@@ -178,7 +179,7 @@ class WordEmbedding(Embedding, ABC):
 
     @abstractmethod
     def read(self, words: UniqueWords) -> np.ndarray | tuple[np.ndarray, ...]:
-        """Read the distinct words.
+        """Compute the input of the torch module.
 
         words (UniqueWords): the words of a batch.
         RETURNS (ndarray | tuple[ndarray, ...]): one row per word, (n_words, ...); or several such

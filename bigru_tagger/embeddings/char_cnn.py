@@ -1,4 +1,4 @@
-"""Characters of each word, by a convolution and a maximum over positions."""
+"""Character embeddings by a convolution."""
 
 from typing import Any
 
@@ -12,16 +12,19 @@ from .characters import CharacterEmbedding
 def CharCNNEmbed(  # noqa: N802
     *, width: int, filters: int, window: int, rows: int, max_length: int, fold_digits: bool
 ) -> "CharCNNEmbedding":
-    """Embed the characters of each word by a convolution and a maximum over positions.
+    """Embed the characters of each word by a convolution with max-pooling over positions.
+
+    Ma and Hovy 2016, arXiv 1603.01354.
 
     width (int): width of a character's vector.
-    filters (int): output channels of the convolution, the width of the word's vector.
-    window (int): kernel size of the convolution in characters, odd.
-    rows (int): size of the character table; code points beyond share rows.
-    max_length (int): characters read of a word; of a longer one, its first and last half.
-    fold_digits (bool): read every digit as 0.
-    RETURNS (CharCNNEmbedding): for the `embed` block of an architecture.
-    RAISES (ValueError): if a number does not fit.
+    filters (int): output channels of the convolution, which is the width of the word's vector.
+    window (int): kernel size of the convolution in characters; must be odd.
+    rows (int): size of the character table. Code points from `rows` on share rows with others.
+    max_length (int): maximum number of characters per word. Of a longer word, the first and the
+        last half of this number are used.
+    fold_digits (bool): replace every digit by 0.
+    RETURNS (CharCNNEmbedding): a value for the `embed` section of an architecture.
+    RAISES (ValueError): if a setting is out of range.
     """
     return CharCNNEmbedding(
         width=width,
@@ -34,15 +37,15 @@ def CharCNNEmbed(  # noqa: N802
 
 
 class CharCNNEmbedding(CharacterEmbedding):
-    """Reads the characters of each word, for a convolution."""
+    """Character embeddings by a convolution."""
 
     def __init__(self, *, out_channels: int, kernel_size: int, **settings: Any) -> None:
-        """Check the settings.
+        """Set and check the settings.
 
         out_channels (int): output channels of the convolution; `filters` in a config.
-        kernel_size (int): its kernel size, odd; `window` in a config.
+        kernel_size (int): kernel size in characters, odd; `window` in a config.
         **settings: the arguments of `CharacterEmbedding`.
-        RAISES (ValueError): if a number does not fit.
+        RAISES (ValueError): if a setting is out of range.
         """
         super().__init__(**settings)
         if out_channels < 1 or kernel_size < 1 or kernel_size % 2 == 0:

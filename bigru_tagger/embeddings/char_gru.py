@@ -1,4 +1,4 @@
-"""Characters of each word, by the last states of a bidirectional GRU."""
+"""Character embeddings by a bidirectional GRU."""
 
 from typing import Any
 
@@ -12,15 +12,18 @@ from .characters import CharacterEmbedding
 def CharGRUEmbed(  # noqa: N802
     *, width: int, hidden: int, rows: int, max_length: int, fold_digits: bool
 ) -> "CharGRUEmbedding":
-    """Embed the characters of each word by the last states of a bidirectional GRU over them.
+    """Embed the characters of each word by the last states of a bidirectional GRU.
+
+    Lample et al. 2016, arXiv 1603.01360; with GRUs: Yang et al. 2017, arXiv 1703.06345.
 
     width (int): width of a character's vector.
-    hidden (int): units of each direction; the word's vector is twice as wide.
-    rows (int): size of the character table; code points beyond share rows.
-    max_length (int): characters read of a word; of a longer one, its first and last half.
-    fold_digits (bool): read every digit as 0.
-    RETURNS (CharGRUEmbedding): for the `embed` block of an architecture.
-    RAISES (ValueError): if a number does not fit.
+    hidden (int): units of each direction. The width of the word's vector is twice this number.
+    rows (int): size of the character table. Code points from `rows` on share rows with others.
+    max_length (int): maximum number of characters per word. Of a longer word, the first and the
+        last half of this number are used.
+    fold_digits (bool): replace every digit by 0.
+    RETURNS (CharGRUEmbedding): a value for the `embed` section of an architecture.
+    RAISES (ValueError): if a setting is out of range.
     """
     return CharGRUEmbedding(
         width=width, hidden=hidden, rows=rows, max_length=max_length, fold_digits=fold_digits
@@ -28,14 +31,14 @@ def CharGRUEmbed(  # noqa: N802
 
 
 class CharGRUEmbedding(CharacterEmbedding):
-    """Reads the characters of each word, for a bidirectional GRU."""
+    """Character embeddings by a bidirectional GRU."""
 
     def __init__(self, *, hidden: int, **settings: Any) -> None:
-        """Check the settings.
+        """Set and check the settings.
 
-        hidden (int): units of each direction, half the width of the word's vector.
+        hidden (int): units of each direction.
         **settings: the arguments of `CharacterEmbedding`.
-        RAISES (ValueError): if a number does not fit.
+        RAISES (ValueError): if a setting is out of range.
         """
         super().__init__(**settings)
         if hidden < 1:

@@ -1,4 +1,4 @@
-"""The characters of each word, for the embeddings of them."""
+"""The base class of character embeddings."""
 
 from typing import Any
 
@@ -7,23 +7,24 @@ from spacy.vocab import Vocab
 
 from .base import UniqueWords, WordEmbedding
 
-# Row 0 of the character table pads, row 1 begins a word and row 2 ends it.
+# Row 0 of the character table is padding. Rows 1 and 2 mark the start and the end of a word.
 _CHARACTER_OFFSET = 3
 
 
 class CharacterEmbedding(WordEmbedding):
-    """Reads the characters of each word."""
+    """The base class of character embeddings."""
 
     def __init__(self, *, width: int, rows: int, max_length: int, fold_digits: bool) -> None:
-        """Check the settings.
+        """Set and check the settings.
 
         width (int): width of a character's vector.
-        rows (int): size of the character table. Code points below `rows` have a row each, others
-            share them: 2048 rows distinguish all of Latin, Greek, Cyrillic, Armenian, Hebrew and
-            Arabic.
-        max_length (int): characters read of a word; of a longer one, its first and last half.
-        fold_digits (bool): read every digit as 0.
-        RAISES (ValueError): if a number does not fit.
+        rows (int): size of the character table. Each code point below `rows` has its own row, the
+            others share these rows. 2048 rows distinguish the characters of the Latin, Greek,
+            Cyrillic, Armenian, Hebrew and Arabic scripts.
+        max_length (int): maximum number of characters per word. Of a longer word, the first and
+            the last half of this number are used.
+        fold_digits (bool): replace every digit by 0.
+        RAISES (ValueError): if a setting is out of range.
         """
         if min(width, rows) < 1 or max_length < 2:
             raise ValueError(
@@ -36,18 +37,18 @@ class CharacterEmbedding(WordEmbedding):
         self.fold_digits = fold_digits
 
     def network_spec(self, vocab: Vocab) -> dict[str, Any]:
-        """Return the arguments that all modules of characters share.
+        """Return the arguments that all character modules share.
 
         vocab (Vocab): the vocab.
-        RETURNS (dict): the size of the table, and the width of its rows.
+        RETURNS (dict[str, Any]): the size of the table, and the width of its rows.
         """
         return {"rows": self.rows + _CHARACTER_OFFSET, "width": self.width}
 
     def read(self, words: UniqueWords) -> np.ndarray:
-        """Read the characters between a mark of the beginning and one of the end.
+        """Read the characters of each word, with marks for its start and end.
 
         words (UniqueWords): the words of a batch.
-        RETURNS (ndarray): rows of the character table, 0 behind the end, int64
+        RETURNS (ndarray): rows of the character table, padded with 0, int64
             (n_words, max_length + 2).
         """
         strings = words.folded.strings if self.fold_digits else words.strings

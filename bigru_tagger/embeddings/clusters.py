@@ -1,4 +1,4 @@
-"""Hierarchical clusters of words, such as Brown clusters."""
+"""Embeddings of hierarchical word clusters, such as Brown clusters."""
 
 import logging
 from collections.abc import Sequence
@@ -21,28 +21,30 @@ def ClusterEmbed(  # noqa: N802
 ) -> Embedding:
     """Embed words by hierarchical clusters, such as Brown clusters.
 
-    source (str | None): "lexeme_cluster", the table of the package `spacy-lookups-data`, or a
-        file of bit paths; see `bigru_tagger.embeddings.resources.read_clusters`. The clusters
-        become part of the trained model, which needs neither. Null adds nothing.
-    prefixes (list[int]): lengths of the prefixes of the path, in bits: short ones for coarse
-        classes.
+    A cluster is a path in a binary tree. Prefixes of the path are embedded separately (Miller et
+    al. 2004).
+
+    source (str | None): "lexeme_cluster" for the table in the package `spacy-lookups-data`, or a
+        file of bit paths; see `bigru_tagger.embeddings.resources.read_clusters`. The clusters are
+        saved in the trained model, which does not need the package or file. null for no clusters.
+    prefixes (list[int]): lengths of the prefixes in bits. Short prefixes are coarse classes.
     width (int): width of each prefix's vector.
-    RETURNS (Embedding): for the `embed` block of an architecture.
-    RAISES (ValueError): if a number does not fit.
+    RETURNS (Embedding): a value for the `embed` section of an architecture.
+    RAISES (ValueError): if a setting is out of range.
     """
     return Embedding() if source is None else ClusterEmbedding(source, prefixes, width)
 
 
 class ClusterEmbedding(WordTableEmbedding[ClusterTable]):
-    """Looks up prefixes of each word's path in a binary tree of clusters."""
+    """Embeddings of prefixes of each word's path in a binary tree of clusters."""
 
     def __init__(
         self, source: str, prefixes: Sequence[int], width: int, *, required: bool = True
     ) -> None:
-        """Check the settings; for the other arguments and errors see `ClusterEmbed`.
+        """Set and check the settings. For other arguments and errors see `ClusterEmbed`.
 
-        required (bool): raise an error if there are no such clusters; otherwise the network has
-            none.
+        required (bool): raise an error if the clusters do not exist. Otherwise the embedding is
+            left out.
         """
         if not prefixes or not all(1 <= bits <= 62 for bits in prefixes) or width < 1:
             raise ValueError(
@@ -58,7 +60,7 @@ class ClusterEmbedding(WordTableEmbedding[ClusterTable]):
         return read_clusters(self.source, vocab)
 
     def _number_prefixes(self, paths: np.ndarray) -> tuple[int, np.ndarray]:
-        # The first row of each prefix's part of the table is for words without a cluster.
+        # In the rows of each prefix length, the first is for words without a cluster.
         n_rows = 0
         columns = []
         for bits in self.prefixes:
@@ -91,7 +93,7 @@ class ClusterEmbedding(WordTableEmbedding[ClusterTable]):
         _, rows = self._number_prefixes(clusters)
         unknown = rows.min(0, keepdims=True) - 1
         return {
-            # The last cluster is that of words without one.
+            # The last row is for words without a cluster.
             "clusters": cluster_of[order].astype(np.int32),
             "rows": np.concatenate([rows, unknown]),
         }

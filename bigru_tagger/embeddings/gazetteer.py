@@ -1,4 +1,4 @@
-"""Matches of phrases on lists, such as a dictionary of names."""
+"""Embeddings of gazetteer matches, such as names on a list."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,27 +16,27 @@ from .tables import TableEmbedding
 def GazetteerEmbed(  # noqa: N802
     source: str | dict[str, str | list[str]] | None, width: int, max_words: int
 ) -> Embedding:
-    """Embed tokens by the phrases of given lists that they are part of, such as known names.
+    """Embed tokens by their matches with gazetteers: lists of phrases, such as known names.
 
-    source (str | dict[str, str | list[str]] | None): a folder whose `.txt` files hold one phrase
-        per line, or the file or files of each list by the list's name; see
-        `bigru_tagger.embeddings.resources.read_phrases`. The phrases become part of the trained
-        model, which does not need the files. Null adds nothing.
+    source (str | dict[str, str | list[str]] | None): a folder of `.txt` files with one phrase per
+        line, where each file is a list; or a dictionary from the name of each list to its file or
+        files. See `bigru_tagger.embeddings.resources.read_phrases`. The phrases are saved in the
+        trained model, which does not need the files. null for no gazetteer.
     width (int): width of a token's vector.
-    max_words (int): the largest number of tokens in a match.
-    RETURNS (Embedding): for the `embed` block of an architecture.
-    RAISES (ValueError): if a number does not fit.
+    max_words (int): maximum number of tokens in a match.
+    RETURNS (Embedding): a value for the `embed` section of an architecture.
+    RAISES (ValueError): if a setting is out of range.
     """
     return Embedding() if source is None else GazetteerEmbedding(source, width, max_words)
 
 
 class GazetteerEmbedding(TableEmbedding[PhraseTable]):
-    """Reads hashes of words, which the network combines to hashes of phrases."""
+    """Embeddings of gazetteer matches."""
 
     def __init__(
         self, source: str | Mapping[str, str | Sequence[str]], width: int, max_words: int
     ) -> None:
-        """Check the settings; for arguments and errors see `GazetteerEmbed`."""
+        """Set and check the settings. For arguments and errors see `GazetteerEmbed`."""
         if width < 1 or max_words < 1:
             raise ValueError(
                 "GazetteerEmbed: 'width' and 'max_words' have to be positive; got width = "
@@ -63,10 +63,9 @@ class GazetteerEmbedding(TableEmbedding[PhraseTable]):
         return {"lists": table.lists[order]}
 
     def read(self, words: UniqueWords) -> np.ndarray:
-        """Hash the words so that the hash of a phrase follows from those of its words.
+        """Hash the words, see `bigru_tagger.embeddings.resources.phrase_hashes`.
 
         words (UniqueWords): the words of a batch.
-        RETURNS (ndarray): hash and power of each word, int64 (n_words, 2), see
-            `bigru_tagger.embeddings.resources.phrase_hashes`.
+        RETURNS (ndarray): hash and power of each word, int64 (n_words, 2).
         """
         return phrase_hashes([fold(text) for text in words.strings]).view(np.int64)

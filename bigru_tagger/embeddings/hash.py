@@ -1,4 +1,4 @@
-"""Hashed lexical attributes: no vocabulary is kept."""
+"""Hash embeddings of lexical attributes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from spacy.vocab import Vocab
 
 from .base import UniqueWords, WordEmbedding
 
-# What a lexeme has: flags, whose symbols are below 64, and these. The other attributes that
-# spaCy names, such as POS, belong to a token in its Doc.
+# The attributes of a lexeme, in addition to flags, whose symbols are below 64. spaCy's other
+# attributes, such as POS, depend on the context.
 _LEXICAL = ("ORTH", "LOWER", "NORM", "SHAPE", "PREFIX", "SUFFIX", "LENGTH", "LANG")
 
 
@@ -19,22 +19,25 @@ _LEXICAL = ("ORTH", "LOWER", "NORM", "SHAPE", "PREFIX", "SUFFIX", "LENGTH", "LAN
 def HashEmbed(  # noqa: N802
     *, attrs: list[str], rows: list[int], width: int, unknown_rate: float, fold_digits: bool
 ) -> "HashEmbedding":
-    """Embed hashed lexical attributes; no vocabulary is kept.
+    """Embed lexical attributes by hashing, without a vocabulary.
+
+    A value's vector is the sum of four rows of a table, selected by hashes (Svenstrup et al. 2017,
+    arXiv 1709.03933). Values that did not occur in training share one learned vector.
 
     attrs (list[str]): names of lexical attributes, such as NORM, PREFIX or SHAPE.
-    rows (list[int]): the size of each attribute's table.
+    rows (list[int]): size of the table of each attribute.
     width (int): width of each attribute's vector.
-    unknown_rate (float): probability that an attribute counts as unknown in training, so that
-        there is a vector for values that training never saw.
-    fold_digits (bool): read every digit as 0, so that numbers of a kind are one word.
-    RETURNS (HashEmbedding): for the `embed` block of an architecture.
-    RAISES (ValueError): if a name is not that of a lexical attribute, or a number does not fit.
+    unknown_rate (float): probability that an attribute is treated as unknown in training, which
+        trains the vector for unknown values.
+    fold_digits (bool): replace every digit by 0, so that numbers of one format are equal.
+    RETURNS (HashEmbedding): a value for the `embed` section of an architecture.
+    RAISES (ValueError): if a name is not a lexical attribute, or a number is out of range.
     """
     return HashEmbedding(attrs, rows, width, unknown_rate=unknown_rate, fold_digits=fold_digits)
 
 
 class HashEmbedding(WordEmbedding):
-    """Reads lexical attributes, which are hashed into tables of a fixed size."""
+    """Hash embeddings of lexical attributes, with tables of a fixed size."""
 
     def __init__(
         self,
@@ -45,17 +48,17 @@ class HashEmbedding(WordEmbedding):
         unknown_rate: float,
         fold_digits: bool,
     ) -> None:
-        """Check the settings; for arguments and errors see `HashEmbed`."""
+        """Set and check the settings. For arguments and errors see `HashEmbed`."""
         unknown = [attr for attr in attrs if attr not in _LEXICAL and not 0 < IDS.get(attr, 0) < ID]
         if unknown or not attrs:
             raise ValueError(
-                f"HashEmbed: 'attrs' has to name lexical attributes, such as NORM, PREFIX, SUFFIX "
+                f"HashEmbed: 'attrs' has to list lexical attributes, such as NORM, PREFIX, SUFFIX "
                 f"or SHAPE; got {list(attrs)}"
-                + (f", of which {unknown} are none" if unknown else "")
+                + (f", where {unknown} are not lexical attributes" if unknown else "")
             )
         if len(attrs) != len(rows) or min(rows) < 1 or width < 1:
             raise ValueError(
-                f"HashEmbed: 'rows' has to give one positive table size for each of {list(attrs)}, "
+                f"HashEmbed: 'rows' has to list one positive table size for each of {list(attrs)}, "
                 f"and 'width' has to be positive; got rows = {list(rows)}, width = {width}"
             )
         if not 0.0 <= unknown_rate < 1.0:
@@ -80,7 +83,7 @@ class HashEmbedding(WordEmbedding):
         """Read the attributes.
 
         words (UniqueWords): the words of a batch.
-        RETURNS (ndarray): their values, which are hashes already, int64 (n_words, n_attrs).
+        RETURNS (ndarray): values of the attributes, int64 (n_words, n_attrs).
         """
         source = words.folded if self.fold_digits else words
         return source.attributes(self.attrs).view(np.int64)

@@ -15,20 +15,20 @@ from spacy.util import load_language_data, registry
 from spacy.vocab import Vocab
 from tqdm import tqdm
 
-# Odd, so that multiplying by it loses nothing, and no pattern in its bits (2^64 / golden ratio).
+# 2^64 / golden ratio. It is odd, so multiplication is invertible, and its bits have no pattern.
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 class ResourceError(ValueError):
-    """A file or package of vectors, clusters or phrases that cannot be used."""
+    """Raised if a file or package of vectors, clusters or phrases cannot be used."""
 
 
 class MissingResourceError(ResourceError):
-    """A file or package that does not exist."""
+    """Raised if a file or package does not exist."""
 
 
 class VectorTable(NamedTuple):
-    """Vectors by word.
+    """A table of word vectors.
 
     keys (ndarray): spaCy's hash of each word, uint64 (n_words,).
     vectors (ndarray): float16 or float32 (n_words, width).
@@ -39,10 +39,11 @@ class VectorTable(NamedTuple):
 
 
 class ClusterTable(NamedTuple):
-    """Paths of words in a binary tree of clusters, the path's first turn in the lowest bit.
+    """A table of word clusters.
 
     keys (ndarray): spaCy's hash of each word, uint64 (n_words,).
-    paths (ndarray): int64 (n_words,).
+    paths (ndarray): path of each word in a binary tree of clusters, int64 (n_words,). The first
+        step of the path is the lowest bit.
     """
 
     keys: np.ndarray
@@ -50,7 +51,7 @@ class ClusterTable(NamedTuple):
 
 
 class PhraseTable(NamedTuple):
-    """Phrases, and which lists they are on.
+    """A table of phrases and their lists.
 
     names (list[str]): the name of each list.
     keys (ndarray): hash of each phrase, see `phrase_hashes`, uint64 (n_phrases,).
@@ -65,13 +66,13 @@ class PhraseTable(NamedTuple):
 def read_vectors(source: str) -> VectorTable:
     """Read word vectors.
 
-    source (str): a text file of GloVe or word2vec (a word and its numbers on each line, separated
-        by spaces; with or without a line of counts at the top; also `.gz`); a `.npy` file, or a
-        folder or installed package that holds one, with the words beside it, one a line in a
-        `.txt` file or in a `.parquet` file with a column of strings and, where rows are not in
-        the order of the vectors, a column of their numbers.
-    RETURNS (VectorTable): the vectors; of a word that is there twice, the first.
-    RAISES (ResourceError): if the source does not exist, or is not of that form.
+    source (str): a text file in the format of GloVe or word2vec, also compressed as `.gz`: a word
+        and its numbers on each line, separated by spaces, with an optional first line of counts.
+        Or a `.npy` file with the vectors, or a folder or installed package that contains one. The
+        words must be in the same folder: a `.txt` file with one word per line, or a `.parquet` file
+        with a column of strings and an optional column of row numbers.
+    RETURNS (VectorTable): the vectors. If a word occurs twice, its first vector is used.
+    RAISES (ResourceError): if the source does not exist, or has another format.
     """
     path = _find(source, "vectors")
     if path.is_dir():
@@ -80,7 +81,7 @@ def read_vectors(source: str) -> VectorTable:
     finite = np.isfinite(vectors).all(1)
     if not finite.all():
         word = words[int(finite.argmin())]
-        raise ResourceError(f"{path}: the vector of {word!r} holds what is no finite number")
+        raise ResourceError(f"{path}: the vector of {word!r} contains NaN or infinity")
     hashes = np.array([get_string_id(word) for word in words], dtype=np.uint64)
     keys, first = np.unique(hashes, return_index=True)
     return VectorTable(keys, vectors[first])
@@ -94,7 +95,7 @@ def _find(source: str, what: str) -> Path:
     if spec is not None and spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations)))
     raise ResourceError(
-        f"no {what} at {source!r}: there is no such file or folder, nor an installed package of "
+        f"no {what} at {source!r}: there is no such file or folder, and no installed package of "
         "that name"
     )
 
@@ -104,7 +105,8 @@ def _only(folder: Path, pattern: str, what: str) -> Path:
     if len(found) != 1:
         raise ResourceError(
             f"{folder}: expected one {pattern} file of {what}, found "
-            f"{[str(file.relative_to(folder)) for file in found] or 'none'}: name the file itself"
+            f"{[str(file.relative_to(folder)) for file in found] or 'none'}: use the path of the "
+            "file"
         )
     return found[0]
 
@@ -122,8 +124,8 @@ def _read_array(path: Path) -> tuple[list[str], np.ndarray]:
     lists = sorted(path.parent.glob("*.txt")) + sorted(path.parent.glob("*.parquet"))
     if len(lists) != 1:
         raise ResourceError(
-            f"{path}: expected one list of its words beside it, a .txt or .parquet file; found "
-            f"{[file.name for file in lists] or 'none'}"
+            f"{path}: expected one list of its words in the same folder, a .txt or .parquet file; "
+            f"found {[file.name for file in lists] or 'none'}"
         )
     words = list(_lines(lists[0])) if lists[0].suffix == ".txt" else _read_words(lists[0])
     if len(words) != len(vectors):
@@ -174,7 +176,7 @@ def _read_text(path: Path) -> tuple[list[str], np.ndarray]:
             continue
         if not width:
             width = len(fields) - 1
-        # Words of GloVe 840B hold spaces: the numbers are the last fields.
+        # Words of GloVe 840B can contain spaces, so the numbers are the last fields.
         try:
             row = np.array([float(field) for field in fields[-width:]], dtype=np.float32)
         except ValueError:
@@ -195,7 +197,7 @@ def _lines(path: Path) -> Iterator[str]:
     number = 0
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
-            # Read as bytes, since text may hold what Python takes for the end of a line.
+            # Read as bytes, since words can contain characters that end a line in text mode.
             for line in tqdm(file, desc=path.name, unit=" lines", disable=None, leave=False):
                 number += 1
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -211,14 +213,13 @@ def _lines(path: Path) -> Iterator[str]:
 def read_clusters(source: str, vocab: Vocab) -> ClusterTable:
     """Read hierarchical word clusters, such as those of Brown et al. 1992.
 
-    source (str): the name of a table of spaCy's lookups, `lexeme_cluster`, taken from the vocab if
-        it was loaded there, otherwise from the package `spacy-lookups-data`; or a file with a path
-        of the digits 0 and 1, a tab, a word, and possibly more columns on each line, as Liang's
-        `brown-cluster` writes them.
+    source (str): a table of spaCy's lookups, such as "lexeme_cluster", from the vocab or else from
+        the package `spacy-lookups-data`. Or a file in the format of Liang's `brown-cluster`, with
+        a path of digits 0 and 1, a tab, a word, and optional further columns on each line.
     vocab (Vocab): the vocab, for its lookups and its language.
     RETURNS (ClusterTable): the clusters.
-    RAISES (MissingResourceError): if there are none of that name.
-    RAISES (ResourceError): if the file or table is not of that form.
+    RAISES (MissingResourceError): if there is no such file or table.
+    RAISES (ResourceError): if the file or table has another format.
     """
     if Path(source).is_file():
         return _read_paths(Path(source))
@@ -227,28 +228,28 @@ def read_clusters(source: str, vocab: Vocab) -> ClusterTable:
     return _read_package(source, vocab.lang)
 
 
-@lru_cache(maxsize=1)  # for pipelines of several components; the table takes 16 bytes per word
+@lru_cache(maxsize=1)  # for pipelines with several components; 16 bytes per word
 def _read_package(source: str, lang: str) -> ClusterTable:
     tables = registry.lookups.get(lang) if lang in registry.lookups else {}
     try:
-        # `load_lookups` makes a spaCy table of all entries, at six times the cost.
+        # `load_lookups` would build a spaCy table, which takes six times as long.
         table: Any = load_language_data(tables[source])
     except (KeyError, ValueError) as error:
         raise MissingResourceError(
             f"no word clusters: there is no file {source!r}, and no such table in spaCy's "
-            f"lookups for {lang!r}. Give the path of a file of clusters, install the "
-            "tables by `pip install spacy-lookups-data`, or leave the embedding out"
+            f"lookups for {lang!r}. Use the path of a file of clusters, install the "
+            "tables with `pip install spacy-lookups-data`, or leave out the embedding"
         ) from error
     return _read_table(table, source, lang)
 
 
 def _read_table(table: Mapping[int | str, Any], source: str, lang: str) -> ClusterTable:
-    # Four of five words of spaCy's own tables have the number 0, which stands for no cluster.
+    # In spaCy's tables, 0 means no cluster, which is the case for four of five words.
     clusters = {get_string_id(word): path for word, path in table.items() if path != 0}
     if not clusters or not all(isinstance(path, int) for path in clusters.values()):
         raise ResourceError(
             f"no word clusters: the table {source!r} of spaCy's lookups for {lang!r} "
-            + ("holds other things than numbers of clusters" if clusters else "holds none")
+            + ("contains values that are not integers" if clusters else "is empty")
         )
     return _cluster_table(clusters)
 
@@ -265,7 +266,7 @@ def _read_paths(path: Path) -> ClusterTable:
                 f"{path}, line {number}: expected a path of at most 62 digits 0 and 1, a tab and "
                 f"a word; got {line[:60]!r}"
             )
-        # As spaCy numbers clusters: then a prefix of the path is a mask of low bits.
+        # Like spaCy's cluster numbers, so that the low bits are a prefix of the path.
         paths.setdefault(get_string_id(word), int(bits[::-1], 2))
     if not paths:
         raise ResourceError(f"{path}: the file is empty")
@@ -278,17 +279,17 @@ def _cluster_table(paths: Mapping[int, int]) -> ClusterTable:
 
 
 def read_phrases(source: str | Mapping[str, str | Sequence[str]]) -> PhraseTable:
-    """Read lists of phrases, one phrase a line.
+    """Read lists of phrases with one phrase per line.
 
-    source (str | dict[str, str | list[str]]): a folder, whose `.txt` files are a list
-        each; or for each list its name, and its file or files.
-    RETURNS (PhraseTable): the phrases. Case, and where spaces stand, make no difference.
-    RAISES (ResourceError): if a file is missing, there are no phrases, or too many lists.
+    source (str | dict[str, str | list[str]]): a folder of `.txt` files, where each file is a list;
+        or a dictionary from the name of each list to its file or files.
+    RETURNS (PhraseTable): the phrases, without case and white space, see `fold`.
+    RAISES (ResourceError): if a file is missing, there are no phrases, or more than 62 lists.
     """
     if isinstance(source, str):
         files = {file.stem: [file] for file in sorted(_find(source, "phrases").glob("*.txt"))}
         if not files:
-            raise ResourceError(f"{source}: expected a folder of .txt files, one phrase a line")
+            raise ResourceError(f"{source}: expected a folder of .txt files, one phrase per line")
     else:
         files = {
             name: [Path(file) for file in ([given] if isinstance(given, str) else given)]
@@ -313,21 +314,22 @@ def read_phrases(source: str | Mapping[str, str | Sequence[str]]) -> PhraseTable
 
 
 def fold(text: str) -> str:
-    """Make alike what counts as the same in a phrase.
+    """Normalise a text for the comparison with phrases.
 
     text (str): a phrase, or a word of a text.
-    RETURNS (str): composed, without case, without white space.
+    RETURNS (str): the text in Unicode form NFC, case-folded, without white space.
     """
-    # Unlike lower case, folded case does not depend on neighbours, which a tokenizer may cut off.
+    # Unlike lower-casing, case folding does not depend on adjacent characters, which can be in
+    # another token.
     return "".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def phrase_hashes(texts: Sequence[str]) -> np.ndarray:
-    """Hash texts so that the hash of a phrase follows from those of its words.
+    """Hash texts so that the hash of a phrase can be computed from the hashes of its tokens.
 
-    The hash of a text is the polynomial of its code points at a fixed base, modulo 2^64. With the
-    power of the base to a word's length, hash(ab) = hash(a) * power(b) + hash(b): so phrases are
-    found however a tokenizer cuts them (Karp and Rabin 1987).
+    The hash of a text is the polynomial of its code points at a fixed base, modulo 2^64 (Karp and
+    Rabin 1987). The power of a text is the base to the power of its length. As hash(ab) =
+    hash(a) * power(b) + hash(b), phrases are found however they are tokenized.
 
     texts (Sequence[str]): folded texts, see `fold`.
     RETURNS (ndarray): hash and power of each text, uint64 (n_texts, 2).
@@ -339,8 +341,8 @@ def phrase_hashes(texts: Sequence[str]) -> np.ndarray:
     powers = np.multiply.accumulate(powers)
     ends = lengths.cumsum()
     following = np.repeat(ends, lengths) - np.arange(1, len(code_points) + 1)
-    # 0 would make leading characters of that code point invisible.
+    # Plus one, since leading characters with a value of 0 would not change the hash.
     terms = (code_points.astype(np.uint64) + np.uint64(1)) * powers[following]
     sums = np.concatenate([np.zeros(1, dtype=np.uint64), terms.cumsum()])
-    # Sums wrap around at 2^64, and so do their differences: these are those of each text alone.
+    # Sums wrap around at 2^64, but differences modulo 2^64 are still the sums of each text.
     return np.stack([sums[ends] - sums[ends - lengths], powers[lengths]], 1)

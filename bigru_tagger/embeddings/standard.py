@@ -1,4 +1,4 @@
-"""The embeddings of an architecture whose `embed` is null."""
+"""The default embeddings."""
 
 from .base import Embedding
 from .char_cnn import CharCNNEmbed
@@ -8,11 +8,11 @@ from .vectors import VectorsEmbed
 
 
 def standard_embed() -> dict[str, Embedding]:
-    """Build the embeddings of an architecture whose `embed` is null.
+    """Build the default embeddings, for an architecture with `embed = null`.
 
-    RETURNS (dict[str, Embedding]): words by hashed attributes, their characters, the clusters of
-        `spacy-lookups-data` for the languages that it has them for (English, German and Spanish),
-        and the vectors of the vocab, if it has any.
+    RETURNS (dict[str, Embedding]): hashed attributes, characters, the vectors of the vocab, if it
+        has any, and the clusters of `spacy-lookups-data`, if it is installed and has them for the
+        language (English, German and Spanish).
     """
     return {
         "words": HashEmbed(

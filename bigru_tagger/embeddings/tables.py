@@ -1,4 +1,4 @@
-"""The base class of embeddings that look words or phrases up in a table of a file or package."""
+"""The base class of embeddings with a table that is loaded from a file or package."""
 
 import logging
 from abc import abstractmethod
@@ -15,10 +15,10 @@ _Table = TypeVar("_Table", VectorTable, ClusterTable, PhraseTable)
 
 
 class TableEmbedding(WordEmbedding, Generic[_Table]):
-    """An embedding with a table.
+    """An embedding with a table of words or phrases.
 
-    The table is read when the network is built, and saved with it: a trained pipeline needs
-    neither the file nor the package that the table came from.
+    The table is read when the network is built, and saved with it. A trained pipeline does not need
+    the file or package of the table.
     """
 
     _table: _Table | None = None
@@ -28,10 +28,10 @@ class TableEmbedding(WordEmbedding, Generic[_Table]):
         """Read the table."""
 
     def table(self, vocab: Vocab) -> _Table:
-        """Return the table, which stays in memory until `tensors` is called.
+        """Return the table. It is read once, and kept in memory until `tensors` is called.
 
         vocab (Vocab): the vocab.
-        RETURNS (NamedTuple): the table.
+        RETURNS (VectorTable | ClusterTable | PhraseTable): the table.
         RAISES (ResourceError): if it cannot be read.
         """
         if self._table is None:
@@ -42,20 +42,20 @@ class TableEmbedding(WordEmbedding, Generic[_Table]):
     def tensors(self, vocab: Vocab) -> dict[str, np.ndarray]:  # noqa: D102
         table = self.table(vocab)
         self._table = None
-        keys = table.keys.view(np.int64)  # torch sorts and searches signed numbers alone
+        keys = table.keys.view(np.int64)  # torch can only search signed numbers
         order = np.argsort(keys)
         return {"keys": keys[order], **self._buffers(table, order)}
 
     @abstractmethod
     def _buffers(self, table: _Table, order: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the values of the module's buffers besides the keys, which have this order."""
+        """Return the values of the other buffers, in the order of the sorted keys."""
 
 
 class WordTableEmbedding(TableEmbedding[_Table]):
-    """An embedding with a table of words, which are looked up by their text."""
+    """An embedding with a table of words."""
 
     def read(self, words: UniqueWords) -> np.ndarray:
-        """Hash the forms under which the table may list the words.
+        """Return hashes to look up the words.
 
         words (UniqueWords): the words of a batch.
         RETURNS (ndarray): int64 (n_words, 4), see `UniqueWords.candidates`.

@@ -1,4 +1,4 @@
-"""The token vectors of a spaCy `tok2vec`."""
+"""Token vectors from a spaCy `tok2vec`."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,20 @@ from .base import Embedding
 
 @registry.misc("bigru_tagger.Tok2VecEmbed.v1")
 def Tok2VecEmbed(tok2vec: Model[list[Doc], list[Floats2d]]) -> "Tok2VecEmbedding":  # noqa: N802
-    """Embed tokens by a spaCy `tok2vec`: a listener, or a network of its own, trained along.
+    """Embed tokens by a spaCy `tok2vec` model.
 
-    tok2vec (Model[list[Doc], list[Floats2d]]): the network.
-    RETURNS (Tok2VecEmbedding): for the `embed` block of an architecture.
+    tok2vec (Model[list[Doc], list[Floats2d]]): a listener to a shared `tok2vec`, or a separate
+        model, which is trained with the tagger.
+    RETURNS (Tok2VecEmbedding): a value for the `embed` section of an architecture.
     """
     return Tok2VecEmbedding(tok2vec)
 
 
 @dataclass(frozen=True)
 class Tok2VecEmbedding(Embedding):
-    """The vectors of a spaCy `tok2vec`, one per token.
+    """Token vectors from a spaCy `tok2vec`.
 
-    tok2vec (Model[list[Doc], list[Floats2d]]): a listener, or a network that is trained along.
+    tok2vec (Model[list[Doc], list[Floats2d]]): see `Tok2VecEmbed`.
     """
 
     tok2vec: Model[list[Doc], list[Floats2d]]

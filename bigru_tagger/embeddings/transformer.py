@@ -1,4 +1,4 @@
-"""The token vectors of a transformer of Hugging Face's `transformers`."""
+"""Token vectors from a Hugging Face transformer."""
 
 from dataclasses import dataclass
 
@@ -22,30 +22,32 @@ def TransformerEmbed(  # noqa: N802
     learn_rate: float | None,
     cache_mb: int,
 ) -> "TransformerEmbedding":
-    """Embed tokens by a transformer of Hugging Face's `transformers`.
+    """Embed tokens by a transformer from the Hugging Face hub or a folder.
 
-    Weights, configuration and tokenizer become part of the trained model, which needs neither the
-    folder nor the internet. Device and precision are those of the model that has the `embed` block.
-    White space, and words of which the tokenizer leaves nothing, have a vector of zeros.
+    Weights, configuration and tokenizer are saved in the trained model, which does not need the
+    folder or the internet. Device and precision are those of the architecture. The vectors of
+    white space and of words without sub-words are zero.
 
-    name (str): an encoder of the hub, or a folder that `save_pretrained` wrote.
-    revision (str | None): a branch, tag or commit of the hub; null for the newest.
-    pooling (str): which of its sub-words make a word's vector: "first", "last", or the "mean".
-    layers (int): how many of the last layers are mixed, by weights that are learned; 1 for the
-        last layer alone.
-    window (int | None): sub-words that are read at once, with the special ones; null for the
-        model's maximum. Longer texts are read in overlapping windows.
-    overlap (int): sub-words that two windows share, at least: half of it is the least context that
-        a word has on the side of a cut.
-    trainable (bool): train the transformer too; otherwise only the mix of its layers is learned.
-    learn_rate (float | None): the transformer's own learn rate where that of the optimizer is
-        highest (within its next 20,000 steps); it follows the optimizer's schedule in proportion.
-        null for the optimizer's.
-    cache_mb (int): MiB of memory for the output of a frozen transformer for each Doc in training,
-        so that it runs once per Doc, not once per epoch: 4 bytes * width * layers per token. 0
-        keeps nothing. Without effect where the transformer is trained.
-    RETURNS (TransformerEmbedding): for the `embed` block of an architecture.
-    RAISES (ValueError): if a setting does not fit.
+    name (str): an encoder on the hub, or a folder written by `save_pretrained`.
+    revision (str | None): a branch, tag or commit on the hub; null for the newest.
+    pooling (str): how a word's vector is computed from its sub-words: the "first", the "last", or
+        the "mean" of all.
+    layers (int): number of layers, counted from the last, that are mixed with learned weights. 1
+        uses only the last layer.
+    window (int | None): number of sub-words per window, including special tokens; null for the
+        model's maximum. Longer texts are split into overlapping windows.
+    overlap (int): minimum number of sub-words that neighbouring windows share. At the edge of a
+        window, each word has a context of at least half of this number.
+    trainable (bool): fine-tune the transformer. Otherwise it is frozen, and only the weights of
+        the mix of layers are trained.
+    learn_rate (float | None): maximum learn rate of the transformer. Its rate follows the schedule
+        of the optimizer, scaled so that the highest rate within the next 20,000 steps is this
+        value. null for the rate of the optimizer.
+    cache_mb (int): size in MiB of a cache for the output of a frozen transformer in training, so
+        that it runs once per Doc, not once per epoch. A token takes 4 bytes * width * layers. 0
+        for no cache. Not used if `trainable` is true.
+    RETURNS (TransformerEmbedding): a value for the `embed` section of an architecture.
+    RAISES (ValueError): if a setting is not valid.
     """
     if cache_mb < 0 or (learn_rate is not None and learn_rate <= 0.0):
         raise ValueError(
@@ -54,7 +56,7 @@ def TransformerEmbed(  # noqa: N802
         )
     if learn_rate is not None and not trainable:
         raise ValueError(
-            f"TransformerEmbed: learn_rate = {learn_rate} is for a transformer that is trained: "
+            f"TransformerEmbed: learn_rate = {learn_rate} needs a trainable transformer: "
             "set trainable = true, or learn_rate = null"
         )
     source = PretrainedTransformer(name, revision, pooling, layers, window, overlap)
@@ -63,13 +65,12 @@ def TransformerEmbed(  # noqa: N802
 
 @dataclass(frozen=True)
 class TransformerEmbedding(Embedding):
-    """The vectors of a transformer, one per token.
+    """Token vectors from a Hugging Face transformer.
 
-    source (PretrainedTransformer): what initialisation loads.
-    trainable (bool): train the encoder too, not only the mix of its layers.
-    learn_rate (float | None): the encoder's own highest learn rate; None for that of the
-        optimizer.
-    cache_bytes (int): size of the cache of a frozen encoder's states.
+    source (PretrainedTransformer): the transformer that initialisation loads.
+    trainable (bool): see `TransformerEmbed`.
+    learn_rate (float | None): see `TransformerEmbed`.
+    cache_bytes (int): size of the cache for the states of a frozen encoder.
     """
 
     source: PretrainedTransformer

@@ -1,4 +1,4 @@
-"""Word vectors of a file or package, beside those of the vocab."""
+"""Word vectors from a file or package, in addition to those of the vocab."""
 
 from typing import Any
 
@@ -14,26 +14,27 @@ from .vectors import check_correction_rows
 
 @registry.misc("bigru_tagger.VectorFileEmbed.v1")
 def VectorFileEmbed(source: str | None, correction_rows: int) -> Embedding:  # noqa: N802
-    """Embed words by vectors from a file or package, beside those of the vocab.
+    """Embed words by vectors from a file or package, in addition to those of the vocab.
 
-    source (str | None): a text file of GloVe or word2vec, a `.npy` file with its words beside
-        it, or a folder or installed package that holds one; see
-        `bigru_tagger.embeddings.resources.read_vectors`.
-        Words are looked up as they are, in lower case, capitalised, and with digits read as 0.
-        The vectors become part of the trained model, which does not need the file. Null adds
-        nothing.
+    A word is looked up unchanged, in lower case, capitalised, and in lower case with every digit
+    replaced by 0. The first vector found is used. Words without a vector share a learned one.
+
+    source (str | None): a text file in the format of GloVe or word2vec, a `.npy` file with a list
+        of words in the same folder, or a folder or installed package that contains one; see
+        `bigru_tagger.embeddings.resources.read_vectors`. The vectors are saved in the trained
+        model, which does not need the file. null for no vectors.
     correction_rows (int): see `VectorsEmbed`.
-    RETURNS (Embedding): for the `embed` block of an architecture.
+    RETURNS (Embedding): a value for the `embed` section of an architecture.
     RAISES (ValueError): if `correction_rows` is negative.
     """
     return Embedding() if source is None else VectorFileEmbedding(source, correction_rows)
 
 
 class VectorFileEmbedding(WordTableEmbedding[VectorTable]):
-    """Looks words up among the vectors of a file or package."""
+    """Word vectors from a file or package."""
 
     def __init__(self, source: str, correction_rows: int) -> None:
-        """Check the settings; for arguments and errors see `VectorFileEmbed`."""
+        """Set and check the settings. For arguments and errors see `VectorFileEmbed`."""
         self.source = source
         self.correction_rows = check_correction_rows("VectorFileEmbed", correction_rows)
 

@@ -1,4 +1,4 @@
-"""The vectors of the vocab."""
+"""Word vectors from the vocab."""
 
 from typing import Any, cast
 
@@ -16,24 +16,26 @@ from .base import UniqueWords, WordEmbedding
 def VectorsEmbed(fallback: bool, correction_rows: int) -> "VectorsEmbedding":  # noqa: N802
     """Embed words by the vectors of the vocab.
 
-    fallback (bool): look a word without a vector up in lower case, capitalised, and with its
-        digits read as 0.
-    correction_rows (int): size of a hashed table of corrections that training adds to the vectors
-        of the words it sees, by their lower-cased form: fine-tuning that L2 pulls back to the
-        static vectors, see `bigru_tagger.network.embeddings.vectors.StaticVectors`. 0 leaves the
-        vectors as they are.
-    RETURNS (VectorsEmbedding): for the `embed` block of an architecture; without vectors in the
-        vocab it adds nothing.
+    Words without a vector share a learned one.
+
+    fallback (bool): look up a word without a vector in lower case, capitalised, and in lower case
+        with every digit replaced by 0.
+    correction_rows (int): size of a hashed table of learned corrections, which are added to the
+        vectors of words in the training data, by their lower-cased form. This fine-tunes the
+        vectors, and L2 pulls them back to the static ones, see
+        `bigru_tagger.network.embeddings.vectors.StaticVectors`. 0 for no corrections.
+    RETURNS (VectorsEmbedding): a value for the `embed` section of an architecture. It has no effect
+        if the vocab has no vectors.
     RAISES (ValueError): if `correction_rows` is negative.
     """
     return VectorsEmbedding(fallback, correction_rows)
 
 
 class VectorsEmbedding(WordEmbedding):
-    """Reads the vectors of the vocab."""
+    """Word vectors from the vocab."""
 
     def __init__(self, fallback: bool, correction_rows: int) -> None:
-        """Check the settings; for arguments and errors see `VectorsEmbed`."""
+        """Set and check the settings. For arguments and errors see `VectorsEmbed`."""
         self.fallback = fallback
         self.correction_rows = check_correction_rows("VectorsEmbed", correction_rows)
 
@@ -45,12 +47,12 @@ class VectorsEmbedding(WordEmbedding):
         }
 
     def read(self, words: UniqueWords) -> tuple[np.ndarray, np.ndarray]:
-        """Look the words up by the attribute that the vectors are keyed by.
+        """Look up the words by the attribute that is the key of the vectors.
 
         words (UniqueWords): the words of a batch.
-        RETURNS (tuple[ndarray, ndarray]): their vectors, float32 (n_words, width), an array of
-            CuPy where spaCy holds the table on a GPU, zeros for a word without one; and the hashes
-            of their lower-cased forms, int64 (n_words, 1).
+        RETURNS (tuple[ndarray, ndarray]): the vectors, float32 (n_words, width), zeros for a word
+            without one, as a CuPy array if spaCy has the table on a GPU; and the hashes of the
+            lower-cased forms, int64 (n_words, 1).
         """
         return self._look_up(words), words.forms[:, None]
 
@@ -73,7 +75,7 @@ class VectorsEmbedding(WordEmbedding):
 
 
 def _find_rows(vectors: Vectors, keys: np.ndarray) -> np.ndarray:
-    # The row of each key, -1 for none. `Vectors.find` would take them to the device of the table.
+    # The row of each key, -1 for none. `Vectors.find` would move them to the device of the table.
     key2row = vectors.key2row
     return np.array([key2row.get(key, -1) for key in keys.tolist()], dtype=np.int64)
 
@@ -81,7 +83,7 @@ def _find_rows(vectors: Vectors, keys: np.ndarray) -> np.ndarray:
 def check_correction_rows(embedding: str, rows: int) -> int:
     """Check the size of a table of corrections.
 
-    embedding (str): the embedding's name, for the message.
+    embedding (str): the embedding's name, for the error message.
     rows (int): the size; 0 for no table.
     RETURNS (int): the size.
     RAISES (ValueError): if it is negative.

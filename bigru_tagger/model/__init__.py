@@ -1,1 +1,1 @@
-"""From Docs to the network's input, and thinc's models around the network."""
+"""Convert Docs to the network's input, and wrap the network in thinc models."""

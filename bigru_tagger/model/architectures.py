@@ -40,45 +40,49 @@ def BiGRUTagger(  # noqa: N802
     device: str | None = None,
     nO: int | None = None,  # noqa: N803
 ) -> Model[list[Doc], list[Floats2d]]:
-    """Build embedding, stacked bidirectional GRU, and a linear layer per token.
+    """Build a tagger: embeddings, a stacked bidirectional GRU, and a linear layer per token.
 
-    embed (dict[str, Embedding] | None): embeddings by name; their vectors are concatenated. A
-        null in place of a block leaves it out.
-        None for hashed attributes, characters, word clusters and the vocab's vectors, see
-        `standard_embed`.
-    hidden (int | list[int]): units per direction: one width, or one for each layer.
-    depth (int | None): number of layers; None for one, or as many as there are widths. 0 puts
-        the linear layer right on the embeddings, say on a shared encoder's listener.
+    embed (dict[str, Embedding] | None): embeddings by name. Their vectors are concatenated. Set a
+        block to null to leave it out. null for the whole section uses hashed attributes,
+        characters, word clusters and the vocab's vectors, see
+        `bigru_tagger.embeddings.standard.standard_embed`.
+    hidden (int | list[int]): units of each direction: one number for all layers, or a list with
+        one number per layer.
+    depth (int | None): number of layers. null for the length of `hidden`, or 1 if `hidden` is a
+        number. With 0 there is no encoder: the linear layer is applied to the embeddings, for
+        example to the listener of a shared encoder.
     cell (str): "gru" or "lstm".
-    bidirectional (bool): read backwards too.
-    by_sentence (bool): encode each sentence by itself, otherwise each Doc. Where a Doc has no
-        sentence starts, they are guessed from punctuation and empty lines.
-    occurrences (int): give each token the mean of the states of all occurrences of its word in the
-        Doc, this wide, see `bigru_tagger.network.context.ContextPooling`; 0 for none.
-    global_context (int): give each token the mean of the states of all tokens of the Doc, this
-        wide, by sentence or not; 0 for none.
-    context_width (int | None): with either of these, units of the layer that mixes them with the
-        token's own state; None for as many as the state has.
-    decode (str): the way of decoding. "constrained" learns the tag of each token by itself, and
-        lets only valid sequences of tags win; "crf" also learns scores of going from tag to tag, by
-        the likelihood of whole sequences; or the name of a decoder that you have registered, see
-        `bigru_tagger.network.decoders`.
-    word_dropout (float | None): chance that a token's whole input becomes zero in training.
-    input_dropout (float | None): locked dropout of what enters the encoder.
-    hidden_dropout (float | None): locked dropout of what leaves each of its layers.
-    recurrent_dropout (float | None): locked dropout of the states that a GRU reads from the step
-        before (Gal and Ghahramani 2016, arXiv 1512.05287); has to be 0.0 for an LSTM. On a GPU it
-        costs cuDNN's speed in training. A dropout of null follows `[training] dropout`.
-    mixed_precision (bool): train in bfloat16 where that is safe.
-    predict_precision (str): "bfloat16" multiplies in it when predicting, "auto" does so where the
-        CPU or GPU has instructions for it; the weights stay in float32.
-    allow_tf32 (bool): let cuDNN's recurrent layers round to TF32 on a GPU, as torch does by
-        default; outputs then differ from a CPU's by about 1e-3.
-    device (str | None): a device of torch, "auto" for a GPU where there is one, or null to
-        follow spaCy (`--gpu-id`). "cuda" needs torch alone, not CuPy.
+    bidirectional (bool): add a backward direction. Both directions are concatenated.
+    by_sentence (bool): encode each sentence separately; otherwise each Doc. In a Doc without
+        sentence boundaries, they are estimated from punctuation and empty lines.
+    occurrences (int): width of the mean of the states of all occurrences of a token's word in the
+        Doc, see `bigru_tagger.network.context.ContextPooling`; 0 for none.
+    global_context (int): width of the mean of the states of all tokens in the Doc, also if
+        `by_sentence` is true; 0 for none.
+    context_width (int | None): units of the layer that combines these means with a token's state;
+        null for the width of the state. Not used without `occurrences` and `global_context`.
+    decode (str): name of the decoder. "constrained" trains a softmax per token and predicts only
+        valid tag sequences. "crf" also learns transition scores, by the likelihood of whole
+        sequences. You can register your own, see `bigru_tagger.network.decoders`.
+    word_dropout (float | None): probability that a token's whole input is set to zero in training.
+        For all four dropout rates, null uses `[training] dropout`.
+    input_dropout (float | None): locked dropout of the encoder's input.
+    hidden_dropout (float | None): locked dropout of the output of each layer.
+    recurrent_dropout (float | None): locked dropout of the previous state in the recurrent products
+        of a GRU (Gal and Ghahramani 2016, arXiv 1512.05287). Must be 0.0 for an LSTM. cuDNN does
+        not support it, so it makes training on a GPU slower.
+    mixed_precision (bool): train with torch's automatic mixed precision in bfloat16.
+    predict_precision (str): "float32", or "bfloat16" to compute matrix products in bfloat16 in
+        prediction. "auto" selects bfloat16 if the CPU or GPU has instructions for it. Weights stay
+        in float32.
+    allow_tf32 (bool): allow cuDNN's recurrent layers to round to TF32 on a GPU, like torch by
+        default. The states then differ from those on a CPU by about 1e-3.
+    device (str | None): a torch device such as "cuda:1"; "auto" for a GPU if there is one; null to
+        use spaCy's setting (`--gpu-id`). "cuda" does not need CuPy.
     nO (int | None): number of tags; set by the component.
-    RETURNS (Model[list[Doc], list[Floats2d]]): logits, (n_tokens, n_tags) for each Doc.
-    RAISES (ValueError): if a setting does not fit.
+    RETURNS (Model[list[Doc], list[Floats2d]]): a model from Docs to logits, (n_tokens, n_tags) for
+        each Doc.
+    RAISES (ValueError): if a setting is not valid.
     """
     _check_context(occurrences, global_context, context_width)
     spec = NetworkSpec(
@@ -128,14 +132,15 @@ def BiGRUTok2Vec(  # noqa: N802
     allow_tf32: bool = False,
     device: str | None = None,
 ) -> Model[list[Doc], list[Floats2d]]:
-    """Build embedding and stacked bidirectional GRU, for a `tok2vec` that components share.
+    """Build embeddings and a stacked bidirectional GRU, for a `tok2vec` that components share.
 
-    The width that listeners have to name is the last layer's `hidden`, times two if bidirectional;
-    or `context_width`, if that is set and used.
-    The arguments are those of `BiGRUTagger`.
+    The `width` of listeners must be the last layer's `hidden`, times two if bidirectional; or
+    `context_width`, if that is set and used.
+    The arguments are those of `BiGRUTagger`. `depth` must not be 0.
 
-    RETURNS (Model[list[Doc], list[Floats2d]]): hidden states, (n_tokens, width) for each Doc.
-    RAISES (ValueError): if a setting does not fit.
+    RETURNS (Model[list[Doc], list[Floats2d]]): a model from Docs to hidden states,
+        (n_tokens, width) for each Doc.
+    RAISES (ValueError): if a setting is not valid.
     """
     widths = _widths(hidden, depth)
     if not widths:
@@ -185,21 +190,22 @@ def BiGRUEncoder(  # noqa: N802
 ) -> Model[list[Floats2d], list[Floats2d]]:
     """Build a stacked bidirectional GRU for the `encode` slot of `spacy.Tok2Vec.v2`.
 
-    width (int): width of input and output, as of spaCy's other encoders; half of it for each
-        direction.
+    width (int): width of input and output, as for spaCy's other encoders. With two directions, each
+        has half of it.
     depth (int): number of layers.
     cell (str): "gru" or "lstm".
-    bidirectional (bool): read backwards too.
-    input_dropout (float | None): locked dropout of the input.
-    hidden_dropout (float | None): locked dropout of what leaves each layer.
-    recurrent_dropout (float | None): see `BiGRUTagger`. A dropout of null follows
-        `[training] dropout`.
+    bidirectional (bool): add a backward direction. Both directions are concatenated.
+    input_dropout (float | None): locked dropout of the input. For all three dropout rates, null
+        uses `[training] dropout`.
+    hidden_dropout (float | None): locked dropout of the output of each layer.
+    recurrent_dropout (float | None): see `BiGRUTagger`.
     mixed_precision (bool): see `BiGRUTagger`.
     predict_precision (str): see `BiGRUTagger`.
     allow_tf32 (bool): see `BiGRUTagger`.
     device (str | None): see `BiGRUTagger`.
-    RETURNS (Model[list[Floats2d], list[Floats2d]]): vectors in, hidden states out.
-    RAISES (ValueError): if a setting does not fit.
+    RETURNS (Model[list[Floats2d], list[Floats2d]]): a model from vectors to hidden states, both
+        (n_tokens, width) for each Doc.
+    RAISES (ValueError): if a setting is not valid.
     """
     if bidirectional and width % 2:
         raise ValueError(f"BiGRUEncoder: 'width' has to be even for two directions; got {width}")
@@ -235,7 +241,7 @@ def _widths(hidden: int | list[int], depth: int | None) -> list[int]:
         return [hidden] * (1 if depth is None else depth)
     if depth is not None and depth != len(hidden):
         raise ValueError(
-            f"'hidden' names the widths of {len(hidden)} layers, {hidden}, but 'depth' is {depth}: "
-            "leave 'depth' out (null), or give one width"
+            f"'hidden' lists the units of {len(hidden)} layers, {hidden}, but 'depth' is {depth}: "
+            "set 'depth' to null, or 'hidden' to one number"
         )
     return list(hidden)

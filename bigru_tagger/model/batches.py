@@ -1,4 +1,4 @@
-"""Docs to the network's input: for training as they are, for prediction by way of the cache."""
+"""Convert Docs to the network's input. In prediction, words come from a cache."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -16,9 +16,8 @@ from ..stages import EMBED, READ, stage
 from .devices import to_torch
 from .shim import NetworkShim
 
-_FORMS = "words.forms"  # beside what `Network.prepare` names
-# New words that prediction prepares at once: what that takes meanwhile, above all the states of
-# their characters, grows with them.
+_FORMS = "words.forms"  # in addition to the names used by `Network.prepare`
+# New words that are prepared at once, to limit memory. The states of their characters need most.
 _WORDS_AT_ONCE = 1024
 
 
@@ -31,16 +30,16 @@ def read_batch(
     by_sentence: bool,
     with_groups: bool,
 ) -> Batch:
-    """Read what the network's word embeddings need of Docs.
+    """Create the input of the network's word embeddings.
 
-    What they read of a word is kept on the device from batch to batch.
+    The features of a word are cached on the device.
 
     docs (list[Doc]): at least one Doc.
     words (dict[str, WordEmbedding]): the embeddings by name.
-    shim (NetworkShim): holds the network.
-    by_sentence (bool): make a sequence of each sentence, not of each Doc.
-    with_groups (bool): find the tokens of the same Doc, and of the same word in it.
-    RETURNS (Batch): the network's input; the other embeddings' part is still empty.
+    shim (NetworkShim): the shim of the network.
+    by_sentence (bool): make each sentence a sequence; otherwise each Doc.
+    with_groups (bool): set the groups of tokens in `Batch.groups`.
+    RETURNS (Batch): the network's input, without `tokens`, the input of other embeddings.
     """
     words = _present(words, shim)
     distinct = UniqueWords.from_docs(docs)
@@ -78,14 +77,16 @@ def read_prepared(
     by_sentence: bool,
     with_groups: bool,
 ) -> Batch:
-    """Read what prediction needs of Docs; what depends on the word alone comes from the cache.
+    """Create the input of the network's word embeddings in prediction.
+
+    Context-independent features are computed once per word and cached.
 
     docs (list[Doc]): at least one Doc.
     words (dict[str, WordEmbedding]): the embeddings by name.
-    shim (NetworkShim): holds the network, and the cache.
+    shim (NetworkShim): the shim of the network, with the cache.
     by_sentence (bool): see `read_batch`.
     with_groups (bool): see `read_batch`.
-    RETURNS (Batch): the network's input; the other embeddings' part is still empty.
+    RETURNS (Batch): the network's input, without `tokens`, the input of other embeddings.
     """
     words = _present(words, shim)
     if not words or not any(map(len, docs)):
@@ -102,7 +103,7 @@ def read_prepared(
     def prepare(rows: np.ndarray) -> dict[str, Tensor]:
         new = distinct.subset(rows)
         read = {name: _read(embedding, new, shim.device) for name, embedding in words.items()}
-        # Forms stay on the CPU, where they are grouped.
+        # Forms stay on the CPU, where tokens are grouped.
         return {**shim.prepare(read), _FORMS: torch.from_numpy(new.forms)}
 
     version = (*shim.version, *_version(distinct.vocab))
@@ -119,17 +120,17 @@ def read_prepared(
 def sentence_lengths(docs: Sequence[Doc], words: UniqueWords) -> list[int]:
     """Count the tokens of each sentence.
 
-    docs (Sequence[Doc]): Docs; the sentences of one without sentence starts are guessed, see
+    docs (Sequence[Doc]): Docs. In a Doc without sentence boundaries, these are estimated, see
         `UniqueWords.sentence_starts`.
-    words (UniqueWords): their words.
-    RETURNS (list[int]): tokens of the sentences of all Docs, in order; none for Docs without
-        tokens.
+    words (UniqueWords): the words of these Docs.
+    RETURNS (list[int]): tokens of each sentence of all Docs, in order. An empty Doc has no
+        sentence.
     """
     if not len(words.index):
         return []
     given = np.concatenate([doc.to_array(SENT_START).reshape(-1) for doc in docs]).view(np.int64)
     begins = (words.lengths.cumsum() - words.lengths)[words.lengths > 0]
-    # As `Doc.has_annotation` has it: the first token always starts a sentence.
+    # Like `Doc.has_annotation`, ignore first tokens, which always start a sentence.
     later = given != 0
     later[begins] = False
     known = np.repeat(np.logical_or.reduceat(later, begins), words.lengths[words.lengths > 0])
@@ -142,12 +143,12 @@ def sentence_lengths(docs: Sequence[Doc], words: UniqueWords) -> list[int]:
 
 
 def occurrence_keys(words: UniqueWords, forms: np.ndarray) -> np.ndarray:
-    """Give tokens a number that those of the same word in the same Doc share.
+    """Compute a number for each token that the occurrences of its word in the Doc share.
 
     words (UniqueWords): the words of a batch.
-    forms (ndarray): what makes two distinct words the same, such as the hash of the lower-cased
-        form, int64 (n_words,).
-    RETURNS (ndarray): numbers, with gaps, int64 (n_tokens,).
+    forms (ndarray): a key for each distinct word, such as the hash of its lower-cased form, int64
+        (n_words,). Words with the same key count as one word.
+    RETURNS (ndarray): numbers, not consecutive, int64 (n_tokens,).
     """
     kinds, kind = np.unique(forms, return_inverse=True)
     docs = np.repeat(np.arange(len(words.lengths)), words.lengths)
@@ -155,19 +156,19 @@ def occurrence_keys(words: UniqueWords, forms: np.ndarray) -> np.ndarray:
 
 
 def _present(words: Mapping[str, WordEmbedding], shim: NetworkShim) -> dict[str, WordEmbedding]:
-    # A config with `embed = null` does not fix the embeddings: which ones the network has depends
-    # on its language, and on the version that trained it.
+    # With `embed = null`, the embeddings of a saved network depend on its language and on the
+    # version that trained it. Only those are used.
     embed = shim.network.embed
     return {name: embedding for name, embedding in words.items() if name in embed}
 
 
 def _version(vocab: Vocab) -> tuple[Any, ...]:
-    # What embeddings read of a word depends on these.
+    # The features of a word depend on these.
     vectors = vocab.vectors
     return (
         vocab,
         vectors,
-        getattr(vectors, "data", None),  # what a user registers as vectors may do without a table
+        getattr(vectors, "data", None),  # custom vectors need not have a table
         getattr(vectors, "n_keys", 0),
     )
 

@@ -11,19 +11,18 @@ from torch import Tensor
 
 
 class WordCache:
-    """Tables with a row for each word that came up, bounded in size.
+    """Tables with one row per word, limited in size.
 
-    When a batch would not fit in any more, all rows go: the frequent words are back at once, and
-    nothing has to be known about how often each was asked for. Tables that were handed out are
-    never written to where their rows are in use, so threads may share a cache. So may processes
-    that are forked from this one: each has a lock of its own, since nobody there releases one that
-    another thread held at the fork.
+    If a batch does not fit, all rows are dropped. Frequent words return with the next batches, so
+    no statistics are needed. Rows that were returned are never overwritten, so threads can share a
+    cache. Forked processes can use it too: each process has its own lock, since a lock that another
+    thread held during the fork would never be released.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        """Hold no word.
+        """Create an empty cache.
 
-        max_bytes (int): size that the tables may grow to.
+        max_bytes (int): maximum size of the tables.
         """
         self.max_bytes = max_bytes
         self._locks: dict[int, Lock] = {}
@@ -31,7 +30,7 @@ class WordCache:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all words."""
+        """Remove all words."""
         self._rows: dict[int, int] = {}
         self._tables: dict[str, Tensor] = {}
 
@@ -53,15 +52,15 @@ class WordCache:
         version: tuple[Any, ...],
         compute: Callable[[np.ndarray], Mapping[str, Tensor]],
     ) -> tuple[Mapping[str, Tensor], np.ndarray]:
-        """Give the rows of words, and compute those that are missing.
+        """Return the rows of words, and compute missing ones.
 
         keys (ndarray): keys of distinct words, int (n_words,).
-        version (Tuple): objects that the rows depend on; unless each is the one of the last call,
-            all rows are computed anew.
-        compute (Callable): from positions in `keys` to the rows of these words, tensors of
-            (n_positions, ...) by name, always of the same names, shapes and types.
-        RETURNS (tuple[Mapping[str, Tensor], ndarray]): tables of (n_rows, ...), and each word's row
-            in them, int64 (n_words,).
+        version (tuple): objects that the rows depend on. If they differ from those of the last
+            call, all rows are computed again. Integers are compared by value, others by identity.
+        compute (Callable): computes the rows for positions in `keys`: tensors of
+            (n_positions, ...) by name. Names, shapes and types must always be the same.
+        RETURNS (tuple[Mapping[str, Tensor], ndarray]): tables of (n_rows, ...), and the row of each
+            word in them, int64 (n_words,).
         """
         with self._locks.setdefault(os.getpid(), Lock()):
             if not _same(version, self._version):
@@ -93,10 +92,10 @@ class WordCache:
         begin, end = len(self), len(self) + len(keys)
         for name, values in new.items():
             if name not in self._tables:
-                # At its full size: the system gives memory to rows only when they are written,
-                # and tables that grew would leave holes in the heap, more with each new beginning.
+                # At full size. On a CPU, the system allocates pages when they are written, and
+                # tables that grow would fragment the heap each time the cache is cleared.
                 shape = (capacity, *values.shape[1:])
-                with torch.inference_mode(False):  # or it could be written to in that mode alone
+                with torch.inference_mode(False):  # else only writable in inference mode
                     table = torch.empty(shape, dtype=values.dtype, device=values.device)
                 self._tables[name] = table
             self._tables[name][begin:end] = values
@@ -106,7 +105,7 @@ class WordCache:
 
 
 def _same(version: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    # Numbers are compared by value, all else by identity: two tables of vectors may be equal now.
+    # Objects are compared by identity: two tables of vectors may be equal only at this time.
     return len(version) == len(other) and all(
         ours == theirs if isinstance(ours, int) else ours is theirs
         for ours, theirs in zip(version, other, strict=True)
@@ -114,16 +113,16 @@ def _same(version: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 class TextCache:
-    """Tensors of texts, kept over epochs, bounded in size.
+    """Tensors of texts, cached over epochs, limited in size.
 
-    When it is full, what is there stays: an epoch asks for every text once, so that to drop the
-    oldest for the newest would drop each before it is asked for again.
+    When the cache is full, its texts stay and new ones are not added. Each epoch reads every text
+    once, so replacing the oldest text would remove each text before it is read again.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        """Hold no text.
+        """Create an empty cache.
 
-        max_bytes (int): size that all that is kept may have; 0 to keep nothing.
+        max_bytes (int): maximum size of keys and tensors; 0 to cache nothing.
         """
         self.max_bytes = max_bytes
         self._locks: dict[int, Lock] = {}
@@ -131,7 +130,7 @@ class TextCache:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all texts."""
+        """Remove all texts."""
         self._kept: dict[bytes, Tensor] = {}
         self.n_bytes = 0
 
@@ -148,12 +147,12 @@ class TextCache:
         version: tuple[Any, ...],
         compute: Callable[[list[int]], Sequence[Tensor]],
     ) -> list[Tensor]:
-        """Give what belongs to texts, and compute what is missing, once per distinct text.
+        """Return the tensors of texts, and compute missing ones once per distinct text.
 
-        keys (Sequence[bytes]): what makes two texts the same.
-        version (Tuple): see `WordCache.look_up`.
-        compute (Callable): from positions in `keys` to a tensor for each.
-        RETURNS (list[Tensor]): a tensor for each key; those that were kept are on the CPU.
+        keys (Sequence[bytes]): the key of each text. Equal texts have equal keys.
+        version (tuple): see `WordCache.look_up`.
+        compute (Callable): computes a tensor for each of some positions in `keys`.
+        RETURNS (list[Tensor]): a tensor for each key. Those from the cache are on the CPU.
         """
         with self._locks.setdefault(os.getpid(), Lock()):  # see `WordCache`
             if not _same(version, self._version):
@@ -166,7 +165,7 @@ class TextCache:
             for key in missing:
                 size = len(key) + found[key].nbytes
                 if self.n_bytes + size <= self.max_bytes:
-                    # A copy: a part would keep all of the tensor that it is a part of.
+                    # A copy, since a view would keep the whole batch in memory.
                     self._kept[key] = found[key].to("cpu", copy=True)
                     self.n_bytes += size
             return [found[key] for key in keys]

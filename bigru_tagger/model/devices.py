@@ -1,4 +1,4 @@
-"""Devices and precision; arrays of thinc to tensors and back; threads of worker processes."""
+"""Devices, precision, conversion between thinc arrays and tensors, threads of worker processes."""
 
 import os
 from collections.abc import Iterator
@@ -14,47 +14,48 @@ from torch import Tensor
 
 Precision = Literal["float32", "bfloat16", "auto"]
 
-# The process whose threads torch has; a fork has the number, but not the threads.
+# The process that torch's threads belong to. A forked process does not have these threads.
 _process = os.getpid()
 
 
 def use_one_thread_if_forked() -> None:
-    """Run torch on one thread from now on, if this process was forked since the last call.
+    """Set torch to one thread, if this process was forked since the last call.
 
-    A process forked from one that has run torch on several threads hangs at its first parallel
-    region. Called where our components begin to run, not at the fork: other programs' children are
-    left alone.
+    A process that is forked from one with several torch threads hangs at its first parallel region.
+    This is called when our components run, not at the fork, so other forked processes are not
+    affected.
     """
-    global _process  # noqa: PLW0603 - a fact of the process
+    global _process  # noqa: PLW0603 - one value per process
     if _process != os.getpid():
         _process = os.getpid()
         torch.set_num_threads(1)
 
 
 def is_pickled_for_worker() -> bool:
-    """Whether this process is starting another one, which gets what is pickled now.
+    """Check whether objects are being pickled for a new process.
 
-    RETURNS (bool): True within `Process.start` by spawn or forkserver, as of `nlp.pipe(n_process)`.
+    RETURNS (bool): True during `Process.start` with spawn or forkserver, as in
+        `nlp.pipe(n_process=2)`.
     """
     return get_spawning_popen() is not None
 
 
 def use_one_thread_in_worker() -> None:
-    """Run torch on one thread from now on, unless the environment names a number of threads.
+    """Set torch to one thread, unless OMP_NUM_THREADS is set.
 
-    Workers that are started afresh, as on macOS and Windows, would otherwise take all cores each.
+    Otherwise each spawned worker, as on macOS and Windows, would use all cores.
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
 
 
 def choose_device(name: str | None) -> torch.device:
-    """Turn the config's `device` into torch's.
+    """Return the torch device for the setting `device`.
 
-    name (str | None): a device of torch, such as "cpu" or "cuda:1"; "auto" for a GPU where
-        there is one; None for what spaCy was told (`--gpu-id`, `spacy.require_gpu`).
+    name (str | None): a torch device such as "cpu" or "cuda:1"; "auto" for a GPU if there is one;
+        None for spaCy's setting (`--gpu-id`, `spacy.require_gpu`).
     RETURNS (torch.device): the device.
-    RAISES (ValueError): if torch knows no such device, or cannot use it here.
+    RAISES (ValueError): if it is not a torch device, or there is no CUDA device.
     """
     if name is None:
         default: torch.device = get_torch_default_device()
@@ -64,7 +65,7 @@ def choose_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"device = {name!r} is none that torch knows: {error}") from error
+        raise ValueError(f"device = {name!r} is not a torch device: {error}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device = {name!r}, but torch {torch.__version__} finds no CUDA device here. Set "
@@ -74,13 +75,13 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def use_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """Decide whether prediction multiplies in bfloat16.
+    """Check whether prediction computes matrix products in bfloat16.
 
-    precision (str): "float32", "bfloat16", or "auto" for bfloat16 where the device has
-        instructions for it; elsewhere it would be slower than float32.
-    device (torch.device): where the network is.
+    precision (str): "float32", "bfloat16", or "auto" for bfloat16 if the device has instructions
+        for it. On other devices, bfloat16 is slower than float32.
+    device (torch.device): the device of the network.
     RETURNS (bool): whether it does.
-    RAISES (ValueError): if the precision is none of these.
+    RAISES (ValueError): if the precision is not one of these.
     """
     if precision not in get_args(Precision):
         raise ValueError(
@@ -95,13 +96,13 @@ def use_bfloat16(precision: Precision, device: torch.device) -> bool:
 
 @contextmanager
 def recurrent_precision(device: torch.device, *, allow_tf32: bool) -> Iterator[None]:
-    """Keep cuDNN's recurrent layers from rounding to TF32 for the length of the context.
+    """Prevent cuDNN's recurrent layers from rounding to TF32 within the context.
 
-    By default, torch lets them: states then differ from a CPU's by about 1e-3. What is set for the
-    process is the same again afterwards.
+    torch allows it by default. States then differ from those on a CPU by about 1e-3. The setting of
+    the process is restored on exit.
 
-    device (device): where the network is; all but CUDA's are left alone.
-    allow_tf32 (bool): leave it to what torch is set to, which is faster for wide layers.
+    device (torch.device): the device of the network. Only CUDA devices are affected.
+    allow_tf32 (bool): do not change torch's setting. TF32 is faster for wide layers.
     """
     if device.type != "cuda" or allow_tf32:
         yield
@@ -109,7 +110,7 @@ def recurrent_precision(device: torch.device, *, allow_tf32: bool) -> Iterator[N
     cudnn: Any = torch.backends.cudnn
     flags, name, exact = (
         (cudnn.rnn, "fp32_precision", "ieee")
-        if hasattr(cudnn, "rnn")  # from torch 2.9 on, which refuses a mixture of old and new flags
+        if hasattr(cudnn, "rnn")  # torch 2.9 and later, which rejects a mix of old and new flags
         else (cudnn, "allow_tf32", False)
     )
     before = getattr(flags, name)
@@ -121,10 +122,10 @@ def recurrent_precision(device: torch.device, *, allow_tf32: bool) -> Iterator[N
 
 
 def to_torch(array: Any, device: torch.device) -> Tensor:
-    """Bring an array to torch, without a copy where the memory can be shared.
+    """Convert an array to a tensor, without a copy if memory can be shared.
 
-    array (ndarray): of NumPy or CuPy.
-    device (torch.device): where the tensor is needed.
+    array (ndarray | Tensor): a NumPy or CuPy array, or a tensor.
+    device (torch.device): device of the tensor.
     RETURNS (Tensor): the tensor.
     """
     use_one_thread_if_forked()
@@ -135,11 +136,11 @@ def to_torch(array: Any, device: torch.device) -> Tensor:
 
 
 def to_array(tensor: Tensor, ops: Ops) -> FloatsXd:
-    """Bring a tensor to the arrays of thinc's operations, NumPy's or CuPy's.
+    """Convert a tensor to a NumPy or CuPy array.
 
-    tensor (Tensor): on any device.
-    ops (Ops): thinc's operations.
-    RETURNS (FloatsXd): float32.
+    tensor (Tensor): a tensor on any device.
+    ops (Ops): thinc's operations, which determine the type of the array.
+    RETURNS (FloatsXd): the array, float32.
     """
     tensor = tensor.detach().float()
     if not isinstance(ops, CupyOps):
@@ -148,12 +149,12 @@ def to_array(tensor: Tensor, ops: Ops) -> FloatsXd:
 
 
 def join_arrays(arrays: list[Floats2d], device: torch.device, width: int) -> Tensor:
-    """Put arrays one below the other.
+    """Concatenate arrays to a tensor.
 
-    arrays (list[Floats2d]): of NumPy or CuPy, (n_rows, width) each.
-    device (torch.device): where the tensor is needed.
-    width (int): for no arrays at all.
-    RETURNS (Tensor): all rows, float32.
+    arrays (list[Floats2d]): NumPy or CuPy arrays, (n_rows, width) each.
+    device (torch.device): device of the tensor.
+    width (int): width of the result if there are no arrays.
+    RETURNS (Tensor): all rows, float32 (n_rows, width).
     """
     if not arrays:
         return torch.zeros((0, width), device=device)
@@ -162,10 +163,10 @@ def join_arrays(arrays: list[Floats2d], device: torch.device, width: int) -> Ten
 
 
 def split_array(array: FloatsXd, lengths: list[int]) -> list[Floats2d]:
-    """Take apart what `join_arrays` put together.
+    """Split an array into parts, the inverse of `join_arrays`.
 
-    array (FloatsXd): all rows.
-    lengths (list[int]): rows of each part.
+    array (FloatsXd): all rows, (n_rows, width).
+    lengths (list[int]): number of rows of each part.
     RETURNS (list[Floats2d]): the parts.
     """
     ends = np.cumsum(lengths, dtype=np.int64)

@@ -1,7 +1,7 @@
-"""Optimizers: SGD with momentum, which thinc has not; and a thinc optimizer's step, by torch.
+"""SGD with momentum, which thinc does not provide, and optimizer steps of thinc run by torch.
 
-`spacy train` calls `optimizer.step_schedules()` after each update; a loop of `nlp.update` has to do
-the same. `LearnRateWatch` warns where it does not.
+`spacy train` calls `optimizer.step_schedules()` after each update. A custom loop of `nlp.update`
+has to do the same. `LearnRateWatch` warns if it does not.
 """
 
 import warnings
@@ -27,22 +27,23 @@ def SGD(  # noqa: N802
 ) -> Optimizer:
     """Build SGD with momentum: v = momentum · v + gradient, parameter -= learn_rate · v.
 
-    Our networks have the momentum. Layers of thinc itself, such as an upstream `tok2vec`, are
-    stepped without it, as by thinc's `SGD.v1`.
+    Momentum applies to the networks of this package. thinc layers, such as an upstream `tok2vec`,
+    are updated without momentum, as by thinc's `SGD.v1`.
 
-    learn_rate (float | list[float] | Generator): the step's size, or its schedule.
-    momentum (float): how much of the last step's v remains.
+    learn_rate (float | list[float] | Generator): the learn rate, or its schedule.
+    momentum (float): factor of v, at least 0 and below 1.
     L2 (float | list[float] | Generator): weight decay.
-    L2_is_weight_decay (bool): shrink the parameters by learn_rate · L2, apart from v; else add
-        L2 · parameter to the gradient.
-    grad_clip (float | list[float] | Generator): highest norm of the gradient; 0 for none.
-    use_averages (bool): average the parameters, and evaluate and store the averages.
+    L2_is_weight_decay (bool): decoupled weight decay: multiply the parameters by
+        1 - learn_rate · L2. Otherwise add L2 · parameter to the gradient.
+    grad_clip (float | list[float] | Generator): maximum norm of the gradient; 0 for no clipping.
+    use_averages (bool): average the parameters over steps, and use the averages for evaluation and
+        in the saved model.
     RETURNS (Optimizer): for `[training.optimizer]`.
     RAISES (ValueError): if the momentum is not at least 0 and below 1.
     """
     if not 0.0 <= momentum < 1.0:
         raise ValueError(f"momentum has to be at least 0 and below 1; got {momentum}")
-    # With a second beta of 0, both thinc and our shim take plain steps.
+    # With a second beta of 0, neither thinc nor our shim uses Adam.
     return Optimizer(
         learn_rate,
         L2=L2,
@@ -56,14 +57,14 @@ def SGD(  # noqa: N802
 
 @dataclass(frozen=True)
 class TorchStep:
-    """The settings of one optimizer step, read off whatever `[training.optimizer]` built.
+    """The settings of one optimizer step.
 
-    kind (str): "adam", "radam" or "sgd", with a "w" where weight decay is apart from the gradient.
-    learn_rate (float): the step's size.
-    betas (tuple[float, float]): decay of the moments; the first is SGD's momentum.
-    eps (float): what keeps Adam from dividing by zero.
-    weight_decay (float): share of itself that a parameter loses, times the learn rate.
-    grad_clip (float): highest norm of the gradient; 0 for none.
+    kind (str): "adam", "radam" or "sgd", with a final "w" for decoupled weight decay.
+    learn_rate (float): the learn rate.
+    betas (tuple[float, float]): decay rates of the moments. The first is SGD's momentum.
+    eps (float): term that prevents division by zero in Adam.
+    weight_decay (float): weight decay, before multiplication by the learn rate.
+    grad_clip (float): maximum norm of the gradient; 0 for no clipping.
     """
 
     kind: str
@@ -77,7 +78,7 @@ class TorchStep:
     def read(cls, optimizer: Any) -> "TorchStep":
         """Read the settings of the next step.
 
-        optimizer (Optimizer): thinc's, or the stand-in that `nlp.rehearse` passes.
+        optimizer (Optimizer): thinc's optimizer, or the replacement that `nlp.rehearse` passes.
         RETURNS (TorchStep): the settings.
         """
         beta1, beta2 = float(optimizer.b1), float(optimizer.b2)
@@ -98,10 +99,10 @@ class TorchStep:
         )
 
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        """Build torch's optimizer of this kind.
+        """Build a torch optimizer of this kind.
 
-        groups (list[Dict]): its parameter groups, with a `rate_scale` each.
-        RETURNS (Optimizer): without moments yet.
+        groups (list[dict]): its parameter groups, each with a `rate_scale`.
+        RETURNS (Optimizer): the optimizer, without moments.
         """
         if self.kind.startswith("radam"):
             return torch.optim.RAdam(
@@ -114,9 +115,9 @@ class TorchStep:
         return torch.optim.SGD(groups, foreach=True)
 
     def apply(self, optimizer: torch.optim.Optimizer) -> None:
-        """Hand the settings to torch's optimizer, before it steps.
+        """Set the settings of a torch optimizer before its step.
 
-        optimizer (Optimizer): what `build` returned.
+        optimizer (Optimizer): the optimizer returned by `build`.
         """
         for group in optimizer.param_groups:
             group["lr"] = self.learn_rate * group["rate_scale"]
@@ -127,8 +128,8 @@ class TorchStep:
             else:
                 group["momentum"] = self.betas[0]
                 if self.kind == "sgdw":
-                    # torch's SGD only adds to the gradient, and that would enter the momentum
-                    # (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 1).
+                    # Decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101,
+                    # algorithm 1). torch's SGD would add the decay to the momentum.
                     group["weight_decay"] = 0.0
                     shrink = 1.0 - group["lr"] * self.weight_decay
                     with torch.no_grad():
@@ -138,7 +139,7 @@ class TorchStep:
 
 
 class _CountedSchedule:
-    """A schedule that counts how often it was stepped."""
+    """A schedule that counts its steps."""
 
     def __init__(self, values: Iterator[float]) -> None:
         self.values = values
@@ -152,11 +153,11 @@ class _CountedSchedule:
         self.n_steps += 1
         return next(self.values)
 
-    def goes_on_from(self, rate: float) -> bool:
-        """Look one value ahead.
+    def would_change(self, rate: float) -> bool:
+        """Check whether the next step would change the rate.
 
         rate (float): the current value.
-        RETURNS (bool): whether there is a next value, and it is another one.
+        RETURNS (bool): whether there is a next value that differs from the current one.
         """
         upcoming = list(islice(self.values, 1))
         self.values = chain(upcoming, self.values)
@@ -164,7 +165,7 @@ class _CountedSchedule:
 
 
 class LearnRateWatch:
-    """Warns where a network is updated at a learn rate of zero, or at one that should change.
+    """Warn if a learn rate stays zero, or stays the same although it has a schedule.
 
     rate (float | None): the learn rate of the last update.
     """
@@ -175,11 +176,11 @@ class LearnRateWatch:
         self._n_steps = 0
         self._n_updates = 0
 
-    def see(self, optimizer: Any, rate: float) -> None:
-        """Take note of an update.
+    def record(self, optimizer: Any, rate: float) -> None:
+        """Record an update, and warn if its schedule was not stepped.
 
-        optimizer (Optimizer): thinc's, or the stand-in that `nlp.rehearse` passes, which has no
-            schedules to step.
+        optimizer (Optimizer): thinc's optimizer, or the replacement that `nlp.rehearse` passes,
+            which has no schedules.
         rate (float): the learn rate.
         """
         self.rate = rate
@@ -194,17 +195,17 @@ class LearnRateWatch:
         if optimizer is not self._optimizer or schedule.n_steps != self._n_steps:
             self._optimizer, self._n_steps, self._n_updates = optimizer, schedule.n_steps, 0
         self._n_updates += 1
-        # One update more than there is between two steps of any loop that steps at all, or so many
-        # that no loop sums gradients up over them.
+        # At a rate of zero, warn at the second update without a step. Otherwise allow for loops
+        # that accumulate gradients over several updates.
         patience = 2 if rate == 0.0 else 20
-        if self._n_updates >= patience and schedule.goes_on_from(rate):
+        if self._n_updates >= patience and schedule.would_change(rate):
             schedule.has_warned = True
             warnings.warn(
                 f"The learn rate has been {rate:g} for {self._n_updates} updates"
-                f"{', which changed nothing' if rate == 0.0 else ''}. It comes from a schedule, "
-                "[training.optimizer.learn_rate] of the config, and stays where it is until "
-                "optimizer.step_schedules() is called, as `spacy train` does after each update. "
-                "Do the same, or choose a fixed rate: "
+                f"{', which had no effect' if rate == 0.0 else ''}. It comes from the schedule "
+                "[training.optimizer.learn_rate] of the config and does not change until "
+                "optimizer.step_schedules() is called. `spacy train` calls it after each update. "
+                "Do the same, or use a fixed rate: "
                 "nlp.resume_training(sgd=thinc.api.Adam(0.001))",
                 UserWarning,
                 stacklevel=2,

@@ -1,7 +1,8 @@
-"""The seam between thinc and the torch network: optimizer steps, averages, storage.
+"""thinc shims for torch modules: optimizer steps, averages, serialisation.
 
-thinc's own PyTorch shim keeps torch parameters out of `use_averages` and `nlp.rehearse`, stores
-them by pickle, and steps them one by one; this one does none of that.
+thinc's own PyTorch shim does not support `use_averages` and `nlp.rehearse`, saves parameters by
+pickle, and updates them one by one. These shims support both, save safetensors, and update all
+parameters at once.
 """
 
 import contextlib
@@ -33,12 +34,12 @@ from .optimizers import LearnRateWatch, TorchStep
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
-# What prediction keeps of words: at 256 units and two directions, of 20,000.
+# Size of the cache of words in prediction: 20,000 words at 256 units and two directions.
 _CACHE_BYTES = 1 << 27
 
 
 def no_backprop(gradient: Any) -> list[Any]:
-    """Stand in for the backpropagation of a prediction.
+    """Backprop placeholder for predictions that raises when called.
 
     gradient (Any): any gradient.
     RAISES (ValueError): always.
@@ -47,16 +48,16 @@ def no_backprop(gradient: Any) -> list[Any]:
 
 
 def tensors_of(*modules: nn.Module) -> list[Tensor]:
-    """Collect parameters and buffers, which count the changes in place that they see.
+    """Collect the parameters and buffers of modules.
 
     *modules (Module): modules.
-    RETURNS (list[Tensor]): their tensors.
+    RETURNS (list[Tensor]): their tensors. Each has a version that in-place changes raise.
     """
     return [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
 
 
 class ModuleShim(Shim, ABC):
-    """Holds a torch module, steps it, averages it and stores it, on behalf of a thinc model."""
+    """A thinc shim that updates, averages and saves a torch module."""
 
     def __init__(
         self,
@@ -66,13 +67,13 @@ class ModuleShim(Shim, ABC):
         predict_precision: Precision = "float32",
         allow_tf32: bool = False,
     ) -> None:
-        """Hold nothing yet.
+        """Create an empty shim.
 
         device (str | None): see `choose_device`.
-        mixed_precision (bool): train in bfloat16 where that is safe.
+        mixed_precision (bool): train with torch's automatic mixed precision in bfloat16.
         predict_precision (str): see `use_bfloat16`.
         allow_tf32 (bool): see `recurrent_precision`.
-        RAISES (ValueError): if there is no such precision.
+        RAISES (ValueError): if there is no such device or precision.
         """
         super().__init__(None)
         self.device_name = device
@@ -83,11 +84,11 @@ class ModuleShim(Shim, ABC):
         use_bfloat16(predict_precision, self.device)
         self._n_steps = 0
         self.rate_watch = LearnRateWatch()
-        self._forget_moments()
+        self._reset_optimizer()
 
     @property
     def module(self) -> nn.Module:
-        """The module.
+        """The torch module.
 
         RAISES (ValueError): before initialisation.
         """
@@ -102,27 +103,27 @@ class ModuleShim(Shim, ABC):
 
     @module.setter
     def module(self, module: nn.Module) -> None:
-        self._hold(module)
+        self._set_module(module)
 
     @property
     def is_initialised(self) -> bool:
         """Whether there is a module."""
         return self._model is not None
 
-    def _hold(self, module: nn.Module) -> None:
+    def _set_module(self, module: nn.Module) -> None:
         self._model = module.to(self.device)
-        self._forget_moments()
+        self._reset_optimizer()
 
-    def _forget_moments(self) -> None:
+    def _reset_optimizer(self) -> None:
         self._optimizer: torch.optim.Optimizer | None = None
         self._optimizer_of: Any = None
 
     def _parameter_groups(self, optimizer: Any) -> list[dict[str, Any]]:
-        # For torch's optimizer; the learn rate of thinc's is multiplied by `rate_scale`.
+        # For the torch optimizer. Its learn rate is that of thinc's optimizer times `rate_scale`.
         return [{"params": list(self.module.parameters()), "rate_scale": 1.0}]
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments that build a shim like this one.
+        """Return the settings of the shim.
 
         RETURNS (dict[str, Any]): keyword arguments of the class.
         """
@@ -135,7 +136,7 @@ class ModuleShim(Shim, ABC):
 
     @property
     def predicts_in_bfloat16(self) -> bool:
-        """Whether prediction multiplies in bfloat16 here."""
+        """Whether prediction computes matrix products in bfloat16 on this device."""
         return use_bfloat16(self.predict_precision, self.device)
 
     def _predict_autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -151,7 +152,7 @@ class ModuleShim(Shim, ABC):
         return recurrent_precision(self.device, allow_tf32=self.allow_tf32)
 
     def _evaluating(self, module: _Module) -> _Module:
-        return module.eval() if module.training else module  # `eval` walks over all modules
+        return module.eval() if module.training else module  # `eval` iterates over all modules
 
     def _backprop(self, output: Tensor) -> Callable[[Tensor], None]:
         def backprop(gradient: Tensor) -> None:
@@ -162,19 +163,19 @@ class ModuleShim(Shim, ABC):
         return backprop
 
     def finish_update(self, optimizer: Optimizer) -> None:
-        """Step all parameters at once, by the settings of thinc's optimizer, then clear gradients.
+        """Update all parameters at once with the settings of thinc's optimizer. Clear gradients.
 
-        Gradients are clipped by their norm over the whole module, not parameter by parameter as
-        thinc does. Averages are kept beside thinc's, under this shim's keys.
+        Unlike in thinc, gradients are clipped by their norm over the whole module, not per
+        parameter. Averages are stored in `optimizer.averages` under keys of this shim.
 
-        optimizer (Optimizer): thinc's optimizer, or the stand-in that `nlp.rehearse` passes.
+        optimizer (Optimizer): thinc's optimizer, or the replacement that `nlp.rehearse` passes.
         """
         parameters = [p for p in self.module.parameters() if p.grad is not None]
         if not parameters:
             return
         step = TorchStep.read(optimizer)
-        self.rate_watch.see(optimizer, step.learn_rate)
-        # `nlp.rehearse` passes a stand-in for the optimizer; its step shares the moments.
+        self.rate_watch.record(optimizer, step.learn_rate)
+        # The replacement that `nlp.rehearse` passes uses the moments of the last optimizer.
         changed = isinstance(optimizer, Optimizer) and optimizer is not self._optimizer_of
         if self._optimizer is None or changed:
             self._optimizer = step.build(self._parameter_groups(optimizer))
@@ -184,7 +185,7 @@ class ModuleShim(Shim, ABC):
         step.apply(self._optimizer)
         self._optimizer.step()
         self._n_steps += 1
-        self.module.train()  # which forgets what prediction made of the weights
+        self.module.train()  # clears weights that are cached for prediction
         self._optimizer.zero_grad(set_to_none=True)
         averages = getattr(optimizer, "averages", None)
         if averages is not None:
@@ -198,7 +199,7 @@ class ModuleShim(Shim, ABC):
         }
         clock = (self.id, "network")
         nr_update[clock] += 1
-        # The same rate as thinc's `Ops.update_averages`: quick at first, then slow.
+        # The same rate as in thinc's `Ops.update_averages`, fast at first, then slow.
         count = nr_update[clock]
         decay = min((1.0 + count) / (10.0 + count), 0.9999)
         for name, parameter in parameters.items():
@@ -212,19 +213,19 @@ class ModuleShim(Shim, ABC):
         )
 
     def _key(self, name: str) -> tuple[str, str]:
-        # thinc's models have keys of the form (number, name): these can never be taken for theirs.
+        # thinc's models have keys of the form (number, name), so these cannot collide with them.
         return (f"{__name__}.{self.id}", name)
 
     @contextlib.contextmanager
     def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
-        """Put averaged parameters in place for the length of the context.
+        """Use averaged parameters within the context.
 
-        params (dict): the `averages` of the optimizer that stepped this shim; other keys are left
-            alone.
+        params (dict): the `averages` of the optimizer that updated this shim. Other keys are
+            ignored.
         """
         named = dict(self._model.named_parameters()) if self.is_initialised else {}
         kept = {name: params.get(self._key(name)) for name in named}
-        averaged = {  # averages from before a resize are of no use
+        averaged = {  # without averages from before a resize
             name: average
             for name, average in kept.items()
             if average is not None and average.shape == named[name].shape
@@ -237,19 +238,19 @@ class ModuleShim(Shim, ABC):
             _assign(named, backup)
 
     def to_device(self, device_type: str, device_id: int) -> None:
-        """Follow thinc to another device, unless the config names one.
+        """Move the module to another device, unless the setting `device` is set.
 
         device_type (str): "cpu" or "gpu".
-        device_id (int): number of the GPU.
+        device_id (int): index of the GPU.
         """
         if self.device_name is None:
             self.device = torch.device("cpu" if device_type == "cpu" else f"cuda:{device_id}")
             if self.is_initialised:
                 self._model.to(self.device)
-                self._forget_moments()
+                self._reset_optimizer()
 
     def not_finite(self) -> list[str]:
-        """Find parameters and buffers that hold NaN or infinity.
+        """Find parameters and buffers with NaN or infinity.
 
         RETURNS (list[str]): their names.
         """
@@ -273,11 +274,11 @@ class ModuleShim(Shim, ABC):
         return data
 
     def from_bytes(self, data: bytes) -> "ModuleShim":
-        """Replace the module by a stored one.
+        """Load a saved module.
 
-        data (bytes): what `to_bytes` returned.
+        data (bytes): the output of `to_bytes`. If it is empty, the shim does not change.
         RETURNS (ModuleShim): self.
-        RAISES (ValueError): if the data is no stored module of this kind.
+        RAISES (ValueError): if the data is not a saved module of this type.
         """
         if data:
             self.module = self._read(data)
@@ -285,17 +286,17 @@ class ModuleShim(Shim, ABC):
 
     @abstractmethod
     def _read(self, data: bytes) -> nn.Module:
-        """Build the module that `to_bytes` stored."""
+        """Load a module from the output of `to_bytes`."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what copies and pickles can do without: caches and the optimizer's state."""
+        """Exclude caches and the optimizer's state from copies and pickles."""
         return {**self._origin(), "module": self._model}
 
     def _origin(self) -> dict[str, Any]:
         return {"settings": self.settings(), "for_worker": is_pickled_for_worker()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Give a copy an identity of its own, or it would share its averages with the original."""
+        """Restore a copy with a new id, so that it does not share averages with the original."""
         self._begin(state)
         if state["module"] is not None:
             self.module = state["module"]
@@ -307,14 +308,14 @@ class ModuleShim(Shim, ABC):
 
 
 class NetworkShim(ModuleShim):
-    """Holds a `Network`, and runs it."""
+    """The shim of a `Network`."""
 
     def __init__(self, network: Network | None = None, **settings: Any) -> None:
-        """Hold a network.
+        """Create a shim.
 
         network (Network | None): the network; None before initialisation.
-        **settings: those of `ModuleShim`.
-        RAISES (ValueError): if a setting does not fit.
+        **settings: the arguments of `ModuleShim`.
+        RAISES (ValueError): if a setting is not valid.
         """
         super().__init__(**settings)
         self.cache = WordCache(_CACHE_BYTES)
@@ -334,31 +335,31 @@ class NetworkShim(ModuleShim):
     def network(self, network: Network) -> None:
         self.module = network
 
-    def _hold(self, module: nn.Module) -> None:
-        super()._hold(module)
+    def _set_module(self, module: nn.Module) -> None:
+        super()._set_module(module)
         self._embedding_tensors = tensors_of(self.network.embed, self.network.encoder)
-        self.features.clear()  # another network may have other embeddings
+        self.features.clear()  # a new network can have other embeddings
 
     def resize(self, n_tags: int, margin: float = NEW_TAG_MARGIN) -> None:
-        """Make room for more tags.
+        """Add tags, see `Network.resize`.
 
-        n_tags (int): the new number of outputs.
+        n_tags (int): the new number of tags.
         margin (float): see `Network.resize`.
         """
         self.network.resize(n_tags, margin)
-        self._forget_moments()
+        self._reset_optimizer()
 
     @property
     def version(self) -> tuple[Any, ...]:
-        """What `prepare` depends on: the network, and a number that each change of it raises."""
+        """The network, and a number that every change of its weights raises, to check caches."""
         network = self.network
-        # Fused steps leave the versions of parameters as they are.
+        # Fused optimizer steps do not raise the versions of parameters.
         changes = self._n_steps + sum(tensor._version for tensor in self._embedding_tensors)
         return network, changes
 
     @stage(EMBED)
     def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
-        """Do all that depends on the word alone, as prediction will need it.
+        """Compute context-independent features once per word, with the precision of prediction.
 
         words (Mapping[str, tuple[Tensor, ...]]): see `Batch`, on the shim's device.
         RETURNS (dict[str, Tensor]): see `Network.prepare`.
@@ -369,10 +370,10 @@ class NetworkShim(ModuleShim):
 
     @stage(NETWORK)
     def predict(self, batch: Batch) -> Tensor:
-        """Run the network without keeping what backpropagation would need.
+        """Run the network in evaluation mode, without gradient.
 
         batch (Batch): the sequences, on the shim's device.
-        RETURNS (Tensor): the network's output.
+        RETURNS (Tensor): see `Network.forward`.
         """
         network = self._evaluating(self.network)
         with torch.inference_mode(), self._predict_autocast():
@@ -380,23 +381,24 @@ class NetworkShim(ModuleShim):
         return output
 
     def trace(self, batch: Batch) -> NetworkTrace:
-        """Tell what the network does at each token, in float32.
+        """Compute the gates and the parts of the logits of each token, in float32.
 
         batch (Batch): the sequences, on the shim's device.
         RETURNS (NetworkTrace): see `Network.trace`.
-        RAISES (ValueError): if the cell is no GRU.
+        RAISES (ValueError): if the cell is not a GRU.
         """
         return self._evaluating(self.network).trace(batch)
 
     def begin_update(
         self, batch: Batch, dropout: Dropout = NO_DROPOUT
     ) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """Run the network in training.
+        """Run the network in training mode.
 
         batch (Batch): the sequences, on the shim's device.
         dropout (Dropout): dropout rates.
-        RETURNS (tuple[Tensor, Callable]): the output, and a function from its gradient that adds
-            up the gradients of the parameters, and of the batch's tensors that ask for one.
+        RETURNS (tuple[Tensor, Callable]): the output, and a callback that receives its gradient
+            and accumulates the gradients of the parameters, and of tensors in the batch that
+            require one.
         """
         network = self.network.train()
         with self._autocast(self.mixed_precision):

@@ -1,4 +1,4 @@
-"""thinc models around the torch network: arrays in, arrays out, gradients back."""
+"""thinc models of the torch network."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -25,16 +25,16 @@ from .devices import join_arrays, split_array, to_array
 from .shim import NetworkShim, no_backprop
 from .transformer_layer import transformer_model
 
-_INPUT = "input"  # the one embedding of an encoder that reads vectors
-# Tokens that prediction handles at once: memory does not grow with the batch, and is used again
-# from run to run. A GPU needs more of them to be busy.
+_INPUT = "input"  # the only embedding of an encoder that reads vectors
+# Tokens that are predicted at once, so that memory does not grow with the batch. More are needed to
+# use a GPU fully.
 _TOKENS_AT_ONCE = 16_384
 _GPU_TOKENS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
 class DropoutSettings:
-    """Dropout rates of the config; None follows `[training] dropout`."""
+    """Dropout rates of the config. None uses `[training] dropout`."""
 
     word: float | None
     input: float | None
@@ -44,17 +44,17 @@ class DropoutSettings:
     def __post_init__(self) -> None:
         """Check the rates.
 
-        RAISES (ValueError): if one is no probability below 1.
+        RAISES (ValueError): if a rate is negative, or 1 or more.
         """
         for name, rate in vars(self).items():
             if rate is not None and not 0.0 <= rate < 1.0:
                 raise ValueError(f"{name}_dropout has to be at least 0 and below 1; got {rate}")
 
     def rates(self, training_dropout: float) -> Dropout:
-        """Fill the rates in.
+        """Return the rates of a training step.
 
         training_dropout (float): the rate that spaCy passes.
-        RETURNS (Dropout): the rates of this step.
+        RETURNS (Dropout): the rates, where `training_dropout` replaces None.
         """
         filled = {
             name: training_dropout if rate is None else rate for name, rate in vars(self).items()
@@ -64,10 +64,10 @@ class DropoutSettings:
 
 @dataclass(frozen=True)
 class DocReader:
-    """What a model reads of Docs.
+    """Convert Docs to the network's input.
 
-    words (dict[str, WordEmbedding]): the embeddings of words by name.
-    upstream (list[str]): the names of the embeddings that are layers of the model, in their order.
+    words (dict[str, WordEmbedding]): the word embeddings by name.
+    upstream (list[str]): the names of the embeddings that are layers of the thinc model, in order.
     by_sentence (bool): see `read_batch`.
     with_groups (bool): see `read_batch`.
     """
@@ -78,12 +78,12 @@ class DocReader:
     with_groups: bool
 
     def read(self, docs: list[Doc], shim: NetworkShim) -> Batch:
-        """Read Docs for training or a trace, see `read_batch`."""
+        """Convert Docs for training or a trace, see `read_batch`."""
         settings = {"by_sentence": self.by_sentence, "with_groups": self.with_groups}
         return read_batch(docs, self.words, shim, **settings)
 
     def read_prepared(self, docs: list[Doc], shim: NetworkShim) -> Batch:
-        """Read Docs for prediction, see `read_prepared`."""
+        """Convert Docs for prediction, see `bigru_tagger.model.batches.read_prepared`."""
         settings = {"by_sentence": self.by_sentence, "with_groups": self.with_groups}
         return read_prepared(docs, self.words, shim, **settings)
 
@@ -91,11 +91,12 @@ class DocReader:
     def predict_upstream(
         self, model: Model[list[Doc], list[Floats2d]], docs: list[Doc]
     ) -> dict[str, Tensor]:
-        """Run the layers of the model over Docs.
+        """Run the upstream layers of the model in prediction.
 
         model (Model[list[Doc], list[Floats2d]]): the model.
         docs (list[Doc]): the Docs.
-        RETURNS (dict[str, Tensor]): the vectors of all tokens, by name of the embedding.
+        RETURNS (dict[str, Tensor]): vectors of all tokens, (n_tokens, width), by the embedding's
+            name.
         """
         device = network_shim(model).device
         return {
@@ -116,16 +117,16 @@ def docs_model(
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build a model from Docs to logits, or to hidden states.
 
-    name (str): "bigru_tagger" for logits; other models put out hidden states.
-    embed (dict[str, Embedding | None]): embeddings by name; None leaves one out.
-    spec (NetworkSpec): the network's shape but for `embed` and `n_tags`, which initialisation adds.
+    name (str): "bigru_tagger" for logits. Models with other names return hidden states.
+    embed (dict[str, Embedding | None]): embeddings by name. None is ignored.
+    spec (NetworkSpec): the network's structure. Initialisation sets `embed` and `n_tags`.
     dropout (DropoutSettings): dropout rates.
-    shim (NetworkShim): holds the network.
-    by_sentence (bool): encode sentence by sentence.
-    n_out (int | None): width of the output where it is known.
+    shim (NetworkShim): an empty shim for the network.
+    by_sentence (bool): encode each sentence separately; otherwise each Doc.
+    n_out (int | None): width of the output, if known.
     RETURNS (Model[list[Doc], list[Floats2d]]): the model, not initialised.
-    RAISES (ValueError): if `embed` holds anything else, or nothing; or if an LSTM is asked for
-        recurrent dropout.
+    RAISES (ValueError): if `embed` has no embedding, or a value that is not an embedding; or if
+        recurrent dropout is set for an LSTM.
     """
     _check_recurrent_dropout(spec, dropout)
     embed = {block: embedding for block, embedding in embed.items() if embedding is not None}
@@ -136,7 +137,7 @@ def docs_model(
                 f'"bigru_tagger.HashEmbed.v1"; got {embedding!r}'
             )
     if not embed:
-        raise ValueError("'embed' has to hold at least one embedding")
+        raise ValueError("'embed' has to contain at least one embedding")
     upstream = {}
     for block, embedding in embed.items():
         if isinstance(embedding, Tok2VecEmbedding):
@@ -174,11 +175,11 @@ def vectors_model(
 
     name (str): name of the model.
     width (int): width of input and output.
-    spec (NetworkSpec): the network's shape but for `embed`.
+    spec (NetworkSpec): the network's structure. `embed` is replaced.
     dropout (DropoutSettings): dropout rates.
-    shim (NetworkShim): holds the network.
+    shim (NetworkShim): an empty shim for the network.
     RETURNS (Model[list[Floats2d], list[Floats2d]]): the model, not initialised.
-    RAISES (ValueError): if an LSTM is asked for recurrent dropout.
+    RAISES (ValueError): if recurrent dropout is set for an LSTM.
     """
     _check_recurrent_dropout(spec, dropout)
     spec = replace(spec, embed={_INPUT: {"kind": "tok2vec", "width": width}})
@@ -193,9 +194,9 @@ def vectors_model(
 
 
 def network_shim(model: Model[Any, Any]) -> NetworkShim:
-    """Give the shim of one of our models.
+    """Return the shim of a model.
 
-    model (Model): a model of one of this module's architectures.
+    model (Model): a model built by `docs_model` or `vectors_model`.
     RETURNS (NetworkShim): its shim.
     """
     return cast(NetworkShim, model.shims[0])
@@ -204,12 +205,12 @@ def network_shim(model: Model[Any, Any]) -> NetworkShim:
 def resize_output(
     model: Model[Any, Any], n_tags: int, margin: float = NEW_TAG_MARGIN
 ) -> Model[Any, Any]:
-    """Make room for more tags.
+    """Add tags, see `Network.resize`. A model that is not initialised does not change.
 
-    model (Model): a model of `BiGRUTagger`.
-    n_tags (int): the new number of tags, the old ones first.
+    model (Model): a model built by `BiGRUTagger`.
+    n_tags (int): the new number of tags. New tags follow the old ones.
     margin (float): see `Network.resize`.
-    RETURNS (Model): the model; before initialisation, there is nothing to resize.
+    RETURNS (Model): the model.
     """
     shim = network_shim(model)
     if shim.is_initialised:
@@ -219,12 +220,12 @@ def resize_output(
 
 
 def trace(model: Model[list[Doc], list[Floats2d]], docs: list[Doc]) -> NetworkTrace:
-    """Tell what the network of a model does at each token.
+    """Compute the gates of the network and the parts of its logits, for each token.
 
-    model (Model[list[Doc], list[Floats2d]]): a model of `docs_model`, initialised.
+    model (Model[list[Doc], list[Floats2d]]): an initialised model built by `docs_model`.
     docs (list[Doc]): at least one Doc.
-    RETURNS (NetworkTrace): of all tokens, one Doc after the other.
-    RAISES (ValueError): if the cell is no GRU.
+    RETURNS (NetworkTrace): the values for all tokens of the concatenated Docs.
+    RAISES (ValueError): if the cell is not a GRU.
     """
     return cast(NetworkTrace, model.attrs["trace"](model, docs))
 
@@ -232,23 +233,23 @@ def trace(model: Model[list[Doc], list[Floats2d]], docs: list[Doc]) -> NetworkTr
 def predict_runs(
     model: Model[list[Doc], list[Floats2d]], docs: list[Doc]
 ) -> Iterator[tuple[list[Doc], Array]]:
-    """Predict Docs in runs of a limited number of tokens, so that memory does not grow with them.
+    """Predict Docs in runs with a limited number of tokens, to limit memory.
 
-    model (Model[list[Doc], list[Floats2d]]): a model of `docs_model`, initialised.
+    model (Model[list[Doc], list[Floats2d]]): an initialised model built by `docs_model`.
     docs (list[Doc]): the Docs.
-    YIELDS (tuple[list[Doc], Array]): some Docs, and the output for all their tokens, float32
-        (n_tokens, width): a tensor where it lies on a GPU that has float64, else a NumPy array.
+    YIELDS (tuple[list[Doc], Array]): the Docs of a run, and the output for all of their tokens,
+        float32 (n_tokens, width): a tensor on a CUDA device, otherwise a NumPy array.
     """
     for run, output in model.attrs["predict_runs"](model, docs):
         yield run, output if output.is_cuda else output.cpu().numpy()
 
 
 def decoder_of(model: Model[Any, Any]) -> Decoder:
-    """Give the way of decoding of a model's network.
+    """Return the decoder of a model.
 
-    model (Model): a model of `BiGRUTagger`, initialised.
-    RETURNS (Decoder): the way of decoding.
-    RAISES (ValueError): before initialisation.
+    model (Model): an initialised model built by `BiGRUTagger`.
+    RETURNS (Decoder): the decoder.
+    RAISES (ValueError): if the model is not initialised.
     """
     return network_shim(model).network.decoder
 
@@ -258,18 +259,18 @@ def differentiate(
 ) -> tuple[np.ndarray, list[Floats2d], Callable[[], None]]:
     """Compute losses of logits, and the gradients of their sum.
 
-    model (Model): a model of `BiGRUTagger`, initialised; it is left as it is.
-    logits (list[Floats2d]): those of each Doc, (n_tokens, n_tags).
-    loss (Callable[[Tensor], Tensor]): from the logits of all tokens to the losses, (n_losses,).
-    RETURNS (tuple[ndarray, list[Floats2d], Callable]): the losses; the gradient with respect to the
-        logits; and a function that adds the one with respect to the parameters of the way of
-        decoding to the network's gradients.
+    model (Model): an initialised model built by `BiGRUTagger`. It is not changed.
+    logits (list[Floats2d]): logits of each Doc, (n_tokens, n_tags).
+    loss (Callable[[Tensor], Tensor]): computes losses, (n_losses,), from the logits of all tokens,
+        (n_tokens, n_tags).
+    RETURNS (tuple[ndarray, list[Floats2d], Callable]): the losses; the gradients of the logits of
+        each Doc; and a callback that accumulates the gradients of the decoder's parameters.
     """
     shim, decoder = network_shim(model), decoder_of(model)
     joined = join_arrays(logits, shim.device, shim.network.width).requires_grad_()
     losses = loss(joined)
     parameters = list(decoder.parameters())
-    # Not all of them take part in every batch: materialised, their gradient is zero.
+    # `materialize_grads` returns zeros for parameters that a batch does not use.
     gradient, *d_parameters = torch.autograd.grad(
         losses.sum(), [joined, *parameters], materialize_grads=True
     )
@@ -284,10 +285,10 @@ def differentiate(
 
 
 def _check_recurrent_dropout(spec: NetworkSpec, dropout: DropoutSettings) -> None:
-    # Here too, since the network itself would find out at the first step of training only.
+    # Checked when the model is built. The network would only fail at the first training step.
     if spec.cell != "gru" and dropout.recurrent != 0.0:
         raise ValueError(
-            f'recurrent_dropout is for cell = "gru" alone: with cell = "{spec.cell}", set '
+            f'recurrent_dropout needs cell = "gru": with cell = "{spec.cell}", set '
             "recurrent_dropout = 0.0"
         )
 
@@ -302,8 +303,8 @@ def _initialise(
 ) -> None:
     if not X:
         raise ValueError(
-            f"cannot initialise the model {model.name!r} without Docs, which tell the widths of "
-            "its input: give nlp.initialize() some examples"
+            f"cannot initialise the model {model.name!r} without Docs, which determine the width "
+            "of its input: pass examples to nlp.initialize()"
         )
     if Y:
         _set_width(model, Y[0].shape[1])
@@ -323,8 +324,8 @@ def _initialise(
 def _set_width(model: Model[Any, Any], width: int) -> None:
     if model.has_dim("nO") and model.get_dim("nO") != width:
         raise ValueError(
-            f"the model was made for nO = {model.get_dim('nO')} tags, but the labels make {width}: "
-            "leave nO out (null), or build the component anew"
+            f"the model was built for nO = {model.get_dim('nO')} tags, but the labels need "
+            f"{width}: set nO to null, or create a new component"
         )
     model.set_dim("nO", width)
 
@@ -387,7 +388,7 @@ def _trace(
 
 
 def _runs(docs: list[Doc], n_tokens: int) -> Iterator[list[Doc]]:
-    # Docs in their order, so many at once that they have no more than these tokens, if they can.
+    # Consecutive Docs with at most `n_tokens` tokens in total, unless a single Doc has more.
     run: list[Doc] = []
     size = 0
     for doc in docs:
@@ -420,7 +421,7 @@ def _encode(
     shim = network_shim(model)
     lengths = [len(x) for x in X]
     vectors = join_arrays(X, shim.device, model.get_dim("nI")).requires_grad_(is_train)
-    # Every token is a word of its own, and there are no word embeddings to look it up in.
+    # There are no word embeddings, so no rows of words.
     index = torch.zeros(0, dtype=torch.int64, device=shim.device)
     batch = Batch(lengths, index, tokens={_INPUT: vectors})
     if not is_train:

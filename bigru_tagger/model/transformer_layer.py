@@ -1,4 +1,4 @@
-"""The thinc model around a transformer: Docs in, word vectors out, gradients back."""
+"""The thinc model of a transformer, from Docs to word vectors."""
 
 import itertools
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from .cache import TextCache
 from .devices import join_arrays, split_array, to_array
 from .shim import ModuleShim, NetworkShim, no_backprop, tensors_of
 
-# Steps of a schedule that are looked at for its highest rate: as many as spaCy's own configs make.
+# Steps of a schedule that are searched for its highest rate, as many as spaCy's configs train for.
 _STEPS_AHEAD = 20_000
 
 
 class TransformerShim(ModuleShim):
-    """Holds a `WordTransformer`, runs it, and keeps what a frozen one put out."""
+    """The shim of a `WordTransformer`. The output of a frozen transformer is cached in training."""
 
     def __init__(
         self,
@@ -33,11 +33,11 @@ class TransformerShim(ModuleShim):
 
         embedding (TransformerEmbedding): the transformer and its settings.
         **settings: the arguments of `ModuleShim`.
-        RAISES (ValueError): if a setting does not fit.
+        RAISES (ValueError): if a setting is not valid.
         """
         super().__init__(**settings)
         self.embedding = embedding
-        # A pipeline that only predicts rarely sees a text again, so training has to begin first.
+        # Enabled by training: a pipeline that only predicts rarely processes a text twice.
         self.cache = TextCache(0)
 
     @property
@@ -49,7 +49,7 @@ class TransformerShim(ModuleShim):
         return cast(WordTransformer, self.module)
 
     def predict(self, docs: list[Doc]) -> Tensor:
-        """Embed Docs without keeping what backpropagation would need.
+        """Embed Docs in evaluation mode, without gradient.
 
         docs (list[Doc]): Docs.
         RETURNS (Tensor): vectors, (n_tokens, width).
@@ -62,11 +62,11 @@ class TransformerShim(ModuleShim):
                 return transformer.mix_layers(transformer.pooled_states(_texts(docs)))
 
     def begin_update(self, docs: list[Doc]) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """Embed Docs in training.
+        """Embed Docs in training mode.
 
         docs (list[Doc]): Docs.
-        RETURNS (tuple[Tensor, Callable]): vectors, (n_tokens, width), and a function from their
-            gradient that adds up the gradients of the parameters.
+        RETURNS (tuple[Tensor, Callable]): vectors, (n_tokens, width), and a callback that receives
+            their gradient and accumulates the gradients of the parameters.
         """
         transformer = self.transformer.train()
         if self.embedding.trainable:
@@ -79,8 +79,7 @@ class TransformerShim(ModuleShim):
         return vectors, self._backprop(vectors)
 
     def _frozen_states(self, docs: list[Doc]) -> Tensor:
-        # See `WordTransformer.pooled_states`. In training they are as in prediction, to the last
-        # bit of its precision.
+        # See `WordTransformer.pooled_states`. The states are identical in training and prediction.
         transformer = self.transformer
         if not docs:
             return transformer.pooled_states([])
@@ -91,15 +90,15 @@ class TransformerShim(ModuleShim):
                 states = transformer.pooled_states(_texts(chosen))
             return list(states.split([len(doc) for doc in chosen]))
 
-        # Hashes of words are the same with every vocab.
+        # Hashes of words do not depend on the vocab.
         keys = [doc.to_array(ORTH).tobytes() for doc in docs]
         changes = sum(tensor._version for tensor in self._encoder_tensors)
         version = (transformer, changes, int(self.predicts_in_bfloat16))
         kept = self.cache.look_up(keys, version, compute)
         return torch.cat([states.to(self.device) for states in kept])
 
-    def _hold(self, module: torch.nn.Module) -> None:
-        super()._hold(module)
+    def _set_module(self, module: torch.nn.Module) -> None:
+        super()._set_module(module)
         if not self.embedding.trainable:
             self.transformer.freeze()
         self._encoder_tensors = tensors_of(self.transformer.encoder)
@@ -117,7 +116,7 @@ class TransformerShim(ModuleShim):
         return {"embedding": self.embedding, **super().settings()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """See `ModuleShim`; a model of `transformers` that has run cannot be pickled itself."""
+        """See `ModuleShim`. A `transformers` model cannot be pickled after it has run."""
         return {**self._origin(), "data": self.to_bytes()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -135,7 +134,8 @@ def transformer_model(
     """Build a model from Docs to the vectors of their tokens.
 
     embedding (TransformerEmbedding): the transformer and its settings.
-    network (NetworkShim): the shim of the network that reads the vectors, for device and precision.
+    network (NetworkShim): the shim of the network that reads the vectors. Its device and precision
+        are used.
     RETURNS (Model[list[Doc], list[Floats2d]]): the model, not initialised.
     """
     shim = TransformerShim(embedding, **network.settings())
@@ -176,7 +176,7 @@ def _texts(docs: list[Doc]) -> list[list[str]]:
 
 
 def _highest_rate(optimizer: Any) -> float:
-    # Of thinc's optimizer over its schedule, from now on: the rates that are looked at stay there.
+    # The highest upcoming rate of the schedule of thinc's optimizer. The schedule does not advance.
     schedules = getattr(optimizer, "schedules", {})
     if "learn_rate" not in schedules:
         return float(optimizer.learn_rate) or 1.0

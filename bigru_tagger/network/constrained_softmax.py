@@ -1,4 +1,4 @@
-"""Decode by a softmax over the tags of each token, such that valid sequences win."""
+"""Decode by a softmax over the tags of each token, restricted to valid tag sequences."""
 
 from torch import Tensor
 
@@ -7,7 +7,7 @@ from .transitions import Transitions
 
 
 class ConstrainedSoftmax(Decoder):
-    """A softmax over the tags of each token; only valid sequences of tags can win."""
+    """A softmax over the tags of each token. Only valid tag sequences are predicted."""
 
     soft_labels = True
 
@@ -32,7 +32,7 @@ def cross_entropy(logits: Tensor, distributions: Tensor) -> Tensor:
     """Compute the cross-entropy of each token.
 
     logits (Tensor): (n_tokens, n_tags).
-    distributions (Tensor): what they should become, (n_tokens, n_tags).
+    distributions (Tensor): target distribution of each token, (n_tokens, n_tags).
     RETURNS (Tensor): (n_tokens,).
     """
     return -(logits.log_softmax(1) * distributions).sum(1)

@@ -1,4 +1,4 @@
-"""Context beyond the sequence: what the rest of the document says about a word."""
+"""Document-level context: means of the states of other tokens in the document."""
 
 from collections.abc import Mapping
 
@@ -9,18 +9,19 @@ from ..stages import CONTEXT, stage
 
 
 class ContextPooling(nn.Module):
-    """Gives each token a weighted mean of the states of other tokens of the document.
+    """Combine the state of each token with weighted means of states in the same document.
 
-    Over all occurrences of its word: a name is often clear in one sentence and not in the next; so
-    evidence is shared between the sentences of a document, as by the context aggregation of
-    Ratinov and Roth 2009 (aclanthology.org/W09-1119) and the non-local features of Krishnan and
-    Manning 2006 (aclanthology.org/P06-1141), here on learned states. How much a token counts is
-    learned too, since one clear occurrence says more than five unclear ones: attention with one
-    learned query, as Yang et al. 2016 (aclanthology.org/N16-1174).
+    `occurrences` is the mean over all occurrences of the token's word. A name is often clear in
+    one sentence and ambiguous in the next. The mean shares evidence between sentences, like the
+    context aggregation of Ratinov and Roth 2009 (aclanthology.org/W09-1119) and the non-local
+    features of Krishnan and Manning 2006 (aclanthology.org/P06-1141), but on learned states. The
+    mean is weighted by how clear each occurrence is: attention with one learned query, as in Yang
+    et al. 2016 (aclanthology.org/N16-1174).
 
-    Over all tokens: what a document is about tells a team from its town. This is the global
-    context of Liu et al. 2019 (aclanthology.org/P19-1233), who take the plain mean over one
-    sentence, by an encoder of its own, and read it along with each word.
+    `global_context` is the mean over all tokens. The topic of a document helps to distinguish, for
+    example, a team from its town. It follows the global context of Liu et al. 2019
+    (aclanthology.org/P19-1233), who use the unweighted mean over one sentence from a separate
+    encoder.
     """
 
     def __init__(self, width: int, occurrences: int, global_context: int, n_out: int) -> None:
@@ -48,12 +49,12 @@ class ContextPooling(nn.Module):
         """Mix each state with the means over its groups.
 
         states (Tensor): (n_tokens, width).
-        groups (Mapping[str, Tensor]): for "occurrences" and "global_context", those of them that
-            have a width, the number of each token's group, from 0, int64 (n_tokens,).
-        dropout (float): chance of a unit to be zeroed, of the means and of the output.
+        groups (Mapping[str, Tensor]): number of each token's group, from 0, int64 (n_tokens,).
+            Keys are "occurrences" and "global_context", if their width is positive.
+        dropout (float): dropout rate of the means and of the output.
         RETURNS (Tensor): ReLU(W [h_t; tanh(mean of V h_s over the word's occurrences); tanh(mean
-            of G h_s over the document)] + b), (n_tokens, n_out), where the token s counts
-            exp(q h_s) times in the one mean, and exp(p h_s) times in the other.
+            of G h_s over the document)] + b), (n_tokens, n_out). The weight of token s is
+            exp(q h_s) in the first mean and exp(p h_s) in the second.
         """
         if not len(states):
             return states
@@ -64,15 +65,15 @@ class ContextPooling(nn.Module):
             means = torch.tanh(_mean(values, scores, groups[name]))
             if dropout > 0.0:
                 means = nn.functional.dropout(means, dropout)
-            # One product per group, not one per token. `index_select`, as the gradient of indexing
-            # is several times slower on a CPU.
+            # One product per group, not one per token. The gradient of `index_select` is several
+            # times faster on a CPU than that of indexing.
             mixed += nn.functional.linear(means, w_mean).index_select(0, groups[name])
         mixed.relu_()
         return nn.functional.dropout(mixed, dropout) if dropout > 0.0 else mixed
 
     def _read(self, name: str, states: Tensor) -> tuple[Tensor, Tensor]:
-        # V h and q h, (n_tokens, units) and (n_tokens, 1), in one product: by itself, that with one
-        # column would take as long as one with many.
+        # V h and q h, (n_tokens, units) and (n_tokens, 1), in one product. A separate product for
+        # the single column would take as long as one for many columns.
         project = dict(self.project[name].named_parameters())
         weight = torch.cat([project["weight"], *self.attend[name].parameters()])
         bias = nn.functional.pad(project["bias"], (0, 1))
@@ -81,8 +82,8 @@ class ContextPooling(nn.Module):
 
 
 def _mean(values: Tensor, scores: Tensor, groups: Tensor) -> Tensor:
-    # The mean of each group, (n_groups, units), weighted by the softmax of the scores, (n_tokens,
-    # 1), within the group. In full precision: a long sum of bfloat16 stops growing.
+    # The mean of each group, (n_groups, units). The weights are the softmax of the scores,
+    # (n_tokens, 1), within the group. In float32, since a long sum in bfloat16 stops growing.
     values, scores = values.float(), scores.float()
     n_groups = int(groups.max()) + 1
     highest = scores.new_full((n_groups,), -torch.inf)
@@ -90,5 +91,5 @@ def _mean(values: Tensor, scores: Tensor, groups: Tensor) -> Tensor:
     weights = torch.exp(scores - highest[groups].unsqueeze(1))
     totals = weights.new_zeros((n_groups, 1)).index_add(0, groups, weights)
     sums = values.new_zeros((n_groups, values.shape[1])).index_add(0, groups, weights * values)
-    # The highest score has a weight of 1: a smaller total is that of a Doc without tokens.
+    # The highest score has a weight of 1, so only an empty Doc has a total below 1.
     return sums / totals.clamp(min=1.0)

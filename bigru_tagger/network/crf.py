@@ -1,9 +1,9 @@
-"""A linear-chain CRF on top of the logits: learned scores of going from tag to tag.
+"""A linear-chain CRF on top of the logits, with learned transition scores between tags.
 
-The probability of a tag sequence y is exp(score(y)) / Z, where the score sums the logits of its
-tags, the transitions between them, and one transition into the first and out of the last; Z sums
-exp(score) over all valid sequences (Lafferty, McCallum and Pereira 2001). The caller decides which
-sequences are valid. All computation is in log space and in double precision.
+The probability of a tag sequence y is exp(score(y)) / Z (Lafferty, McCallum and Pereira 2001). The
+score is the sum of the logits of its tags, the transition scores between them, and the transition
+scores into the first tag and out of the last. Z is the sum of exp(score) over all valid sequences.
+The caller defines which sequences are valid. All computation is in log space and float64.
 """
 
 from collections.abc import Sequence
@@ -16,24 +16,24 @@ from .decoder import Decoder, Targets
 from .layout import Layout
 from .transitions import Transitions
 
-# Stands for minus infinity where it goes into log-sum-exp, whose gradient has to be a number.
+# Replaces minus infinity in log-sum-exp, whose gradient would not be finite otherwise.
 _NO_PATH = -1e30
 
 
 class CRF(Decoder):
-    """Transition scores, and the likelihood of tag sequences by logits and transitions.
+    """Linear-chain CRF: learned transition scores, trained by the likelihood of tag sequences.
 
-    Sequences lie in one array, one after the other. `valid` gives scores to add to the learned
-    ones: minus infinity forbids. Time is linear in the number of tokens.
+    The tokens of all sequences are concatenated. The scores in `valid` are added to the learned
+    ones: minus infinity forbids a transition. Time is linear in the number of tokens.
 
-    It learns the tags of whole Docs, so its spans may cross the sentence starts of a Doc.
+    A sequence is a whole Doc, so predicted spans can cross sentence boundaries.
     """
 
     cut_at_sentences = False
     stored_as = "crf"
 
     def __init__(self, n_tags: int) -> None:
-        """Start with transitions that are all alike.
+        """Allocate transition scores of zero.
 
         n_tags (int): number of tags.
         """
@@ -46,13 +46,14 @@ class CRF(Decoder):
         """Score the transitions between tags.
 
         valid (Transitions): scores to add.
-        RETURNS (Transitions): learned scores, but minus infinity where `valid` forbids.
+        RETURNS (Transitions): the sums of these and the learned scores; minus infinity for
+            forbidden transitions.
         """
         return Transitions(*(table.detach().cpu().numpy() for table in self._tables(valid)))
 
     def loss(self, logits: Tensor, targets: Targets, valid: Transitions) -> Tensor:
         """Compute the negative log likelihood of each sequence's gold tags, see `nll`."""
-        # On the CPU, since this is in double precision, and a long chain of small steps.
+        # On the CPU: float64 and a long chain of small steps are slow on a GPU.
         return self.nll(logits.cpu(), targets.tags.cpu(), targets.lengths, valid)
 
     def nll(
@@ -60,14 +61,15 @@ class CRF(Decoder):
     ) -> Tensor:
         """Compute the negative log likelihood of gold tags.
 
-        Where gold tags are missing, all valid sequences that agree with the others count as gold
-        (Tsuboi et al. 2008, "Training Conditional Random Fields Using Incomplete Annotations").
+        If gold tags are missing, the likelihood sums over all valid sequences that agree with the
+        known ones (Tsuboi et al. 2008, "Training Conditional Random Fields Using Incomplete
+        Annotations").
 
-        logits (Tensor): log scores, not normalised, (n_tokens, n_tags).
-        tags (Tensor): gold tag of each token, -1 where it is missing, int64 (n_tokens,).
+        logits (Tensor): (n_tokens, n_tags).
+        tags (Tensor): gold tag of each token, -1 if it is missing, int64 (n_tokens,).
         lengths (Sequence[int]): tokens of each sequence, zeros allowed.
         valid (Transitions): scores to add.
-        RETURNS (Tensor): float64 (n_sequences,); infinite where no valid sequence agrees with the
+        RETURNS (Tensor): float64 (n_sequences,); infinity if no valid sequence agrees with the
             gold tags.
         """
         known = tags >= 0
@@ -83,9 +85,9 @@ class CRF(Decoder):
     def score(
         self, logits: Tensor, tags: Tensor, lengths: Sequence[int], valid: Transitions
     ) -> Tensor:
-        """Sum the logits and transitions of one tag sequence each.
+        """Compute the score of one tag sequence for each input sequence.
 
-        logits (Tensor): log scores, (n_tokens, n_tags).
+        logits (Tensor): (n_tokens, n_tags).
         tags (Tensor): tag of each token, int64 (n_tokens,).
         lengths (Sequence[int]): tokens of each sequence, zeros allowed.
         valid (Transitions): scores to add.
@@ -105,19 +107,19 @@ class CRF(Decoder):
         return total.index_add(0, sequence[ends], last[tags[ends]])
 
     def log_partition(self, logits: Tensor, lengths: Sequence[int], valid: Transitions) -> Tensor:
-        """Compute log Z, by the forward algorithm.
+        """Compute log Z by the forward algorithm.
 
-        logits (Tensor): log scores, (n_tokens, n_tags).
+        logits (Tensor): (n_tokens, n_tags).
         lengths (Sequence[int]): tokens of each sequence, zeros allowed.
         valid (Transitions): scores to add.
-        RETURNS (Tensor): float64 (n_sequences,), zero of an empty sequence; minus infinity where
-            no sequence is valid.
+        RETURNS (Tensor): float64 (n_sequences,); zero for an empty sequence, minus infinity if no
+            tag sequence is valid.
         """
         tables = self._tables(valid, logits.device)
         between, first, last = (table.clamp(min=_NO_PATH) for table in tables)
         into = between.T.contiguous()  # (to, from)
         layout = Layout(lengths, logits.device)
-        # Ordered by time step, longest sequence first, so that those still running come first.
+        # Ordered by time step, longest sequence first, so the sequences still running come first.
         order, _, counts = layout.pack(backward=False)
         order = order.to(logits.device)
         steps = logits.double()[order].split(counts.tolist())
@@ -138,7 +140,7 @@ class CRF(Decoder):
         return totals.new_zeros(len(lengths)).index_copy(0, sequences, totals)
 
     def resize(self, n_tags: int) -> None:
-        """Make room for more tags, which get the transitions of the first tag.
+        """Add tags. They start with the transition scores of the first tag.
 
         n_tags (int): the new number of tags, the old ones first.
         """
@@ -153,7 +155,7 @@ class CRF(Decoder):
         self, valid: Transitions, device: torch.device | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         def add(learned: Tensor, scores: np.ndarray) -> Tensor:
-            # First the device, then the precision, which not every device has.
+            # Move before converting: not every device supports float64.
             learned = learned.to(device or "cpu").double()
             return learned + torch.from_numpy(scores).to(learned.device)
 

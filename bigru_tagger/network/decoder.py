@@ -1,4 +1,4 @@
-"""Ways of decoding: a loss that trains the logits, the best tags, and their probabilities."""
+"""Decoders: the loss for logits, the search for the best tags, and marginal probabilities."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from .transitions import Array, Transitions
 class SoftLabels(NamedTuple):
     """A teacher's distributions over the tags of tokens.
 
-    The loss of a token is (1 − share) · H(gold, p) + share · T² · H(q_T, p_T), where H is the
-    cross-entropy, p the softmax of the token's logits, p_T that of the logits divided by the
-    temperature T, and q_T the teacher's distribution at this temperature. Hinton, Vinyals and Dean
-    2015, arXiv 1503.02531.
+    The loss of a token is (1 − share) · H(gold, p) + share · T² · H(q_T, p_T). H is the
+    cross-entropy, p the softmax of the token's logits, p_T the softmax of the logits divided by
+    the temperature T, and q_T the teacher's distribution at this temperature (Hinton, Vinyals and
+    Dean 2015, arXiv 1503.02531).
 
-    distributions (Tensor): q_T, a row of zeros where the teacher gives none, float32
-        (n_tokens, n_tags).
+    distributions (Tensor): q_T, float32 (n_tokens, n_tags). A row of zeros means that there is no
+        distribution for the token.
     temperature (Tensor): T, float32 (n_tokens,).
-    weight (Tensor): the share where there is a gold tag as well, float32 (n_tokens,).
+    weight (Tensor): the share for tokens that also have a gold tag, float32 (n_tokens,).
     """
 
     distributions: Tensor
@@ -41,20 +41,20 @@ class SoftLabels(NamedTuple):
         """Compute the share of the teacher in each token's loss.
 
         has_gold (Tensor): which tokens have a gold tag, bool (n_tokens,).
-        RETURNS (Tensor): `weight` with both, 1 with the teacher alone, otherwise 0, float32
-            (n_tokens,).
+        RETURNS (Tensor): float32 (n_tokens,): `weight` for tokens with a distribution and a gold
+            tag, 1 for tokens with only a distribution, 0 for tokens without a distribution.
         """
         return torch.where(self.known, torch.where(has_gold, self.weight, 1.0), 0.0)
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What a batch is trained on, one sequence after the other.
+    """The training targets of a batch. The tokens of all sequences are concatenated.
 
-    tags (Tensor): gold tag of each token, -1 where there is none, int64 (n_tokens,).
+    tags (Tensor): gold tag of each token, -1 if it is missing, int64 (n_tokens,).
     lengths (Sequence[int]): tokens of each sequence, zeros allowed.
-    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
-        parts.
+    label_smoothing (float): share of the gold probability that is divided equally among the other
+        tags.
     soft (SoftLabels | None): a teacher's distributions.
     """
 
@@ -74,8 +74,8 @@ class Targets:
     def sum_by_sequence(self, losses: Tensor) -> Tensor:
         """Sum the losses of tokens.
 
-        losses (Tensor): of each token, (n_tokens,).
-        RETURNS (Tensor): of each sequence, (n_sequences,).
+        losses (Tensor): loss of each token, (n_tokens,).
+        RETURNS (Tensor): loss of each sequence, (n_sequences,).
         """
         sizes = torch.as_tensor(self.lengths, dtype=torch.int64, device=losses.device)
         sequence = torch.repeat_interleave(sizes)
@@ -83,27 +83,28 @@ class Targets:
 
 
 class Decoder(nn.Module, ABC):
-    """A way of decoding: how tags follow from logits, and how logits are trained for that.
+    """The base class of decoders: a training loss for logits, and the prediction of tags.
 
-    Logits are those of all tokens of some sequences, one sequence after the other,
-    (n_tokens, n_tags); `lengths` are the tokens of each sequence, zeros allowed. `valid` are the
-    transitions that the tag scheme allows: zero, or minus infinity where it forbids.
+    The arguments of all methods describe a batch of sequences, whose tokens are concatenated:
+    `logits` are float (n_tokens, n_tags), and `lengths` are the tokens of each sequence, zeros
+    allowed. `valid` are the transitions of the tag scheme: zero for valid transitions, minus
+    infinity for the others.
 
-    Only `loss` has to be defined. Unless overridden, the best tags and all probabilities are those
-    of the sequences that `transitions` allows, by the sum of their logits and transitions.
+    A subclass must define `loss`. By default, the score of a tag sequence is the sum of its logits
+    and of its `transitions`, and the best tags and all probabilities follow from these scores.
     """
 
     soft_labels: ClassVar[bool] = False
-    """Whether `loss` takes label smoothing and soft labels, which are for single tokens."""
+    """Whether `loss` supports label smoothing and soft labels, which apply to single tokens."""
 
     cut_at_sentences: ClassVar[bool] = True
-    """Whether spans end at sentence starts of a Doc, so that each sentence is a sequence."""
+    """Whether each sentence of a Doc is a sequence, so that no span crosses a sentence boundary."""
 
     stored_as: ClassVar[str] = "decoding"
-    """What the names of its parameters begin with in saved files."""
+    """Prefix of the parameters' names in saved files."""
 
     def __init__(self, n_tags: int) -> None:
-        """Allocate what is learned besides the network.
+        """Allocate the decoder's own parameters.
 
         n_tags (int): number of tags.
         """
@@ -114,17 +115,17 @@ class Decoder(nn.Module, ABC):
         """Compute the loss of each sequence.
 
         logits (Tensor): (n_tokens, n_tags).
-        targets (Targets): what the tokens should be tagged as.
-        valid (Transitions): what the tag scheme allows.
-        RETURNS (Tensor): the sum over the tokens of each sequence, (n_sequences,); infinite where
-            its gold tags are not valid, and that makes it impossible to learn them.
+        targets (Targets): the training targets.
+        valid (Transitions): the transitions of the tag scheme.
+        RETURNS (Tensor): the sum over the tokens of each sequence, (n_sequences,). Infinity means
+            that the gold tags are not valid and cannot be learned.
         """
 
     def transitions(self, valid: Transitions) -> Transitions:
         """Score the transitions between tags.
 
-        valid (Transitions): what the tag scheme allows.
-        RETURNS (Transitions): the scores, here those of `valid`.
+        valid (Transitions): the transitions of the tag scheme.
+        RETURNS (Transitions): the scores; by default those of `valid`.
         """
         return valid
 
@@ -140,8 +141,9 @@ class Decoder(nn.Module, ABC):
     ) -> list[np.ndarray]:
         """Find the best tag sequences.
 
-        n_best (int): how many.
-        RETURNS (list[ndarray]): of each sequence, the best first, int64 (n_found, n_tokens).
+        n_best (int): number of hypotheses per sequence.
+        RETURNS (list[ndarray]): the hypotheses of each sequence, best first, int64
+            (n_found, n_tokens).
         """
         return decode_best(logits, lengths, self.transitions(valid), n_best)
 
@@ -150,7 +152,7 @@ class Decoder(nn.Module, ABC):
     ) -> np.ndarray:
         """Compute the probability of each tag at each token.
 
-        temperature (float): what logits and transitions are divided by.
+        temperature (float): divisor of logits and transition scores.
         RETURNS (ndarray): float64 (n_tokens, n_tags).
         """
         return tag_probabilities(*self._tempered(logits, lengths, valid, temperature))
@@ -164,12 +166,12 @@ class Decoder(nn.Module, ABC):
         tags: Array,
         temperature: float = 1.0,
     ) -> np.ndarray:
-        """Compute the probability that all tokens of a span have given tags.
+        """Compute the probability that all tokens of a span have the given tags.
 
-        spans (ndarray): first token and token behind the last, each span within one sequence, int
-            (n_spans, 2).
+        spans (ndarray): start and end token of each span, end exclusive, int (n_spans, 2). A span
+            must be within one sequence.
         tags (Array): tag of each token, int (n_tokens,).
-        temperature (float): what logits and transitions are divided by.
+        temperature (float): divisor of logits and transition scores.
         RETURNS (ndarray): float64 (n_spans,).
         """
         return span_probabilities(*self._tempered(logits, lengths, valid, temperature), spans, tags)
@@ -183,7 +185,7 @@ class Decoder(nn.Module, ABC):
         return logits / temperature, lengths, transitions.scaled(1.0 / temperature)
 
     def resize(self, n_tags: int) -> None:
-        """Make room for more tags, such that they get no higher scores than the first tag.
+        """Add tags. Their scores must not be higher than those of the first tag.
 
         n_tags (int): the new number of tags, the old ones first.
         """

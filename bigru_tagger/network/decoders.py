@@ -1,7 +1,7 @@
-"""The registered ways of decoding.
+"""The registered decoders.
 
-`decode` in the config of `bigru_tagger.BiGRUTagger.v1` names one of them. To add one, derive a
-class from `bigru_tagger.network.decoder.Decoder` and register it under a name:
+The setting `decode` of `bigru_tagger.BiGRUTagger.v1` is the name of a decoder. To add a decoder,
+subclass `bigru_tagger.network.decoder.Decoder` and register the class:
 
     @decoders.register("my_decoder")
     class MyDecoder(Decoder): ...
@@ -16,36 +16,36 @@ from .crf import CRF
 from .decoder import Decoder
 
 decoders = catalogue.create("bigru_tagger", "decoders", entry_points=True)
-"""Classes derived from `Decoder` by name. A package can register its own by an entry point of the
-group `bigru_tagger_decoders`."""
+"""Subclasses of `Decoder` by name. A package can register its own with an entry point in the group
+`bigru_tagger_decoders`."""
 
 decoders.register("constrained", func=ConstrainedSoftmax)
 decoders.register("crf", func=CRF)
 
-_ALIASES = {"legal": "constrained"}  # a name in configs of earlier versions
+_ALIASES = {"legal": "constrained"}  # the name in configs of earlier versions
 
 
 def check_decoder(name: str) -> str:
-    """Normalise the name of a way of decoding.
+    """Normalise the name of a decoder.
 
     name (str): a registered name, or "legal" for "constrained".
     RETURNS (str): a registered name.
-    RAISES (ValueError): if no class is registered by that name.
+    RAISES (ValueError): if no decoder is registered under this name.
     """
     name = _ALIASES.get(name, name)
     if name not in decoders:
         raise ValueError(
-            f"'decode' has to be one of {sorted(decoders.get_all())}; got {name!r}. A decoder of "
-            "your own has to be registered first: give its file by --code, or import it"
+            f"'decode' has to be one of {sorted(decoders.get_all())}; got {name!r}. Register a "
+            "custom decoder first: pass its file with --code, or import it"
         )
     return name
 
 
 def decoder_class(name: str) -> type[Decoder]:
-    """Find a way of decoding.
+    """Return the class of a decoder.
 
     name (str): see `check_decoder`.
-    RETURNS (type[Decoder]): its class.
-    RAISES (ValueError): if no class is registered by that name.
+    RETURNS (type[Decoder]): the class.
+    RAISES (ValueError): if no decoder is registered under this name.
     """
     return cast(type[Decoder], decoders.get(check_decoder(name)))

@@ -1,4 +1,4 @@
-"""Sequences of vectors to hidden states: a stacked bidirectional GRU, exact under batching."""
+"""A stacked bidirectional GRU over sequences of vectors. Batching does not change its output."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ _CELLS: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 class Dropout:
     """Dropout rates of one forward pass in training.
 
-    word (float): chance that all of a token's vector becomes zero.
-    input (float): locked dropout of the vectors that enter the encoder: a mask per sequence, and
-        for what depends on the word alone, a mask per distinct word of the batch.
-    hidden (float): locked dropout of the states that leave each of its layers.
-    recurrent (float): locked dropout of the states h_{t-1} that enter the recurrent products of a
-        GRU, a mask per sequence and direction.
+    word (float): probability that a token's whole vector is set to zero.
+    input (float): locked dropout of the encoder's input, with one mask per sequence.
+        Context-independent features have one mask per distinct word of the batch instead.
+    hidden (float): locked dropout of the output of each layer.
+    recurrent (float): locked dropout of the states h_{t-1} in the recurrent products of a GRU,
+        with one mask per sequence and direction.
     """
 
     word: float = 0.0
@@ -37,7 +37,7 @@ class Dropout:
     def __post_init__(self) -> None:
         """Check the rates.
 
-        RAISES (ValueError): if one is no probability below 1.
+        RAISES (ValueError): if a rate is negative, or 1 or more.
         """
         for name, rate in vars(self).items():
             if not 0.0 <= rate < 1.0:
@@ -49,12 +49,12 @@ NO_DROPOUT = Dropout()
 
 @dataclass(frozen=True)
 class LayerGates:
-    """What a layer and direction does at each token, in the symbols of `torch.nn.GRU`.
+    """Gates and states of one layer and direction, with the symbols of `torch.nn.GRU`.
 
     layer (int): number of the layer, from 0 at the bottom.
-    direction (str): "forward", or "backward" for one that reads each sequence from its end.
-    reset (ndarray): r_t, float32 (n_tokens, units).
-    update (ndarray): z_t, the share of the state before that stays, float32 (n_tokens, units).
+    direction (str): "forward" or "backward".
+    reset (ndarray): reset gate r_t, float32 (n_tokens, units).
+    update (ndarray): update gate z_t, the weight of h_{t-1} in h_t, float32 (n_tokens, units).
     candidate (ndarray): n_t, float32 (n_tokens, units).
     states (ndarray): h_t, float32 (n_tokens, units).
     """
@@ -67,10 +67,10 @@ class LayerGates:
     states: np.ndarray
 
     def most_active(self, n_units: int) -> np.ndarray:
-        """Find the units whose states are furthest from zero.
+        """Find the units with the largest mean absolute state.
 
-        n_units (int): how many.
-        RETURNS (ndarray): their numbers, the most active first, int64 (n_units,).
+        n_units (int): number of units.
+        RETURNS (ndarray): indices of the units, most active first, int64 (n_units,).
         """
         activity = np.abs(self.states).mean(0)
         found: np.ndarray = np.argsort(-activity, kind="stable")[:n_units]
@@ -78,12 +78,14 @@ class LayerGates:
 
 
 def locked_dropout(vectors: Tensor, layout: Layout, rate: float) -> Tensor:
-    """Zero the same units at all time steps of a sequence, and scale the others up.
+    """Set the same units to zero at all time steps of a sequence, and scale up the others.
+
+    From Gal and Ghahramani 2016, arXiv 1512.05287.
 
     vectors (Tensor): one row per token, (n_tokens, width).
     layout (Layout): the tokens' sequences.
-    rate (float): chance of a unit to be zeroed.
-    RETURNS (Tensor): (n_tokens, width). Gal and Ghahramani 2016, arXiv 1512.05287.
+    rate (float): probability that a unit is set to zero.
+    RETURNS (Tensor): (n_tokens, width).
     """
     if rate <= 0.0:
         return vectors
@@ -95,14 +97,14 @@ def _mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
 
 
 class BiGRUEncoder(nn.Module):
-    """Stacked recurrent layers, each reading what the one below put out.
+    """Stacked recurrent layers.
 
-    Both directions are layers of their own, and the backward one reads each sequence reversed by
-    its own length. So what a sequence gets never depends on the sequences beside it.
+    Each direction of a layer is a separate module. The backward direction reverses each sequence
+    by its own length, so the output for a sequence does not depend on the rest of the batch.
 
-    A GRU on a CPU runs by `bigru_tagger.network.gru`, all else by torch's cells. `own_gru` set to
-    False before anything was computed leaves the GRU to torch, too: the same but for rounding, to
-    compare with.
+    A GRU on a CPU runs on `bigru_tagger.network.gru`, everything else on torch's cells. Set
+    `own_gru` to False before the first call to use torch's GRU on a CPU as well. The results differ
+    only by rounding.
     """
 
     own_gru = True
@@ -116,11 +118,11 @@ class BiGRUEncoder(nn.Module):
     ) -> None:
         """Allocate the layers.
 
-        input_width (int): width of the vectors that enter.
+        input_width (int): width of the input vectors.
         hidden (Sequence[int]): units of each layer and direction, from the bottom up.
         cell (str): "gru" or "lstm".
-        bidirectional (bool): read backwards too, and concatenate both directions.
-        RAISES (ValueError): if a setting does not fit.
+        bidirectional (bool): add a backward direction, and concatenate both directions.
+        RAISES (ValueError): if the cell is unknown, or a number of units is not positive.
         """
         super().__init__()
         if cell not in _CELLS:
@@ -138,22 +140,22 @@ class BiGRUEncoder(nn.Module):
             self.layers.append(nn.ModuleDict(layer))
             width = units * len(directions)
         self.width = width
-        # What prediction reads of each layer's parameters, and the parameters and their versions.
+        # For prediction: the copied weights of each layer, the parameters and their versions.
         self._recurrences: dict[nn.Module, tuple[Recurrence, list[nn.Parameter], list[int]]] = {}
 
     def train(self, mode: bool = True) -> "BiGRUEncoder":
-        """Go to training or evaluation, and forget what prediction made of the weights.
+        """Set training or evaluation mode, and clear the weights that are cached for prediction.
 
-        mode (bool): training.
+        mode (bool): True for training.
         RETURNS (BiGRUEncoder): self.
         """
-        # Versions alone do not tell: torch's fused optimizers leave them as they are.
+        # Versions are not enough to detect a change: torch's fused optimizers do not raise them.
         self._recurrences.clear()
         super().train(mode)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave behind in copies and pickles what prediction makes anew."""
+        """Exclude the weights that are cached for prediction from copies and pickles."""
         return {**self.__dict__, "_recurrences": {}}
 
     @stage(ENCODE)
@@ -168,18 +170,18 @@ class BiGRUEncoder(nn.Module):
 
         vectors (Tensor): one row per token, (n_tokens, input_width).
         layout (Layout): the tokens' sequences.
-        dropout (Dropout): rates in training. Recurrent dropout is that of Gal and Ghahramani 2016,
-            arXiv 1512.05287, with one mask for the gates and the candidate. No cell of torch or
-            cuDNN can do it, so a GPU too then runs the recurrence of `bigru_tagger.network.gru`.
-        shared (SharedInput | None): the first columns of the input where tokens share them;
-            `vectors` are the other columns, and dropout of the input is theirs alone. A GRU on a
-            CPU does the work of its first layer's input once per row.
+        dropout (Dropout): dropout rates. Recurrent dropout follows Gal and Ghahramani 2016, arXiv
+            1512.05287, with one mask for the gates and the candidate. torch's and cuDNN's cells do
+            not support it, so `bigru_tagger.network.gru` then also runs on a GPU.
+        shared (SharedInput | None): the first columns of the input, if tokens share them.
+            `vectors` are then the other columns, and input dropout applies only to these. A GRU on
+            a CPU computes the input projection of the first layer once per shared row.
         RETURNS (Tensor): hidden states, (n_tokens, width).
-        RAISES (ValueError): if an LSTM is asked for recurrent dropout.
+        RAISES (ValueError): if recurrent dropout is set for an LSTM.
         """
         if dropout.recurrent > 0.0 and self.cell != "gru":
             raise ValueError(
-                f"recurrent dropout is for cell = 'gru' alone; got a rate of {dropout.recurrent} "
+                f"recurrent dropout needs cell = 'gru'; got a rate of {dropout.recurrent} "
                 f"for cell = {self.cell!r}"
             )
         vectors = locked_dropout(vectors, layout, dropout.input)
@@ -209,13 +211,13 @@ class BiGRUEncoder(nn.Module):
 
         vectors (Tensor): one row per token, all columns, (n_tokens, input_width).
         layout (Layout): the tokens' sequences.
-        RETURNS (tuple[list[LayerGates], Tensor]): for each layer from the bottom up, for each
-            direction; and the hidden states, (n_tokens, width).
-        RAISES (ValueError): if the cell is no GRU.
+        RETURNS (tuple[list[LayerGates], Tensor]): the gates of each layer from the bottom up and of
+            each direction; and the hidden states, (n_tokens, width).
+        RAISES (ValueError): if the cell is not a GRU.
         """
         if self.cell != "gru":
             raise ValueError(
-                f"only a GRU has reset and update gates, and this encoder has cell = {self.cell!r}"
+                f"only a GRU has reset and update gates; this encoder has cell = {self.cell!r}"
             )
         gates: list[LayerGates] = []
         with torch.no_grad():
@@ -231,17 +233,17 @@ class BiGRUEncoder(nn.Module):
         return gates, vectors
 
     def prepare(self, rows: Tensor) -> Tensor:
-        """Do what can be done in advance with the first columns of the input, without gradient.
+        """Precompute the projection of the first columns of the input, without gradient.
 
-        rows (Tensor): these columns, (n_rows, shared_width).
-        RETURNS (Tensor): the table of a `SharedInput`, (n_rows, prepared_width).
+        rows (Tensor): the columns that tokens share, (n_rows, shared_width).
+        RETURNS (Tensor): the table of a prepared `SharedInput`, (n_rows, prepared_width).
         """
         if not (self._has_own_gru(rows.device) and len(self.layers)):
             return rows
         return project_inputs(_grus(self.layers[0].children()), rows)
 
     def _recurrence(self, layer: nn.Module) -> Recurrence:
-        # To copy a layer's weights would take as long as a short sentence.
+        # Cached, since copying a layer's weights takes as long as encoding a short sentence.
         parameters = list(layer.parameters())
         versions = [parameter._version for parameter in parameters]
         dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else parameters[0].dtype
@@ -264,7 +266,7 @@ class BiGRUEncoder(nn.Module):
 def _gates(
     rnn: nn.Module, vectors: Tensor, states: Tensor, layout: Layout, backward: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    # Reset, update and candidate. With all states known, those of all tokens are one product.
+    # Reset, update and candidate. As all states are known, one product covers all tokens.
     before = states.roll(-1 if backward else 1, 0)  # h_{t-1}
     order, _, counts = layout.pack(backward)
     before[order[: int(counts[:1].sum())]] = 0.0
@@ -301,7 +303,7 @@ def _run_gru(
 ) -> Tensor:
     packs = [layout.pack(name == _BACKWARD) for name in layer]
     directions = _grus(layer.values())
-    # Sequences are as long read backwards as forwards, so the counts are the same.
+    # The counts are the same in both directions.
     counts = packs[0][2]
     masks = None
     if rate > 0.0:
@@ -310,7 +312,7 @@ def _run_gru(
     orders = [order for order, _, _ in packs]
     states = run_gru(directions, vectors, orders, counts, masks, shared=shared)
     places = [places for _, places, _ in packs]
-    # `index_select`, as in `bigru_tagger.network.gru`.
+    # `index_select` for a fast gradient, see `bigru_tagger.network.gru`.
     states = [state.index_select(0, place) for state, place in zip(states, places, strict=True)]
     return torch.cat(states, 1)
 
@@ -339,7 +341,7 @@ def _run_padded(
             if shared is not None:
                 rows = shared.table.index_select(0, shared.index.index_select(0, cells))
                 columns = torch.cat([rows, columns], 1)
-            if state is not None:  # rows that have ended take no part; an LSTM has two states
+            if state is not None:  # drop the rows that have ended; an LSTM has two states
                 state = _first_rows(state, n_rows)
             output, state = rnn(columns.view(n_steps, n_rows, -1), state)
             parts.append(output.flatten(0, 1))  # (n_steps * n_rows, units)
@@ -354,10 +356,10 @@ def _first_rows(state: Any, n_rows: int) -> Any:
 
 
 def _initialise(rnn: nn.GRU | nn.LSTM) -> None:
-    # One orthogonal matrix per gate keeps the norm of the state over long sequences
+    # One orthogonal matrix per gate preserves the norm of the state over long sequences
     # (Saxe et al. 2014, arXiv 1312.6120).
     if rnn.weight_hh_l0.is_meta:
-        return  # the parameters of a file take their place
+        return  # saved parameters are loaded into the module
     for name, parameter in rnn.named_parameters():
         if name.startswith("weight_hh"):
             for gate in parameter.data.split(rnn.hidden_size):

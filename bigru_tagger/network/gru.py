@@ -1,14 +1,16 @@
-"""One recurrent layer on a CPU: all its directions at once, over a batch that shrinks.
+"""One GRU layer on a CPU: both directions at once, over a batch that shrinks as sequences end.
 
 `run_gru` is for training, `predict_gru` for prediction.
 
-torch's own GRU leaves each time step's operations, and the gradient of its weights, to autograd. On
-a CPU that costs several times the arithmetic. Here a step of both directions is one batched matrix
-product, rows that have ended take no part, and the weights' gradient is one product over all steps.
+torch's GRU records each time step for autograd. On a CPU this costs several times as much as the
+arithmetic. Here one batched matrix product computes a step of both directions, sequences that have
+ended are dropped, and the gradient of the weights is one product over all steps.
+
 The symbols are those of torch.nn.GRU's documentation:
 r_t = σ(W_ir x_t + b_ir + W_hr h_{t-1} + b_hr), z_t = σ(W_iz x_t + b_iz + W_hz h_{t-1} + b_hz),
 n_t = tanh(W_in x_t + b_in + r_t ∘ (W_hn h_{t-1} + b_hn)), h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t-1}.
-Recurrent dropout writes m ∘ h_{t-1} in the three products W_h h_{t-1}, and not in z_t ∘ h_{t-1}.
+Recurrent dropout replaces h_{t-1} by m ∘ h_{t-1} in the three products W_h h_{t-1}, but not in
+z_t ∘ h_{t-1}.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,21 +23,21 @@ from torch import Tensor, nn
 
 from .time_steps import TimeSteps
 
-# Sequences that `predict_gru` runs side by side. A step's gates of so many rows stay in a core's
-# cache, and the product that makes them is at full speed, in bfloat16 too.
+# Sequences that `predict_gru` runs in parallel. With this many, the gates of a step fit into a
+# core's cache, and the matrix product runs at full speed, also in bfloat16.
 _ROWS = 192
-# Tokens whose input is gathered at once.
+# Tokens whose inputs are gathered at once.
 _BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class SharedInput:
-    """The first columns of a layer's input, where tokens share them.
+    """The first columns of a layer's input, with rows that several tokens share.
 
-    table (Tensor): these columns, such as what depends on the word alone, (n_rows, width); or what
-        `project_inputs` made of them.
+    table (Tensor): these columns, such as context-independent features, (n_rows, width); or the
+        output of `project_inputs` for them.
     index (Tensor): each token's row of the table, int64 (n_tokens,).
-    is_prepared (bool): whether `project_inputs` made the table.
+    is_prepared (bool): whether the table is the output of `project_inputs`.
     """
 
     table: Tensor
@@ -57,16 +59,17 @@ def run_gru(
     directions (Sequence[GRU]): one layer and direction each, of the same width.
     vectors (Tensor): one row per token, (n_tokens, input_width).
     orders (Sequence[Tensor]): for each direction the token at each place of the packed sequence,
-        (n_tokens,), as `torch.nn.utils.rnn.PackedSequence` orders them.
-    counts (Tensor): sequences that are running at each time step, descending, (n_steps,).
-    masks (Tensor | None): recurrent dropout: the factors m of each sequence, in the order of the
-        first time step, (n_directions, counts[0], units).
-    shared (SharedInput | None): the first columns of the input where tokens share them, not
-        prepared; `vectors` are the other columns. Their product with the weights is computed once
-        per row of the table, not once per token.
-    RETURNS (list[Tensor]): states by place in the packed sequence, (n_tokens, units) each.
+        in the order of `torch.nn.utils.rnn.PackedSequence`, int64 (n_tokens,).
+    counts (Tensor): number of running sequences at each time step, descending, (n_steps,).
+    masks (Tensor | None): for recurrent dropout, the factors m of each sequence, in the order of
+        the first time step, (n_directions, counts[0], units).
+    shared (SharedInput | None): the first columns of the input, if tokens share them; not
+        prepared. `vectors` are then the other columns. The product of shared columns with the
+        weights is computed once per row of the table, not once per token.
+    RETURNS (list[Tensor]): for each direction the states by place in the packed sequence,
+        (n_tokens, units).
     """
-    # (n_directions, n_tokens, 3 * units): W_i x + b_i, in the order in which each direction reads
+    # W_i x + b_i, in the order of each direction, (n_directions, n_tokens, 3 * units)
     parameters = [dict(rnn.named_parameters()) for rnn in directions]
     projections = torch.stack(
         [
@@ -84,12 +87,12 @@ def run_gru(
 
 
 def project_inputs(directions: Sequence[nn.GRU], rows: Tensor) -> Tensor:
-    """Compute what `predict_gru` needs of inputs, or of their first columns.
+    """Project inputs, or their first columns, for `predict_gru`.
 
     directions (Sequence[GRU]): one layer and direction each, of the same width.
-    rows (Tensor): inputs, or the first columns of them, (n_rows, width).
-    RETURNS (Tensor): W_i x + b_i of each direction, with the rows of n doubled, in float32 or, for
-        a network in it, float64, (n_rows, n_directions * 3 * units).
+    rows (Tensor): inputs, or their first columns, (n_rows, width).
+    RETURNS (Tensor): W_i x + b_i of each direction, with the part for n doubled,
+        (n_rows, n_directions * 3 * units); float64 for a float64 network, otherwise float32.
     """
     width, units = rows.shape[1], directions[0].hidden_size
     parameters = [dict(rnn.named_parameters()) for rnn in directions]
@@ -102,7 +105,7 @@ def project_inputs(directions: Sequence[nn.GRU], rows: Tensor) -> Tensor:
 
 
 class Recurrence(NamedTuple):
-    """W_h and b_h of the directions of a layer, as `predict_gru` reads them.
+    """W_h and b_h of the directions of a layer, in the layout that `predict_gru` uses.
 
     weights (Tensor): (n_directions, units, 3 * units).
     biases (Tensor): (n_directions, 1, 3 * units).
@@ -116,7 +119,7 @@ class Recurrence(NamedTuple):
         """Copy the parameters of a layer.
 
         directions (Sequence[GRU]): one layer and direction each, of the same width.
-        dtype (dtype): type to multiply in.
+        dtype (dtype): type of the copy, in which the products are computed.
         RETURNS (Recurrence): the copy.
         """
         parameters = [dict(rnn.named_parameters()) for rnn in directions]
@@ -133,19 +136,20 @@ def predict_gru(  # noqa: PLR0917
     recurrence: Recurrence,
     shared: SharedInput | None = None,
 ) -> Tensor:
-    """Run the directions of one layer without keeping what the gradient needs.
+    """Run the directions of one layer without a gradient.
 
-    Sequences of about the same length run side by side, a fixed number of them: so the work per
-    token does not depend on the size of the batch, and nor does the memory beside in- and output.
-    The products W_h h are of the type of `recurrence`, and all else is of that of the parameters.
+    A fixed number of sequences of similar length runs in parallel. So the time per token does not
+    depend on the batch size, and neither does the memory, except for inputs and outputs. The
+    products W_h h are computed in the type of `recurrence`, everything else in the type of the
+    parameters.
 
     directions (Sequence[GRU]): one layer and direction each, of the same width.
-    backward (Sequence[bool]): whether each direction reads from the last token to the first.
+    backward (Sequence[bool]): whether each direction runs from the last token to the first.
     lengths (ndarray): tokens of each sequence, zeros allowed, int64 (n_sequences,).
     vectors (Tensor): one row per token, (n_tokens, width).
-    recurrence (Recurrence): that of these directions.
-    shared (SharedInput | None): the first columns of the input where tokens share them, prepared
-        or not; `vectors` are the other columns, and may be none.
+    recurrence (Recurrence): the recurrent weights of these directions.
+    shared (SharedInput | None): the first columns of the input, if tokens share them, prepared or
+        not. `vectors` are then the other columns, possibly of width 0.
     RETURNS (Tensor): states, (n_tokens, n_directions * units).
     """
     units, n_directions = directions[0].hidden_size, len(directions)
@@ -167,8 +171,8 @@ def predict_gru(  # noqa: PLR0917
         n_rows = 0
         for of_rz, of_n, out in zip(*steps, strict=True):
             if n_rows != out.shape[1]:
-                # A step of few rows takes as long as its calls: these are made once for all steps
-                # of as many rows.
+                # For few rows, a step costs as much as its function calls. These are made once for
+                # all steps with the same number of rows.
                 n_rows = out.shape[1]
                 h = h[:, :n_rows]
                 hidden = weights.new_empty((n_directions, n_rows, 3 * units))
@@ -177,7 +181,7 @@ def predict_gru(  # noqa: PLR0917
                 r, z = rz.split(units, 2)
             torch.baddbmm(biases, h.to(weights.dtype), weights, out=hidden)
             torch.add(of_rz, hidden_rz, out=rz).sigmoid_()
-            # tanh a = 2 σ(2a) - 1, since torch's σ is several times faster than its tanh.
+            # tanh a = 2 σ(2a) - 1. torch's σ is several times faster than its tanh.
             n = torch.addcmul(of_n, r, candidate, value=2.0).sigmoid_()
             n = torch.add(minus_one, n, alpha=2.0)
             h = torch.lerp(n, h, z, out=out)
@@ -189,9 +193,9 @@ def predict_gru(  # noqa: PLR0917
 def _blocks(
     lengths: np.ndarray, backward: Sequence[bool]
 ) -> Iterator[tuple[Tensor, list[int], bool]]:
-    # Consecutive time steps of sequences that run side by side: the tokens that each direction
-    # reads, step by step, int64 (n_directions, n_tokens); the number of sequences at each step;
-    # and whether the first of the steps is the sequences' first.
+    # Yield blocks of consecutive time steps of sequences that run in parallel: the tokens in the
+    # order of each direction, int64 (n_directions, n_tokens); the number of sequences at each
+    # step; and whether the block contains the first step.
     first = lengths.cumsum() - lengths
     by_length = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
     for begin in range(0, len(by_length), _ROWS):
@@ -212,7 +216,7 @@ def _gather(
     vectors: Tensor,
     shared: SharedInput | None,
 ) -> Tensor:
-    # W_i x + b_i of the tokens that each direction reads, with the rows of n doubled,
+    # W_i x + b_i of the tokens of each direction, with the part for n doubled,
     # (n_directions, n_tokens, 3 * units).
     if shared is None:
         read = [
@@ -227,7 +231,7 @@ def _gather(
         for rnn, own, read in zip(directions, tokens, inputs, strict=True):
             weight = dict(rnn.named_parameters())["weight_ih_l0"][:, -vectors.shape[1] :].clone()
             weight[2 * rnn.hidden_size :] *= 2.0
-            read.addmm_(vectors[own], weight.t())  # in place: the inputs are the widest array
+            read.addmm_(vectors[own], weight.t())  # in place, as the inputs are the widest array
     return inputs
 
 
@@ -241,7 +245,7 @@ def _project(
     if shared is None:
         return nn.functional.linear(vectors, weight, bias).index_select(0, order)
     width = shared.table.shape[1]
-    # `index_select`, as the gradient of indexing is several times slower on a CPU.
+    # The gradient of `index_select` is several times faster on a CPU than that of indexing.
     projected = nn.functional.linear(shared.table, weight[:, :width], bias)
     projected = projected.index_select(0, shared.index[order])
     if vectors.shape[1]:
@@ -252,7 +256,7 @@ def _project(
 
 
 class _GRU(torch.autograd.Function):
-    """The recurrence, with its gradient written out."""
+    """The recurrence with an explicit gradient."""
 
     @staticmethod
     def forward(  # noqa: PLR0917 - `apply` takes no keywords
@@ -299,8 +303,8 @@ def _backward(ctx: Any, d_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     gates, candidates, previous, weights, masks = ctx.saved_tensors
     r, z, n = gates.chunk(3, 2)
     units = r.shape[2]
-    # What does not depend on the gradient that comes from the step behind, for all steps at once:
-    # the derivatives of h_t by the arguments of the three non-linearities.
+    # For all steps at once: the derivatives of h_t by the arguments of the three non-linearities.
+    # They do not depend on the gradient that arrives from the next step.
     by_z = (previous - n) * z * (1.0 - z)
     by_n = (1.0 - z) * (1.0 - n * n)
     by_r = by_n * candidates * r * (1.0 - r)
@@ -325,7 +329,7 @@ def _backward(ctx: Any, d_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         end -= count
     if masks is not None:
         rows = torch.cat([torch.arange(count, device=masks.device) for count in ctx.counts])
-        previous = previous * masks[:, rows]  # what the weights have read
+        previous = previous * masks[:, rows]  # the input of the recurrent products
     d_weights = torch.bmm(d_hidden.transpose(1, 2), previous)
     d_biases = d_hidden.sum(1, keepdim=True)
     d_projections = torch.cat([d_hidden[:, :, : 2 * units], d_n], 2)

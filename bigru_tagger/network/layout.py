@@ -1,4 +1,4 @@
-"""Where the tokens of a batch stand: sequences and time steps, packed or padded."""
+"""The layout of a batch: the sequence and time step of each token, packed or padded."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from .time_steps import TimeSteps, running
 
-# A block of padded rows has at most so many cells, unless one step of it has more, and so many
-# steps, as cuDNN refuses very long rows. It may pad so many cells, or as many as this share of its
-# tokens.
+# Limits of a block of padded rows: cells, unless a single step has more; and steps, as cuDNN
+# rejects very long rows. The padding is limited to a number of cells or a share of the tokens,
+# whichever is larger.
 _BLOCK_CELLS = 1 << 16
 _BLOCK_STEPS = 1 << 10
 _PADDED_CELLS = 1 << 12
@@ -18,18 +18,17 @@ _PADDED_SHARE = 0.25
 
 
 class Layout:
-    """Where the tokens of a batch stand: sequence and time step of each, and back.
+    """The sequence and time step of each token of a batch, and the inverse indices.
 
-    The tokens of all sequences lie in one array, one sequence after the other. Nothing is padded
-    on a CPU. A GPU gets blocks of padded rows, since cuDNN is several times slower with packed
-    sequences than with padded ones; see `plan_blocks`.
+    The tokens of all sequences are concatenated. There is no padding on a CPU. A GPU uses blocks
+    of padded rows, since cuDNN is several times slower on packed sequences; see `plan_blocks`.
     """
 
     def __init__(self, lengths: Sequence[int] | np.ndarray, device: torch.device) -> None:
         """Compute the layout.
 
         lengths (Sequence[int]): tokens of each sequence, zeros allowed.
-        device (torch.device): where the indices are needed.
+        device (torch.device): device of the indices.
         """
         sizes = np.asarray(lengths, dtype=np.int64)
         self.lengths = sizes
@@ -43,12 +42,12 @@ class Layout:
     def pack(self, backward: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Order the tokens for a PackedSequence, see `TimeSteps`.
 
-        backward (bool): read each sequence from its last token to its first.
+        backward (bool): order each sequence from its last token to its first.
         RETURNS (tuple[Tensor, Tensor, Tensor]): the token at each place (n_tokens,), the place
             of each token (n_tokens,), and the number of sequences at each time step (n_steps,),
-            which stays on the CPU.
+            always on the CPU.
         """
-        if backward not in self._packs:  # every layer asks for the same
+        if backward not in self._packs:  # all layers use the same
             steps = TimeSteps(self.lengths, backward=backward)
             order, place = (
                 torch.from_numpy(array).to(self._device) for array in (steps.order, steps.place)
@@ -59,13 +58,13 @@ class Layout:
     def pad(self, backward: bool) -> tuple[list[tuple[int, int]], Tensor, Tensor]:
         """Arrange the tokens in blocks of padded rows, longest sequence first.
 
-        backward (bool): read each sequence from its last token to its first.
-        RETURNS (tuple[list[tuple[int, int]], Tensor, Tensor]): the time steps and rows of each
-            block; the token of each cell, one block after the other and in each by time step,
-            int64 (n_cells,), where cells behind a row's end hold the first of all tokens; and the
-            cell of each token, int64 (n_tokens,).
+        backward (bool): order each sequence from its last token to its first.
+        RETURNS (tuple[list[tuple[int, int]], Tensor, Tensor]): the number of time steps and of
+            rows of each block; the token of each cell, ordered by block and time step, int64
+            (n_cells,), where padding has the first token of the batch; and the cell of each token,
+            int64 (n_tokens,).
         """
-        if backward not in self._pads:  # every layer asks for the same
+        if backward not in self._pads:  # all layers use the same
             sizes = self.lengths
             by_length = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
             rank = np.zeros_like(sizes)
@@ -74,7 +73,8 @@ class Layout:
             widths = np.repeat(*np.array(blocks)[:, ::-1].T)  # of each time step
             begins = widths.cumsum() - widths
             n_cells = int(widths.sum())
-            # Few numbers go to the device: what has one for each token is computed there.
+            # Only small arrays are copied to the device. Those with one entry per token are
+            # computed there.
             tables = (rank, begins, sizes, sizes.cumsum() - sizes)
             ranks, step_begins, lengths, firsts = (
                 torch.from_numpy(table).to(self._device) for table in tables
@@ -92,12 +92,11 @@ class Layout:
 def plan_blocks(lengths: np.ndarray) -> list[tuple[int, int]]:
     """Divide sequences by time into blocks of rows that are padded to the same number of steps.
 
-    A block holds the rows that are still running at its first step. It ends before it has too many
-    cells, or before too many of them pad. So memory depends on the number of tokens, whatever the
-    lengths.
+    A block contains the sequences that are still running at its first step. Its number of cells
+    and its padding are limited, so memory depends on the number of tokens, not on the lengths.
 
     lengths (ndarray): tokens of each sequence, positive, descending, int64 (n_sequences,).
-    RETURNS (list[tuple[int, int]]): time steps and rows of each block.
+    RETURNS (list[tuple[int, int]]): number of time steps and of rows of each block.
     """
     counts = running(lengths)
     blocks = []
@@ -108,7 +107,7 @@ def plan_blocks(lengths: np.ndarray) -> list[tuple[int, int]]:
         used = counts[begin : begin + longest].cumsum()
         padding = np.arange(1, len(used) + 1) * n_rows - used
         fits = padding <= np.maximum(_PADDED_CELLS, used * _PADDED_SHARE)
-        end = begin + int(fits.sum())  # as padding only grows; the first step has none
+        end = begin + int(fits.sum())  # padding only grows, and the first step has none
         blocks.append((end - begin, n_rows))
         begin = end
     return blocks

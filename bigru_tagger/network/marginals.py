@@ -1,7 +1,7 @@
-"""Logits to probabilities: the marginals of entities and of tags.
+"""Marginal probabilities of spans and of tags.
 
-The probability of a tag sequence is its share among all sequences, by their exponentiated scores;
-see `bigru_tagger.network.decoding` for scores. Invalid sequences hold no probability.
+The probability of a tag sequence is its exponentiated score, divided by the sum over all sequences.
+Scores are defined in `bigru_tagger.network.decoding`. Invalid sequences have a probability of zero.
 """
 
 from collections.abc import Callable
@@ -22,18 +22,18 @@ from .transitions import (
     to_numpy,
 )
 
-# Probabilities below this count as this much, so that a sequence whose valid readings are all
-# very unlikely can still be normalised.
+# Lower bound for exponentiated logits. A sequence can still be normalised if all of its valid
+# hypotheses are very unlikely.
 _SMALLEST = 1e-100
 
-# Tokens of a long sequence that are one piece of it: all pieces are worked on side by side.
+# Long sequences are divided into pieces of this many tokens, which are processed in parallel.
 _PIECE = 24
-# How often pieces are gone over until each begins as the one before it ends; and how near, in
-# relative terms, that has to be.
+# Number of passes in which the messages between neighbouring pieces must converge, and the relative
+# tolerance.
 _PASSES = 4
 _SAME = 1e-9
 
-# With fewer tags, one product with a matrix is faster than several sums.
+# For fewer tags, one matrix product is faster than several sums.
 _MANY_TAGS = 48
 
 
@@ -45,20 +45,19 @@ def span_probabilities(
     spans: np.ndarray,
     tags: Array,
 ) -> np.ndarray:
-    """Compute the probability that all tokens of a span have given tags.
+    """Compute the probability that all tokens of a span have the given tags.
 
-    That is the share of the sequences with these tags among all sequences, by their exponentiated
-    scores: the marginal of the span, by the forward-backward algorithm. In the BILUO scheme, the
-    tags of an entity's tokens are those of this entity and no other, so this is the entity's
-    probability.
+    This is the marginal of the span over all tag sequences, by the forward-backward algorithm with
+    the scaling of Rabiner 1989. In the BILUO scheme, the tags of a span identify one entity, so the
+    marginal is the probability of this entity.
 
-    logits (Array): log scores, not necessarily normalised, float (n_tokens, n_tags).
+    logits (Array): log scores, need not be normalised, float (n_tokens, n_tags).
     lengths (ndarray): tokens of each sequence, zeros allowed, int (n_sequences,).
     transitions (Transitions): scores of tag pairs.
-    spans (ndarray): first token and token behind the last, as rows of `logits`, each span
-        within one sequence, int (n_spans, 2).
-    tags (Array): tag of each token, as rows of `logits`, int (n_tokens,).
-    RETURNS (ndarray): probabilities, float64 (n_spans,). Rabiner 1989, with his scaling.
+    spans (ndarray): start and end of each span as rows of `logits`, end exclusive, int
+        (n_spans, 2). A span must be within one sequence.
+    tags (Array): tag of each token, int (n_tokens,).
+    RETURNS (ndarray): probabilities, float64 (n_spans,).
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     probabilities = np.zeros(len(spans))
@@ -83,8 +82,8 @@ def _span_marginals(
     inner = library.zeros_like(own)
     inner[1:] = array_like(transitions.between, tags)[tags[:-1], tags[1:]]
     begin, end = array_like(spans[:, 0], tags), array_like(spans[:, 1] - 1, tags)
-    # Sums over the tokens of a span, as differences of running sums; a transition counts from
-    # the span's second token on.
+    # Sums over the tokens of a span are differences of running sums. Transitions count from the
+    # second token of the span.
     own_sum = own.cumsum(0)
     forbidden = library.isneginf(inner)
     inner[forbidden] = 0.0
@@ -98,15 +97,12 @@ def _span_marginals(
 
 @stage(MARGINALS)
 def tag_probabilities(logits: Array, lengths: np.ndarray, transitions: Transitions) -> np.ndarray:
-    """Compute the probability of each tag at each token: the marginals of single tokens.
+    """Compute the marginal probability of each tag at each token, see `span_probabilities`.
 
-    As `span_probabilities`, over all sequences of tags by their exponentiated scores.
-
-    logits (Array): log scores, not necessarily normalised, float (n_tokens, n_tags).
+    logits (Array): log scores, need not be normalised, float (n_tokens, n_tags).
     lengths (ndarray): tokens of each sequence, zeros allowed, int (n_sequences,).
     transitions (Transitions): scores of tag pairs.
-    RETURNS (ndarray): probabilities, which sum to 1 over each token's tags, float64
-        (n_tokens, n_tags).
+    RETURNS (ndarray): probabilities, float64 (n_tokens, n_tags). Each row sums to 1.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     probabilities = np.zeros(tuple(logits.shape))
@@ -114,19 +110,19 @@ def tag_probabilities(logits: Array, lengths: np.ndarray, transitions: Transitio
         if tokens.start < tokens.stop:
             messages = _send_messages(logits[tokens], lengths[sequences], transitions)
             marginals = (messages.forward * messages.backward)[messages.place]
-            marginals /= marginals.sum(1)[:, None]  # which differs from 1 by rounding
+            marginals /= marginals.sum(1)[:, None]  # differs from 1 by rounding
             probabilities[tokens] = to_numpy(marginals)
     return probabilities
 
 
 class _Messages(NamedTuple):
-    """What the forward-backward algorithm sends along sequences, by place, (n_tokens, n_tags) each.
+    """The messages of the forward-backward algorithm, ordered by place, (n_tokens, n_tags) each.
 
     place (Array): the place of each token, int64 (n_tokens,).
-    entering (Array): the mass that reaches a tag, before the logit of its token.
-    forward (Array): probability of a tag given all tokens up to its own.
-    arriving (Array): exponentiated logits, in the units that normalised `forward`.
-    backward (Array): the mass of all ways on from a tag, in the units of the tokens behind.
+    entering (Array): the mass that enters each tag, before the token's logit is applied.
+    forward (Array): probability of each tag, given all tokens up to this one.
+    arriving (Array): exponentiated logits, divided by the scale of `forward` at this token.
+    backward (Array): the mass of all continuations, divided by the scales of the later tokens.
     """
 
     place: Array
@@ -137,9 +133,10 @@ class _Messages(NamedTuple):
 
 
 def _send_messages(logits: Array, lengths: np.ndarray, transitions: Transitions) -> _Messages:
-    # Pieces of a long sequence are worked on side by side, first as if nothing were known of what
-    # is around them, then from where their neighbours have ended, until that changes no more. What
-    # is far away hardly matters, so two passes are the rule; if it does, a sequence is one piece.
+    # The pieces of a long sequence are processed in parallel. The first pass starts each piece
+    # from a uniform message, the next ones from the messages of its neighbours, until these no
+    # longer change. Distant tokens have little influence, so two passes are usually enough. If
+    # the messages do not converge, each sequence is one piece.
     library = library_of(logits)
     logits = to_double(logits)
     potentials = library.exp(logits - library.amax(logits, 1)[:, None])
@@ -148,14 +145,14 @@ def _send_messages(logits: Array, lengths: np.ndarray, transitions: Transitions)
     found = _send_in_pieces(potentials, lengths, n_pieces, transitions)
     if found is None:
         found = _send_in_pieces(potentials, lengths, np.minimum(n_pieces, 1), transitions)
-    assert found is not None  # a piece that is a sequence has no neighbours
+    assert found is not None  # a whole sequence has no neighbours to agree with
     return found
 
 
 def _send_in_pieces(
     potentials: Array, lengths: np.ndarray, n_pieces: np.ndarray, transitions: Transitions
 ) -> _Messages | None:
-    # None if the pieces do not agree after some passes.
+    # None if the messages between pieces do not converge.
     library = library_of(potentials)
     sequence = np.repeat(np.arange(len(lengths)), n_pieces)
     number = np.arange(len(sequence)) - np.repeat(n_pieces.cumsum() - n_pieces, n_pieces)
@@ -196,7 +193,7 @@ def _send_in_pieces(
     backward = library.empty_like(potentials)
     arriving = potentials / scale[:, None]
     end = last / (forward[ends] @ last)[:, None]
-    end[sooner] = 1.0  # as all ways together have a mass of 1
+    end[sooner] = 1.0  # the initial message of a piece with a successor
 
     def go_backward() -> Array:
         backward[ends] = end
@@ -215,7 +212,8 @@ _Flow: TypeAlias = Callable[[Array, Array], Array]
 
 
 def _flows(transitions: Transitions, between: Array) -> tuple[_Flow, _Flow]:
-    # What carries mass, (n_rows, n_tags), over a transition into a given array: on and back.
+    # Functions that propagate mass, (n_rows, n_tags), over one transition into an output array:
+    # forward and backward.
     library = library_of(between)
     if isinstance(between, np.ndarray) and len(between) > _MANY_TAGS and transitions.only_forbids:
 
@@ -235,7 +233,7 @@ def _flows(transitions: Transitions, between: Array) -> tuple[_Flow, _Flow]:
 
 
 def _agree(go: Callable[[], Array], given: Array, pieces: Array) -> bool:
-    # Go over all pieces until what some of them are given is what their neighbours come to.
+    # Repeat passes until the messages that pieces receive equal those that their neighbours send.
     for _ in range(_PASSES):
         found = go()
         if (abs(found - given[pieces]) <= _SAME * abs(given[pieces])).all():

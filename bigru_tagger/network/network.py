@@ -1,7 +1,7 @@
 """The network: embedding, stacked bidirectional GRU, and a linear layer per token. No spaCy.
 
-`Network(spec)` is an ordinary `torch.nn.Module`, described in full by its `NetworkSpec`, which is
-plain JSON; `to_bytes` and `from_bytes` keep both in one safetensors file.
+`Network(spec)` is an ordinary `torch.nn.Module`. Its `NetworkSpec` defines its structure and can be
+converted to JSON. `to_bytes` and `from_bytes` store both in one safetensors file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,35 +21,36 @@ from .gru import SharedInput
 from .layout import Layout
 from .storage import check_tensors, on_meta, pack_tensors, unpack_tensors
 
-# A name in files, which stays wherever this module goes.
+# A key in saved files. It does not change when this module is renamed.
 _SPEC = "bigru_tagger.network"
-# How much less than the first tag a new one scores. Confidences change by about exp(-16) = 1e-7;
-# training takes about half as long again to learn the tag as from 8.
+# The logit of a new tag is that of the first tag minus this margin. Confidences change by about
+# exp(-16) = 1e-7. Learning the new tag takes about 1.5 times as long as with a margin of 8.
 NEW_TAG_MARGIN = 16.0
-# Keys of `Batch.prepared`. No module, and so no embedding, has a name with a full stop.
+# Keys of `Batch.prepared`. They cannot collide with embeddings, as torch allows no full stop in the
+# name of a module.
 _ENTERING = "encoder.input"
 _SEQUENCES = "embed.sequences"
-# What building a network raises if a spec from a damaged file has wrong names, types or numbers.
+# Errors that building a network can raise for the spec of a damaged file.
 _BAD_SPEC = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """All that fixes the shape of a network.
+    """The structure of a network.
 
     embed (Mapping[str, Mapping[str, Any]]): the embeddings by name: `kind`, see
         `bigru_tagger.network.embeddings.base.find_module`, and the keyword arguments of the class.
-    hidden (Sequence[int]): units of each layer and direction; empty for no encoder at all.
+    hidden (Sequence[int]): units of each layer and direction; empty for no encoder.
     cell (str): "gru" or "lstm".
-    bidirectional (bool): read backwards too.
-    n_tags (int | None): outputs per token; None to put the hidden states out.
+    bidirectional (bool): whether the encoder has a backward direction.
+    n_tags (int | None): outputs per token; None to return the hidden states.
     occurrences (int): width of the mean over a word's occurrences, see `ContextPooling`; 0 for
         none.
     global_context (int): width of the mean over a document, see `ContextPooling`; 0 for none.
-    context_width (int | None): units of the layer that mixes these means with a token's state;
-        None for as many as the states have.
-    decode (str): the way of decoding, if there are tags: a name of
-        `bigru_tagger.network.decoders.decoders`.
+    context_width (int | None): units of the layer that combines these means with a token's state;
+        None for the width of the state.
+    decode (str): name of the decoder, see `bigru_tagger.network.decoders.decoders`; ignored
+        without tags.
     """
 
     embed: Mapping[str, Mapping[str, Any]]
@@ -64,11 +65,11 @@ class NetworkSpec:
 
     @classmethod
     def read(cls, settings: Mapping[str, Any]) -> "NetworkSpec":
-        """Read the spec of a file, also of earlier versions, which had `crf` in place of `decode`.
+        """Read the spec of a saved file. Earlier versions had `crf` instead of `decode`.
 
         settings (Mapping[str, Any]): the fields by name.
         RETURNS (NetworkSpec): the spec.
-        RAISES (TypeError): if there are other fields.
+        RAISES (TypeError): if there are unknown fields.
         """
         named = dict(settings)
         if named.pop("crf", False):
@@ -78,18 +79,18 @@ class NetworkSpec:
 
 @dataclass
 class Batch:
-    """The input of the network, for sequences one after the other.
+    """The input of the network. The tokens of all sequences are concatenated.
 
     lengths (Sequence[int]): tokens of each sequence.
-    index (Tensor): each token's row among the distinct words, or in `prepared`, int64 (n_tokens,).
-    words (Mapping[str, tuple[Tensor, ...]]): what each word embedding reads, the arguments of its
-        module, with one row per distinct word.
-    tokens (Mapping[str, Tensor]): for each embedding of vectors, one row per token.
-    groups (Mapping[str, Tensor]): for networks with `occurrences`, which tokens are occurrences of
-        one word in one document, and for those with `global_context`, which are of one document,
-        under these names; numbered from 0, int64 (n_tokens,).
-    prepared (Mapping[str, Tensor] | None): in place of `words`, what `Network.prepare` made of
-        them, with one row per word; for prediction only.
+    index (Tensor): each token's row in the arrays of `words` or `prepared`, int64 (n_tokens,).
+    words (Mapping[str, tuple[Tensor, ...]]): for each word embedding the arguments of its module,
+        with one row per distinct word.
+    tokens (Mapping[str, Tensor]): for each embedding that reads vectors, one row per token.
+    groups (Mapping[str, Tensor]): number of each token's group, from 0, int64 (n_tokens,). The key
+        "occurrences" groups the occurrences of a word in a document, the key "global_context" the
+        tokens of a document. Needed by networks with these settings.
+    prepared (Mapping[str, Tensor] | None): the output of `Network.prepare`, with one row per word;
+        replaces `words` in prediction.
     """
 
     lengths: Sequence[int]
@@ -102,12 +103,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class NetworkTrace:
-    """What the network does at each token.
+    """The gates of the network and the parts of its logits, for each token.
 
-    layers (list[LayerGates]): the gates of its encoder.
-    parts (Mapping[str, Tensor]): what logits are the sum of, (n_tokens, n_tags) each: what
-        comes from the states that are `forward` and `backward`, from the `context` around the
-        sentence, and what is there whatever the text, the `bias`; empty for a network without tags.
+    layers (list[LayerGates]): the gates of the encoder.
+    parts (Mapping[str, Tensor]): terms that sum to the logits, (n_tokens, n_tags) each: the
+        contributions of the "forward" and "backward" states, of the document "context" if the
+        network uses it, and the "bias". Empty for a network without tags or encoder.
     """
 
     layers: list[LayerGates]
@@ -115,13 +116,14 @@ class NetworkTrace:
 
 
 class Network(nn.Module):
-    """Embedding, stacked bidirectional GRU, linear layer: a batch in, logits out."""
+    """Embedding, stacked bidirectional GRU and linear layer, from a batch to logits."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         """Build the network with fresh parameters.
 
-        spec (NetworkSpec): its shape.
-        RAISES (ValueError): if the spec names what does not exist, or has no embedding.
+        spec (NetworkSpec): the structure of the network.
+        RAISES (ValueError): if there is no such cell, decoder or kind of embedding, or if the
+            embeddings have a total width of 0.
         """
         super().__init__()
         self.spec = spec
@@ -133,7 +135,7 @@ class Network(nn.Module):
             input_width += module.width
         if input_width == 0:
             raise ValueError(
-                "the network has nothing to read: add an embedding that does not depend on static "
+                "the network has no input: add an embedding that does not depend on static "
                 f"vectors, or load vectors; the embeddings are {list(spec.embed) or 'none'}"
             )
         self.encoder = BiGRUEncoder(input_width, spec.hidden, spec.cell, spec.bidirectional)
@@ -153,29 +155,30 @@ class Network(nn.Module):
 
     @property
     def decoder(self) -> Decoder:
-        """The way of decoding, of a network with tags.
+        """The decoder.
 
-        RAISES (ValueError): if there are no tags.
+        RAISES (ValueError): if the network has no tags.
         """
         for module in self.children():
             if isinstance(module, Decoder):
                 return module
-        raise ValueError("a network without tags has no way of decoding")
+        raise ValueError("a network without tags has no decoder")
 
     @property
     def width(self) -> int:
-        """Numbers put out per token."""
+        """Width of the output of `forward`."""
         if self.linear is not None:
             return self.linear.out_features
         return self.encoder.width if self.context is None else self.context.width
 
     def forward(self, batch: Batch, dropout: Dropout = NO_DROPOUT) -> Tensor:
-        """Score the tags of each token.
+        """Compute the logits of each token.
 
         batch (Batch): the sequences.
-        dropout (Dropout): rates in training.
-        RETURNS (Tensor): logits, (n_tokens, n_tags), or the hidden states, (n_tokens, width),
-            of a network without tags.
+        dropout (Dropout): dropout rates.
+        RETURNS (Tensor): logits, (n_tokens, n_tags); hidden states, (n_tokens, width), for a
+            network without tags.
+        RAISES (ValueError): if `batch.groups` lacks a group that the network needs.
         """
         layout = Layout(batch.lengths, batch.index.device)
         tokens = self._embed_tokens(batch, layout)
@@ -189,7 +192,7 @@ class Network(nn.Module):
         if words is not None:
             index = batch.index
             if dropout.input > 0.0:
-                # One mask per word: so the work of the encoder's input remains one row per word.
+                # One mask per word, so that the input projection is computed once per word.
                 words = nn.functional.dropout(words, dropout.input)
             if dropout.word > 0.0:
                 index = torch.where(kept, index, len(words))
@@ -204,14 +207,14 @@ class Network(nn.Module):
         return hidden if self.linear is None else self.linear(hidden)
 
     def trace(self, batch: Batch) -> NetworkTrace:
-        """Tell what the gates do at each token, and what each direction says about its tags.
+        """Compute the gates and the contribution of each direction to the logits of each token.
 
-        The layer that mixes states with means over the document has a ReLU. It is linear where it
-        is not zero, so logits are exactly a sum of parts.
+        The logits are exactly the sum of their parts: the ReLU of the layer that combines states
+        with document means is linear where it is active.
 
-        batch (Batch): the sequences, with their `words`.
-        RETURNS (NetworkTrace): see there.
-        RAISES (ValueError): if the cell is no GRU.
+        batch (Batch): the sequences, with `words` instead of `prepared`.
+        RETURNS (NetworkTrace): the gates and the parts of the logits.
+        RAISES (ValueError): if the cell is not a GRU.
         """
         layout = Layout(batch.lengths, batch.index.device)
         with torch.no_grad():
@@ -250,10 +253,11 @@ class Network(nn.Module):
         return parts
 
     def prepare(self, words: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Tensor]:
-        """Do all that depends on the word alone, without gradient.
+        """Compute context-independent features once per word, without gradient.
 
         words (Mapping[str, tuple[Tensor, ...]]): see `Batch`.
-        RETURNS (dict[str, Tensor]): for `Batch.prepared`: rows of words, (n_words, ...), by name.
+        RETURNS (dict[str, Tensor]): the value of `Batch.prepared`: rows of words, (n_words, ...),
+            by name.
         """
         prepared = {
             f"{_SEQUENCES}.{name}.{number}": array
@@ -268,7 +272,7 @@ class Network(nn.Module):
 
     @stage(EMBED)
     def _embed_words(self, words: Mapping[str, tuple[Tensor, ...]]) -> Tensor | None:
-        # What depends on the word alone, (n_words, width).
+        # Context-independent vectors, (n_words, width).
         vectors = [
             module(*words[name])
             for name, module in self.embed.items()
@@ -278,7 +282,7 @@ class Network(nn.Module):
 
     @stage(EMBED)
     def _embed_tokens(self, batch: Batch, layout: Layout) -> Tensor:
-        # What does not, (n_tokens, width).
+        # The other vectors, (n_tokens, width).
         vectors = [torch.zeros((len(layout.sequence), 0), device=layout.sequence.device)]
         for name, module in self.embed.items():
             if module.reads == "sequences":
@@ -294,7 +298,7 @@ class Network(nn.Module):
         return torch.cat(vectors, 1)
 
     def fill(self, tensors: Mapping[str, Mapping[str, Any]]) -> None:
-        """Set what embeddings hold that is not learned.
+        """Set the buffers of embeddings, such as tables of static vectors.
 
         tensors (Mapping[str, Mapping[str, ndarray]]): values of buffers, by embedding and name.
         """
@@ -304,18 +308,18 @@ class Network(nn.Module):
                 buffers[buffer].copy_(torch.as_tensor(value))
 
     def resize(self, n_tags: int, margin: float = NEW_TAG_MARGIN) -> None:
-        """Make room for more tags, so that decoding finds what it found before.
+        """Add tags without changing predictions.
 
-        Scores have no zero point: neither a softmax nor a CRF changes when all tags score more. So
-        a new tag is anchored to the first one, which may stand wherever a new one may (O, in tags
-        of spans): it gets its logits less the margin, and its transitions. Whatever the
-        text, a sequence with new tags then scores less than the same sequence with the first tag
-        in their place, by the margin for each. The gradient of a new tag's logit is as large
-        as for any tag, so it can be learned.
+        A new tag copies the first one, which is valid wherever a new tag is (O, for tags of
+        spans). Its logits are those of the first tag minus the margin, and its transitions are the
+        same. So a sequence with new tags always scores lower than the same sequence with the first
+        tag in their place, by the margin for each new tag. A fixed low logit would not ensure
+        this, since softmax and CRF do not change if a constant is added to all logits. The
+        gradient of a new tag's logit is as large as for any other tag, so it can be learned.
 
-        n_tags (int): the new number of outputs, new tags behind the old ones.
-        margin (float): how much less than the first tag the new ones score.
-        RAISES (ValueError): if that would remove tags, or the network has none.
+        n_tags (int): the new number of tags. New tags follow the old ones.
+        margin (float): difference between the logits of the first tag and those of the new ones.
+        RAISES (ValueError): if `n_tags` is below the current number, or the network has no tags.
         """
         if self.linear is None or n_tags < self.linear.out_features:
             raise ValueError(f"cannot resize the output from {self.spec.n_tags} tags to {n_tags}")
@@ -338,26 +342,27 @@ class Network(nn.Module):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Network":
-        """Build the network that `to_bytes` described.
+        """Load a network.
 
-        data (bytes): a safetensors file with the spec in its metadata.
+        data (bytes): the output of `to_bytes`.
         RETURNS (Network): the network, on the CPU.
-        RAISES (ValueError): if the data is no such file.
+        RAISES (ValueError): if the data is not a saved network.
         """
         try:
             tensors, settings = unpack_tensors(data, _SPEC)
             spec = NetworkSpec.read(settings)
-            # Each layer has tensors of its own, and even the modules of a million take memory.
+            # Each layer has several tensors. Checked first, since a million modules would take
+            # much memory even without parameters.
             if len(spec.hidden) > len(tensors):
                 raise ValueError(
-                    f"its spec demands {len(spec.hidden)} layers, the file holds {len(tensors)} "
-                    "tensors"
+                    f"its spec requires {len(spec.hidden)} layers, the file contains "
+                    f"{len(tensors)} tensors"
                 )
-            # Without memory or random numbers, which the parameters of the file make needless.
+            # No memory or random numbers are needed, as the parameters come from the file.
             with on_meta():
                 network = cls(spec)
             check_tensors(tensors, network.state_dict())
             network.load_state_dict(tensors, assign=True)
         except _BAD_SPEC as error:
-            raise ValueError(f"this is no saved bigru_tagger network: {error}") from error
+            raise ValueError(f"not a saved bigru_tagger network: {error}") from error
         return network

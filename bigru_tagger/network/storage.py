@@ -1,4 +1,4 @@
-"""Tensors, and what tells how to use them, in one file: safetensors, and no pickle."""
+"""Safetensors files with a JSON spec in their metadata."""
 
 import json
 from collections.abc import Iterator, Mapping, Set
@@ -13,11 +13,11 @@ from torch.overrides import TorchFunctionMode
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], key: str, spec: Mapping[str, Any]) -> bytes:
-    """Write tensors, and what tells how to use them, as one safetensors file.
+    """Serialise tensors and a spec as a safetensors file.
 
-    tensors (Mapping[str, Tensor]): the tensors, none of which share memory.
+    tensors (Mapping[str, Tensor]): the tensors, which must not share memory.
     key (str): the name of the spec in the file's metadata.
-    spec (Mapping[str, Any]): plain JSON.
+    spec (Mapping[str, Any]): values that can be written as JSON.
     RETURNS (bytes): the file.
     """
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -25,12 +25,12 @@ def pack_tensors(tensors: Mapping[str, Tensor], key: str, spec: Mapping[str, Any
 
 
 def unpack_tensors(data: bytes, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `pack_tensors` wrote.
+    """Read a file written by `pack_tensors`.
 
     data (bytes): the file.
     key (str): the name of the spec.
     RETURNS (tuple[dict[str, Tensor], dict[str, Any]]): the tensors, on the CPU, and the spec.
-    RAISES (ValueError): if the data is no safetensors file with such a spec.
+    RAISES (ValueError): if the data is not a safetensors file with this spec.
     """
     try:
         tensors = safetensors.torch.load(data)
@@ -39,13 +39,13 @@ def unpack_tensors(data: bytes, key: str) -> tuple[dict[str, Tensor], dict[str, 
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         spec: dict[str, Any] = json.loads(header["__metadata__"][key])
     except (SafetensorError, LookupError, ValueError) as error:
-        raise ValueError(f"no safetensors file with {key!r}: {error}") from error
+        raise ValueError(f"not a safetensors file with {key!r}: {error}") from error
     return tensors, spec
 
 
-class _NormalsLeftOut(TorchFunctionMode):
-    # Normal numbers on the meta device come from a decomposition, for which torch imports all of
-    # its compiler: seconds, for numbers that are nowhere.
+class _SkipNormals(TorchFunctionMode):
+    # On the meta device, torch draws normal numbers by a decomposition and imports its compiler
+    # for that, which takes seconds.
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
@@ -58,28 +58,28 @@ class _NormalsLeftOut(TorchFunctionMode):
 
 @contextmanager
 def on_meta() -> Iterator[None]:
-    """Build modules on the meta device: they take no memory and draw no random numbers."""
-    with torch.device("meta"), _NormalsLeftOut():
+    """Build modules on the meta device, without memory and random numbers."""
+    with torch.device("meta"), _SkipNormals():
         yield
 
 
 def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """Compare the tensors of a file with those of the module that its spec describes.
 
-    tensors (Mapping[str, Tensor]): those of the file.
-    expected (Mapping[str, Tensor]): those of the module, which may be on the meta device.
-    RAISES (ValueError): if a tensor is missing or superfluous, or has another shape or type.
+    tensors (Mapping[str, Tensor]): the tensors of the file.
+    expected (Mapping[str, Tensor]): the tensors of the module, possibly on the meta device.
+    RAISES (ValueError): if a tensor is missing, unexpected, or has another shape or type.
     """
-    missing, superfluous = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
-    if missing or superfluous:
+    missing, unexpected = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
+    if missing or unexpected:
         raise ValueError(
-            f"its spec demands {len(expected)} tensors, the file holds {len(tensors)}; missing: "
-            f"{_some(missing)}; superfluous: {_some(superfluous)}"
+            f"its spec requires {len(expected)} tensors, the file contains {len(tensors)}; "
+            f"missing: {_some(missing)}; unexpected: {_some(unexpected)}"
         )
     for name, tensor in expected.items():
         if (tensors[name].shape, tensors[name].dtype) != (tensor.shape, tensor.dtype):
             raise ValueError(
-                f"its spec demands {_describe(tensor)} for {name!r}, the file holds "
+                f"its spec requires {_describe(tensor)} for {name!r}, the file contains "
                 f"{_describe(tensors[name])}"
             )
 

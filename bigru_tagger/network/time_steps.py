@@ -1,4 +1,4 @@
-"""The tokens of a batch by time step, so that each step handles all its sequences at once."""
+"""The order of a batch's tokens by time step, to process each step of all sequences at once."""
 
 import itertools
 from collections.abc import Iterator
@@ -8,13 +8,12 @@ import numpy as np
 
 
 class TimeSteps:
-    """The order of tokens by time step.
+    """The order of tokens by time step, as in `torch.nn.utils.rnn.PackedSequence`.
 
-    Sequences are ordered by length, longest first; at each step, those still running come first.
-    So a step's tokens follow, one by one, the first of the tokens of the step before. That is the
-    order of `torch.nn.utils.rnn.PackedSequence`.
+    Sequences are ordered by length, longest first, so the sequences that are still running at a
+    step are a prefix of those of the previous step. A place is a position in this order.
 
-    counts (ndarray): sequences at each step, descending, int64 (n_steps,).
+    counts (ndarray): number of sequences at each step, descending, int64 (n_steps,).
     begins (ndarray): the first place of each step, int64 (n_steps,).
     sequence (ndarray): the sequence of the token at each place, int64 (n_tokens,).
     order (ndarray): the token at each place, int64 (n_tokens,).
@@ -26,9 +25,9 @@ class TimeSteps:
         """Order the tokens.
 
         lengths (ndarray): tokens of each sequence, zeros allowed, int64 (n_sequences,).
-        first (ndarray | None): each sequence's first token, int64 (n_sequences,); None for
-            sequences that lie one after the other.
-        backward (bool): read each sequence from its last token to its first.
+        first (ndarray | None): the first token of each sequence, int64 (n_sequences,); None if
+            the sequences are concatenated.
+        backward (bool): order each sequence from its last token to its first.
         """
         if first is None:
             first = lengths.cumsum() - lengths
@@ -43,7 +42,7 @@ class TimeSteps:
 
     @cached_property
     def place(self) -> np.ndarray:
-        """The place of each token, int64 (n_tokens,), of sequences one after the other."""
+        """The place of each token, int64 (n_tokens,), if the sequences are concatenated."""
         place: np.ndarray = np.empty_like(self.order)
         place[self.order] = np.arange(len(self.order))
         return place
@@ -55,13 +54,16 @@ class TimeSteps:
         return [slice(begin, begin + count) for begin, count in bounds]
 
     def __iter__(self) -> Iterator[tuple[slice, slice]]:
-        """Give the places of each step but the first, and before them those that they follow."""
+        """Yield the places of each step after the first, preceded by those of the step before.
+
+        Both have the same length: sequences that have ended are left out.
+        """
         for before, here in itertools.pairwise(self.slices):
             yield slice(before.start, before.start + here.stop - here.start), here
 
 
 def running(lengths: np.ndarray) -> np.ndarray:
-    """Count the sequences that are still running at each time step.
+    """Count the running sequences at each time step.
 
     lengths (ndarray): tokens of each sequence, descending, int64 (n_sequences,).
     RETURNS (ndarray): counts, int64 (n_steps,).

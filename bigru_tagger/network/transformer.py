@@ -1,6 +1,6 @@
-"""A transformer that puts out word vectors, in plain PyTorch: windows, layers, pooling. No spaCy.
+"""Word vectors from a transformer, in plain PyTorch: windows, layers, pooling. No spaCy.
 
-`transformers` and `tokenizers` are imported where a stored transformer is read, not before.
+`transformers` and `tokenizers` are only imported to load a saved transformer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,24 +18,25 @@ if TYPE_CHECKING:
 
 Pooling = Literal["first", "last", "mean"]
 
-# A name in files, which stays wherever this module goes.
+# A key in saved files. It does not change when this module is renamed.
 _SPEC = "bigru_tagger.transformer"
 _TOKENIZER = "tokenizer"
-# Sub-words, with padding, that go through the encoder at once: memory does not grow with the batch.
+# Sub-words per call of the encoder, with padding, so that memory does not grow with the batch.
 _AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class TransformerSpec:
-    """All that fixes the shape of a `WordTransformer`.
+    """The structure of a `WordTransformer`.
 
-    encoder (Mapping[str, Any]): the configuration of the transformer, as `transformers` has it.
+    encoder (Mapping[str, Any]): the configuration of the transformer, in the format of
+        `transformers`.
     width (int): width of its hidden states.
-    pooling (str): which sub-words make the vector of a word: the "first", the "last", or the "mean"
-        of all.
-    layers (int): how many of the last layers are mixed.
-    window (int): sub-words that the transformer reads at once, with those that it adds itself.
-    overlap (int): sub-words that neighbouring windows share, at least.
+    pooling (str): how a word's vector is computed from its sub-words: the "first", the "last", or
+        the "mean" of all.
+    layers (int): number of layers to mix, counted from the last.
+    window (int): number of sub-words per window, including special tokens.
+    overlap (int): minimum number of sub-words that neighbouring windows share.
     """
 
     encoder: Mapping[str, Any]
@@ -47,12 +48,12 @@ class TransformerSpec:
 
 
 class Window(NamedTuple):
-    """A part of a text that is read at once.
+    """A window of a text. Ends are exclusive.
 
-    begin (int): the first sub-word that it reads.
-    end (int): the one behind the last.
-    first (int): the first sub-word whose vector is taken from it.
-    stop (int): the one behind the last.
+    begin (int): start of the window.
+    end (int): end of the window.
+    first (int): start of the sub-words whose vectors are taken from this window.
+    stop (int): end of these sub-words.
     """
 
     begin: int
@@ -64,24 +65,24 @@ class Window(NamedTuple):
 class SubWords(NamedTuple):
     """The sub-words of a text.
 
-    before (list[int]): what the tokenizer puts before each window, such as `[CLS]`.
+    before (list[int]): special tokens at the start of each window, such as `[CLS]`.
     ids (list[int]): the sub-words.
-    words (list[int]): number of each sub-word's word, ascending.
-    behind (list[int]): what the tokenizer puts behind each window, such as `[SEP]`.
+    words (list[int]): index of each sub-word's word, ascending.
+    after (list[int]): special tokens at the end of each window, such as `[SEP]`.
     """
 
     before: list[int]
     ids: list[int]
     words: list[int]
-    behind: list[int]
+    after: list[int]
 
     @classmethod
     def of(cls, ids: list[int], words: Sequence[int | None]) -> "SubWords":
         """Split the output of a tokenizer.
 
-        ids (list[int]): the sub-words, with those that the tokenizer adds at both ends.
-        words (Sequence[int | None]): number of each sub-word's word, None for an added one.
-        RETURNS (SubWords): the parts; all empty if no sub-word belongs to a word.
+        ids (list[int]): the sub-words, with special tokens at both ends.
+        words (Sequence[int | None]): index of each sub-word's word, None for a special token.
+        RETURNS (SubWords): the parts. All are empty if no sub-word belongs to a word.
         """
         places = [place for place, word in enumerate(words) if word is not None]
         if not places:
@@ -92,21 +93,20 @@ class SubWords(NamedTuple):
 
 
 def split_windows(n_sub_words: int, size: int, overlap: int) -> list[Window]:
-    """Split a text into overlapping windows, as few as can be, at even distances.
+    """Split a text into the smallest number of overlapping windows, evenly spaced.
 
-    Each sub-word is taken from the window where it is farthest from a cut, so that it has at least
-    half of the overlap as its context on either side, or all that the text has there.
+    The vector of a sub-word is taken from the window where it is farthest from the edge. So its
+    context on each side is at least half of the overlap, or extends to the end of the text.
 
     n_sub_words (int): length of the text.
-    size (int): sub-words of a window.
-    overlap (int): sub-words that neighbours share, at least; below `size`.
-    RETURNS (list[Window]): the windows; one for a text that needs no cut.
+    size (int): number of sub-words per window.
+    overlap (int): minimum number of sub-words that neighbouring windows share, below `size`.
+    RETURNS (list[Window]): the windows; a single one if the text fits into it.
     """
     gaps = max(-(-(n_sub_words - size) // (size - overlap)), 0)
     begins = [0, *(i * (n_sub_words - size) // gaps for i in range(1, gaps + 1))]
     ends = [min(begin + size, n_sub_words) for begin in begins]
-    # Windows are of one length: the middle of what two share is as far from the one's cut as from
-    # the other's.
+    # All windows have the same length, so the middle of an overlap is equally far from both edges.
     middles = [(begin + end) // 2 for begin, end in zip(begins[1:], ends, strict=False)]
     bounds = zip([0, *middles], [*middles, n_sub_words], strict=True)
     return [
@@ -116,10 +116,14 @@ def split_windows(n_sub_words: int, size: int, overlap: int) -> list[Window]:
 
 
 class LayerMix(nn.Module):
-    """A learned mean of layers, and a learned scale (Peters et al. 2018, arXiv 1802.05365)."""
+    """A learned weighted mean of layers, times a learned scale.
+
+    The initial weights are equal, and the initial scale is 1 (Peters et al. 2018, arXiv
+    1802.05365).
+    """
 
     def __init__(self, n_layers: int) -> None:
-        """Begin with the mean of the layers.
+        """Allocate the weights.
 
         n_layers (int): number of layers.
         """
@@ -137,14 +141,14 @@ class LayerMix(nn.Module):
 
 
 class WordTransformer(nn.Module):
-    """A transformer and its tokenizer: words in, one vector per word out."""
+    """A transformer and its tokenizer, with one output vector per word."""
 
     def __init__(self, encoder: nn.Module, tokenizer: "Tokenizer", spec: TransformerSpec) -> None:
-        """Hold a transformer.
+        """Create a module from an encoder and its tokenizer.
 
         encoder (Module): a model of `transformers`, without a head.
-        tokenizer (Tokenizer): its tokenizer; it must neither truncate nor pad.
-        spec (TransformerSpec): how to read the words and the encoder's states.
+        tokenizer (Tokenizer): its tokenizer, with truncation and padding disabled.
+        spec (TransformerSpec): settings for windows, layers and pooling.
         """
         super().__init__()
         self.encoder = encoder
@@ -153,18 +157,18 @@ class WordTransformer(nn.Module):
         self.mix: LayerMix | None = LayerMix(spec.layers) if spec.layers > 1 else None
         self.width = spec.width
         self.trainable = True
-        # Sub-words over bytes tell a word's beginning by the space before it.
+        # Byte-level tokenizers mark the start of a word by a preceding space.
         before = tokenizer.pre_tokenizer
         by_bytes = before is not None and b"ByteLevel" in before.__getstate__()
         self._before_word = " " if by_bytes else ""
 
     def freeze(self) -> None:
-        """Keep training from changing the encoder; the mix of layers is still learned."""
+        """Exclude the encoder from training. The mix of layers is still trained."""
         self.trainable = False
         self.encoder.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "WordTransformer":
-        """See `Module.train`; a frozen encoder has no dropout in training either."""
+        """See `Module.train`. A frozen encoder stays in evaluation mode, without dropout."""
         super().train(mode)
         self.encoder.train(mode and self.trainable)
         return self
@@ -173,8 +177,8 @@ class WordTransformer(nn.Module):
         """Embed words.
 
         texts (Sequence[Sequence[str]]): the words of each text.
-        RETURNS (Tensor): a vector for each word of all texts, (n_words, width); zeros for white
-            space, and for words of which the tokenizer leaves nothing.
+        RETURNS (Tensor): vectors of the words of all texts, (n_words, width); zeros for white
+            space and for words without sub-words.
         """
         return self.mix_layers(self.pooled_states(texts))
 
@@ -187,7 +191,7 @@ class WordTransformer(nn.Module):
         return states[:, 0] if self.mix is None else self.mix(states)
 
     def pooled_states(self, texts: Sequence[Sequence[str]]) -> Tensor:
-        """Give the states of each word in each of the layers that are mixed.
+        """Compute the states of each word in each of the layers to mix.
 
         texts (Sequence[Sequence[str]]): the words of each text.
         RETURNS (Tensor): (n_words, layers, width), float32.
@@ -209,25 +213,25 @@ class WordTransformer(nn.Module):
     def split_words(self, words: Sequence[str]) -> SubWords:
         """Split the words of a text into sub-words.
 
-        words (Sequence[str]): the words; there may be white space among them.
-        RETURNS (SubWords): the sub-words; none of white space.
+        words (Sequence[str]): the words. White space is allowed.
+        RETURNS (SubWords): the sub-words. White space has none.
         """
-        solid = [i for i, word in enumerate(words) if word and not word.isspace()]
+        visible = [i for i, word in enumerate(words) if word and not word.isspace()]
         encoding = self.tokenizer.encode(
-            [self._before_word + words[i] for i in solid], is_pretokenized=True
+            [self._before_word + words[i] for i in visible], is_pretokenized=True
         )
-        words_of = [None if i is None else solid[i] for i in encoding.word_ids]
+        words_of = [None if i is None else visible[i] for i in encoding.word_ids]
         return SubWords.of(encoding.ids, words_of)
 
     def _encode(self, texts: Sequence[SubWords]) -> Tensor:
-        # The states of all sub-words in their order, (n_sub_words, layers, width).
+        # The states of all sub-words, in order, (n_sub_words, layers, width).
         device = next(self.encoder.parameters()).device
         shape = (self.spec.layers, self.spec.width)
         rows, offset = [], 0
         for text in texts:
-            size = self.spec.window - len(text.before) - len(text.behind)
+            size = self.spec.window - len(text.before) - len(text.after)
             for window in split_windows(len(text.ids), size, self.spec.overlap):
-                ids = [*text.before, *text.ids[window.begin : window.end], *text.behind]
+                ids = [*text.before, *text.ids[window.begin : window.end], *text.after]
                 place = len(text.before) + window.first - window.begin
                 rows.append((ids, place, offset + window.first, window.stop - window.first))
             offset += len(text.ids)
@@ -259,13 +263,13 @@ class WordTransformer(nn.Module):
         return 0 if padding is None else int(padding)
 
     def _layers(self, ids: Tensor, mask: Tensor) -> list[Tensor]:
-        # The states of the layers to mix, the last one last, (n_windows, longest, width) each.
+        # The states of the layers to mix, from the bottom up, (n_windows, longest, width) each.
         several = self.spec.layers > 1
         output = self.encoder(
             input_ids=ids, attention_mask=mask, output_hidden_states=several, return_dict=True
         )
         below = output.hidden_states[-self.spec.layers : -1] if several else ()
-        # Some models normalise the last layer's states only outside of `hidden_states`.
+        # In some models, the last of `hidden_states` is not normalised yet.
         return [*below, output.last_hidden_state]
 
     def _pool(self, states: Tensor, words: Tensor, n_words: int) -> Tensor:
@@ -283,7 +287,7 @@ class WordTransformer(nn.Module):
 
         RETURNS (bytes): a safetensors file.
         """
-        # Copies, since safetensors refuses tensors that share memory, as tied weights do.
+        # Copies, since safetensors rejects tensors that share memory, such as tied weights.
         tensors = {name: tensor.clone() for name, tensor in self.state_dict().items()}
         text = bytearray(self.tokenizer.to_str().encode("utf-8"))
         tensors[_TOKENIZER] = torch.frombuffer(text, dtype=torch.uint8)
@@ -291,12 +295,12 @@ class WordTransformer(nn.Module):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "WordTransformer":
-        """Build the transformer that `to_bytes` described, from these bytes alone.
+        """Load a transformer. Neither its folder nor the internet is needed.
 
-        data (bytes): what `to_bytes` returned.
+        data (bytes): the output of `to_bytes`.
         RETURNS (WordTransformer): the transformer, on the CPU.
-        RAISES (ValueError): if the data is nothing of the kind, or the installed `transformers`
-            has no such model.
+        RAISES (ValueError): if the data is not a saved transformer, or the installed version of
+            `transformers` does not support the model.
         """
         from tokenizers import Tokenizer  # noqa: PLC0415 - few pipelines have a transformer
         from transformers import AutoConfig, AutoModel  # noqa: PLC0415 - takes seconds
@@ -309,27 +313,30 @@ class WordTransformer(nn.Module):
             config = type(AutoConfig.for_model(encoder["model_type"])).from_dict(encoder)
             tokenizer = Tokenizer.from_str(text)
             if getattr(config, "num_hidden_layers", 0) > len(tensors):
-                raise ValueError(f"the file holds {len(tensors)} tensors, not those of all layers")
+                raise ValueError(
+                    f"the file contains {len(tensors)} tensors, too few for all layers"
+                )
 
             make = AutoModel.from_config
 
             def build() -> WordTransformer:
                 return cls(make(config, trust_remote_code=False).float(), tokenizer, spec)
 
-            # First without memory: buffers that no file stores need the second.
+            # Check the tensors against a module without memory. Then build a real one, for the
+            # buffers that are not saved.
             with on_meta():
                 expected = build().state_dict()
             check_tensors(tensors, expected)
             with torch.random.fork_rng(devices=[]):
                 transformer = build()
             transformer.load_state_dict(tensors)
-        except Exception as error:  # tokenizers raises nothing more special
-            raise ValueError(f"cannot read the stored transformer: {error}") from error
+        except Exception as error:  # tokenizers raises plain exceptions
+            raise ValueError(f"cannot read the saved transformer: {error}") from error
         return transformer
 
 
 def _batches(rows: list[Any]) -> Iterator[list[Any]]:
-    # Rows of about the same length, so many that they hold no more than `_AT_ONCE` with padding.
+    # Batches of windows of similar length, with at most `_AT_ONCE` sub-words including padding.
     batch: list[Any] = []
     for row in sorted(rows, key=lambda row: len(row[0]), reverse=True):
         if batch and len(batch[0][0]) * (len(batch) + 1) > _AT_ONCE:

@@ -1,6 +1,6 @@
-"""Load a transformer of the hub or of a folder, and say plainly what is wrong where that fails.
+"""Load a transformer from the Hugging Face hub or from a folder.
 
-`transformers` is imported where it is needed, not before: that takes seconds.
+`transformers` is only imported where it is needed, since the import takes seconds.
 """
 
 import json
@@ -16,18 +16,18 @@ from torch import nn
 
 from .transformer import Pooling, TransformerSpec, WordTransformer
 
-# Where neither the model nor its tokenizer names a maximum, as with relative positions.
+# If neither the model nor its tokenizer has a maximum, as with relative positions.
 _DEFAULT_WINDOW = 512
-# Tokenizers that know no maximum give a number with thirty digits for it.
+# Tokenizers without a maximum report a number of thirty digits.
 _NO_MAXIMUM = 10**9
 
 
 @dataclass(frozen=True)
 class PretrainedTransformer:
-    """A transformer by name, and how to read it.
+    """The name of a transformer, and the settings of its `WordTransformer`.
 
-    name (str): an encoder of the hub, or a folder that `save_pretrained` wrote.
-    revision (str | None): a branch, tag or commit of the hub; None for the newest.
+    name (str): an encoder on the hub, or a folder written by `save_pretrained`.
+    revision (str | None): a branch, tag or commit on the hub; None for the newest.
     pooling (str): see `TransformerSpec`.
     layers (int): see `TransformerSpec`.
     window (int | None): see `TransformerSpec`; None for the model's maximum.
@@ -44,7 +44,7 @@ class PretrainedTransformer:
     def __post_init__(self) -> None:
         """Check the settings.
 
-        RAISES (ValueError): if one does not fit.
+        RAISES (ValueError): if a setting is out of range.
         """
         if self.pooling not in get_args(Pooling):
             raise ValueError(
@@ -59,12 +59,11 @@ class PretrainedTransformer:
             )
 
     def load(self) -> WordTransformer:
-        """Load model and tokenizer, from the network only if they are in no folder or cache.
+        """Load the model and its tokenizer: from a folder, the local cache, or the hub.
 
         RETURNS (WordTransformer): the transformer, in float32 on the CPU.
-        RAISES (ValueError): if the name cannot be reached, the folder lacks something, the
-            tokenizer is none of the fast ones, the model is no encoder, or a setting does not fit
-            it.
+        RAISES (ValueError): if the model or tokenizer cannot be loaded, the tokenizer is not a
+            fast one, the model is not an encoder, or a setting does not fit the model.
         """
         with quiet_unless_terminal():
             tokenizer = self._load_tokenizer()
@@ -73,7 +72,7 @@ class PretrainedTransformer:
         if self.layers > n_states:
             raise ValueError(
                 f"TransformerEmbed: layers = {self.layers}, but {self.name} has {n_states - 1} "
-                f"layers and what it reads at the bottom: 'layers' can be up to {n_states}"
+                f"layers and an embedding layer: 'layers' can be at most {n_states}"
             )
         n_rows = encoder.get_input_embeddings().weight.shape[0]
         backend = tokenizer.backend_tokenizer
@@ -83,7 +82,7 @@ class PretrainedTransformer:
                 f"{self.name}: the tokenizer has sub-words up to number {highest}, but the model "
                 f"has vectors for {n_rows}: they do not belong together"
             )
-        # Files often come with the limits of some use of theirs.
+        # Files often contain the truncation and padding of some application.
         backend.no_truncation()
         backend.no_padding()
         spec = TransformerSpec(
@@ -105,14 +104,13 @@ class PretrainedTransformer:
             )
         if not getattr(tokenizer, "is_fast", False):
             raise ValueError(
-                f"{self.name}: its tokenizer, {type(tokenizer).__name__}, is none of the fast ones "
-                "and cannot tell which sub-words belong to which word: take a transformer that "
-                "has a tokenizer.json"
+                f"{self.name}: its tokenizer, {type(tokenizer).__name__}, is not a fast tokenizer "
+                "and cannot map sub-words to words: use a transformer that has a tokenizer.json"
             )
         if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
             raise ValueError(
-                f"{self.name}: there is no tokenizer beside the model. Write it there with "
-                "tokenizer.save_pretrained(folder)"
+                f"{self.name}: there is no tokenizer in the folder of the model. Write it there "
+                "with tokenizer.save_pretrained(folder)"
             )
         return tokenizer
 
@@ -126,7 +124,7 @@ class PretrainedTransformer:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-        # The pooler is for the first sub-word alone, and many folders come without.
+        # The pooler is not used, and many folders do not contain its weights.
         missing = [name for name in loaded["missing_keys"] if not name.startswith("pooler.")]
         if missing or loaded["mismatched_keys"]:
             raise ValueError(
@@ -136,11 +134,11 @@ class PretrainedTransformer:
         return encoder.float()
 
     def _probe(self, encoder: Any) -> tuple[int, int]:
-        # How many states there are of a sub-word, and how wide; the model tells by itself.
+        # The number of states per sub-word and their width, from a forward pass.
         if getattr(encoder.config, "is_encoder_decoder", False):
             raise ValueError(
-                f"{self.name} is an encoder with a decoder ({type(encoder).__name__}): take a "
-                "transformer that is an encoder alone, such as those of BERT's kind"
+                f"{self.name} is an encoder with a decoder ({type(encoder).__name__}): use a "
+                "transformer that is only an encoder, such as BERT"
             )
         ids = torch.zeros((1, 2), dtype=torch.int64)
         try:
@@ -152,17 +150,17 @@ class PretrainedTransformer:
                     return_dict=True,
                 )
             states = [*output.hidden_states[:-1], output.last_hidden_state]
-        except Exception as error:  # of models of any kind, such as those of images
+        except Exception as error:  # any error of any kind of model, such as one for images
             raise ValueError(
-                f"{self.name}: a {type(encoder).__name__} puts out no hidden states for text: "
+                f"{self.name}: a {type(encoder).__name__} returns no hidden states for text: "
                 f"{error}"
             ) from error
         shapes = {tuple(layer.shape) for layer in states[-self.layers :]}
         width = states[-1].shape[-1]
         if shapes != {(1, 2, width)}:
             raise ValueError(
-                f"{self.name}: a {type(encoder).__name__} does not put out one vector of one width "
-                f"per sub-word and layer; for two sub-words, it gave {sorted(shapes)}"
+                f"{self.name}: a {type(encoder).__name__} does not return one vector of one width "
+                f"per sub-word and layer; for two sub-words, it returned {sorted(shapes)}"
             )
         return len(states), width
 
@@ -170,16 +168,16 @@ class PretrainedTransformer:
         limit = max_sub_words(encoder, tokenizer)
         if limit is not None and self.window is not None and self.window > limit:
             raise ValueError(
-                f"TransformerEmbed: window = {self.window}, but {self.name} reads no more than "
-                f"{limit} sub-words at once: set 'window' to that, or null"
+                f"TransformerEmbed: window = {self.window}, but {self.name} reads at most "
+                f"{limit} sub-words at once: set 'window' to that, or to null"
             )
         window = self.window or limit or _DEFAULT_WINDOW
         n_special = tokenizer.backend_tokenizer.num_special_tokens_to_add(is_pair=False)
         if self.overlap >= window - n_special:
             raise ValueError(
-                f"TransformerEmbed: a window of {window} sub-words, {n_special} of them special "
-                f"ones of the model, has no room for an 'overlap' of {self.overlap} and more: make "
-                "'window' larger or 'overlap' smaller"
+                f"TransformerEmbed: an 'overlap' of {self.overlap} is too large for a window of "
+                f"{window} sub-words with {n_special} special tokens: make 'window' larger or "
+                "'overlap' smaller"
             )
         return window
 
@@ -187,7 +185,7 @@ class PretrainedTransformer:
     def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # tokenizers raises nothing more special
+        except Exception as error:  # tokenizers raises plain exceptions
             raise ValueError(
                 f"cannot load the {what} of {self.name!r}: {reason_of(error)}. {self._advice()}"
             ) from error
@@ -197,27 +195,27 @@ class PretrainedTransformer:
         if folder.is_dir():
             files = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
             return (
-                f"The folder holds {files}. It needs a config.json, the weights and a "
-                "tokenizer.json, as model.save_pretrained(folder) and "
-                "tokenizer.save_pretrained(folder) write them"
+                f"The folder contains {files}. It needs a config.json, the weights and a "
+                "tokenizer.json, as written by model.save_pretrained(folder) and "
+                "tokenizer.save_pretrained(folder)"
             )
         return (
-            "It is no folder here, and as a name of the hub it cannot be reached. Check the "
-            "spelling and the network, or download it elsewhere (hf download NAME --local-dir "
-            "FOLDER), and give that folder"
+            "There is no such folder, and the model cannot be loaded from the hub. Check the "
+            "spelling and the network connection, or download the model elsewhere (hf download "
+            "NAME --local-dir FOLDER) and use the path of that folder"
         )
 
 
 def max_sub_words(encoder: Any, tokenizer: Any) -> int | None:
-    """Find the number of sub-words that a transformer reads at once.
+    """Find the maximum number of sub-words that a transformer can read at once.
 
-    encoder (Any): a model of `transformers`, with a head or without.
+    encoder (Any): a model of `transformers`, with or without a head.
     tokenizer (Any): its tokenizer.
-    RETURNS (int | None): the number, with the special ones; None where neither has a maximum.
+    RETURNS (int | None): the number, including special tokens; None if neither has a maximum.
     """
     positions = getattr(encoder.config, "max_position_embeddings", None) or 0
     for name, module in encoder.named_modules():
-        # RoBERTa and its like count positions from behind that of the padding.
+        # RoBERTa and related models number positions from the one after the padding's.
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             positions -= 0 if module.padding_idx is None else module.padding_idx + 1
     limits = [positions, tokenizer.model_max_length]
@@ -227,20 +225,20 @@ def max_sub_words(encoder: Any, tokenizer: Any) -> int | None:
 def reason_of(error: Exception) -> str:
     """Describe why `transformers` could not load something.
 
-    error (Exception): what it raised.
-    RETURNS (str): one line, without a full stop at its end.
+    error (Exception): the error that it raised.
+    RETURNS (str): one line without a final full stop.
     """
     if "trust_remote_code" in str(error):
         return (
-            "it brings code of its own, which is never run: take a model of a kind that "
-            "transformers has itself"
+            "it contains its own code, which is never run: use a model type that is built into "
+            "transformers"
         )
     return " ".join(str(error).split()).rstrip(".")
 
 
 @contextmanager
 def quiet_unless_terminal() -> Iterator[None]:
-    """Switch the progress bars of `transformers` off where standard error is not a terminal."""
+    """Disable the progress bars of `transformers` if standard error is not a terminal."""
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415 - takes seconds
 
     if sys.stderr.isatty() or not transformers_logging.is_progress_bar_enabled():

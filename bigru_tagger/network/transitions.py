@@ -1,7 +1,7 @@
-"""Transitions between tags, and what all algorithms on tag sequences share.
+"""Transitions between tags, and functions that all algorithms on tag sequences share.
 
-Logits are arrays of NumPy, or tensors of torch on any device that has float64. Lengths and
-transitions are always NumPy's.
+Logits are NumPy arrays, or torch tensors on any device that supports float64. Lengths and
+transitions are always NumPy arrays.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,33 +14,33 @@ import numpy as np
 from ..schemes import TagParts
 
 Array: TypeAlias = Any
-"""An array of NumPy or a tensor of torch."""
+"""A NumPy array or a torch tensor."""
 
-# Numbers (tokens times tags) that are worked on at once: memory does not grow with the batch. A
-# GPU takes about as long for few as for many.
+# Cells (tokens times tags) that are processed at once, so that memory does not grow with the batch.
+# More on a GPU, where few cells take as long as many.
 CELLS = 1 << 20
 _GPU_CELLS = 1 << 23
 
 
 def library_of(array: Array) -> Any:
-    """Find the library of an array.
+    """Return the library of an array.
 
     array (Array): an array.
     RETURNS (module): NumPy, or torch for tensors.
     """
     if isinstance(array, np.ndarray):
         return np
-    import torch  # noqa: PLC0415 - only where a tensor shows that it is there
+    import torch  # noqa: PLC0415 - already imported if there are tensors
 
     return torch
 
 
 def array_like(values: np.ndarray, array: Array) -> Array:
-    """Bring values to the library and device of an array.
+    """Convert values to the library and device of an array.
 
     values (ndarray): the values.
     array (Array): an array.
-    RETURNS (Array): the values, of their own type.
+    RETURNS (Array): the values, with an unchanged dtype.
     """
     if isinstance(array, np.ndarray):
         return values
@@ -48,7 +48,7 @@ def array_like(values: np.ndarray, array: Array) -> Array:
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """Bring an array to NumPy.
+    """Convert an array to NumPy.
 
     array (Array): an array.
     RETURNS (ndarray): its values.
@@ -60,16 +60,16 @@ def to_double(array: Array) -> Array:
     """Convert an array to double precision.
 
     array (Array): an array.
-    RETURNS (Array): float64, of the same library.
+    RETURNS (Array): float64, in the same library.
     """
     return array.astype(np.float64) if isinstance(array, np.ndarray) else array.double()
 
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
-    """Scores of going from tag to tag, in log space; minus infinity forbids.
+    """Log scores of transitions between tags. Minus infinity forbids a transition.
 
-    between (ndarray): score of tag j right after tag i, float64 (n_tags, n_tags).
+    between (ndarray): score of tag j directly after tag i, float64 (n_tags, n_tags).
     first (ndarray): score of a sequence's first tag, float64 (n_tags,).
     last (ndarray): score of a sequence's last tag, float64 (n_tags,).
     """
@@ -80,7 +80,7 @@ class Transitions:
 
     @classmethod
     def free(cls, n_tags: int) -> "Transitions":
-        """Allow all tag sequences, for tags that do not depend on one another.
+        """Allow all tag sequences, for tags that do not depend on each other.
 
         n_tags (int): number of tags.
         RETURNS (Transitions): zeros.
@@ -90,7 +90,7 @@ class Transitions:
     def scaled(self, factor: float) -> "Transitions":
         """Multiply all scores.
 
-        factor (float): above zero, so that what is forbidden stays so.
+        factor (float): a positive factor. Forbidden transitions stay forbidden.
         RETURNS (Transitions): the products.
         """
         if self.only_forbids:
@@ -99,10 +99,10 @@ class Transitions:
 
     @classmethod
     def biluo(cls, tags: Sequence[str]) -> "Transitions":
-        """Allow the valid sequences of the BILUO scheme (IOBES with other letters), and no more.
+        """Allow exactly the valid sequences of the BILUO scheme (IOBES with other letters).
 
         tags (Sequence[str]): O, and for each label B-label, I-label, L-label and U-label.
-        RETURNS (Transitions): zero where valid, minus infinity elsewhere.
+        RETURNS (Transitions): zero for valid transitions, minus infinity for the others.
         """
         parts = TagParts.of(tags)
         same = parts.label[:, None] == parts.label
@@ -118,31 +118,33 @@ class Transitions:
 
     @cached_property
     def into(self) -> "TagSets":
-        """For transitions that only forbid: the tags that each tag may follow."""
+        """The tags that may precede each tag, for transitions that only forbid."""
         return TagSets(np.isfinite(self.between).T)
 
     @cached_property
     def onward(self) -> "TagSets":
-        """For transitions that only forbid: the tags that may follow each tag."""
+        """The tags that may follow each tag, for transitions that only forbid."""
         return TagSets(np.isfinite(self.between))
 
     @cached_property
     def replaceable(self) -> tuple[np.ndarray, "TagSets", "TagSets"]:
-        """Which tags may stand in for others next to a token that stands by itself, see `_cut`.
+        """Which tags are independent, and which tags can replace others next to them, see `_cut`.
 
-        Whether each tag stands by itself, bool (n_tags,); and for each tag, those that may replace
-        it before such a token, and those that may replace it behind one.
+        A tag is independent if it may follow exactly the tags that may end a sequence, and precede
+        exactly those that may begin one, like O and U in the BILUO scheme. Three values: whether
+        each tag is independent, bool (n_tags,); for each tag, the tags that can replace it before
+        an independent tag; and for each tag, the tags that can replace it after one.
         """
         valid, first, last = (np.isfinite(table) for table in (self.between, self.first, self.last))
-        alone = first & last & (first == valid).all(1) & (last == valid.T).all(1)
-        before = np.concatenate([valid, first[None]])  # what each tag may follow, (from, to)
-        behind = np.concatenate([valid.T, last[None]])  # what may follow each tag, (to, from)
-        return alone, TagSets(_covering(before, last)), TagSets(_covering(behind, first))
+        independent = first & last & (first == valid).all(1) & (last == valid.T).all(1)
+        before = np.concatenate([valid, first[None]])  # predecessors of each tag, (from, to)
+        after = np.concatenate([valid.T, last[None]])  # successors of each tag, (to, from)
+        return independent, TagSets(_covering(before, last)), TagSets(_covering(after, first))
 
 
 def _covering(table: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    # For each column of a table the allowed columns that hold at least what it holds, bool
-    # (n_columns, n_columns). There are few distinct columns.
+    # For each column of a table: the allowed columns that include all entries of this column,
+    # bool (n_columns, n_columns). There are few distinct columns.
     columns, kind = np.unique(table, axis=1, return_inverse=True)
     covers = np.array([~(column[:, None] & ~columns).any(0) for column in columns.T])
     kind = kind.reshape(-1)
@@ -150,12 +152,12 @@ def _covering(table: np.ndarray, allowed: np.ndarray) -> np.ndarray:
 
 
 class TagSets:
-    """A set of tags for each tag, where many tags share theirs.
+    """A set of tags for each tag, such as its valid predecessors. Equal sets are stored once.
 
-    What is summed over a set is summed once. In the BILUO scheme, all sets together have as many
-    members as there are tags.
+    Sums over equal sets are computed once. In the BILUO scheme, all distinct sets together have as
+    many members as there are tags.
 
-    kind (ndarray): the place of each tag's set in what is reduced, int64 (n_tags,).
+    kind (ndarray): index of each tag's set among the distinct sets, int64 (n_tags,).
     groups (list[ndarray]): the members of the sets of each size, int64 (n_sets, size); sets without
         members come last.
     """
@@ -197,11 +199,11 @@ class TagSets:
 
 
 def chunks(lengths: np.ndarray, logits: Array) -> Iterator[tuple[slice, slice]]:
-    """Divide a batch into runs of sequences, so that memory does not grow with the batch.
+    """Divide a batch into chunks of sequences, so that memory does not grow with the batch.
 
     lengths (ndarray): tokens of each sequence, int64 (n_sequences,).
     logits (Array): (n_tokens, n_tags).
-    YIELDS (tuple[slice, slice]): the sequences of a run, at least one, and their tokens.
+    YIELDS (tuple[slice, slice]): the sequences of a chunk, at least one, and their tokens.
     """
     cells = CELLS if isinstance(logits, np.ndarray) else _GPU_CELLS
     n_tokens = max(cells // logits.shape[1], 1)

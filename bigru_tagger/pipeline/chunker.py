@@ -31,10 +31,10 @@ class BiGRUChunker(SpanTagger):
         label_smoothing: float = 0.0,
         scorer: Scorer | None = None,
     ) -> None:
-        """Hold the model.
+        """Initialize the component.
 
         vocab (Vocab): the shared vocabulary.
-        model (Model[list[Doc], list[Floats2d]]): Docs to logits.
+        model (Model[list[Doc], list[Floats2d]]): maps Docs to logits, (n_tokens, n_tags) each.
         name (str): name of the component.
         spans_key (str): see `make_bigru_chunker`.
         threshold (float): see `make_bigru_chunker`.
@@ -71,15 +71,15 @@ class BiGRUChunker(SpanTagger):
         if len(set(covered)) < len(covered):
             raise ValueError(
                 f"{self.name}: the spans under doc.spans[{key!r}] of {reference.text[:60]!r} "
-                "overlap, which a tagger cannot learn"
+                "overlap: BILUO tags cannot represent overlapping spans"
             )
         tags: Gold = [OUTSIDE] * len(example.predicted)
         if not same_words(example):
-            # Read once: at each access, spaCy looks through all tokens of both Docs for changes.
+            # Read once: at each access, spaCy compares the tokens of both Docs again.
             alignment = example.alignment.y2x
             for span in spans:
                 for token in alignment[span.start : span.end]:
-                    tags[token] = None  # stays so where the predicted Doc has no such span
+                    tags[token] = None  # remains None if the span does not align
             spans = example.get_aligned_spans_y2x(spans)
         for span in spans:
             tags[span.start : span.end] = span_tags(span.label_, len(span))
@@ -87,10 +87,10 @@ class BiGRUChunker(SpanTagger):
 
     @stage(ANNOTATE)
     def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Entity]]) -> None:
-        """Write the spans to `doc.spans`, their probabilities to the group's `attrs["scores"]`.
+        """Write spans to `doc.spans[spans_key]` and probabilities to its `attrs["scores"]`.
 
-        docs (Iterable[Doc]): the Docs.
-        predictions (list[list[Entity]]): what `predict` returned.
+        docs (Iterable[Doc]): the Docs, which are modified.
+        predictions (list[list[Entity]]): the predictions of `predict`, one list per Doc.
         """
         key = self.cfg["spans_key"]
         for doc, found in zip(docs, predictions, strict=True):

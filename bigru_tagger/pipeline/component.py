@@ -1,4 +1,4 @@
-"""What the three components share: labels, updates, spaCy's life cycle."""
+"""Base class of the components: labels, training, prediction and serialization."""
 
 import itertools
 from abc import abstractmethod
@@ -34,7 +34,7 @@ from .soft_targets import SoftTargets, join
 
 
 class SequenceTagger(TrainablePipe):
-    """Tags the tokens of Docs by a model that computes logits, one tag per token."""
+    """Predicts one tag per token from the logits of a model."""
 
     def __init__(
         self,
@@ -46,20 +46,20 @@ class SequenceTagger(TrainablePipe):
         label_smoothing: float = 0.0,
         **cfg: Any,
     ) -> None:
-        """Hold the model.
+        """Initialize the component.
 
         vocab (Vocab): the shared vocabulary.
-        model (Model[list[Doc], list[Floats2d]]): Docs to logits.
+        model (Model[list[Doc], list[Floats2d]]): maps Docs to logits, (n_tokens, n_tags) each.
         name (str): name of the component.
         scorer (Callable | None): the scoring method.
-        label_smoothing (float): share of the gold probability that goes to the other tags, in
-            equal parts, while training.
+        label_smoothing (float): share of the gold tag's probability that training distributes
+            equally over the other tags, at least 0 and below 1.
         **cfg: settings that are saved with the component.
-        RAISES (ValueError): if `label_smoothing` is no probability below 1.
+        RAISES (ValueError): if `label_smoothing` is negative, or 1 or more.
         """
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(
-                f"{name}: label_smoothing has to be at least 0 and below 1; got {label_smoothing}"
+                f"{name}: label_smoothing must be at least 0 and below 1; got {label_smoothing}"
             )
         self.vocab = vocab
         self.model = model
@@ -76,63 +76,66 @@ class SequenceTagger(TrainablePipe):
 
     @property
     def label_data(self) -> list[str]:
-        """RETURNS (list[str]): what `spacy init labels` stores: enough to recreate the labels."""
+        """RETURNS (list[str]): the labels, as `spacy init labels` saves them."""
         return list(self.labels)
 
     @property
     @abstractmethod
     def tags(self) -> list[str]:
-        """RETURNS (list[str]): the tag of each of the model's outputs."""
+        """RETURNS (list[str]): the tags, in the order of the model's outputs."""
 
     @property
     @abstractmethod
     def valid_transitions(self) -> Transitions:
-        """RETURNS (Transitions): zero where the tag scheme allows, minus infinity elsewhere."""
+        """RETURNS (Transitions): 0 for the tag scheme's valid transitions, otherwise -infinity."""
 
     @property
     def transitions(self) -> Transitions:
-        """RETURNS (Transitions): scores of tag pairs by the way of decoding."""
+        """RETURNS (Transitions): the decoder's transition scores, in the units of logits."""
         return decoder_of(self.model).transitions(self.valid_transitions)
 
     @abstractmethod
     def find_labels(self, example: Example) -> Iterable[str]:
-        """Find the labels of an example's reference.
+        """List the labels of an example's reference.
 
         example (Example): an example.
-        RETURNS (Iterable[str]): labels, possibly repeated.
+        RETURNS (Iterable[str]): the labels, which may contain duplicates.
         """
 
     @abstractmethod
     def gold_tags(self, example: Example) -> Gold:
-        """Align an example's annotation with the tokens of its predicted Doc.
+        """Align the gold annotation with the tokens of the predicted Doc.
 
         example (Example): an example.
-        RETURNS (list[str | None]): a tag for each token, None where there is none to learn.
+        RETURNS (list[str | None]): a tag per token, None for tokens without a gold tag.
         """
 
     def soft_targets(self, example: Example) -> SoftTargets | None:
-        """Find what a teacher says of the tokens of an example's predicted Doc.
+        """Get a teacher's outputs for the tokens of the predicted Doc.
 
         example (Example): an example.
-        RETURNS (SoftTargets | None): None where there is nothing to learn from a teacher.
+        RETURNS (SoftTargets | None): the soft targets, None if the example has none.
         """
         return None
 
     def add_label(self, label: str) -> int:
-        """Add a label; a trained model predicts what it predicted before, see `Network.resize`.
+        """Add a label.
+
+        The predictions of a trained model do not change until it is trained further, see
+        `Network.resize`.
 
         label (str): the label.
-        RETURNS (int): 0 if it is there already, otherwise 1.
-        RAISES (ValueError): if it is no string, or empty.
+        RETURNS (int): 0 if the label already exists, otherwise 1.
+        RAISES (ValueError): if the label is not a string or is empty.
         """
         if not isinstance(label, str) or not label:
-            raise ValueError(f"{self.name}: a label has to be a non-empty string; got {label!r}")
+            raise ValueError(f"{self.name}: a label must be a non-empty string; got {label!r}")
         if label in self.labels:
             return 0
         self.cfg["labels"].append(label)
         self.vocab.strings.add(label)
         if self.model.has_dim("nO"):
-            # Probabilities are those of scores divided by the temperature, if there is one.
+            # Probabilities are computed from logits divided by the temperature.
             margin = NEW_TAG_MARGIN * max(1.0, self.cfg.get("temperature", 1.0))
             for model in filter(None, (self.model, self._rehearsal_model)):
                 resize_output(model, len(self.tags), margin)
@@ -145,14 +148,15 @@ class SequenceTagger(TrainablePipe):
         nlp: Language | None = None,
         labels: list[str] | None = None,
     ) -> None:
-        """Collect the labels, and build the network.
+        """Collect the labels and initialize the network.
 
-        get_examples (Callable[[], Iterable[Example]]): gives a representative sample.
+        get_examples (Callable[[], Iterable[Example]]): returns a representative sample of the
+            training data.
         nlp (Language | None): the pipeline.
-        labels (list[str] | None): the labels; None to find them in the sample. Give them where
-            the sample may lack some, as when streaming.
-        RAISES (ValueError): no labels, no tokens, label smoothing with a way of decoding that has
-            no use for it, or vectors with NaN.
+        labels (list[str] | None): the labels; None to collect them from the sample. Set them if
+            the sample may not contain all labels, for instance with a streamed corpus.
+        RAISES (ValueError): if there are no labels or no tokens, if the decoder does not support
+            label smoothing, or if vectors or weights are NaN or infinite.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         if labels is None:
@@ -162,13 +166,13 @@ class SequenceTagger(TrainablePipe):
             self.add_label(label)
         if not self.labels:
             raise ValueError(
-                f"{self.name}: the training examples hold no labels for this component. Check "
-                "that the corpus reads the right column, or give the labels under "
+                f"{self.name}: the training examples contain no labels for this component. Check "
+                "that the corpus reads the right column, or set `labels` under "
                 f"[initialize.components.{self.name}]"
             )
         docs = [example.x for example in itertools.islice(get_examples(), 10) if len(example.x)]
         if not docs:
-            raise ValueError(f"{self.name}: the first training examples have no tokens at all")
+            raise ValueError(f"{self.name}: the first 10 training examples have no tokens")
         n_tags = len(self.tags)
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
         self._check_soft_labels()
@@ -177,19 +181,19 @@ class SequenceTagger(TrainablePipe):
 
     @abstractmethod
     def decode(self, docs: Sequence[Doc], logits: Array) -> list[Any]:
-        """Turn logits into what `set_annotations` writes.
+        """Convert logits to predictions for `set_annotations`.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
-        logits (Array): those of all their tokens, one Doc after the other, float
-            (n_tokens, n_tags); an array of NumPy, or a tensor of torch.
-        RETURNS (list[Any]): one value for each Doc.
+        logits (Array): the logits of all tokens of the Docs, concatenated, float
+            (n_tokens, n_tags); a NumPy array or a torch tensor.
+        RETURNS (list[Any]): one prediction per Doc.
         """
 
     def predict(self, docs: Iterable[Doc]) -> list[Any]:
-        """Find the most probable annotation, see `decode`.
+        """Predict the most probable annotation, see `decode`.
 
         docs (Iterable[Doc]): the Docs, which are not modified.
-        RETURNS (list[Any]): one value for each Doc.
+        RETURNS (list[Any]): one prediction per Doc.
         """
         docs = list(docs)
         return [
@@ -199,7 +203,7 @@ class SequenceTagger(TrainablePipe):
         ]
 
     def best_tags(self, docs: Sequence[Doc], logits: Array) -> Array:
-        """Find the best tag of each token; those of all tokens of a sequence are a valid sequence.
+        """Find the best valid tag sequence.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
         logits (Array): see `decode`.
@@ -209,23 +213,23 @@ class SequenceTagger(TrainablePipe):
         return decoder_of(self.model).decode(*sequences, self.valid_transitions)
 
     def _sequences(self, docs: Sequence[Doc], logits: Array) -> tuple[Array, np.ndarray]:
-        # The logits to decode, and the tokens of each sequence.
+        # The logits to decode, and the number of tokens of each sequence.
         return logits, np.array([len(doc) for doc in docs], dtype=np.int64)
 
     def logits(self, docs: Sequence[Doc]) -> list[np.ndarray]:
-        """Score the tags of each token.
+        """Compute the logits of each token.
 
         docs (Sequence[Doc]): the Docs, which are not modified.
-        RETURNS (list[ndarray]): logits, float32 (n_tokens, n_tags) each.
+        RETURNS (list[ndarray]): the logits of each Doc, float32 (n_tokens, n_tags).
         """
         return [
-            own
+            doc_logits
             for run, logits in self._predict_logits(docs)
-            for own in np.split(to_numpy(logits), np.cumsum([len(doc) for doc in run])[:-1])
+            for doc_logits in np.split(to_numpy(logits), np.cumsum([len(doc) for doc in run])[:-1])
         ]
 
     def _predict_logits(self, docs: Sequence[Doc]) -> Iterator[tuple[list[Doc], Array]]:
-        # Runs of Docs and their logits, (n_tokens, n_tags), on the network's device.
+        # Consecutive groups of Docs and their logits, (n_tokens, n_tags), on the network's device.
         if any(len(doc) for doc in docs):
             yield from predict_runs(self.model, list(docs))
         else:
@@ -239,13 +243,13 @@ class SequenceTagger(TrainablePipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Learn from a batch.
+        """Update the model from a batch.
 
         examples (Iterable[Example]): the batch.
         drop (float): the dropout rate.
-        sgd (Optimizer | None): the optimizer; None to step later.
-        losses (dict[str, float] | None): the losses, updated by the component's name.
-        RETURNS (dict[str, float]): the losses.
+        sgd (Optimizer | None): the optimizer; None to accumulate gradients only.
+        losses (dict[str, float] | None): losses by component name. The batch's loss is added.
+        RETURNS (dict[str, float]): the updated losses.
         RAISES (ValueError): see `get_loss`.
         """
         losses = {} if losses is None else losses
@@ -260,7 +264,7 @@ class SequenceTagger(TrainablePipe):
         loss, gradient, backprop_decoder = self._loss(examples, logits)
         backprop(gradient)
         backprop_decoder()
-        if sgd:  # spaCy's training loop passes False to step later
+        if sgd:  # spaCy's training loop passes False and calls finish_update itself
             self.finish_update(sgd)
         losses[self.name] += loss
         return losses
@@ -268,26 +272,26 @@ class SequenceTagger(TrainablePipe):
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats2d]
     ) -> tuple[float, list[Floats2d]]:
-        """Compute the loss of the way of decoding, over the tokens that have a gold tag.
+        """Compute the decoder's loss over the tokens with a gold tag or a teacher's output.
 
-        Where examples hold a teacher's outputs, too, cross-entropy is mixed, see `SoftTargets`.
+        If examples have a teacher's outputs, the loss is a weighted sum of two cross-entropies,
+        see `SoftTargets`.
 
         examples (Iterable[Example]): the batch.
-        scores (list[Floats2d]): the model's logits.
-        RETURNS (tuple[float, list[Floats2d]]): the mean over the batch's annotated tokens, and
-            its gradient with respect to the logits.
-        RAISES (ValueError): if an example has a label that the component does not know; or, with a
-            way of decoding that learns whole sequences, an invalid sequence of tags, or a teacher's
-            outputs; or if the loss is not finite.
+        scores (list[Floats2d]): the model's logits, (n_tokens, n_tags) for each example.
+        RETURNS (tuple[float, list[Floats2d]]): the mean loss per learned token, and its gradient
+            with respect to the logits.
+        RAISES (ValueError): if an example has an unknown label or the loss is not finite. With a
+            decoder that is trained on whole sequences, also if the gold tags are not a valid
+            sequence, or if the example has a teacher's outputs.
         """
         return self._loss(list(examples), scores)[:2]
 
     def _loss(
         self, examples: list[Example], logits: list[Floats2d]
     ) -> tuple[float, list[Floats2d], Callable[[], None]]:
-        # Loss, its gradient with respect to the logits, and a function that adds the one with
-        # respect to what the decoder learns to the network's gradients: `update` calls that,
-        # `get_loss` does not.
+        # The loss, its gradient with respect to the logits, and a function that adds the gradient
+        # of the decoder's parameters. Only `update` calls that function.
         targets = self._targets(examples)
         if not targets.n_learned:
             return 0.0, [part * 0.0 for part in logits], lambda: None
@@ -301,16 +305,16 @@ class SequenceTagger(TrainablePipe):
             if np.isinf(loss) and self.model.ops.xp.isfinite(part).all():
                 raise ValueError(
                     f"{self.name}: the tags of the training text {example.reference.text[:60]!r} "
-                    f"are no valid sequence: {self.gold_tags(example)}. Correct its annotation, or "
-                    "leave it out"
+                    f"are not a valid sequence: {self.gold_tags(example)}. Correct the annotation "
+                    "or remove the text"
                 )
         loss = check_loss(self.name, self.model, float(losses.sum()), examples)
         return loss, gradient, backprop_decoder
 
     def _targets(self, examples: list[Example]) -> Targets:
         soft_targets = [self.soft_targets(example) for example in examples]
-        is_taught = any(part is not None for part in soft_targets)
-        self._check_soft_labels(is_taught=is_taught)
+        has_soft = any(part is not None for part in soft_targets)
+        self._check_soft_labels(has_soft=has_soft)
         device = network_shim(self.model).device
         lengths = [len(example.predicted) for example in examples]
         column = {tag: index for index, tag in enumerate(self.tags)}
@@ -318,28 +322,28 @@ class SequenceTagger(TrainablePipe):
             to_torch(self._gold_columns(examples), device),
             lengths,
             self.cfg["label_smoothing"],
-            join(soft_targets, lengths, column, device) if is_taught else None,
+            join(soft_targets, lengths, column, device) if has_soft else None,
         )
 
-    def _check_soft_labels(self, *, is_taught: bool = False) -> None:
+    def _check_soft_labels(self, *, has_soft: bool = False) -> None:
         if decoder_of(self.model).soft_labels:
             return
         decode = f'decode = "{network_shim(self.model).network.spec.decode}"'
         smoothing = self.cfg["label_smoothing"]
         if smoothing:
             raise ValueError(
-                f"{self.name}: label_smoothing = {smoothing} spreads the gold probability of "
-                f"single tokens, but {decode} learns whole sequences: set label_smoothing = 0.0, "
-                'or decode = "constrained"'
+                f"{self.name}: label_smoothing = {smoothing} applies to single tokens, but "
+                f"{decode} is trained on whole sequences: set label_smoothing = 0.0 or "
+                'decode = "constrained"'
             )
-        if is_taught:
+        if has_soft:
             raise ValueError(
-                f"{self.name}: a teacher's outputs are for single tokens, but {decode} learns "
-                'whole sequences: set decode = "constrained"'
+                f"{self.name}: a teacher's outputs are for single tokens, but {decode} is trained "
+                'on whole sequences: set decode = "constrained"'
             )
 
     def _gold_columns(self, examples: list[Example]) -> np.ndarray:
-        # The output that each token's gold tag belongs to, -1 where it is missing, (n_tokens,).
+        # The output index of each token's gold tag, -1 for missing tags, (n_tokens,).
         column = {tag: index for index, tag in enumerate(self.tags)}
         return np.array(
             [self._column(tag, column, eg) for eg in examples for tag in self.gold_tags(eg)],
@@ -352,9 +356,9 @@ class SequenceTagger(TrainablePipe):
         if tag not in column:
             raise ValueError(
                 f"{self.name}: the tag {tag!r} in the training text "
-                f"{example.reference.text[:60]!r} has a label that the component does not know; "
-                f"known are {list(self.labels)}. Was the component initialised on other data? Add "
-                "the label by add_label, or list all labels under "
+                f"{example.reference.text[:60]!r} has an unknown label. The component's labels "
+                f"are {list(self.labels)}. Was it initialized on other data? Add the label with "
+                "add_label, or list all labels under "
                 f"[initialize.components.{self.name}]"
             )
         return column[tag]
@@ -368,17 +372,18 @@ class SequenceTagger(TrainablePipe):
         losses: dict[str, float] | None = None,
         **config: Any,
     ) -> dict[str, float]:
-        """Learn to predict what the model predicted when `nlp.resume_training` was called.
+        """Train the model to reproduce its predictions from before `nlp.resume_training`.
 
-        The softmax of the logits is learned, whatever the way of decoding: a constant that is added
-        to a token's logits changes no probability. The transitions of a CRF stay.
+        The loss is the cross-entropy between the softmax of the current logits and that of the
+        earlier ones, with any decoder. The transition scores of a CRF are not updated.
 
-        examples (Iterable[Example]): a batch; only the texts count.
+        examples (Iterable[Example]): a batch. Only the predicted Docs are used.
         drop (float): the dropout rate.
-        sgd (Optimizer | None): the optimizer.
-        losses (dict[str, float] | None): the losses, updated by the component's name.
-        RETURNS (dict[str, float]): the losses.
-        RAISES (ValueError): if the model listens to a shared encoder, or the loss is not finite.
+        sgd (Optimizer | None): the optimizer; None to accumulate gradients only.
+        losses (dict[str, float] | None): losses by component name. The batch's loss is added.
+        RETURNS (dict[str, float]): the updated losses.
+        RAISES (ValueError): if the model has a listener for a shared encoder, or if the loss is
+            not finite.
         """
         losses = {} if losses is None else losses
         examples = list(examples)
@@ -388,8 +393,8 @@ class SequenceTagger(TrainablePipe):
             return losses
         if any(isinstance(node, Tok2VecListener) for node in self.model.walk()):
             raise ValueError(
-                f"{self.name}: cannot rehearse with a listener, since spaCy runs no shared encoder "
-                "in nlp.rehearse: call nlp.replace_listeners first"
+                f"{self.name}: cannot rehearse with a listener, since nlp.rehearse does not run "
+                "the shared encoder: call nlp.replace_listeners first"
             )
         device = network_shim(self.model).device
         before = self._rehearsal_model.predict(docs)
@@ -401,43 +406,50 @@ class SequenceTagger(TrainablePipe):
         )
         loss = check_loss(self.name, self.model, float(found.sum()), examples)
         backprop(gradient)
-        if sgd:  # spaCy's training loop passes False to step later
+        if sgd:  # spaCy's training loop passes False and calls finish_update itself
             self.finish_update(sgd)
         losses[self.name] = losses.get(self.name, 0.0) + loss
         return losses
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Save the component.
+        """Serialize the component to bytes.
 
-        exclude (Iterable[str]): names of fields to leave out.
-        RETURNS (bytes): what `from_bytes` reads.
+        exclude (Iterable[str]): names of serialization fields to exclude.
+        RETURNS (bytes): the serialized component.
         RAISES (ValueError): if a weight is NaN or infinite.
         """
         check_weights(self.name, self.model, "saved")
         return bytes(super().to_bytes(exclude=tuple(exclude)))
 
     def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
-        """Save the component, see `to_bytes`.
+        """Save the component to a folder.
 
-        path (Path): a folder, which is made if need be.
-        exclude (Iterable[str]): names of fields to leave out.
+        path (str | Path): the folder, which is created if it does not exist.
+        exclude (Iterable[str]): names of serialization fields to exclude.
+        RAISES (ValueError): if a weight is NaN or infinite.
         """
         check_weights(self.name, self.model, "saved")
         super().to_disk(path, exclude=tuple(exclude))
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "SequenceTagger":
-        """Load the component.
+        """Load the component from bytes.
 
-        bytes_data (bytes): what `to_bytes` returned.
-        exclude (Iterable[str]): names of fields to leave out.
-        RETURNS (SequenceTagger): self.
+        bytes_data (bytes): the serialized component.
+        exclude (Iterable[str]): names of serialization fields to exclude.
+        RETURNS (SequenceTagger): the component.
         RAISES (ValueError): if a weight is NaN or infinite.
         """
         super().from_bytes(bytes_data, exclude=tuple(exclude))
         return self._restore_labels()
 
     def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "SequenceTagger":
-        """Load the component from a folder that `to_disk` wrote, see `from_bytes`."""
+        """Load the component from a folder.
+
+        path (str | Path): the folder.
+        exclude (Iterable[str]): names of serialization fields to exclude.
+        RETURNS (SequenceTagger): the component.
+        RAISES (ValueError): if a weight is NaN or infinite.
+        """
         super().from_disk(path, exclude=tuple(exclude))
         return self._restore_labels()
 

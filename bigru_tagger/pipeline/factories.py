@@ -1,7 +1,8 @@
 """The registered factories of the components.
 
-spaCy imports this module in every process that makes a pipeline, also one that holds no component
-of ours. So it imports nothing that `import spacy` does not: the factories import their classes.
+spaCy imports this module in every process that creates a pipeline, even if the pipeline has none of
+these components. To keep that import fast, the module imports only what `import spacy` imports. The
+factories import their classes when they are called.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from thinc.types import Floats2d
 
 Scorer = Callable[..., dict[str, Any]]
 
-# The embeddings are left to the architecture: spaCy merges these settings with the user's, so
-# blocks named here would come back whenever a config leaves one of them out.
+# `embed` is None, so that the architecture sets the default embeddings. spaCy merges this config
+# with the user's: embeddings listed here would be added to every config that omits them.
 DEFAULT_MODEL = {
     "@architectures": "bigru_tagger.BiGRUTagger.v1",
     "embed": None,
@@ -57,22 +58,23 @@ def make_bigru_ner(
     label_smoothing: float,
     scorer: Scorer | None,
 ) -> TrainablePipe:
-    """Construct the component.
+    """Create the component.
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[list[Doc], list[Floats2d]]): Docs to logits.
-    confidence (str | None): name of the extension attribute that holds an entity's
-        probability, `span._.confidence`; None for none.
-    threshold (float): probability below which an entity is dropped.
-    recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,
-        less surely.
-    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
-        parts, while training.
-    scorer (Callable | None): the scoring method.
+    model (Model[list[Doc], list[Floats2d]]): maps Docs to logits, (n_tokens, n_tags) each.
+    confidence (str | None): name of the extension attribute for the probability of an entity.
+        With the default, it is `span._.confidence`. None sets no attribute.
+    threshold (float): minimum probability of an entity, from 0 to 1. Entities below it are
+        dropped; 0 keeps all.
+    recall_bias (float): added to the logits of all tags except O. With a positive value, more spans
+        are predicted, which usually raises recall and lowers precision.
+    label_smoothing (float): share of the gold tag's probability that training distributes equally
+        over the other tags, at least 0 and below 1.
+    scorer (Callable | None): the scoring method. None computes no scores.
     RETURNS (BiGRUNer): the component.
     """
-    from .ner import BiGRUNer  # noqa: PLC0415 - and torch with it
+    from .ner import BiGRUNer  # noqa: PLC0415 - imports torch
 
     return BiGRUNer(
         nlp.vocab,
@@ -105,18 +107,18 @@ def make_bigru_tagger(
     label_smoothing: float,
     scorer: Scorer | None,
 ) -> TrainablePipe:
-    """Construct the component.
+    """Create the component.
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[list[Doc], list[Floats2d]]): Docs to logits.
-    overwrite (bool): replace tags that are there already.
-    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
-        parts, while training.
-    scorer (Callable | None): the scoring method.
+    model (Model[list[Doc], list[Floats2d]]): maps Docs to logits, (n_tokens, n_tags) each.
+    overwrite (bool): whether to replace tags that are already set on the Doc.
+    label_smoothing (float): share of the gold tag's probability that training distributes equally
+        over the other tags, at least 0 and below 1.
+    scorer (Callable | None): the scoring method. None computes no scores.
     RETURNS (BiGRUTokenTagger): the component.
     """
-    from .tagger import BiGRUTokenTagger  # noqa: PLC0415 - and torch with it
+    from .tagger import BiGRUTokenTagger  # noqa: PLC0415 - imports torch
 
     return BiGRUTokenTagger(
         nlp.vocab,
@@ -154,24 +156,25 @@ def make_bigru_chunker(
     label_smoothing: float,
     scorer: Scorer | None,
 ) -> TrainablePipe:
-    """Construct the component.
+    """Create the component.
 
     nlp (Language): the pipeline.
     name (str): name of the component.
-    model (Model[list[Doc], list[Floats2d]]): Docs to logits.
-    spans_key (str): the key of `doc.spans` to read the gold spans from and write to. The scorer
-        and the default score weights follow it.
-    threshold (float): probability below which a span is dropped.
-    recall_bias (float): added to the scores of all tags but O: above zero, more spans are found,
-        less surely.
-    label_smoothing (float): share of the gold probability that goes to the other tags, in equal
-        parts, while training.
-    scorer (Callable | None): the scoring method.
+    model (Model[list[Doc], list[Floats2d]]): maps Docs to logits, (n_tokens, n_tags) each.
+    spans_key (str): the key of `doc.spans` for gold and predicted spans. The scorer and the
+        default score weights use the same key.
+    threshold (float): minimum probability of a span, from 0 to 1. Spans below it are dropped; 0
+        keeps all.
+    recall_bias (float): added to the logits of all tags except O. With a positive value, more spans
+        are predicted, which usually raises recall and lowers precision.
+    label_smoothing (float): share of the gold tag's probability that training distributes equally
+        over the other tags, at least 0 and below 1.
+    scorer (Callable | None): the scoring method. None computes no scores.
     RETURNS (BiGRUChunker): the component.
     """
-    from .chunker import BiGRUChunker  # noqa: PLC0415 - and torch with it
+    from .chunker import BiGRUChunker  # noqa: PLC0415 - imports torch
 
-    # spaCy takes the default score weights from the factory's meta, right after this call.
+    # spaCy reads the default score weights from the factory's meta after this call.
     meta = nlp.get_factory_meta("bigru_chunker")
     weights = _score_weights(spans_key)
     nlp.set_factory_meta(

@@ -1,4 +1,4 @@
-"""Checks for NaN and infinity: in losses, in weights, and in the vectors of the vocab."""
+"""Checks for NaN and infinity in losses, weights and word vectors."""
 
 import math
 from collections.abc import Sequence
@@ -11,58 +11,58 @@ from thinc.api import Model, get_array_module
 from ..model.shim import ModuleShim, NetworkShim
 from ..model.thinc_model import network_shim
 
-_ROWS_AT_ONCE = 1 << 16  # of vectors, so that a check takes little memory
+_ROWS_AT_ONCE = 1 << 16  # rows of vectors per step, to limit memory
 
 
 class NotFiniteError(ValueError):
-    """A number that should be finite is NaN or infinite."""
+    """A loss, weight or vector is NaN or infinite."""
 
 
 def check_loss(
     name: str, model: Model[Any, Any], loss: float, examples: Sequence[Example]
 ) -> float:
-    """Check the loss of a batch, before its gradient reaches the weights.
+    """Check that the loss of a batch is finite.
 
-    name (str): the component.
-    model (Model): its model.
+    name (str): name of the component.
+    model (Model): the component's model.
     loss (float): the loss.
     examples (Sequence[Example]): the batch.
     RETURNS (float): the loss.
-    RAISES (NotFiniteError): if it is NaN or infinite.
+    RAISES (NotFiniteError): if the loss is NaN or infinite.
     """
     if math.isfinite(loss):
         return loss
     rate = network_shim(model).rate_watch.rate
     when = "before the first update" if rate is None else f"after an update at learn rate {rate:g}"
     raise NotFiniteError(
-        f"{name}: the loss is {loss} {when}, on the batch of {len(examples)} texts that begins "
+        f"{name}: the loss is {loss} {when}, for a batch of {len(examples)} texts that starts "
         f"with {examples[0].reference.text[:60]!r}. {_advice(model)}"
     )
 
 
 def check_weights(name: str, model: Model[Any, Any], event: str) -> None:
-    """Check all weights and tables of a model.
+    """Check that all weights and tables of a model are finite.
 
-    name (str): the component.
-    model (Model): its model.
-    event (str): what happens to the weights, for the message: "saved".
-    RAISES (NotFiniteError): if one is NaN or infinite.
+    name (str): name of the component.
+    model (Model): the component's model.
+    event (str): the participle for the error message, such as "saved".
+    RAISES (NotFiniteError): if a value is NaN or infinite.
     """
     broken = _broken_weights(model)
     if broken:
         raise NotFiniteError(
-            f"{name}: weights that are NaN or infinite are not {event}: {', '.join(broken)}. "
+            f"{name}: NaN or infinite weights cannot be {event}: {', '.join(broken)}. "
             f"{_advice(model)}"
         )
 
 
 def check_vectors(name: str, model: Model[Any, Any], vocab: Vocab) -> None:
-    """Check the vectors of the vocab, where a model reads them.
+    """Check that the word vectors are finite, if the model uses them.
 
-    name (str): the component.
-    model (Model): its model, initialised.
+    name (str): name of the component.
+    model (Model): the component's initialized model.
     vocab (Vocab): the vocabulary.
-    RAISES (NotFiniteError): if a vector holds NaN or infinity.
+    RAISES (NotFiniteError): if a vector contains NaN or infinity.
     """
     networks = [shim.network for shim in _shims(model) if isinstance(shim, NetworkShim)]
     kinds = {embed["kind"] for network in networks for embed in network.spec.embed.values()}
@@ -74,12 +74,12 @@ def check_vectors(name: str, model: Model[Any, Any], vocab: Vocab) -> None:
         finite = xp.isfinite(data[begin : begin + _ROWS_AT_ONCE]).all(axis=1)
         if not finite.all():
             row = begin + int(finite.argmin())
-            keys = [key for key, own in vocab.vectors.key2row.items() if own == row]
+            keys = [key for key, index in vocab.vectors.key2row.items() if index == row]
             words = [vocab.strings[key] for key in keys if key in vocab.strings]
             raise NotFiniteError(
                 f"{name}: the vector in row {row} of nlp.vocab.vectors"
-                f"{f', of {words[0]!r},' if words else ''} holds NaN or infinity. Correct the "
-                "vectors, and convert them again by `spacy init vectors`"
+                f"{f', of {words[0]!r},' if words else ''} contains NaN or infinity. Correct the "
+                "vectors and convert them again with `spacy init vectors`"
             )
 
 
@@ -89,7 +89,7 @@ def _shims(model: Model[Any, Any]) -> list[ModuleShim]:
 
 def _broken_weights(model: Model[Any, Any]) -> list[str]:
     broken = [name for shim in _shims(model) for name in shim.not_finite()]
-    for node in model.walk():  # layers of thinc, below an upstream tok2vec
+    for node in model.walk():  # thinc layers of an upstream tok2vec
         broken += [
             f"{node.name}.{name}"
             for name in node.param_names
@@ -101,9 +101,9 @@ def _broken_weights(model: Model[Any, Any]) -> list[str]:
 def _advice(model: Model[Any, Any]) -> str:
     rate = network_shim(model).rate_watch.rate
     if rate is None:
-        return "Check the vectors and the saved weights that the component started from"
+        return "Check the vectors and the saved weights that training started from"
     return (
         f"The learn rate was {rate:g} at the last update: lower [training.optimizer.learn_rate], "
-        "check that [training.optimizer] grad_clip is above 0, and start again from a model that "
-        "was saved before"
+        "check that [training.optimizer] grad_clip is above 0, and restart from a model that was "
+        "saved earlier"
     )

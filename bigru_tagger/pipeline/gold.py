@@ -1,4 +1,4 @@
-"""Gold spans that decoding can never find: corrected before they are learned."""
+"""Correction of gold spans that the decoder can never predict."""
 
 from typing import NamedTuple
 
@@ -9,16 +9,17 @@ from spacy.tokens import Doc
 from ..schemes import OUTSIDE, biluo_spans, span_tags
 
 Gold = list[str | None]
-"""A tag for each token, None where there is none to learn."""
+"""A tag per token, None for tokens without a gold tag."""
 
 
 class Correction(NamedTuple):
-    """A gold span that decoding can never find.
+    """A gold span that the decoder can never predict.
 
-    start (int): its first token.
-    end (int): token behind its last.
-    label (str): its label.
-    problem (str): "space" or "sentence".
+    start (int): index of the first token.
+    end (int): index after the last token.
+    label (str): the label.
+    problem (str): "space" if the span starts or ends with white space, "sentence" if it crosses a
+        sentence boundary.
     """
 
     start: int
@@ -30,32 +31,32 @@ class Correction(NamedTuple):
         """Describe the span and its correction.
 
         doc (Doc): the Doc of the span.
-        RETURNS (str): two sentences.
+        RETURNS (str): the message, two sentences.
         """
         span = doc[self.start : self.end]
         where = f"the span {span.text!r} ({self.label}) in the training text {doc.text[:60]!r}"
         if self.problem == "space":
             return (
-                f"{where} begins or ends in white space, where no predicted span does. It is "
+                f"{where} starts or ends with white space, but predicted spans never do. It is "
                 "learned without the white space."
             )
         return (
-            f"{where} crosses a sentence start of the Doc, which no predicted span does. Its "
-            "tokens are not learned from."
+            f"{where} crosses a sentence boundary of the Doc, but predicted spans never do. Its "
+            "tokens are not used for training."
         )
 
 
 def correct_gold(tags: Gold, doc: Doc, *, cut_at_sentences: bool) -> tuple[Gold, list[Correction]]:
-    """Make spans of gold tags such as decoding can find.
+    """Correct gold spans that the decoder can never predict.
 
-    Decoding finds no span that begins or ends in white space: such a span loses it. Nor does it
-    find a span that crosses a sentence start which the Doc has: the tags of its tokens become
-    unknown.
+    Predicted spans never start or end with white space, so white space is removed from both ends
+    of gold spans. Predicted spans never cross a sentence boundary that is set on the Doc, so the
+    tags of gold spans that do are replaced by None.
 
-    tags (list[str | None]): BILUO tags.
-    doc (Doc): the tokens, as decoding will see them.
-    cut_at_sentences (bool): whether decoding goes sentence by sentence.
-    RETURNS (tuple[list[str | None], list[Correction]]): the tags, and what was corrected.
+    tags (list[str | None]): BILUO tags, None for tokens without a gold tag.
+    doc (Doc): the predicted Doc.
+    cut_at_sentences (bool): whether the decoder processes each sentence separately.
+    RETURNS (tuple[list[str | None], list[Correction]]): the corrected tags, and the corrections.
     """
     is_space, starts = doc.to_array([IS_SPACE, SENT_START]).reshape(len(doc), 2).T == 1
     if not cut_at_sentences:

@@ -92,10 +92,10 @@ class Tokens(NamedTuple):
 class SpanTagger(SequenceTagger):
     """Predicts spans that do not overlap, as BILUO tags of their tokens.
 
-    The setting `recall_bias` is added to the logits of all tags except O. Positive values raise
-    recall and lower precision, and also change the probabilities. This can improve F1 on texts
-    with many rare and new names, such as social media. It adjusts the prior of the tags, like the
-    logit adjustment of Menon et al. 2021, arXiv 2007.07314.
+    The setting `recall_bias` is added to the logits of all tags except O. With a positive value,
+    more spans are predicted, and more of them are wrong. This can improve F1 on texts with many
+    rare and new names, such as social media. The bias shifts the prior of the tags, and with it the
+    probabilities, like the logit adjustment of Menon et al. 2021, arXiv 2007.07314.
 
     Spans with a probability below the setting `threshold` are dropped.
 

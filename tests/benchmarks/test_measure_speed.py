@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +57,6 @@ from bigru_tagger import plots
 from bigru_tagger.network import gru
 from bigru_tagger.stages import STAGES
 
-SCRIPT = ROOT / "scripts" / "benchmark"
 CONFIG = ROOT / "configs" / "sample.cfg"
 DATA = "bigru_tagger/sample"
 STAGE_NAMES = [*(name.removeprefix("bigru_tagger.") for name in STAGES), REST]
@@ -558,17 +555,17 @@ def test_all_sections_of_a_quick_run(
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
-def test_only_some_sections(tiny: Language, tmp_path: Path) -> None:
+def test_only_some_sections(
+    run_benchmark: Callable[..., Result],
+    tiny: Language,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tiny.to_disk(tmp_path / "model")
-    command = [DATA, "--model", "ours=model", "--quick", "--only", "latency,stages"]
-    ended = subprocess.run(
-        [sys.executable, str(SCRIPT), *command],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
+    few = replace(QUICK, words=500, calls=20)
+    monkeypatch.setattr(measure_speed, "QUICK", few)
+    ended = run_benchmark(DATA, "--model", "ours=model", "--quick", "--only", "latency,stages")
+    assert ended.exit_code == 0, ended.output
     assert re.findall("^## .*", ended.stdout, re.MULTILINE) == [
         "## Latency",
         "## Stages of prediction",

@@ -337,6 +337,7 @@ def test_two_seeds_a_resume_and_a_failure(replicate: Callable[..., Result], tmp_
     assert path.read_text(encoding="utf8") == written
 
 
+@pytest.mark.slow
 def test_a_training_is_not_repeated_if_scoring_fails(
     replicate: Callable[..., Result],
     tmp_path: Path,

@@ -66,7 +66,11 @@ def test_a_hash_is_a_token_if_its_line_has_all_columns(tmp_path, nlp):
         ("a O\n\nb O O\n", {}, ":3: 3 columns instead of 2"),
         ("a x y\n", {}, ':1: 3 columns .*: name the columns, as in columns = \\["tokens"'),
         ("a O O\n", {}, ':1: columns 2, 3 hold tags: name the one .* columns = \\["tokens"'),
-        ("# a comment\na O\nb X-Y\n", {}, ":3: tag 'X-Y' at position 1: valid are 'O'"),
+        (
+            "# a comment\na O\nb X-Y\n",
+            {},
+            ":3: tag 'X-Y' at position 1: valid tags are 'O'",
+        ),
         ("a O\n# a comment\nb O\n", {}, ":2: '# a comment' starts with '#' within a sentence"),
         ("#a\na O\nb O\n", {}, ":1: '#a' is a token without its columns"),
         ("a O\nb S-X\n", {"scheme": "IOB2"}, ":2: tag 'S-X' at position 1"),

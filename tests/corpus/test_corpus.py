@@ -278,8 +278,12 @@ def test_tag_numbers_are_mapped_to_tag_names(tmp_path, nlp):
     ("columns", "options", "message"),
     [
         ({"tags": [["O", "O"]]}, {}, "1 tokens but 2 tags"),
-        ({"tags": [["X-PER"]]}, {}, "tag 'X-PER' at position 0: valid are 'O'"),
-        ({"tags": [["X-PER"]]}, {"scheme": "IOB2"}, "tag 'X-PER' at position 0: valid are 'O'"),
+        ({"tags": [["X-PER"]]}, {}, "tag 'X-PER' at position 0: valid tags are 'O'"),
+        (
+            {"tags": [["X-PER"]]},
+            {"scheme": "IOB2"},
+            "tag 'X-PER' at position 0: valid tags are 'O'",
+        ),
         ({"tags": [["O"]], "pos": [["N", "N"]]}, {"pos_column": "pos"}, "'pos' has 2 tags for 1"),
         ({"tags": [[-1]]}, {"tag_names": {"tags": ["O"]}}, "holds -1, .* numbered 0 to 0"),
         ({"tags": [[["O"]]]}, {"tag_names": {"tags": ["O"]}}, r"holds \['O'\], but"),

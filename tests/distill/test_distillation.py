@@ -1,4 +1,4 @@
-"""From a teacher's outputs to a trained student."""
+"""Tests of a teacher's outputs, their reader, and the command `distill`."""
 
 import json
 from pathlib import Path
@@ -35,20 +35,20 @@ LABELS = ("LOC", "ORG", "PER")
 TAGS = biluo_tags(LABELS)
 
 
-class Counting:
-    """A teacher that says something of its own of each word, and counts what it was asked."""
+class RecordingTeacher:
+    """A teacher with a fixed random distribution for each word, which records its inputs."""
 
     def __init__(self, labels=LABELS, fails_at=None):
         self.labels = labels
         self.fails_at = fails_at
-        self.asked = []
+        self.seen = []
 
     def __call__(self, docs):
         rows = []
         for doc in docs:
-            if self.fails_at is not None and len(self.asked) == self.fails_at:
+            if self.fails_at is not None and len(self.seen) == self.fails_at:
                 raise KeyboardInterrupt
-            self.asked.append([token.text for token in doc])
+            self.seen.append([token.text for token in doc])
             seeds = [sum(map(ord, token.text)) for token in doc]
             n_tags = len(biluo_tags(self.labels))
             rows.append(
@@ -77,18 +77,20 @@ def store(folder, teacher, texts=TEXTS, *, top_k=3, name="a teacher"):
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    """A part for each of the sample sentences, but for the short one, which joins the next."""
+    """One part per sample sentence, except that the short third sentence is in the last part."""
     monkeypatch.setattr(outputs, "TOKENS_PER_PART", 6)
 
 
-# --- the file
+# --- the dataset
 
 
 def test_outputs_are_the_most_probable_tags(tmp_path):
-    dataset = store(tmp_path / "teacher", Counting())
+    dataset = store(tmp_path / "teacher", RecordingTeacher())
     assert dataset.features["teacher_tags"].feature.feature.names == TAGS
     assert len(dataset) == 4
-    expected = Counting()([Doc(spacy.blank("en").vocab, words=text.split()) for text in TEXTS])
+    expected = RecordingTeacher()(
+        [Doc(spacy.blank("en").vocab, words=text.split()) for text in TEXTS]
+    )
     for row, rows, text in zip(dataset, expected, TEXTS, strict=True):
         assert row["tokens"] == text.split()
         order = np.argsort(-rows, axis=1)[:, :3]
@@ -98,11 +100,11 @@ def test_outputs_are_the_most_probable_tags(tmp_path):
         assert (np.sum(row["teacher_probabilities"], 1) <= 1.0).all()
     settings = json.loads((tmp_path / "teacher" / "teacher.json").read_text(encoding="utf8"))
     assert settings == {"teacher": ["a teacher"], "top_k": 3}
-    assert load_from_disk(str(tmp_path / "teacher"))[:] == dataset[:]  # any user's way in
+    assert load_from_disk(str(tmp_path / "teacher"))[:] == dataset[:]  # without this package
 
 
 def test_all_tags_sum_to_one(tmp_path):
-    dataset = store(tmp_path / "teacher", Counting(), top_k=100)
+    dataset = store(tmp_path / "teacher", RecordingTeacher(), top_k=100)
     for row in dataset:
         sums = np.sum(row["teacher_probabilities"], 1)
         np.testing.assert_allclose(sums, np.ones(len(sums)), atol=1e-5)
@@ -110,61 +112,65 @@ def test_all_tags_sum_to_one(tmp_path):
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 2, 3])
-def test_a_stopped_run_goes_on_and_asks_for_nothing_twice(tmp_path, fails_at):
-    whole = store(tmp_path / "whole", Counting())
-    stopped = Counting(fails_at=fails_at)
+def test_an_interrupted_run_is_resumed_without_repeating_parts(tmp_path, fails_at):
+    whole = store(tmp_path / "whole", RecordingTeacher())
+    stopped = RecordingTeacher(fails_at=fails_at)
     with pytest.raises(KeyboardInterrupt):
         store(tmp_path / "teacher", stopped)
     assert not (tmp_path / "teacher").exists()
-    rest = Counting()
+    rest = RecordingTeacher()
     dataset = store(tmp_path / "teacher", rest)
     assert dataset[:] == whole[:]
     assert dataset.features == whole.features
-    # The third sentence shares its part with the fourth, so a stop in between loses it.
+    # The third and fourth sentences are in one part, so the third is lost.
     finished = {0: 0, 1: 1, 2: 2, 3: 2}[fails_at]
-    assert rest.asked == [text.split() for text in TEXTS[finished:]]
+    assert rest.seen == [text.split() for text in TEXTS[finished:]]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["teacher", "whole"]
 
 
-def test_what_is_finished_is_opened_without_the_teacher(tmp_path):
-    first = store(tmp_path / "teacher", Counting())
+def test_a_finished_dataset_is_opened_without_the_teacher(tmp_path):
+    first = store(tmp_path / "teacher", RecordingTeacher())
     again = store(tmp_path / "teacher", None)
     assert again[:] == first[:]
 
 
-def test_outputs_of_something_else_are_left_alone(tmp_path):
-    store(tmp_path / "teacher", Counting())
-    with pytest.raises(ValueError, match="outputs with top_k = 3, not 4"):
-        store(tmp_path / "teacher", Counting(), top_k=4)
+def test_other_outputs_in_the_folder_raise(tmp_path):
+    store(tmp_path / "teacher", RecordingTeacher())
+    with pytest.raises(ValueError, match="the existing outputs have top_k = 3, not 4"):
+        store(tmp_path / "teacher", RecordingTeacher(), top_k=4)
     with pytest.raises(ValueError, match=r"teacher = .'a teacher'., not .'another'."):
-        store(tmp_path / "teacher", Counting(), name="another")
+        store(tmp_path / "teacher", RecordingTeacher(), name="another")
     for texts, number in ((TEXTS[:3], 4), ([*TEXTS, "More ."], 5), (["New", *TEXTS[1:]], 1)):
-        with pytest.raises(ValueError, match=f"other texts, from number {number} on"):
-            store(tmp_path / "teacher", Counting(), texts)
+        with pytest.raises(ValueError, match=f"other texts, starting with text {number} "):
+            store(tmp_path / "teacher", RecordingTeacher(), texts)
     (tmp_path / "other").mkdir()
-    with pytest.raises(ValueError, match="no file of a teacher's outputs"):
-        store(tmp_path / "other", Counting())
+    with pytest.raises(ValueError, match="contains no teacher's outputs"):
+        store(tmp_path / "other", RecordingTeacher())
 
 
-def test_a_stopped_run_of_other_texts_is_left_alone(tmp_path):
+def test_an_interrupted_run_with_other_texts_raises(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        store(tmp_path / "teacher", Counting(fails_at=2))
-    with pytest.raises(ValueError, match=r"for other texts, from number 1 on .'Else"):
-        store(tmp_path / "teacher", Counting(), [TEXTS[0], "Else where now we go on", *TEXTS[2:]])
-    with pytest.raises(ValueError, match="outputs with top_k = 3, not 4"):
-        store(tmp_path / "teacher", Counting(), top_k=4)
+        store(tmp_path / "teacher", RecordingTeacher(fails_at=2))
+    with pytest.raises(ValueError, match=r"for other texts, starting with text 1 .'Else"):
+        store(
+            tmp_path / "teacher",
+            RecordingTeacher(),
+            [TEXTS[0], "Else where now we go on", *TEXTS[2:]],
+        )
+    with pytest.raises(ValueError, match="the existing outputs have top_k = 3, not 4"):
+        store(tmp_path / "teacher", RecordingTeacher(), top_k=4)
 
 
-def test_gold_labels_that_the_teacher_does_not_know(tmp_path):
+def test_gold_labels_that_the_teacher_lacks_raise(tmp_path):
     def rows():
         return [read_row(example.reference) for example in read_examples(spacy.blank("en").vocab)]
 
-    teacher = Counting(labels=("PER", "LOC"))
-    with pytest.raises(ValueError, match=r"knows PER, LOC, but .*'Bob met Eve .* of ORG"):
+    teacher = RecordingTeacher(labels=("PER", "LOC"))
+    with pytest.raises(ValueError, match=r"labels are PER, LOC, but .*'Bob met Eve .*: ORG\."):
         store_outputs(tmp_path / "teacher", lambda: teacher, rows, settings={}, top_k=3)
-    assert teacher.asked == []
-    # Nothing is left that would be in the way of another teacher.
-    assert len(store(tmp_path / "teacher", Counting(), top_k=4)) == 4
+    assert teacher.seen == []
+    # Nothing was written, so another teacher can use the folder.
+    assert len(store(tmp_path / "teacher", RecordingTeacher(), top_k=4)) == 4
 
 
 TAG = st.sampled_from(["", "O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
@@ -173,10 +179,10 @@ TAG = st.sampled_from(["", "O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
 @settings(max_examples=40, deadline=None)
 @given(
     tokens=st.lists(st.tuples(TAG, st.booleans(), st.booleans()), min_size=1, max_size=6),
-    knows=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    is_set=st.tuples(st.booleans(), st.booleans(), st.booleans()),
 )
-def test_a_row_holds_all_that_a_text_says(tokens, knows):
-    has_spaces, has_starts, has_ents = knows
+def test_rows_round_trip(tokens, is_set):
+    has_spaces, has_starts, has_ents = is_set
     tags = [tag for tag, _, _ in tokens]
     for i, tag in enumerate(tags):
         if tag.startswith("I-") and (not i or tags[i - 1][2:] != tag[2:]):
@@ -201,14 +207,14 @@ def test_a_row_holds_all_that_a_text_says(tokens, knows):
 # --- the reader
 
 
-def test_the_reader_gives_what_teacher_and_text_say(tmp_path):
+def test_the_reader_yields_gold_annotation_and_soft_targets(tmp_path):
     vocab = spacy.blank("en").vocab
     starts = [i in (0, 4) for i in range(10)]
     texts = [
         Doc(vocab, words=TEXTS[2].split() + TEXTS[1].split()[:6], sent_starts=starts),
         annotate(Doc(vocab, words=TEXTS[0].split()), SENTENCES[0][1]),
     ]
-    teacher = Counting()
+    teacher = RecordingTeacher()
     store_outputs(
         tmp_path / "teacher", lambda: teacher, lambda: map(read_row, texts), settings={}, top_k=2
     )
@@ -227,7 +233,7 @@ def test_the_reader_gives_what_teacher_and_text_say(tmp_path):
         assert (targets.temperature, targets.weight) == (3.0, 0.25)
         np.testing.assert_array_equal(targets.columns, np.argsort(-rows, axis=1)[:, :2])
         np.testing.assert_allclose(targets.probabilities, -np.sort(-rows, axis=1)[:, :2])
-    assert len(list(reader(nlp))) == 2  # from the beginning each time
+    assert len(list(reader(nlp))) == 2  # always from the first row
     (only,) = DistilledCorpus(tmp_path / "teacher", given_sentences=False, limit=1)(nlp)
     assert not only.predicted.has_annotation("SENT_START")
 
@@ -235,21 +241,21 @@ def test_the_reader_gives_what_teacher_and_text_say(tmp_path):
 def test_rows_of_many_batches_keep_their_outputs(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, "_BATCH_SIZE", 3)
     texts = [" ".join(["word"] * (i % 4 + 1)) + f" {i}" for i in range(10)]
-    store(tmp_path / "teacher", Counting(), texts)
+    store(tmp_path / "teacher", RecordingTeacher(), texts)
     examples = list(DistilledCorpus(tmp_path / "teacher")(spacy.blank("en")))
-    expected = Counting()([example.predicted for example in examples])
+    expected = RecordingTeacher()([example.predicted for example in examples])
     assert [example.text.strip() for example in examples] == texts
     for example, rows in zip(examples, expected, strict=True):
         columns = SoftTargets.of(example.reference).columns
         np.testing.assert_array_equal(columns, np.argsort(-rows, axis=1)[:, :3])
 
 
-def test_the_reader_says_what_is_wrong(tmp_path):
+def test_errors_of_the_reader(tmp_path):
     nlp = spacy.blank("en")
-    with pytest.raises(CorpusError, match="no dataset of a teacher's outputs"):
+    with pytest.raises(CorpusError, match="cannot open the dataset of a teacher's outputs"):
         list(DistilledCorpus(tmp_path / "nothing")(nlp))
     Dataset.from_dict({"tokens": [["a"]]}).save_to_disk(str(tmp_path / "plain"))
-    with pytest.raises(CorpusError, match="columns ner_tags, sentence_starts, spaces, teacher_p"):
+    with pytest.raises(CorpusError, match="columns: ner_tags, sentence_starts, spaces, teacher_p"):
         list(DistilledCorpus(tmp_path / "plain")(nlp))
     for wrong in ({"temperature": -1.0}, {"weight": 2.0}, {"limit": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -285,20 +291,20 @@ def test_a_students_config_is_complete(path):
 @pytest.mark.parametrize(
     ("components", "message"),
     [
-        ({}, r"nobody to teach \(no components\)"),
-        ({"senter": {"factory": "senter"}}, r"nobody to teach \(senter\)"),
+        ({}, 'no component with factory = "bigru_ner" to train. Its components are: none'),
+        ({"senter": {"factory": "senter"}}, "components are: senter"),
         (
             {"ner": {"factory": "bigru_ner", "model": {"decode": "crf"}}},
             'set decode = "constrained"',
         ),
     ],
 )
-def test_configs_that_cannot_learn_from_a_teacher(components, message):
+def test_configs_that_cannot_be_used_for_a_student_raise(components, message):
     with pytest.raises(ValueError, match=message):
         check_student(Config({"components": components}))
 
 
-def test_the_corpus_that_trains_may_have_any_name():
+def test_the_training_corpus_can_have_any_name():
     text = """
     [training]
     train_corpus = "corpora.news.train"
@@ -354,7 +360,7 @@ def overrides(settings):
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
-    """The sample sentences with their entities, as a split to score on."""
+    """The sample sentences with their entities, as a validation split."""
     rows = [read_row(example.reference) for example in read_examples(spacy.blank("en").vocab)]
     path = tmp_path_factory.mktemp("labelled")
     lines = [json.dumps({name: row[name] for name in ("tokens", "ner_tags")}) for row in rows]
@@ -363,7 +369,7 @@ def labelled(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # spaCy's files
-def test_a_student_of_unlabelled_texts_finds_what_its_teacher_finds(
+def test_a_student_trained_on_unlabelled_texts_predicts_like_its_teacher(
     teacher, tokens, labelled, tmp_path, monkeypatch
 ):
     output = tmp_path / "student"
@@ -377,37 +383,37 @@ def test_a_student_of_unlabelled_texts_finds_what_its_teacher_finds(
         "model-last",
         "teacher",
     }
-    student, wise = spacy.load(output / "model-last"), spacy.load(teacher)
+    student, teacher_nlp = spacy.load(output / "model-last"), spacy.load(teacher)
     assert student.get_pipe("ner").labels == LABELS
     assert student.meta["performance"]["ents_f"] == 1.0
     for text, ents, *_ in SENTENCES:
-        for nlp in (student, wise):
+        for nlp in (student, teacher_nlp):
             doc = nlp(Doc(nlp.vocab, words=text.split()))
             assert [(e.start, e.end, e.label_) for e in doc.ents] == ents
-    # With other settings of the loss, the teacher is not asked again.
+    # With other settings of the loss, the stored outputs are used.
     monkeypatch.setattr("bigru_tagger.distill.teachers.load_teacher", None)
     run(*base, "--weight", 0.3, "--", *settings, "--training.max_steps", 1)
     config = util.load_config(output / "config.cfg", interpolate=False)
     assert config["corpora"]["train"]["weight"] == 0.3
     meta = teacher / "meta.json"
     meta.write_text(meta.read_text(encoding="utf8") + "\n", encoding="utf8")
-    assert "these are outputs with teacher = " in run(*base, "--", *settings, fails=True)
+    assert "the existing outputs have teacher = " in run(*base, "--", *settings, fails=True)
 
 
-def test_the_command_says_what_is_wrong_before_the_teacher_is_asked(teacher, tokens, tmp_path):
+def test_errors_of_the_command_are_raised_before_the_teacher_runs(teacher, tokens, tmp_path):
     output = tmp_path / "out"
     config = CONFIGS / "sample.cfg"
     arguments = [teacher, config, tokens, "--output", output]
     crf = ["--", "--components.ner.model.decode", "crf"]
     assert 'set decode = "constrained"' in run(*arguments, *crf, fails=True)
-    assert "--rename GPE: write LABEL=NAME" in run(*arguments, "--rename", "GPE", fails=True)
-    assert "temperature has to be above 0" in run(*arguments, "--temperature", 0, fails=True)
+    assert "--rename GPE: the value must be" in run(*arguments, "--rename", "GPE", fails=True)
+    assert "temperature must be above 0" in run(*arguments, "--temperature", 0, fails=True)
     assert "no such file" in run(teacher, config, "no.conll", "--output", output, fails=True)
     missing = tmp_path / "no_teacher"
     assert "no_teacher: no such file or folder" in run(
         missing, config, tokens, "--output", output, fails=True
     )
     message = run(teacher, config, "bigru_tagger/sample", "--output", output, fails=True)
-    assert "The teacher knows LOC, ORG, PER, but" in message
-    assert "has entities of MISC" in message
+    assert "The teacher's labels are LOC, ORG, PER, but" in message
+    assert "has entities with other labels: MISC" in message
     assert not (output / "teacher").exists()

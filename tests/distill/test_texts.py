@@ -1,4 +1,4 @@
-"""Texts for a teacher: annotated or not, of every kind that the readers read, and prose."""
+"""Tests of the readers of texts for a teacher."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ def words(docs):
     return [[token.text for token in doc] for doc in docs]
 
 
-def test_prose_is_a_text_a_line_cut_by_the_tokenizer(tmp_path: Path):
-    path = tmp_path / "prose.txt"
+def test_plain_text_has_one_text_per_line(tmp_path: Path):
+    path = tmp_path / "plain.txt"
     path.write_text("Ada wrote to London.\n\n  I-beams fell .\n", encoding="utf-8-sig")
     docs = read(path)
     assert words(docs) == [
@@ -33,7 +33,7 @@ def test_prose_is_a_text_a_line_cut_by_the_tokenizer(tmp_path: Path):
 
 
 @pytest.mark.parametrize("start", ["", "-DOCSTART- -X- O O\n\n", "-DOCSTART-\n\n"])
-def test_columns_in_a_text_file_are_columns(tmp_path: Path, start: str):
+def test_the_column_format_is_detected_in_a_txt_file(tmp_path: Path, start: str):
     path = tmp_path / "columns.txt"
     line = "{} NN O {}\n" if "-X-" in start else "{} {}\n"
     rows = line.format("Ada", "B-PER") + line.format("fell", "O")
@@ -44,7 +44,7 @@ def test_columns_in_a_text_file_are_columns(tmp_path: Path, start: str):
     assert words(read(path, sentences_per_doc=2)) == [["Ada", "fell", "Ada", "fell"]]
 
 
-def test_tokens_alone_will_do(tmp_path: Path):
+def test_annotation_is_optional(tmp_path: Path):
     columns = tmp_path / "tokens.conll"
     columns.write_text("Ada\nfell\n\nRain\n", encoding="utf8")
     folder = tmp_path / "dataset"
@@ -55,7 +55,7 @@ def test_tokens_alone_will_do(tmp_path: Path):
         assert not docs[0].has_annotation("ENT_IOB")
 
 
-def test_spacys_own_files(tmp_path: Path):
+def test_spacy_files(tmp_path: Path):
     vocab = spacy.blank("en").vocab
     docs = [Doc(vocab, words=["Ada", "fell"], ents=["B-PER", "O"]), Doc(vocab, words=["Rain"])]
     DocBin(docs=docs).to_disk(tmp_path / "train.spacy")

@@ -39,7 +39,7 @@ def write(path: Path, content: str | bytes) -> str:
 
 
 def by_word(table, words=WORDS):
-    """Give the vectors, or whatever else the table holds, of words."""
+    """Return the entries of a table by word."""
     keys, values = table[-2:]
     rows = dict(zip(keys.tolist(), values.tolist(), strict=True))
     assert len(rows) == len(keys), "a word is there twice"
@@ -63,7 +63,7 @@ TEXT = "\n".join(LINES) + "\n"
         TEXT,
         TEXT.removesuffix("\n"),
         "5 2\n" + TEXT,  # word2vec
-        "5 2\n" + TEXT.replace("\n", " \n"),  # word2vec puts a blank behind the last number
+        "5 2\n" + TEXT.replace("\n", " \n"),  # word2vec writes a space after the last number
         TEXT.replace("\n", "\r\n"),
         "\ufeff" + TEXT,
         "\ufeff5 2\r\n" + TEXT.replace("\n", "\r\n"),
@@ -105,8 +105,8 @@ def test_one_vector_is_enough(tmp_path):
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
         ("5 2\n", "the file is empty"),
-        ("a 1 2\nb nan 1\n", "the vector of 'b' holds what is no finite number"),
-        ("a 1 -inf\nb 1 1\n", "the vector of 'a' holds"),
+        ("a 1 2\nb nan 1\n", "the vector of 'b' contains NaN or infinity"),
+        ("a 1 -inf\nb 1 1\n", "the vector of 'a' contains"),
         (b"a 1\n\xff 2\n", "line 2: the file is not text in UTF-8.*0xff"),
     ],
 )
@@ -205,7 +205,7 @@ def test_bad_arrays_are_named(tmp_path):
         with pytest.raises(ResourceError, match=message):
             read_vectors(str(source))
 
-    refused(r"expected one \*.npy file of vectors, found none: name the file itself")
+    refused(r"expected one \*.npy file of vectors, found none: use the path")
     for bad in (np.zeros(3), np.zeros((3, 2), dtype="int64"), np.zeros((2, 2, 2)), np.ones((3, 0))):
         np.save(tmp_path / "a.npy", bad)
         refused(r"a\.npy: expected an array of floats")
@@ -215,7 +215,7 @@ def test_bad_arrays_are_named(tmp_path):
         write(tmp_path / "a.npy", garbage)
         refused(r"a\.npy: expected an array of floats")
     np.save(tmp_path / "a.npy", np.ones((3, 2)))
-    refused(r"a\.npy: expected one list of its words beside it.*found none")
+    refused(r"a\.npy: expected one list of its words in the same folder.*found none")
     write(tmp_path / "words.txt", "a\nb\n")
     refused(r"words\.txt has 2 words, but .*a\.npy 3 rows")
     write(tmp_path / "words.txt", b"a\nb\n\xe9\n")
@@ -223,7 +223,7 @@ def test_bad_arrays_are_named(tmp_path):
     write(tmp_path / "words.txt", "a\nb\nc\n")
     assert len(read_vectors(str(tmp_path)).keys) == 3
     np.save(tmp_path / "a.npy", np.array([[1, 1], [1, np.inf], [0, 0]]))
-    refused(r"a\.npy: the vector of 'b' holds what is no finite number")
+    refused(r"a\.npy: the vector of 'b' contains NaN or infinity")
     write(tmp_path / "other.txt", "a\nb\nc\n")
     refused(r"found \['other.txt', 'words.txt'\]")
     write(tmp_path / "b.npy", "")
@@ -309,7 +309,7 @@ def test_clusters_of_the_vocab_are_taken_first():
     vocab.lookups.add_table("lexeme_cluster", {"the": 0b1011, "dog": 1, "Dog": 0})
     table = read_clusters("lexeme_cluster", vocab)
     assert by_word(table, ["the", "dog"]) == {"the": 0b1011, "dog": 1}
-    assert len(table.keys) == 2  # 0 says that the word has none
+    assert len(table.keys) == 2  # 0 means that the word has none
     assert (table.keys.dtype, table.paths.dtype) == (np.uint64, np.int64)
 
 
@@ -336,13 +336,13 @@ def test_clusters_that_are_not_there(source, lang):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({}, "holds none"),
-        ({"the": 0}, "holds none"),
-        ({"the": -3.5}, "other things"),
-        ({"the": "der"}, "other things"),
+        ({}, "is empty"),
+        ({"the": 0}, "is empty"),
+        ({"the": -3.5}, "contains values that are not integers"),
+        ({"the": "der"}, "contains values that are not integers"),
     ],
 )
-def test_tables_of_other_things_are_no_clusters(entries, message):
+def test_lookups_tables_without_clusters(entries, message):
     vocab = spacy.blank("en").vocab
     vocab.lookups.add_table("some_table", entries)
     with pytest.raises(ResourceError, match=f"'some_table'.*{message}"):
@@ -353,7 +353,7 @@ def test_tables_of_other_things_are_no_clusters(entries, message):
 
 
 def on_lists(table):
-    """Tell the lists by the hash of the phrase."""
+    """Return the lists by the hash of the phrase."""
     keys = table.keys.tolist()
     assert len(set(keys)) == len(keys)
     return {

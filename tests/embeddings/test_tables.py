@@ -135,7 +135,7 @@ def test_phrases_of_a_folder(files):
     gazetteer = GazetteerEmbedding(str(files / "lists"), width=5, max_words=4)
     module, vectors = embed(gazetteer, ["NEW", "York", "City", "loves", "London"], ["Oslo"])
     weight, bias = (parameter.detach().numpy() for parameter in module.linear.parameters())
-    marks = np.zeros((6, 2, 4))  # LOC, PER; begins, inside, ends, by itself
+    marks = np.zeros((6, 2, 4))  # LOC, PER; begins, inside, ends, single token
     marks[0, 0, 0] = marks[1, 0, 1] = marks[2, 0, 2] = 1
     marks[4, :, 3] = marks[5, 0, 3] = 1
     np.testing.assert_allclose(vectors, marks.reshape(6, 8) @ weight.T + bias, atol=1e-6)
@@ -237,7 +237,7 @@ def test_a_trained_pipeline_needs_no_files(kind, files, tmp_path):
         [(" ".join(words.split()[start:end]), label) for start, end, label in entities]
         for words, entities, *_ in SENTENCES
     ]
-    emissions = nlp.get_pipe("bigru_ner").logits([nlp.make_doc(text) for text in texts])
+    logits = nlp.get_pipe("bigru_ner").logits([nlp.make_doc(text) for text in texts])
 
     nlp.to_disk(tmp_path / "model")
     shutil.rmtree(files)
@@ -246,7 +246,7 @@ def test_a_trained_pipeline_needs_no_files(kind, files, tmp_path):
     from_bytes = spacy.blank("en").from_config(nlp.config).from_bytes(data)
     for loaded in (from_disk, from_bytes):
         again = loaded.get_pipe("bigru_ner").logits([loaded.make_doc(text) for text in texts])
-        for one, other in zip(again, emissions, strict=True):
+        for one, other in zip(again, logits, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
         for one, other in zip(loaded.pipe(texts), expected, strict=True):
             assert one.to_json() == other.to_json()
@@ -308,7 +308,7 @@ def test_training_corrects_the_vectors_of_the_words_it_sees_and_no_others(files)
         "near",
     }
     assert after["Ada"] == pytest.approx(after["ada"], abs=1e-6)
-    # Weight decay alone brings the static vectors back.
+    # Weight decay restores the static vectors.
     optimizer = Adam(0.01, L2=10.0, L2_is_weight_decay=True, use_averages=False)
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)

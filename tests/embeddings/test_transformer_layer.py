@@ -70,7 +70,7 @@ def docs(vocab=None):
     return [Doc(vocab, words=text.split()) for text in TEXTS]
 
 
-def emissions(nlp):
+def logits(nlp):
     return np.concatenate(nlp.get_pipe("bigru_ner").logits(docs(nlp.vocab)))
 
 
@@ -129,11 +129,11 @@ def test_a_pipeline_learns_and_is_stored_with_all_that_it_needs(
 
     other = pipeline(source, words=words, seed=1, **settings)
     train(other, steps=2, sgd=Adam(0.01, L2=0.0))
-    assert np.abs(emissions(other) - emissions(nlp)).max() > 0.1
+    assert np.abs(logits(other) - logits(nlp)).max() > 0.1
     shutil.rmtree(source)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for loaded in (spacy.load(tmp_path / "stored"), other.from_disk(tmp_path / "stored")):
-        np.testing.assert_allclose(emissions(loaded), emissions(nlp), atol=1e-5)
+        np.testing.assert_allclose(logits(loaded), logits(nlp), atol=1e-5)
 
 
 def test_a_stored_pipeline_needs_neither_folder_nor_network(folder, tmp_path):
@@ -333,7 +333,7 @@ def test_the_encoder_has_a_learn_rate_of_its_own(folder):
     settings = {"L2": 0.0, "grad_clip": 0.0, "use_averages": False}
     assert moves(folder, None, SGD(0.5, **settings)) == [pytest.approx([0.5, 0.5])]
     assert moves(folder, 0.02, SGD(0.5, **settings)) == [pytest.approx([0.02, 0.5])]
-    # Adam's first step is the rate, whatever the gradient.
+    # Adam's first step is the rate, for any gradient.
     adam = Adam(0.5, eps=1e-12, **settings)
     assert moves(folder, 0.02, adam) == [pytest.approx([0.02, 0.5], rel=1e-4)]
 
@@ -372,16 +372,16 @@ def test_averages_are_put_in_place_and_taken_back(folder):
     optimizer = Adam(0.01, L2=0.0, use_averages=True)
     train(nlp, steps=5, sgd=optimizer)
     shim, before = shim_of(nlp), states(shim_of(nlp).transformer)
-    now = emissions(nlp)
+    now = logits(nlp)
     with nlp.use_params(optimizer.averages):
         moved = changed(shim.transformer, before)
         assert {"mix.scale", "encoder.embeddings.LayerNorm.weight"} <= moved
-        averaged = emissions(nlp)
+        averaged = logits(nlp)
         stored = nlp.to_bytes()
     assert np.abs(averaged - now).max() > 1e-4
-    np.testing.assert_allclose(emissions(nlp), now, atol=1e-6)
+    np.testing.assert_allclose(logits(nlp), now, atol=1e-6)
     again = pipeline(folder, trainable=True, layers=2, seed=1).from_bytes(stored)
-    np.testing.assert_allclose(emissions(again), averaged, atol=1e-5)
+    np.testing.assert_allclose(logits(again), averaged, atol=1e-5)
 
 
 def test_rehearsal_reaches_the_encoder(folder):
@@ -519,7 +519,7 @@ def test_the_cache_is_bounded_and_keeps_what_came_first():
     [
         ({"cache_mb": -1}, "'cache_mb' has to be at least 0.*cache_mb = -1"),
         ({"learn_rate": 0.0}, "'learn_rate' positive, or null.*learn_rate = 0.0"),
-        ({"learn_rate": 1e-5}, "is for a transformer that is trained: set trainable = true"),
+        ({"learn_rate": 1e-5}, "needs a trainable transformer: set trainable = true"),
         ({"pooling": "max"}, "'pooling' has to be one of"),
     ],
 )

@@ -28,14 +28,14 @@ def make_words(*texts, vocab=VOCAB):
 
 
 def read(embedding, words):
-    """Read the words, and tell the rows by the word; of several arrays, those of the first."""
+    """Return the rows of words; of several arrays, the rows of the first."""
     arrays = embedding.read(words)
     rows = arrays[0] if isinstance(arrays, tuple) else arrays
     return dict(zip(words.strings, rows.tolist(), strict=True))
 
 
 def read_characters(embedding, words):
-    """Read the characters of the words, without the zeros behind them."""
+    """Read the characters of the words, without padding."""
     rows = read(embedding, words)
     assert all(len(row) == embedding.max_length + 2 for row in rows.values())
     return {word: row[: row.index(2) + 1] for word, row in rows.items()}
@@ -306,7 +306,7 @@ def test_candidates_are_not_added_to_the_string_store():
     ("tokens", "expected"),
     [
         ("He left . She stayed .", [0, 3]),
-        # Punctuation behind the full stop belongs to the sentence, even if it opens the next one.
+        # Punctuation after the full stop belongs to the sentence, even if it opens the next one.
         ("He said : ' No ! ' She left ?!", [0, 7]),
         ("Wait . . . what ?", [0, 4]),
         (". a", [0, 1]),

@@ -425,7 +425,7 @@ def test_copies_and_pickles_predict_alike(trained_ner):
     ("damage", "message"),
     [
         (lambda config: config["network"].update(hidden=[8]), "do not match the network"),
-        (lambda config: config["network"]["embed"].pop(), "nothing to read"),
+        (lambda config: config["network"]["embed"].pop(), "network has no input"),
         (lambda config: config["network"].update(cells="gru"), "is not a valid network"),
         (lambda config: config["network"].pop("embed"), "is not a valid network"),
         (

@@ -156,7 +156,7 @@ def test_layers_and_their_widths(arguments, widths, cell, bidirectional):
         (lambda: BiGRUEncoder(8, depth=0), "'depth' has to be at least 1"),
         (lambda: BiGRUTagger(words(), 8, nO=2).initialize(), "without Docs"),
         (lambda: hash_embed(["NOSUCH"], [10]), "NOSUCH"),
-        (lambda: hash_embed([], []), "has to name lexical attributes"),
+        (lambda: hash_embed([], []), "has to list lexical attributes"),
         (lambda: hash_embed(["NORM"], [10, 10]), "one positive table size for each"),
         (lambda: char_embed(window=2), "'window' odd"),
         (lambda: BiGRUTagger(words(), 8, occurrences=-1), "'occurrences' .* at least 0; got -1"),
@@ -177,7 +177,7 @@ def test_settings_that_do_not_fit(build_model, message):
 
 def test_static_vectors_alone_need_vectors():
     model = BiGRUTagger({"vectors": VectorsEmbed(fallback=True, correction_rows=30)}, 8, nO=2)
-    with pytest.raises(ValueError, match="nothing to read: add an embedding that does not depend"):
+    with pytest.raises(ValueError, match="no input: add an embedding that does not depend"):
         model.initialize(X=docs())
 
 
@@ -188,7 +188,7 @@ def test_an_odd_width_is_right_for_one_direction():
 
 def test_number_of_tags_in_the_config_has_to_fit():
     assert build("bigru_ner", model={**TINY, "nO": 13}).pipeline[0][1].model.get_dim("nO") == 13
-    with pytest.raises(ValueError, match="made for nO = 7 tags, but the labels make 13"):
+    with pytest.raises(ValueError, match="built for nO = 7 tags, but the labels need 13"):
         build("bigru_ner", model={**TINY, "nO": 7})
 
 
@@ -282,7 +282,7 @@ def test_no_package_of_clusters(lookups, monkeypatch):
 
 def test_a_damaged_table_of_clusters_is_an_error(lookups, monkeypatch):
     monkeypatch.setattr(resources, "load_language_data", lambda path: {"Ada": "0111"})
-    with pytest.raises(resources.ResourceError, match=r"'lexeme_cluster'.*other things"):
+    with pytest.raises(resources.ResourceError, match=r"'lexeme_cluster'.*contains values that"):
         initialised(default_pipeline())
 
 
@@ -532,7 +532,7 @@ def test_all_embeddings_are_exact_under_batching(all_embeddings, by_sentence, po
         with_sentences(vocab, sentences[1], sentences[1], ["Bob"]),
     ]
     together = model.predict(batch)
-    assert [len(emissions) for emissions in together] == [len(doc) for doc in batch]
+    assert [len(logits) for logits in together] == [len(doc) for doc in batch]
     alone = [model.predict([doc])[0] if len(doc) else np.zeros((0, 4)) for doc in batch]
     assert_same(together, alone)
     assert_same(model.predict(batch[::-1])[::-1], alone)
@@ -664,7 +664,7 @@ def test_dropout_reaches_the_network(kind, rate):
         assert (len(set(losses)) > 1) == acts
         training, _ = pipe.model.begin_update(batch)
         assert np.allclose(np.concatenate(training), predicted, atol=1e-6) != acts
-    # Prediction right behind training is without dropout.
+    # Prediction directly after training has no dropout.
     np.testing.assert_allclose(np.concatenate(pipe.model.predict(batch)), predicted, atol=1e-6)
 
 

@@ -46,7 +46,7 @@ def make_doc(*sentences):
         # Where some starts are known, the unknown ones are none; nor is one twice at the beginning.
         ([Doc(VOCAB, words="abcd", sent_starts=[None, None, True, None])], [2, 2]),
         ([Doc(VOCAB, words="abc", sent_starts=[False, False, False])], [3]),
-        # A parse tells sentences too.
+        # A parse sets sentence boundaries too.
         ([Doc(VOCAB, words="abc", heads=[0, 0, 2], deps=["ROOT", "x", "ROOT"])], [2, 1]),
         # Without starts, they are guessed: a sentence ends in one Doc only.
         ([Doc(VOCAB, words="a."), Doc(VOCAB, words="b.c"), make_doc("d.e")], [2, 2, 1, 3]),

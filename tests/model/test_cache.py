@@ -10,7 +10,7 @@ ROW_BYTES = 2 * 4 + 8
 
 
 class Counter:
-    """Rows that tell their key, and how often each was computed."""
+    """Rows that contain their key, and a count of computations per key."""
 
     def __init__(self):
         self.computed = []

@@ -18,7 +18,7 @@ def test_choose_device():
 
 @pytest.mark.parametrize("name", ["nonsense", "", "cpu:x", "gpu"])
 def test_a_device_that_torch_does_not_know_is_an_error(name):
-    with pytest.raises(ValueError, match="none that torch knows"):
+    with pytest.raises(ValueError, match="is not a torch device"):
         choose_device(name)
 
 
@@ -61,7 +61,7 @@ def test_a_forked_child_has_one_torch_thread_once_a_component_runs_there():
         assert _threads(run=True) == 2
         with multiprocessing.get_context("fork").Pool(1) as pool:
             assert [pool.apply(_threads, (run,)) for run in (False, True, False)] == [2, 1, 1]
-            # A choice that the child makes afterwards stands.
+            # A number of threads that the child sets later is kept.
             pool.apply(torch.set_num_threads, (2,))
             assert pool.apply(_threads, (True,)) == 2
         assert torch.get_num_threads() == 2

@@ -21,7 +21,7 @@ CONFIGS = {
 }
 
 
-def emissions(nlp):
+def logits(nlp):
     pipe = nlp.get_pipe("bigru_ner")
     assert isinstance(pipe.model.ops, NumpyOps)
     lengths = [1, 3, 0, 200, 7]
@@ -35,7 +35,7 @@ def test_predictions_are_those_of_the_cpu(name):
     gpu = build("bigru_ner", model={**CONFIGS[name], "device": "cuda"}, seed=1)
     gpu.from_bytes(cpu.to_bytes())
     assert all(value.is_cuda for value in parameters(gpu.get_pipe("bigru_ner")).values())
-    np.testing.assert_allclose(emissions(gpu), emissions(cpu), atol=1e-4)
+    np.testing.assert_allclose(logits(gpu), logits(cpu), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -49,7 +49,7 @@ def test_trains_on_the_gpu_and_loads_on_the_cpu(name, tmp_path):
     }
     loaded = spacy.load(tmp_path, config=overrides)
     tolerance = 0.1 if name == "mixed" else 1e-4
-    np.testing.assert_allclose(emissions(loaded), emissions(nlp), atol=tolerance, rtol=tolerance)
+    np.testing.assert_allclose(logits(loaded), logits(nlp), atol=tolerance, rtol=tolerance)
     for example in read_examples(loaded.vocab):
         doc = loaded.get_pipe("bigru_ner")(example.predicted)
         assert [str(ent) for ent in doc.ents] == [str(ent) for ent in example.reference.ents]

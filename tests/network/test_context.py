@@ -31,7 +31,7 @@ def make_uneven(pooling, scale=1.0):
 
 
 def pool_by_hand(pooling, states, groups):
-    """Do what the module says, token by token."""
+    """Compute the documented formula, token by token."""
     layers = {**pooling.project, "combine": pooling.combine}
     queries = {
         name: layer.weight.detach().double().numpy() for name, layer in pooling.attend.items()
@@ -191,7 +191,7 @@ def test_dropout_of_the_means_is_the_same_for_the_whole_group(pool):
     assert kept[0].item() != pytest.approx(2 * single.item())
 
 
-def test_one_mean_alone_has_the_parameters_of_its_own():
+def test_a_single_mean_has_only_its_own_parameters():
     for pool in POOLS:
         shapes = {
             name: tuple(p.shape) for name, p in make_pooling(3, **{pool: 2}).named_parameters()

@@ -57,7 +57,7 @@ def convolve(cnn, word, window):
 
 
 def hash_by_hand(value, attribute, embedding, first_row, n_rows):
-    """Hash as `HashModule` says it does, in Python's integers."""
+    """Compute the documented hash of `HashModule` with Python's integers."""
     rows, bits = [], []
     for multiplier in embedding.multipliers[attribute].tolist():
         product = value * multiplier % 2**64
@@ -95,7 +95,7 @@ def test_hash_embedding_sums_four_rows_of_each_attribute():
     assert embedding.width == 4
 
 
-def test_values_that_training_never_saw_share_a_vector():
+def test_values_unknown_to_training_share_a_vector():
     embedding = HashModule([50, 50], 2, unknown_rate=0.0)
     embedding.unknown.data = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     values, other = torch.tensor([[5, 9]]), torch.tensor([[5, 10]])
@@ -164,7 +164,7 @@ def make_character_gru():
 
 
 def run_word_by_word(gru, words):
-    """Run torch's own bidirectional GRU over each word alone, and take its last states."""
+    """Run torch's bidirectional GRU over each word separately, and return its last states."""
     reference = nn.GRU(4, 3, bidirectional=True, batch_first=True)
     directions = zip(("", "_reverse"), gru.encoder.layers[0].values(), strict=True)
     reference.load_state_dict(
@@ -222,7 +222,7 @@ def test_unknown_vector_starts_at_zero():
     assert not VectorsModule(4)(torch.zeros(2, 4), NO_FORMS).any()
 
 
-def test_dense_embedding_passes_vectors_on():
+def test_tok2vec_embedding_returns_its_input():
     vectors = torch.randn(3, 4)
     assert Tok2VecModule(4)(vectors) is vectors
 
@@ -274,7 +274,7 @@ def sums_of_rows(embedding, values):
     ]
 
 
-def test_corrections_begin_at_zero_and_are_zero_for_values_never_seen():
+def test_corrections_are_zero_at_first_and_for_unknown_values():
     embedding = HashModule([50], 2, unknown_rate=0.0, correction=True)
     seen, unseen = torch.tensor([[5], [9]]), torch.tensor([[6], [7]])
     assert not embedding.train()(seen).any()
@@ -463,7 +463,7 @@ def mark_slowly(phrases, max_words, *sequences):
         ([], []),
     ],
 )
-def test_phrases_are_found_however_the_text_is_cut(words, marks):
+def test_phrases_are_found_for_any_tokenization(words, marks):
     lists = {"LOC": ["New York", "New York City", "U.S.", "York", "City Hall", "Hall York"]}
     assert mark(make_gazetteer(lists), words) == [marks]
     assert mark_slowly(lists["LOC"], 8, words) == marks
@@ -476,7 +476,7 @@ def test_phrases_do_not_run_across_sequences():
     ]
 
 
-def test_lists_are_marked_each_by_itself():
+def test_lists_are_marked_independently():
     embedding = make_gazetteer({"A": ["x y"], "B": ["x", "x y z"], "C": ["nothing"], "D": ["y"]})
     assert mark(embedding, ["x", "y", "z"]) == [
         ["B", "E", ""],

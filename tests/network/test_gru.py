@@ -234,7 +234,7 @@ def test_prediction_gives_the_states_of_training_and_leaves_its_input(
 
 
 @pytest.mark.parametrize(("rows", "block"), [(1, 1), (1, 100), (3, 1), (3, 7), (100, 5)])
-def test_prediction_does_not_depend_on_what_runs_side_by_side(rows, block, monkeypatch):
+def test_prediction_does_not_depend_on_the_sequences_that_run_in_parallel(rows, block, monkeypatch):
     lengths = [4, 0, 9, 1, 1, 9, 30, 2, 4]
     directions, vectors = make_directions(), make_input(lengths)
     expected = predict(directions, vectors, lengths, 2)
@@ -246,7 +246,7 @@ def test_prediction_does_not_depend_on_what_runs_side_by_side(rows, block, monke
     assert max(inputs) < block + rows
 
 
-def test_of_no_tokens_there_are_no_states():
+def test_no_tokens_have_no_states():
     assert predict(make_directions(), torch.zeros(0, 3, dtype=torch.float64), [0, 0]).shape == (
         0,
         4,

@@ -58,7 +58,7 @@ def make_batch(lengths, n_words=6, seed=0):
 
 
 def dense_batch(lengths, width):
-    """Make a batch that a network of dense vectors reads, all of them different from zero."""
+    """Make a batch for a network of input vectors, all of them different from zero."""
     vectors = torch.rand(sum(lengths), width, generator=torch.Generator().manual_seed(0)) + 0.5
     return Batch(lengths, torch.zeros(sum(lengths), dtype=torch.int64), tokens={"dense": vectors})
 
@@ -81,8 +81,8 @@ def test_without_layers_the_network_is_linear_in_its_embeddings():
     weight = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, -1.0]])
     network.linear.load_state_dict({"weight": weight, "bias": torch.tensor([0.0, 0.5, 1.0])})
     tokens = {"dense": torch.tensor([[1.0, 2.0], [3.0, 5.0]])}
-    emissions = network(Batch([1, 1], torch.zeros(2, dtype=torch.int64), tokens=tokens))
-    assert emissions.tolist() == [[1.0, 2.5, 1.0], [3.0, 5.5, 2.0]]
+    logits = network(Batch([1, 1], torch.zeros(2, dtype=torch.int64), tokens=tokens))
+    assert logits.tolist() == [[1.0, 2.5, 1.0], [3.0, 5.5, 2.0]]
 
 
 def test_embeddings_are_concatenated_words_first_and_spread_over_the_tokens():
@@ -103,7 +103,7 @@ def test_each_distinct_word_is_embedded_once():
     assert seen == [6]
 
 
-def test_without_tags_hidden_states_are_put_out():
+def test_a_network_without_tags_returns_hidden_states():
     network, batch = make_network(n_tags=None), make_batch([3, 2])
     with_tags = make_network(n_tags=2)
     with_tags.load_state_dict(network.state_dict(), strict=False)
@@ -114,14 +114,14 @@ def test_without_tags_hidden_states_are_put_out():
 
 @settings(max_examples=20, deadline=None)
 @given(lengths=st.lists(st.integers(0, 12), min_size=1, max_size=5))
-def test_emissions_do_not_depend_on_the_batch(lengths):
+def test_logits_do_not_depend_on_the_batch(lengths):
     network, batch = make_network(), make_batch(lengths)
-    for row, emissions in enumerate(network(batch).split(lengths)):
-        torch.testing.assert_close(network(sequence_of(batch, row)), emissions, atol=1e-5, rtol=0)
+    for row, logits in enumerate(network(batch).split(lengths)):
+        torch.testing.assert_close(network(sequence_of(batch, row)), logits, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("n_tags", "width"), [(5, 5), (None, 6)])
-def test_no_tokens_give_no_emissions(n_tags, width):
+def test_no_tokens_give_no_logits(n_tags, width):
     assert make_network(n_tags=n_tags)(make_batch([0, 0])).shape == (0, width)
     assert make_network(n_tags=n_tags)(make_batch([0], n_words=0)).shape == (0, width)
 
@@ -169,7 +169,7 @@ def test_a_word_loses_the_same_units_at_all_its_tokens():
 
 @pytest.mark.parametrize("hidden", [[], [5]])
 def test_word_dropout_reaches_what_tokens_share(hidden):
-    """Half of the tokens have an input of zero, so they all score alike with the GRU left out."""
+    """Half of the tokens have an input of zero, and the same logits, as there is no GRU."""
     torch.manual_seed(0)
     embed = {"it": {"kind": "vectors", "width": 3}, "own": {"kind": "tok2vec", "width": 2}}
     network = Network(NetworkSpec(embed, hidden=hidden, n_tags=None))
@@ -198,7 +198,7 @@ def test_word_dropout_reaches_what_tokens_share(hidden):
         {"embed": {**EMBED, "vectors": {"kind": "vectors", "width": 2, "correction_rows": 9}}},
     ],
 )
-def test_saved_networks_put_out_the_same(settings):
+def test_saved_networks_have_the_same_output(settings):
     network, batch = make_network(seed=1, **settings), make_batch([4, 0, 7])
     vectors, forms = batch.words["vectors"]
     batch.words["vectors"] = (vectors[:, : network.embed["vectors"].width], forms)
@@ -257,7 +257,7 @@ GOOD_SPEC = {"embed": {"dense": {"kind": "tok2vec", "width": 2}}, "hidden": [], 
     ],
 )
 def test_data_that_is_no_saved_network_is_refused(data):
-    with pytest.raises(ValueError, match="no saved bigru_tagger network"):
+    with pytest.raises(ValueError, match="not a saved bigru_tagger network"):
         Network.from_bytes(data)
 
 
@@ -273,7 +273,7 @@ def test_a_damaged_header_gives_a_network_or_a_value_error(place, byte):
 
 
 def claiming(network, **changes):
-    """Save a network, and claim another spec in the file, whose bytes say nothing of it."""
+    """Save the tensors of a network with another spec."""
     spec = json.loads(json.dumps(dataclasses.asdict(network.spec)))
     for path, value in changes.items():
         *keys, last = path.split("__")
@@ -285,21 +285,23 @@ def claiming(network, **changes):
     ("changes", "message"),
     [
         ({"hidden": [100_000, 3]}, r"float32 \[300000, 15\] for 'encoder.layers"),
-        ({"hidden": [4] * 1_000_000}, "demands 1000000 layers, the file holds"),
+        ({"hidden": [4] * 1_000_000}, "requires 1000000 layers, the file contains"),
         ({"embed__attributes__rows": [10**11, 5]}, r"float32 \[100000000005, 3\] for 'embed.attr"),
         ({"embed__characters__out_channels": 10**9}, r"for 'embed.characters.convolution.weight'"),
         ({"n_tags": 10**7, "decode": "crf"}, "missing: crf.between, crf.first, crf.last"),
         ({"n_tags": 10**7}, r"float32 \[10000000, 6\] for 'linear.weight'"),
         ({"n_tags": 10**12, "decode": "crf"}, "overflowed"),
         ({"occurrences": 10**8}, "missing: context"),
-        ({"hidden": []}, "superfluous: encoder"),
+        ({"hidden": []}, "unexpected: encoder"),
     ],
     ids=str,
 )
-def test_a_spec_that_the_file_does_not_bear_out_takes_no_memory(changes, message):
+def test_a_spec_that_does_not_match_the_tensors_takes_no_memory(changes, message):
     data = claiming(make_network(), **changes)
     # The largest of these networks would take 100 TB.
-    with pytest.raises(ValueError, match=rf"no saved bigru_tagger network: .*{message}") as error:
+    with pytest.raises(
+        ValueError, match=rf"not a saved bigru_tagger network: .*{message}"
+    ) as error:
         Network.from_bytes(data)
     assert "\n" not in str(error.value)
 
@@ -308,7 +310,7 @@ def test_numbers_of_another_type_are_refused():
     network = make_network()
     spec = dataclasses.asdict(network.spec)
     data = pack_tensors(network.double().state_dict(), METADATA, spec)
-    with pytest.raises(ValueError, match=r"demands float32 .*, the file holds float64"):
+    with pytest.raises(ValueError, match=r"requires float32 .*, the file contains float64"):
         Network.from_bytes(data)
 
 
@@ -318,7 +320,7 @@ def test_a_loaded_network_has_all_its_numbers_and_draws_none(cell):
     data, before = network.to_bytes(), torch.get_rng_state()
     loaded = Network.from_bytes(data)
     assert torch.equal(torch.get_rng_state(), before)
-    # Buffers that no file stores, too.
+    # Also buffers that are not saved.
     for name, value in [*network.named_parameters(), *network.named_buffers()]:
         get = loaded.get_parameter if value.requires_grad else loaded.get_buffer
         assert torch.equal(get(name), value), name
@@ -332,7 +334,7 @@ def test_a_loaded_network_has_all_its_numbers_and_draws_none(cell):
 @settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=100))
 def test_random_bytes_are_refused(data):
-    with pytest.raises(ValueError, match="no saved bigru_tagger network"):
+    with pytest.raises(ValueError, match="not a saved bigru_tagger network"):
         Network.from_bytes(data)
 
 
@@ -422,7 +424,7 @@ def test_a_network_saved_when_the_crf_was_a_switch_still_loads(crf, decode):
     network = make_network(decode=decode)
     spec = dataclasses.asdict(network.spec)
     del spec["decode"]
-    # Names of tensors in a file are for good.
+    # The names of tensors in saved files must not change.
     names = {"crf.between", "crf.first", "crf.last"} if crf else set()
     assert {name for name in network.state_dict() if "crf" in name} == names
     loaded = Network.from_bytes(saved({**spec, "crf": crf}, **network.state_dict()))
@@ -431,10 +433,10 @@ def test_a_network_saved_when_the_crf_was_a_switch_still_loads(crf, decode):
         assert torch.equal(loaded.state_dict()[name], value), name
 
 
-def test_without_tags_there_is_no_way_of_decoding():
+def test_without_tags_there_is_no_decoder():
     network = make_network(n_tags=None, decode="crf")
     assert not any("crf" in name for name in network.state_dict())
-    with pytest.raises(ValueError, match="without tags has no way of decoding"):
+    with pytest.raises(ValueError, match="without tags has no decoder"):
         network.decoder  # noqa: B018 - a property
 
 
@@ -456,8 +458,8 @@ def test_resizing_neither_removes_tags_nor_makes_a_tagger(n_tags, new):
 @pytest.mark.parametrize(
     ("embed", "named"), [({}, "none"), ({"static": {"kind": "vectors", "width": 0}}, "static")]
 )
-def test_a_network_with_nothing_to_read_is_refused(embed, named):
-    with pytest.raises(ValueError, match=f"nothing to read.*{named}"):
+def test_a_network_without_input_is_refused(embed, named):
+    with pytest.raises(ValueError, match=f"no input.*{named}"):
         Network(NetworkSpec(embed, [4], n_tags=2))
 
 

@@ -1,4 +1,4 @@
-"""Ways of decoding besides those of the package: the documented example, and two more."""
+"""Custom decoders: the documented example, and two more."""
 
 import numpy as np
 import pytest
@@ -45,14 +45,14 @@ class Biased(ConstrainedSoftmax):
         self.first = torch.nn.Parameter(torch.cat([first, new]))
 
 
-def test_names_stand_for_classes():
+def test_classes_are_found_by_name():
     assert decoder_class("constrained") is ConstrainedSoftmax
     assert decoder_class("legal") is ConstrainedSoftmax  # of earlier versions' configs
     assert decoder_class("crf") is CRF
     assert decoder_class("margin") is Margin
 
 
-def test_a_name_that_nobody_registered_is_an_error_that_lists_the_names():
+def test_the_error_for_an_unknown_name_lists_the_registered_ones():
     with pytest.raises(ValueError, match=r"'constrained', 'crf', 'margin'.*got 'marginal'.*--code"):
         decoder_class("marginal")
 
@@ -69,7 +69,7 @@ def test_the_margin_loss_by_hand():
     [*((task, "margin") for task in TASKS), (TASKS[0], "tests.greedy"), (TASKS[1], "tests.biased")],
     ids=lambda value: getattr(value, "factory", value),
 )
-def test_it_learns_and_is_stored(task, decode, tmp_path):
+def test_training_and_serialization(task, decode, tmp_path):
     nlp = build(task.factory, model={**TINY, "decode": decode})
     first = train(nlp, steps=1)[task.factory]
     assert train(nlp)[task.factory] < 0.02 < first
@@ -109,7 +109,7 @@ def test_without_constraints_tags_are_read_as_by_conlleval(monkeypatch):
     assert probabilities == pytest.approx([single**2, *[single] * 4], rel=1e-6)
 
 
-def test_what_a_decoder_learns_is_stored_and_resized():
+def test_parameters_of_a_decoder_are_saved_and_resized():
     nlp = build("bigru_ner", model={**TINY, "decode": "tests.biased"})
     train(nlp)
     pipe = nlp.get_pipe("bigru_ner")

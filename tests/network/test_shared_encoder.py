@@ -52,7 +52,7 @@ def confidences(nlp):
 
 @pytest.fixture(scope="module")
 def shared():
-    """A trained pipeline: tests must leave it as it is."""
+    """A trained pipeline. Tests must not change it."""
     nlp = build_shared()
     losses = train(nlp, steps=100)
     assert all(losses[factory] < 0.05 for factory in FACTORIES)
@@ -104,7 +104,8 @@ def encoder_change(original, factories):
     for name in ["encoder", *factories]:
         nlp.get_pipe(name).from_bytes(original.get_pipe(name).to_bytes())
     before = parameters(nlp.get_pipe("encoder"))
-    # As in spaCy's training loop: `nlp.update` alone steps an encoder before its gradient comes.
+    # As in spaCy's training loop. A plain `nlp.update` would update the encoder before its gradient
+    # is complete.
     nlp.update(read_examples(nlp.vocab), sgd=False, drop=0.0)
     nlp.get_pipe("encoder").finish_update(SGD(1.0, L2=0.0, grad_clip=0.0))
     after = parameters(nlp.get_pipe("encoder"))
@@ -169,7 +170,7 @@ def test_empty_docs_among_others(shared):
     assert [task.read(docs[1]) for task in TASKS] == annotations(shared)[0]
 
 
-def test_rehearsal_with_a_listener_says_what_to_do(shared):
+def test_rehearsal_with_a_listener_is_an_error(shared):
     nlp = spacy.blank("en").from_config(shared.config).from_bytes(shared.to_bytes())
     optimizer = nlp.resume_training()
     with pytest.raises(ValueError, match=r"with a listener.*call nlp\.replace_listeners first"):

@@ -39,7 +39,7 @@ def bert(tmp_path_factory):
 
 
 class Places(nn.Module):
-    """Puts out each sub-word and its place in the window, times 1, 10, and 100 for three layers."""
+    """Return each sub-word and its place in the window, times 1, 10, and 100 for three layers."""
 
     def __init__(self):
         super().__init__()
@@ -58,7 +58,7 @@ class Places(nn.Module):
 
 
 class Neighbours(Places):
-    """Puts out the sum of the sub-words up to two places off, and whether one is off the edge."""
+    """Return the sum of the sub-words up to two places away, and whether the window cuts them."""
 
     def forward(self, input_ids, attention_mask, output_hidden_states, return_dict):
         inside = nn.functional.pad(torch.stack([input_ids, attention_mask], 2), (0, 0, 2, 2))
@@ -163,7 +163,8 @@ def test_windows_worked_out_on_a_text():
         [CLS, B_, B_, BB, SEP],
         [CLS, BB, AA, BB, SEP],
     ]
-    # Windows of the sub-words 0 to 2, 1 to 3 and 3 to 5, of which 0, 1, 2 and 3 to 5 are taken.
+    # Windows of the sub-words 0 to 2, 1 to 3 and 3 to 5. The vectors of 0 and 1 are taken from the
+    # first, that of 2 from the second, and those of 3 to 5 from the third.
     expected = [[B_, 2], [BB, 1], [AA, 2], [BB, 3]]
     torch.testing.assert_close(vectors, torch.tensor(expected, dtype=torch.float32) * 100)
 
@@ -197,7 +198,7 @@ def test_gradients_of_the_mix_are_those_of_finite_differences():
 
 
 @pytest.mark.parametrize("n_words", [3, 6, 12, 40, 101])
-def test_windows_are_as_one_where_what_a_word_sees_is_not_cut(n_words):
+def test_windows_do_not_change_words_whose_context_is_not_cut(n_words):
     words = [["a", "bb", "aabb", "cd"][i % 4] for i in range(n_words)]
     whole = stub(Neighbours(), window=1000)([words])
     torch.testing.assert_close(stub(Neighbours(), window=11, overlap=4)([words]), whole)
@@ -217,7 +218,7 @@ def test_a_word_longer_than_a_window_is_read_whole():
 
 
 def reference(folder, words, before=""):
-    """The mean states of words, each of which is split by itself, by `transformers` alone."""
+    """The mean states of words that are tokenized separately, computed with `transformers`."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     parts = [tokenizer(before + word, add_special_tokens=False)["input_ids"] for word in words]
     ids = tokenizer.backend_tokenizer.encode("").ids
@@ -235,7 +236,7 @@ def reference(folder, words, before=""):
 
 
 @pytest.mark.parametrize("text", WORDS, ids=" ".join)
-def test_what_fits_into_a_window_is_as_by_transformers_alone(bert, text):
+def test_a_text_that_fits_into_a_window_agrees_with_transformers(bert, text):
     layers = reference(bert, text)
     torch.testing.assert_close(load(bert)([text]), layers[-1], atol=1e-5, rtol=1e-5)
     mixed = load(bert, layers=4)([text])
@@ -251,7 +252,7 @@ def test_byte_pairs_have_a_space_before_each_word(tmp_path, text):
     torch.testing.assert_close(transformer([text]), expected, atol=1e-5, rtol=1e-5)
     spaced = byte_pairs().backend_tokenizer.encode(" " + " ".join(text)).ids
     split = transformer.split_words(text)
-    assert [*split.before, *split.ids, *split.behind] == spaced
+    assert [*split.before, *split.ids, *split.after] == spaced
     assert np.bincount(split.words).tolist() == [
         len(byte_pairs().backend_tokenizer.encode(" " + word).ids) - 2 for word in text
     ]
@@ -276,7 +277,7 @@ def test_vectors_do_not_depend_on_the_batch(bert, monkeypatch):
 
 
 @pytest.mark.parametrize("at_once", [1, 30, 64, 4096])
-def test_no_more_sub_words_at_once_than_agreed(bert, at_once, monkeypatch):
+def test_the_number_of_sub_words_at_once_is_limited(bert, at_once, monkeypatch):
     monkeypatch.setattr(bigru_tagger.network.transformer, "_AT_ONCE", at_once)
     transformer, sizes = load(bert), []
     forward = transformer.encoder.forward
@@ -291,7 +292,7 @@ def test_no_more_sub_words_at_once_than_agreed(bert, at_once, monkeypatch):
 
 
 @pytest.mark.parametrize("texts", [[], [[]], [[], []], [[" "]], [["\u200b"], []]])
-def test_nothing_to_read(bert, texts):
+def test_texts_without_words(bert, texts):
     n_words = sum(map(len, texts))
     vectors = load(bert, layers=2)(texts)
     assert vectors.shape == (n_words, 8)
@@ -314,7 +315,7 @@ def test_a_frozen_encoder_has_no_dropout_in_training(bert):
 
 
 @pytest.mark.parametrize("save", [save_bert, save_roberta])
-def test_bytes_hold_all(save, tmp_path):
+def test_bytes_contain_everything(save, tmp_path):
     transformer = load(save(tmp_path), layers=2, window=20, pooling="last")
     with torch.no_grad():
         transformer.mix.weights += torch.tensor([0.5, -0.5])
@@ -354,7 +355,7 @@ def damaged(bert):
 
 def test_other_bytes_are_no_transformer(bert):
     for data in damaged(bert):
-        with pytest.raises(ValueError, match="cannot read the stored transformer: "):
+        with pytest.raises(ValueError, match="cannot read the saved transformer: "):
             WordTransformer.from_bytes(data)
 
 

@@ -27,7 +27,7 @@ def bert(tmp_path):
 
 def test_the_window_is_the_models_maximum(tmp_path):
     assert load(save_bert(tmp_path / "bert", positions=32)).spec.window == 32
-    # RoBERTa's first position is that behind its padding's, which is 1.
+    # RoBERTa's first position is 2, the one after the padding's.
     assert load(save_roberta(tmp_path / "roberta", positions=34)).spec.window == 32
     assert load(tmp_path / "bert", window=17).spec.window == 17
 
@@ -100,7 +100,7 @@ def test_what_transformers_writes_while_loading_is_not_seen(bert, capfd):
     assert capfd.readouterr().err == ""
 
 
-# --- what is wrong
+# --- errors
 
 
 @pytest.mark.parametrize(
@@ -120,11 +120,11 @@ def test_settings_that_fit_no_model(settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"layers": 5}, "layers = 5, but .* has 3 layers .* can be up to 4"),
-        ({"window": 33}, "window = 33, but .* reads no more than 32 sub-words at once"),
-        ({"overlap": 30}, "a window of 32 sub-words, 2 of them special .* 'overlap' of 30"),
-        ({"window": 6}, "a window of 6 sub-words, 2 of them special .* 'overlap' of 4"),
-        ({"window": 2, "overlap": 0}, "a window of 2 sub-words, 2 of them special"),
+        ({"layers": 5}, "layers = 5, but .* has 3 layers .* can be at most 4"),
+        ({"window": 33}, "window = 33, but .* reads at most 32 sub-words at once"),
+        ({"overlap": 30}, "'overlap' of 30 .* a window of 32 sub-words with 2 special tokens"),
+        ({"window": 6}, "'overlap' of 4 .* a window of 6 sub-words with 2 special tokens"),
+        ({"window": 2, "overlap": 0}, "a window of 2 sub-words with 2 special tokens"),
     ],
 )
 def test_settings_that_do_not_fit_the_model(settings, message, bert):
@@ -138,14 +138,14 @@ def test_settings_that_just_fit_the_model(settings, bert):
 
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_a_folder_that_lacks_something(missing, bert):
+def test_a_folder_with_a_missing_file(missing, bert):
     (bert / missing).unlink()
     if missing == "tokenizer.json":
         for path in bert.glob("*token*"):
             path.unlink()
     with pytest.raises(
         ValueError,
-        match=r"cannot load the (model|tokenizer) of .* The folder holds|there is no tokenizer",
+        match=r"cannot load the (model|tokenizer) of .* The folder contains|there is no tokenizer",
     ):
         load(bert)
 
@@ -155,13 +155,13 @@ def test_a_damaged_file(name, bert):
     path = bert / name
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(
-        ValueError, match=r"cannot load the (model|tokenizer) of .* The folder holds"
+        ValueError, match=r"cannot load the (model|tokenizer) of .* The folder contains"
     ):
         load(bert)
 
 
 def test_an_empty_folder(tmp_path):
-    with pytest.raises(ValueError, match=r"cannot load .* The folder holds nothing\. It needs"):
+    with pytest.raises(ValueError, match=r"cannot load .* The folder contains nothing\. It needs"):
         load(tmp_path)
 
 
@@ -169,19 +169,19 @@ def test_an_empty_folder(tmp_path):
 def test_a_name_that_cannot_be_reached(name, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
-        ValueError, match=rf"cannot load the tokenizer of '{name}'.*It is no folder"
+        ValueError, match=rf"cannot load the tokenizer of '{name}'.*There is no such folder"
     ):
         load(name)
 
 
 def test_name_and_revision_reach_the_hub(bert, monkeypatch):
-    seen = []
+    calls = []
 
     def spy(cls):
         original = cls.from_pretrained
 
         def from_pretrained(name, revision, **settings):
-            seen.append((name, revision))
+            calls.append((name, revision))
             return original(bert, **settings)
 
         monkeypatch.setattr(cls, "from_pretrained", from_pretrained)
@@ -189,14 +189,14 @@ def test_name_and_revision_reach_the_hub(bert, monkeypatch):
     spy(transformers.AutoTokenizer)
     spy(transformers.AutoModel)
     load("you/transformer", revision="v2")
-    assert seen == [("you/transformer", "v2")] * 2
+    assert calls == [("you/transformer", "v2")] * 2
 
 
 def test_a_slow_tokenizer(bert):
     for path in bert.glob("*token*"):
         path.unlink()
     (bert / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}')
-    with pytest.raises(ValueError, match="its tokenizer, ByT5Tokenizer, is none of the fast ones"):
+    with pytest.raises(ValueError, match="its tokenizer, ByT5Tokenizer, is not a fast tokenizer"):
         load(bert)
 
 
@@ -230,12 +230,12 @@ def test_an_encoder_with_a_decoder(tmp_path):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        (SimpleNamespace(pooled=1), "a BertModel puts out no hidden states for text"),
+        (SimpleNamespace(pooled=1), "a BertModel returns no hidden states for text"),
         (
             SimpleNamespace(
                 hidden_states=[torch.zeros(1, 1, 8)], last_hidden_state=torch.zeros(1, 1, 8)
             ),
-            r"one vector of one width per sub-word and layer.* gave \[\(1, 1, 8\)\]",
+            r"one vector of one width per sub-word and layer.* returned \[\(1, 1, 8\)\]",
         ),
     ],
 )

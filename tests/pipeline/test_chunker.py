@@ -53,7 +53,7 @@ def test_gold_is_aligned_with_the_predicted_tokens(pipe, words, expected):
     assert pipe.gold_tags(Example(Doc(pipe.vocab, words=words), gold)) == expected
 
 
-def test_gold_may_differ_in_spaces(pipe):
+def test_gold_can_differ_in_white_space(pipe):
     spaced = Doc(pipe.vocab, words=WORDS, spaces=[True, False, True, True, True, False])
     gold = annotate(Doc(pipe.vocab, words=WORDS, spaces=[False] * 6), chunks=CHUNKS)
     expected = ["B-NP", "L-NP", "U-VP", "B-NP", "L-NP", "O"]
@@ -65,14 +65,16 @@ def test_gold_may_differ_in_spaces(pipe):
 @pytest.mark.parametrize(
     ("annotated", "expected"), [({}, [None] * 6), ({"chunks": []}, ["O"] * 6)], ids=["no", "empty"]
 )
-def test_no_group_is_missing_and_an_empty_one_is_outside(pipe, annotated, expected):
+def test_no_span_group_is_missing_annotation_and_an_empty_group_is_outside(
+    pipe, annotated, expected
+):
     gold = annotate(Doc(pipe.vocab, words=WORDS), **annotated)
     assert pipe.gold_tags(Example(Doc(pipe.vocab, words=WORDS), gold)) == expected
 
 
 @pytest.mark.parametrize("overlap", [(1, 3, "NP"), (0, 2, "NP"), (0, 6, "VP"), (4, 5, "PP")])
 @pytest.mark.parametrize("words", [WORDS, ["AdaLovelace", *WORDS[2:]]], ids=["same", "other"])
-def test_overlapping_gold_is_a_clear_error(chunker, words, overlap):
+def test_overlapping_gold_spans_raise(chunker, words, overlap):
     gold = annotate(Doc(chunker.vocab, words=WORDS), chunks=[*CHUNKS, overlap])
     example = Example(Doc(chunker.vocab, words=words), gold)
     with pytest.raises(ValueError, match=r"doc\.spans\['chunks'\] of 'Ada Lovelace saw.*overlap"):
@@ -89,7 +91,7 @@ def test_scores_of_the_group_are_probabilities(chunker):
     assert stored.attrs["scores"] == pytest.approx(group.attrs["scores"])
 
 
-def test_two_runs_find_the_same_and_other_groups_and_entities_stay(chunker):
+def test_a_second_run_predicts_the_same_and_keeps_other_groups_and_entities(chunker):
     doc = annotate(Doc(chunker.vocab, words=TEXTS[0].split()), [(0, 2, "PER")], [(0, 8, "XX")])
     doc.spans["mine"] = [Span(doc, 0, 3, label="MINE")]
     first = chunks(chunker(doc))
@@ -99,7 +101,7 @@ def test_two_runs_find_the_same_and_other_groups_and_entities_stay(chunker):
     assert [ent.text for ent in doc.ents] == ["Ada Lovelace"]
 
 
-def test_no_span_begins_or_ends_in_a_space(monkeypatch, pipe):
+def test_no_span_starts_or_ends_with_white_space(monkeypatch, pipe):
     doc = Doc(pipe.vocab, words=["\n", "Ada", " ", "wrote", "\t"])
     scores = np.zeros((5, len(pipe.tags)), dtype=np.float32)
     scores[:, 0] = -20.0
@@ -113,7 +115,7 @@ SCORE_NAMES = ("f", "p", "r", "per_type")
 
 
 def rekeyed(vocab, key):
-    """Examples with their chunks under another key, and none under "chunks"."""
+    """Examples with chunks under another key and not under "chunks"."""
     examples = read_examples(vocab)
     for example in examples:
         reference = example.reference
@@ -124,7 +126,7 @@ def rekeyed(vocab, key):
     return examples
 
 
-def test_the_scorer_follows_the_key():
+def test_the_scorer_uses_the_components_key():
     nlp = spacy.blank("en")
     pipe = nlp.add_pipe("bigru_chunker", config={"spans_key": "phrases", "model": NARROW})
     examples = rekeyed(nlp.vocab, "phrases")
@@ -133,13 +135,13 @@ def test_the_scorer_follows_the_key():
     train(nlp, examples=examples)
     assert list(nlp(Doc(nlp.vocab, words=WORDS)).spans) == ["phrases"]
     scores = nlp.evaluate(examples)
-    # Its own numbers, and nobody else's.
+    # There are no scores for other keys.
     assert {name: scores[f"spans_phrases_{name}"] for name in "prf"} == {"p": 1, "r": 1, "f": 1}
     assert set(scores["spans_phrases_per_type"]) == {"ADVP", "NP", "PP", "VP"}
     assert not any(name.startswith("spans_chunks") for name in scores)
 
 
-def test_a_key_of_the_scorer_does_not_keep_it_from_the_component():
+def test_the_components_key_overrides_the_scorers_key():
     scorer = make_seqeval_scorer("spans", "chunks")
     doc = Doc(spacy.blank("en").vocab, words=WORDS)
     doc.spans["np"] = [Span(doc, 0, 2, label="NP")]
@@ -166,19 +168,19 @@ def test_default_score_weights_follow_the_keys(keys, tmp_path):
     assert [nlp.get_pipe_meta(f"to_{key}").scores for key in keys] == [
         [f"spans_{key}_{name}" for name in SCORE_NAMES] for key in keys
     ]
-    # As `spacy init fill-config` does: a config that names the components alone.
+    # `spacy init fill-config` on a config with only the components.
     bare = Config({name: nlp.config[name] for name in ("nlp", "components")})
     bare.to_disk(tmp_path / "bare.cfg")
     _, filled = fill_config(tmp_path / "filled.cfg", tmp_path / "bare.cfg", silent=True)
     assert filled["training"]["score_weights"] == weights_of(*keys)
-    # A pipeline made later does not change one that is there, nor what its config said.
+    # A pipeline that is created later does not change the config of an existing pipeline.
     spacy.blank("en").add_pipe("bigru_chunker", config={"spans_key": "other"})
     assert nlp.config["training"]["score_weights"] == weights_of(*keys)
     spacy.blank("de").add_pipe("bigru_chunker")
     assert nlp.config["training"]["score_weights"] == weights_of(*keys)
 
 
-def test_training_with_another_key_selects_by_its_own_score(tmp_path):
+def test_training_with_another_key_selects_the_best_model_by_its_score(tmp_path):
     nlp = spacy.blank("en")
     nlp.add_pipe("bigru_chunker", config={"spans_key": "np", "model": NARROW})
     docs = [example.reference for example in rekeyed(nlp.vocab, "np")]
@@ -200,7 +202,7 @@ def test_spans_below_the_threshold_are_dropped_with_their_scores(monkeypatch, pi
     scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
     scores[0, pipe.tags.index("U-NP")] = np.log(4.0)
     set_logits(monkeypatch, pipe, scores)
-    # Legal for one token are O and U- of four labels: 4 of 4 + 1 + 1 + 1 + 1.
+    # The valid tags of a single token are O and U- of four labels: 4 / (4 + 1 + 1 + 1 + 1).
     for threshold, expected in ((0.49, [0.5]), (0.51, [])):
         monkeypatch.setitem(pipe.cfg, "threshold", threshold)
         group = pipe(doc).spans["chunks"]

@@ -1,4 +1,4 @@
-"""What holds for all three components."""
+"""Tests of all three components."""
 
 import copy
 import pickle
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from hypotheses import all_hypotheses
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readings import all_readings
 from samples import CRF, NARROW, TEXTS, TINY, annotate, build, parameters, read_examples, train
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -69,7 +69,7 @@ def test_overfitting_io(task, trained, store, tmp_path):
         assert confidences(doc_again) == pytest.approx(confidences(doc), abs=1e-6)
 
 
-def test_a_component_alone_brings_the_strings_of_its_labels(task, trained):
+def test_from_bytes_adds_the_labels_to_the_string_store(task, trained):
     nlp = spacy.blank("en")
     pipe = nlp.add_pipe(task.factory, config={"model": NARROW})
     pipe.from_bytes(pipe_of(trained).to_bytes(exclude=["vocab"]), exclude=["vocab"])
@@ -77,12 +77,12 @@ def test_a_component_alone_brings_the_strings_of_its_labels(task, trained):
     assert task.read(tagged(nlp, TEXTS[0].split())) == task.read(tagged(trained, TEXTS[0].split()))
 
 
-def test_learns_with_no_config_at_all(task):
+def test_the_default_config_overfits(task):
     nlp = spacy.blank("en")
     nlp.add_pipe(task.factory)
     nlp.initialize(lambda: read_examples(nlp.vocab))
     losses = train(nlp, steps=20)
-    assert losses[task.factory] < 0.15  # word dropout keeps it off zero
+    assert losses[task.factory] < 0.15  # not zero, because of word dropout
     doc = Doc(nlp.vocab, words=TEXTS[0].split())
     assert task.read(nlp(doc)) == task.read(read_examples(nlp.vocab)[0].reference)
 
@@ -98,7 +98,7 @@ def test_pipe_equals_call_at_any_batch_size(task, trained, batch_size):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_two_processes_predict_what_one_does(task, trained):
+def test_two_processes_make_the_same_predictions_as_one(task, trained):
     texts = TEXTS * 2
     docs = list(trained.pipe(texts, n_process=2, batch_size=2))
     expected = [trained(text) for text in texts]
@@ -109,7 +109,7 @@ def test_two_processes_predict_what_one_does(task, trained):
 
 @settings(max_examples=10, deadline=None)
 @given(data=st.data())
-def test_emissions_do_not_depend_on_the_batch(trained, data):
+def test_logits_do_not_depend_on_the_batch(trained, data):
     words = st.sampled_from([*" ".join(TEXTS).split(), "unseen", "x" * 60, "\n", "é", "日本"])
     lengths = data.draw(st.lists(st.integers(0, 200), min_size=1, max_size=5))
     picks = data.draw(st.lists(words, min_size=20, max_size=20))
@@ -152,14 +152,14 @@ def test_update_with_some_empty_docs(task, model):
     nlp = build(task.factory, model=model)
     empty = Example(Doc(nlp.vocab), Doc(nlp.vocab))
     examples = [empty, *read_examples(nlp.vocab), empty]
-    # The loss is a mean over tokens: Docs without any leave it as it is.
+    # The loss is a mean over tokens, so Docs without tokens do not change it.
     losses = nlp.update(examples, sgd=SGD(0.0))
     alone = nlp.update(read_examples(nlp.vocab), sgd=SGD(0.0))
     assert losses[task.factory] == pytest.approx(alone[task.factory], rel=1e-5)
 
 
 @DECODERS
-def test_examples_without_annotation_teach_nothing(task, model):
+def test_examples_without_annotation_do_not_change_the_weights(task, model):
     nlp = build(task.factory, model=model)
     before = parameters(pipe_of(nlp))
     bare = [Example.from_dict(nlp.make_doc(text), {}) for text in TEXTS]
@@ -169,16 +169,16 @@ def test_examples_without_annotation_teach_nothing(task, model):
     assert all(value.equal(after[name]) for name, value in before.items())
 
 
-@DECODERS  # while its transitions are zero, a CRF is cross-entropy
+@DECODERS  # with transition scores of zero, the loss of a CRF is the cross-entropy
 def test_loss_is_the_mean_cross_entropy_over_annotated_tokens(model):
     nlp = build("bigru_tagger", model=model)
     pipe = pipe_of(nlp)
     doc = annotate(Doc(nlp.vocab, words=["a", "b", "c"]), tags=["NN", "", "."])
     example = Example(Doc(nlp.vocab, words=["a", "b", "c"]), doc)
-    scores = np.zeros((3, len(pipe.tags)), dtype="float32")  # all nine tags alike
+    scores = np.zeros((3, len(pipe.tags)), dtype="float32")  # equal logits for nine tags
     loss, (gradient,) = pipe.get_loss([example], [scores])
     assert loss == pytest.approx(np.log(9))
-    expected = np.full((3, 9), 1 / 18)  # a ninth each, over two tokens
+    expected = np.full((3, 9), 1 / 18)  # probabilities of 1 / 9, mean over two tokens
     expected[0, pipe.tags.index("NN")] -= 1 / 2
     expected[2, pipe.tags.index(".")] -= 1 / 2
     expected[1] = 0.0  # without a gold tag
@@ -196,7 +196,8 @@ def test_label_smoothing_by_hand(smoothing):
     example = Example(Doc(nlp.vocab, words=["a", "b", "c"]), doc)
     scores = np.zeros((3, 9), dtype="float32")
     noun, stop = pipe.tags.index("NN"), pipe.tags.index(".")
-    scores[0, noun] = np.log(8)  # of 16: 8 the gold tag, 1 each other; behind it, a ninth each
+    # Probabilities of the first token: 8 / 16 for the gold tag, 1 / 16 for each other tag.
+    scores[0, noun] = np.log(8)
     loss, (gradient,) = pipe.get_loss([example], [scores])
     first = (1 - smoothing) * np.log(2) + smoothing * np.log(16)
     assert loss == pytest.approx((first + np.log(9)) / 2, rel=1e-6)
@@ -209,11 +210,11 @@ def test_label_smoothing_by_hand(smoothing):
     np.testing.assert_allclose(gradient, expected / 2, atol=1e-7)
 
 
-def test_label_smoothing_leaves_a_share_to_the_other_tags_and_is_stored(task, tmp_path):
+def test_label_smoothing_bounds_the_loss_and_is_saved(task, tmp_path):
     nlp = build(task.factory, label_smoothing=0.2)
     losses = train(nlp, steps=80)
     n_tags = len(pipe_of(nlp).tags)
-    least = -0.8 * np.log(0.8) - 0.2 * np.log(0.2 / (n_tags - 1))  # the targets' own entropy
+    least = -0.8 * np.log(0.8) - 0.2 * np.log(0.2 / (n_tags - 1))  # the entropy of the targets
     assert least < losses[task.factory] < least + 0.02
     gold = [task.read(example.reference) for example in read_examples(nlp.vocab)]
     assert [task.read(tagged(nlp, text.split())) for text in TEXTS] == gold
@@ -221,7 +222,7 @@ def test_label_smoothing_leaves_a_share_to_the_other_tags_and_is_stored(task, tm
     assert pipe_of(spacy.load(tmp_path)).cfg["label_smoothing"] == 0.2
 
 
-def test_one_tag_alone_has_no_others_to_share_with():
+def test_label_smoothing_has_no_effect_with_a_single_tag():
     nlp = spacy.blank("en")
     pipe = nlp.add_pipe("bigru_tagger", config={"model": TINY, "label_smoothing": 0.2})
     gold = one_label(Doc(nlp.vocab, words=["a", "b"]))
@@ -238,12 +239,12 @@ def test_label_smoothing_out_of_range(task, smoothing):
         spacy.blank("en").add_pipe(task.factory, config={"label_smoothing": smoothing})
 
 
-def test_label_smoothing_does_not_go_with_a_crf(task):
+def test_label_smoothing_with_a_crf_raises(task):
     with pytest.raises(ValueError, match=r"label_smoothing = 0\.1 .*decode = \"constrained\""):
         build(task.factory, model=CRF, label_smoothing=0.1)
     nlp = build(task.factory, model=CRF)
     pipe_of(nlp).cfg["label_smoothing"] = 0.1
-    with pytest.raises(ValueError, match="learns whole sequences"):
+    with pytest.raises(ValueError, match="is trained on whole sequences"):
         nlp.update(read_examples(nlp.vocab))
 
 
@@ -252,13 +253,13 @@ def test_label_smoothing_does_not_go_with_a_crf(task):
 
 @pytest.fixture(scope="session")
 def trained_crf(task):
-    """A pipeline of one trained component with a CRF: tests must leave it as it is."""
+    """A pipeline with one trained component with a CRF. Tests must not modify it."""
     nlp = build(task.factory, model=CRF)
     assert train(nlp)[task.factory] < 0.02
     return nlp
 
 
-def test_a_crf_overfits_and_is_stored(task, trained_crf, tmp_path):
+def test_a_crf_overfits_and_is_saved(task, trained_crf, tmp_path):
     gold = [task.read(example.reference) for example in read_examples(trained_crf.vocab)]
     docs = [tagged(trained_crf, text.split()) for text in TEXTS]
     assert [task.read(doc) for doc in docs] == gold
@@ -278,12 +279,12 @@ def test_a_crf_overfits_and_is_stored(task, trained_crf, tmp_path):
     assert [task.read(doc) for doc in trained_crf.pipe(TEXTS)] == gold
 
 
-def test_with_a_crf_the_best_of_all_sequences_wins_and_has_its_marginals(task, trained_crf):
+def test_a_crf_predicts_the_best_sequence_and_its_marginals(task, trained_crf):
     pipe = pipe_of(trained_crf)
     doc = tagged(trained_crf, ["Ada", "wrote", "daily"])
-    readings, scores = all_readings(pipe.logits([doc])[0].astype("float64"), pipe.transitions)
+    hypotheses, scores = all_hypotheses(pipe.logits([doc])[0].astype("float64"), pipe.transitions)
     probabilities = np.exp(scores - np.logaddexp.reduce(scores))
-    best = readings[scores.argmax()]
+    best = hypotheses[scores.argmax()]
     if task.factory == "bigru_tagger":
         assert task.read(doc) == [pipe.labels[tag] for tag in best]
         return
@@ -291,13 +292,13 @@ def test_with_a_crf_the_best_of_all_sequences_wins_and_has_its_marginals(task, t
     assert pipe.gold_tags(gold) == [pipe.tags[tag] for tag in best]
     spans = task.read(doc)
     expected = [
-        probabilities[(readings[:, start:end] == best[start:end]).all(1)].sum()
+        probabilities[(hypotheses[:, start:end] == best[start:end]).all(1)].sum()
         for start, end, _ in spans
     ]
     assert confidences(doc) == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_loss_of_a_crf_alone_has_no_effects(task, trained_crf):
+def test_get_loss_of_a_crf_has_no_side_effects(task, trained_crf):
     pipe = pipe_of(trained_crf)
     examples, before = read_examples(trained_crf.vocab), parameters(pipe)
     scores = pipe.model.predict([example.predicted for example in examples])
@@ -316,8 +317,8 @@ def test_an_update_adds_the_gradient_of_the_transitions_once(task):
     crf = copy.deepcopy(decoder_of(pipe.model))
     column = {tag: index for index, tag in enumerate(pipe.tags)}
     gold = torch.tensor([column[tag] for eg in examples for tag in pipe.gold_tags(eg)])
-    emissions = torch.from_numpy(np.concatenate(scores))
-    nll = crf.nll(emissions, gold, [len(part) for part in scores], pipe.valid_transitions)
+    logits = torch.from_numpy(np.concatenate(scores))
+    nll = crf.nll(logits, gold, [len(part) for part in scores], pipe.valid_transitions)
     (nll.sum() / len(gold)).backward()
     assert nll.sum().item() / len(gold) == pytest.approx(loss, rel=1e-6)
 
@@ -336,34 +337,36 @@ def test_an_update_adds_the_gradient_of_the_transitions_once(task):
     assert all(parameter.grad is None for parameter in decoder_of(pipe.model).parameters())
 
 
-def test_with_a_crf_tokens_without_gold_are_summed_over():
+def test_a_crf_marginalizes_over_tokens_without_gold():
     nlp = build("bigru_tagger", model=CRF)
     train(nlp, steps=10)
     pipe, words = pipe_of(nlp), ["Bob", "met", "Eve"]
     doc = annotate(Doc(nlp.vocab, words=words), tags=["NNP", "", "NN"])
     scores = pipe.logits([doc])
     loss, _ = pipe.get_loss([Example(Doc(nlp.vocab, words=words), doc)], scores)
-    readings, sums = all_readings(scores[0].astype("float64"), pipe.transitions)
+    hypotheses, sums = all_hypotheses(scores[0].astype("float64"), pipe.transitions)
     ends = [pipe.tags.index("NNP"), pipe.tags.index("NN")]
-    agree = (readings[:, [0, 2]] == ends).all(1)
+    agree = (hypotheses[:, [0, 2]] == ends).all(1)
     expected = np.logaddexp.reduce(sums) - np.logaddexp.reduce(sums[agree])
     assert loss == pytest.approx(expected / 2, rel=1e-6)
 
 
 @pytest.mark.parametrize("factory", ["bigru_ner", "bigru_chunker"])
-def test_invalid_gold_is_an_error_that_names_the_text(factory, monkeypatch):
+def test_invalid_gold_tags_raise_with_the_text(factory, monkeypatch):
     nlp = build(factory, model=CRF)
     pipe = pipe_of(nlp)
     label = pipe.labels[0]
     monkeypatch.setattr(
         pipe, "gold_tags", lambda eg: [f"B-{label}", *["O"] * (len(eg.predicted) - 1)]
     )
-    with pytest.raises(ValueError, match=rf"'Ada Lovelace .* no valid sequence: \['B-{label}', "):
+    with pytest.raises(
+        ValueError, match=rf"'Ada Lovelace .* not a valid sequence: \['B-{label}', "
+    ):
         nlp.update(read_examples(nlp.vocab))
     assert all(parameter.grad is None for parameter in decoder_of(pipe.model).parameters())
 
 
-def test_a_label_added_to_a_trained_crf_leaves_the_old_scores(task, trained_crf):
+def test_adding_a_label_to_a_trained_crf_keeps_the_old_scores(task, trained_crf):
     nlp = copy.deepcopy(trained_crf)
     pipe = pipe_of(nlp)
     docs = [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
@@ -401,7 +404,7 @@ def test_the_transitions_of_a_crf_are_averaged(task):
     np.testing.assert_array_equal(pipe.transitions.first, current)
 
 
-def test_rehearsal_with_a_crf_pulls_the_emissions_back(task, trained_crf):
+def test_rehearsal_with_a_crf_restores_the_distributions(task, trained_crf):
     nlp = copy.deepcopy(trained_crf)
     pipe = pipe_of(nlp)
     docs = [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
@@ -418,10 +421,10 @@ def test_rehearsal_with_a_crf_pulls_the_emissions_back(task, trained_crf):
     ]
     for _ in range(10):
         nlp.update(wrong, sgd=optimizer)
-    astray, transitions = np.abs(distributions() - original), pipe.transitions
+    changed, transitions = np.abs(distributions() - original), pipe.transitions
     for _ in range(60):
         nlp.rehearse([Example(doc, doc.copy()) for doc in docs], sgd=optimizer)
-    assert np.abs(distributions() - original).mean() < 0.5 * astray.mean()
+    assert np.abs(distributions() - original).mean() < 0.5 * changed.mean()
     np.testing.assert_array_equal(pipe.transitions.between, transitions.between)
 
 
@@ -429,31 +432,35 @@ def one_label(doc, tag="NEW"):
     return annotate(doc, [(0, 1, tag)], [(0, 1, tag)], [tag] * len(doc))
 
 
-def test_one_label_in_update_is_named(task):
+def test_an_unknown_label_in_update_raises(task):
     nlp = build(task.factory)
     doc = one_label(Doc(nlp.vocab, words=["Ada", "wrote"]))
     example = Example(Doc(nlp.vocab, words=["Ada", "wrote"]), doc)
-    with pytest.raises(ValueError, match=r"NEW.*'Ada wrote '.*does not know; known are"):
+    with pytest.raises(
+        ValueError, match=r"NEW.*'Ada wrote '.* unknown label\. The component's labels are"
+    ):
         nlp.update([example])
 
 
-def test_no_labels_is_an_error(task):
+def test_initialize_without_labels_raises(task):
     nlp = spacy.blank("en")
     nlp.add_pipe(task.factory, config={"model": TINY})
     bare = [Example.from_dict(nlp.make_doc("Ada wrote"), {})]
-    with pytest.raises(ValueError, match=rf"{task.factory}: the training examples hold no labels"):
+    with pytest.raises(
+        ValueError, match=rf"{task.factory}: the training examples contain no labels"
+    ):
         nlp.initialize(lambda: bare)
 
 
-def test_examples_without_tokens_cannot_initialise(task):
+def test_initialize_with_examples_without_tokens_raises(task):
     nlp = spacy.blank("en")
     pipe = nlp.add_pipe(task.factory, config={"model": TINY})
     pipe.add_label("X")
-    with pytest.raises(ValueError, match="no tokens at all"):
+    with pytest.raises(ValueError, match="the first 10 training examples have no tokens"):
         nlp.initialize(lambda: [Example(Doc(nlp.vocab), Doc(nlp.vocab))])
 
 
-def test_use_before_initialisation_says_what_to_do(task):
+def test_use_before_initialization_raises(task):
     nlp = spacy.blank("en")
     nlp.add_pipe(task.factory, config={"model": TINY})
     with pytest.raises(ValueError, match=r"call nlp\.initialize\(\), or load a trained"):
@@ -461,14 +468,14 @@ def test_use_before_initialisation_says_what_to_do(task):
 
 
 @pytest.mark.parametrize("label", [3, None, "", b"PER", ["PER"]])
-def test_label_that_is_no_string_is_an_error(task, label):
+def test_a_label_that_is_not_a_string_or_empty_raises(task, label):
     pipe = spacy.blank("en").add_pipe(task.factory)
     with pytest.raises(ValueError, match="non-empty string"):
         pipe.add_label(label)
     assert pipe.labels == ()
 
 
-def test_labels_added_before_initialisation_come_first(task):
+def test_labels_added_before_initialization_come_first(task):
     nlp = spacy.blank("en")
     pipe = nlp.add_pipe(task.factory, config={"model": TINY})
     assert [pipe.add_label("NEW"), pipe.add_label("NEW")] == [1, 0]
@@ -478,7 +485,7 @@ def test_labels_added_before_initialisation_come_first(task):
     assert "NEW" in nlp.vocab.strings
 
 
-def test_label_added_to_a_trained_pipe_leaves_the_old_scores(task, trained):
+def test_adding_a_label_to_a_trained_pipe_keeps_the_old_scores(task, trained):
     nlp = copy.deepcopy(trained)
     pipe = pipe_of(nlp)
     docs = [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
@@ -492,7 +499,7 @@ def test_label_added_to_a_trained_pipe_leaves_the_old_scores(task, trained):
         np.testing.assert_allclose(
             new[:, n_old:] + 16.0, np.repeat(old[:, :1], len(pipe.tags) - n_old, 1), atol=1e-5
         )
-    # It can be learned, also by an optimizer that has stepped the narrower network, ...
+    # The label can be learned with an optimizer that has already updated the smaller network.
     optimizer = Adam(0.01)
     nlp.update(read_examples(nlp.vocab), sgd=optimizer)
     pipe.add_label("NEWER")
@@ -504,17 +511,17 @@ def test_label_added_to_a_trained_pipe_leaves_the_old_scores(task, trained):
         nlp.update([*read_examples(nlp.vocab), example], sgd=optimizer)
     doc = tagged(nlp, ["Ships", "sink"])
     assert task.read(doc) == task.read(example.reference)
-    # ... and its average takes part.
+    # The averaged weights include the new outputs.
     with nlp.use_params(optimizer.averages):
         assert pipe.logits([doc])[0].shape == (2, len(pipe.tags))
 
 
 @DECODERS
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_added_labels_change_no_prediction(task, model, temperature, tmp_path):
+def test_adding_labels_changes_no_prediction(task, model, temperature, tmp_path):
     nlp = build(task.factory, model=model)
-    train(nlp, steps=8)  # not enough to be sure of anything
-    pipe_of(nlp).cfg["temperature"] = temperature  # which the tagger has no use for
+    train(nlp, steps=8)  # so few that the probabilities are far from 1
+    pipe_of(nlp).cfg["temperature"] = temperature  # not used by the tagger
     words = [*" ".join(TEXTS).split(), "unseen", "12", "\n"]
     rng = np.random.default_rng(0)
     texts = [rng.choice(words, size=n).tolist() for n in range(1, 31)]
@@ -532,21 +539,22 @@ def test_added_labels_change_no_prediction(task, model, temperature, tmp_path):
         assert predict(again) == (found, pytest.approx(probabilities, abs=1e-6))
     if temperature != 1.0:
         return
-    # The new labels can be learned by the one that was loaded.
-    gold = [one_label(Doc(again.vocab, words=["Ships", "sink"]), label) for label in ("A", "C")]
+    # The loaded pipeline can learn the new labels.
+    texts = {"A": ["Ships", "sink"], "C": ["Rain", "fell"]}
+    gold = [one_label(Doc(again.vocab, words=words), label) for label, words in texts.items()]
+    examples = [Example(Doc(again.vocab, words=[t.text for t in doc]), doc) for doc in gold]
+    optimizer = Adam(0.01)
+    for _ in range(80):
+        again.update([*read_examples(again.vocab), *examples], sgd=optimizer)
     for doc in gold:
-        examples = [Example(Doc(again.vocab, words=["Ships", "sink"]), doc)]
-        optimizer = Adam(0.01)
-        for _ in range(80):
-            again.update([*read_examples(again.vocab), *examples], sgd=optimizer)
-        assert task.read(tagged(again, ["Ships", "sink"])) == task.read(doc)
+        assert task.read(tagged(again, [token.text for token in doc])) == task.read(doc)
 
 
-# --- numbers that are not finite
+# --- NaN and infinity
 
 
 @DECODERS
-def test_a_loss_that_is_not_finite_names_component_batch_and_learn_rate(task, model):
+def test_a_loss_that_is_not_finite_raises_with_component_batch_and_learn_rate(task, model):
     nlp = build(task.factory, model=model)
     optimizer = nlp.resume_training(sgd=Adam(0.25))
     train(nlp, steps=2, sgd=optimizer)
@@ -554,13 +562,13 @@ def test_a_loss_that_is_not_finite_names_component_batch_and_learn_rate(task, mo
     with torch.no_grad():
         pipe_of(nlp).model.shims[0].network.linear.bias[1] = float("nan")
     message = (
-        rf"{task.factory}: the loss is nan after an update at learn rate 0\.25, on the batch of 4 "
-        r"texts that begins with 'Ada Lovelace .*lower \[training\.optimizer\.learn_rate\]"
+        rf"{task.factory}: the loss is nan after an update at learn rate 0\.25, for a batch of 4 "
+        r"texts that starts with 'Ada Lovelace .*lower \[training\.optimizer\.learn_rate\]"
     )
     for learn in (nlp.update, nlp.rehearse):
         with pytest.raises(ValueError, match=message):
             learn(read_examples(nlp.vocab), sgd=optimizer)
-    after = parameters(pipe_of(nlp))  # the weights that were finite have not been stepped
+    after = parameters(pipe_of(nlp))  # the finite weights have not been updated
     assert all(torch.equal(after[name], before[name]) for name in before if name != "linear.bias")
 
 
@@ -571,8 +579,8 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(task, model, v
     data = nlp.to_bytes()
     network = pipe_of(nlp).model.shims[0].network
     with torch.no_grad():
-        network.embed["words"].table.weight[3, 2] = value  # of a word that no batch has to hold
-    message = rf"{task.factory}: weights that are NaN or infinite are not {{}}: embed\.words\.table"
+        network.embed["words"].table.weight[3, 2] = value  # a row that no batch uses
+    message = rf"{task.factory}: NaN or infinite weights cannot be {{}}: embed\.words\.table"
     for save in (lambda: nlp.to_disk(tmp_path), nlp.to_bytes):
         with pytest.raises(ValueError, match=message.format("saved")):
             save()
@@ -589,13 +597,13 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(task, model, v
 VECTORS = {"@misc": "bigru_tagger.VectorsEmbed.v1", "fallback": True, "correction_rows": 0}
 
 
-def test_vectors_that_are_not_finite_are_an_error_that_names_the_word(task):
+def test_vectors_that_are_not_finite_raise_with_the_word(task):
     vectors = np.ones((70_000, 2), dtype="float32")
     vectors[69_999, 1] = np.nan
     keys = [f"w{row}" for row in range(len(vectors))]
     model = {**NARROW, "embed": {"vectors": VECTORS}}
 
-    def initialise(model):
+    def initialize_with(model):
         nlp = spacy.blank("en")
         nlp.vocab.strings.add(keys[-1])
         nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=vectors, keys=keys)
@@ -603,8 +611,8 @@ def test_vectors_that_are_not_finite_are_an_error_that_names_the_word(task):
         nlp.initialize(lambda: read_examples(nlp.vocab))
 
     with pytest.raises(ValueError, match=rf"{task.factory}: the vector in row 69999 .*'w69999'"):
-        initialise(model)
-    initialise(TINY)  # which does not read them
+        initialize_with(model)
+    initialize_with(TINY)  # this model does not use vectors
 
 
 def test_label_data_recreates_the_labels(task, trained):
@@ -634,7 +642,7 @@ def test_unusual_labels(task, label):
     assert task.read(tagged(nlp, words)) == task.read(gold)
 
 
-def test_rehearsal_pulls_back_to_what_the_pipe_once_predicted(task, trained):
+def test_rehearsal_restores_the_earlier_predictions(task, trained):
     nlp = copy.deepcopy(trained)
     pipe = pipe_of(nlp)
     docs = [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
@@ -652,8 +660,8 @@ def test_rehearsal_pulls_back_to_what_the_pipe_once_predicted(task, trained):
     ]
     for _ in range(10):
         nlp.update(wrong, sgd=optimizer)
-    astray = differences()
-    assert astray.max() > 0.5
+    changed = differences()
+    assert changed.max() > 0.5
 
     before = parameters(pipe)
     for _ in range(60):
@@ -661,10 +669,10 @@ def test_rehearsal_pulls_back_to_what_the_pipe_once_predicted(task, trained):
     after = parameters(pipe)
     assert any(not value.equal(after[name]) for name, value in before.items())
     assert 0.0 < losses[task.factory] < 0.5
-    assert differences().mean() < 0.5 * astray.mean()
+    assert differences().mean() < 0.5 * changed.mean()
 
 
-def test_rehearsal_has_dropout_of_its_own(task):
+def test_rehearsal_uses_its_dropout_rate(task):
     nlp = build(task.factory, model=TINY)
     pipe = pipe_of(nlp)
     nlp.resume_training()
@@ -695,7 +703,7 @@ def test_very_long_doc(factory):
     assert all(0.0 <= probability <= 1.0 for probability in confidences(doc))
 
 
-def test_error_handler_gets_the_docs_that_fail(task, trained, monkeypatch):
+def test_error_handler_receives_the_failed_docs(task, trained, monkeypatch):
     nlp = copy.deepcopy(trained)
     pipe, failed = pipe_of(nlp), []
 

@@ -1,4 +1,4 @@
-"""Gold spans that decoding can never find."""
+"""Tests of gold spans that the decoder can never predict."""
 
 import warnings
 
@@ -14,7 +14,7 @@ SPACES = {"_": " ", "~": "\n\n"}
 
 
 def make_doc(words, starts=()):
-    """A Doc of words, "_" and "~" for white space; `starts` are its sentence starts, if any."""
+    """Create a Doc. The words "_" and "~" are white space; `starts` are sentence starts."""
     words = [SPACES.get(word, word) for word in words.split()]
     sent_starts = [i in starts or i == 0 for i in range(len(words))] if starts else None
     return Doc(spacy.blank("en").vocab, words=words, sent_starts=sent_starts)
@@ -33,15 +33,15 @@ def make_doc(words, starts=()):
             "O O B-X L-X O O O",
             [(0, 6, "X", "space")],
         ),
-        ("a _ c", (), "B-X I-X L-X", "B-X I-X L-X", []),  # inside is fine
+        ("a _ c", (), "B-X I-X L-X", "B-X I-X L-X", []),  # white space inside is valid
         ("a _ c", (), "U-X U-Y U-X", "U-X O U-X", [(1, 2, "Y", "space")]),
         ("_ ~", (), "B-X L-X", "O O", [(0, 2, "X", "space")]),
         ("_ ~", (), "O - ", "O -", []),
         ("a b c d", (2,), "O B-X L-X U-Y", "O - - U-Y", [(1, 3, "X", "sentence")]),
         ("a b c d", (1, 3), "U-X B-X L-X U-Y", "U-X B-X L-X U-Y", []),
-        # A sentence that starts with the white space behind a span does not cut it.
+        # The sentence starts with the white space that is removed from the span.
         ("a b _ d", (2,), "B-X I-X L-X O", "B-X L-X O O", [(0, 3, "X", "space")]),
-        # Both: it is cut, whatever white space it loses.
+        # Both problems: white space is removed, and the rest crosses a sentence boundary.
         (
             "a b c _",
             (1,),
@@ -49,7 +49,7 @@ def make_doc(words, starts=()):
             "- - - O",
             [(0, 4, "X", "space"), (0, 4, "X", "sentence")],
         ),
-        # Parts of spans, where tokens are not aligned, are left as they are.
+        # Spans with unknown tags are not corrected.
         ("a _ c d", (), "B-X - L-X U-Y", "B-X - L-X U-Y", []),
     ],
 )
@@ -58,10 +58,10 @@ def test_corrections_worked_out(words, starts, gold, expected, problems):
     expected = [None if tag == "-" else tag for tag in expected.split()]
     before = list(gold)
     found, corrections = correct_gold(gold, make_doc(words, starts), cut_at_sentences=True)
-    assert (found, corrections) == (expected, [Correction(*own) for own in problems])
+    assert (found, corrections) == (expected, [Correction(*fields) for fields in problems])
     assert gold == before
     if not any(problem == "space" for *_, problem in problems):
-        # What is decoded as a whole may cross sentence starts.
+        # If the decoder processes whole Docs, spans can cross sentence boundaries.
         doc = make_doc(words, starts)
         assert correct_gold(gold, doc, cut_at_sentences=False) == (gold, [])
 
@@ -114,13 +114,13 @@ def test_white_space_at_the_ends_is_trimmed_and_reported_once(factory, model):
 
 
 @FACTORIES
-def test_spans_across_a_sentence_start_are_not_learned_and_reported(factory):
+def test_spans_across_a_sentence_boundary_are_not_learned_and_reported(factory):
     docs = [
         annotate(make_doc("then Anna Vogt came", starts=(2,)), factory, [(1, 3)]),
         annotate(make_doc("Anna came", starts=(0,)), factory, [(0, 1)]),
     ]
     with pytest.warns(
-        UserWarning, match=r"'Anna Vogt' \(PER\).*crosses a sentence start"
+        UserWarning, match=r"'Anna Vogt' \(PER\).*crosses a sentence boundary"
     ) as caught:
         found = learn(factory, TINY, docs)
     assert found[1] == ["Anna"]
@@ -128,7 +128,7 @@ def test_spans_across_a_sentence_start_are_not_learned_and_reported(factory):
 
 
 @FACTORIES
-def test_a_crf_learns_and_finds_spans_across_sentence_starts(factory):
+def test_a_crf_learns_and_predicts_spans_across_sentence_boundaries(factory):
     docs = [annotate(make_doc("then Anna Vogt came", starts=(2,)), factory, [(1, 3)])]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

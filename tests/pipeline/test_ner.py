@@ -3,9 +3,9 @@ import pickle
 import numpy as np
 import pytest
 import spacy
+from hypotheses import all_hypotheses
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readings import all_readings
 from samples import CRF, TEXTS, TINY, annotate, build, read_examples, set_logits, train
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
@@ -19,7 +19,7 @@ LABELS = ["LOC", "ORG", "work-of-art"]
 
 @pytest.fixture
 def extension():
-    """Name of an extension attribute that exists in one test only."""
+    """The name of an extension attribute that is removed after the test."""
     yield "certainty"
     if Span.has_extension("certainty"):
         Span.remove_extension("certainty")
@@ -27,7 +27,7 @@ def extension():
 
 @pytest.fixture(scope="module")
 def pipe():
-    """An untrained component; for tests that do not predict."""
+    """An untrained component, for tests that do not predict."""
     return build("bigru_ner").get_pipe("bigru_ner")
 
 
@@ -36,7 +36,7 @@ def entities(doc):
 
 
 def force(monkeypatch, pipe, doc, spans):
-    """Let the model's emissions speak for these spans, whatever it learned."""
+    """Replace the model's logits so that these spans have the highest scores."""
     scores = np.zeros((len(doc), len(pipe.tags)), dtype=np.float32)
     scores[:, 0] = 10.0
     for start, end, label in spans:
@@ -72,7 +72,7 @@ def test_gold_is_aligned_with_the_predicted_tokens(pipe, words, expected):
     assert pipe.gold_tags(Example(Doc(vocab, words=words), gold)) == expected
 
 
-def test_missing_tokens_are_learned_as_nothing(pipe):
+def test_missing_tokens_have_no_gold_tag_and_no_gradient(pipe):
     words = ["Ada", "saw", "New", "York", "again"]
     gold = annotate(Doc(pipe.vocab, words=words), [(2, 4, "LOC")], missing=[0, 4])
     example = Example(Doc(pipe.vocab, words=words), gold)
@@ -81,7 +81,7 @@ def test_missing_tokens_are_learned_as_nothing(pipe):
     assert gradient.any(axis=1).tolist() == [False, True, True, True, False]
 
 
-def test_partial_annotation_is_enough_to_learn_from():
+def test_partial_annotation_can_be_learned():
     nlp = build("bigru_ner")
     pipe = nlp.get_pipe("bigru_ner")
     words = ["Ada", "saw", "New", "York", "again"]
@@ -92,8 +92,8 @@ def test_partial_annotation_is_enough_to_learn_from():
     assert (2, 4, "LOC") in entities(doc)
 
 
-# An entity opens with a label, goes on, or there is none; blocked and missing tokens between.
-READINGS = st.lists(
+# A label starts an entity and "I" continues it. Tokens can also be outside, missing or blocked.
+ANNOTATIONS = st.lists(
     st.tuples(
         st.sampled_from(["the", "York", "x", " ", "\n"]),
         st.sampled_from([*LABELS, "I", "I", "O", "missing", "blocked"]),
@@ -103,17 +103,17 @@ READINGS = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
-@given(tokens=READINGS, default=st.sampled_from(["outside", "missing"]))
+@given(tokens=ANNOTATIONS, default=st.sampled_from(["outside", "missing"]))
 def test_fast_gold_equals_spacys_alignment(pipe, tokens, default):
     doc = Doc(VOCAB, words=[word for word, _ in tokens])
     spans, extra = [], {"missing": [], "blocked": [], "outside": []}
-    for i, (_, reading) in enumerate(tokens):
-        if reading in LABELS:
-            spans.append(Span(doc, i, i + 1, label=reading))
-        elif reading == "I" and spans and spans[-1].end == i:
+    for i, (_, kind) in enumerate(tokens):
+        if kind in LABELS:
+            spans.append(Span(doc, i, i + 1, label=kind))
+        elif kind == "I" and spans and spans[-1].end == i:
             spans[-1] = Span(doc, spans[-1].start, i + 1, label=spans[-1].label)
-        elif reading != "I":
-            extra["outside" if reading == "O" else reading].append(doc[i : i + 1])
+        elif kind != "I":
+            extra["outside" if kind == "O" else kind].append(doc[i : i + 1])
     doc.set_ents(spans, **extra, default=default)
     example = Example(Doc(VOCAB, words=[word for word, _ in tokens]), doc)
     assert pipe.gold_tags(example) == [
@@ -121,22 +121,22 @@ def test_fast_gold_equals_spacys_alignment(pipe, tokens, default):
     ]
 
 
-# --- what it writes
+# --- predicted entities
 
 
-def test_docs_without_entities_become_outside_not_missing(ner):
+def test_tokens_without_entities_are_outside_not_missing(ner):
     doc = ner("Nothing happened yesterday .")
     assert entities(doc) == []
     assert [token.ent_iob_ for token in doc] == ["O"] * 4
     assert doc.has_annotation("ENT_IOB")
 
 
-def test_no_entity_begins_or_ends_in_a_space(monkeypatch, ner):
+def test_no_entity_starts_or_ends_with_white_space(monkeypatch, ner):
     pipe = ner.get_pipe("bigru_ner")
     words = ["met", " ", "Ada", "\n", "Lovelace", "\t", "."]
     doc = Doc(ner.vocab, words=words)
-    wanted = force(monkeypatch, pipe, doc, [(2, 5, "PER")])
-    assert entities(wanted) == [(2, 5, "PER")]  # a space inside is no harm
+    found = force(monkeypatch, pipe, doc, [(2, 5, "PER")])
+    assert entities(found) == [(2, 5, "PER")]  # white space inside is valid
     doc = Doc(ner.vocab, words=words)
     for start, end, _ in entities(force(monkeypatch, pipe, doc, [(1, 4, "PER"), (5, 6, "LOC")])):
         assert not doc[start].is_space
@@ -144,12 +144,12 @@ def test_no_entity_begins_or_ends_in_a_space(monkeypatch, ner):
     assert doc.has_annotation("ENT_IOB")
 
 
-def test_doc_of_spaces_has_no_entities(monkeypatch, ner):
+def test_a_doc_of_white_space_has_no_entities(monkeypatch, ner):
     doc = Doc(ner.vocab, words=[" ", "\n", "\t"])
     assert entities(force(monkeypatch, ner.get_pipe("bigru_ner"), doc, [(0, 3, "PER")])) == []
 
 
-def test_no_entity_reaches_over_a_sentence_start(monkeypatch, ner):
+def test_no_entity_crosses_a_sentence_boundary(monkeypatch, ner):
     pipe = ner.get_pipe("bigru_ner")
     words = ["in", "New", "York", "Ada"]
     for starts, expected in [
@@ -158,11 +158,11 @@ def test_no_entity_reaches_over_a_sentence_start(monkeypatch, ner):
         ([True, False, True, False], []),
     ]:
         doc = Doc(ner.vocab, words=words, sent_starts=starts)
-        # Right readings of both sentences give up a B or an L that is worth 20, and take O.
+        # With a boundary inside the entity, B and L (20 each) are invalid, so O (10) wins.
         assert entities(force(monkeypatch, pipe, doc, [(1, 3, "LOC")])) == expected
 
 
-def test_a_crf_reads_whole_docs_as_it_learned_them(monkeypatch):
+def test_a_crf_decodes_whole_docs(monkeypatch):
     nlp = build("bigru_ner", model=CRF)
     pipe = nlp.get_pipe("bigru_ner")
     doc = Doc(nlp.vocab, words=["in", "New", "York"], sent_starts=[True, False, True])
@@ -175,7 +175,7 @@ def test_a_crf_reads_whole_docs_as_it_learned_them(monkeypatch):
         st.lists(st.sampled_from([True, False, None]), max_size=5), min_size=1, max_size=4
     )
 )
-def test_tokens_are_cut_where_docs_tell(docs):
+def test_sequences_end_at_docs_and_sentence_boundaries(docs):
     read = Tokens.from_docs(
         [Doc(VOCAB, words=["a"] * len(starts), sent_starts=starts or None) for starts in docs]
     )
@@ -210,7 +210,7 @@ def test_blocked_tokens_stay_outside(monkeypatch, ner):
     assert doc[3].ent_iob_ == "B"  # spaCy's mark of a blocked token
     assert doc[3].ent_type_ == ""
     again = entities(doc)
-    assert entities(pipe(doc)) == again  # a second run finds the same
+    assert entities(pipe(doc)) == again  # a second run predicts the same
 
 
 # --- confidence
@@ -223,11 +223,11 @@ def test_confidence_is_the_probability_of_the_entity(monkeypatch, ner):
     scores[0, pipe.tags.index("U-PER")] = np.log(6.0)
     set_logits(monkeypatch, pipe, scores)
     (ent,) = pipe(doc).ents
-    # Legal for one token are O and U- of three labels: 6 of 6 + 1 + 1 + 1.
+    # The valid tags of a single token are O and U- of three labels: 6 / (6 + 1 + 1 + 1).
     assert ent._.confidence == pytest.approx(6 / 9)
 
 
-def test_confidence_of_trained_entities_is_high_and_survives_storage(ner):
+def test_confidence_of_trained_entities_is_high_and_serialized(ner):
     docs = [ner(text) for text in TEXTS]
     expected = [[ent._.confidence for ent in doc.ents] for doc in docs]
     assert all(0.9 < confidence <= 1.0 for part in expected for confidence in part)
@@ -250,7 +250,7 @@ def test_confidence_of_other_entities_is_none():
     assert city._.confidence is None
 
 
-def test_confidence_has_the_name_of_the_config(extension):
+def test_the_config_sets_the_name_of_the_confidence_attribute(extension):
     nlp = build("bigru_ner", confidence=extension)
     train(nlp, steps=30)
     doc = nlp(TEXTS[0])
@@ -260,7 +260,7 @@ def test_confidence_has_the_name_of_the_config(extension):
         assert ent._.confidence is None
 
 
-def test_no_confidence_is_computed_where_there_is_no_name(monkeypatch):
+def test_without_a_name_no_confidence_is_computed(monkeypatch):
     nlp = build("bigru_ner", confidence=None)
     train(nlp, steps=30)
 
@@ -273,7 +273,7 @@ def test_no_confidence_is_computed_where_there_is_no_name(monkeypatch):
     assert doc.user_data == {}
 
 
-def test_an_existing_extension_is_left_alone(extension):
+def test_an_existing_extension_is_not_replaced(extension):
     Span.set_extension(extension, getter=lambda span: "mine")
     nlp = build("bigru_ner", confidence=extension)
     train(nlp, steps=30)
@@ -281,7 +281,7 @@ def test_an_existing_extension_is_left_alone(extension):
     assert [ent._.get(extension) for ent in doc.ents] == ["mine"] * 3
 
 
-def test_pickle_wakes_up_where_the_extension_is_not_registered(extension):
+def test_an_unpickled_component_registers_the_extension(extension):
     nlp = build("bigru_ner", confidence=extension)
     train(nlp, steps=30)
     expected = [ent._.get(extension) for ent in nlp(TEXTS[0]).ents]
@@ -294,13 +294,13 @@ def test_pickle_wakes_up_where_the_extension_is_not_registered(extension):
 # --- the pipeline
 
 
-def test_scores_are_spacys_keys(ner):
+def test_scores_have_spacys_names(ner):
     scores = ner.evaluate(read_examples(ner.vocab))
     assert [scores[f"ents_{key}"] for key in "prf"] == [1.0, 1.0, 1.0]
     assert sorted(scores["ents_per_type"]) == ["LOC", "ORG", "PER"]
 
 
-def test_config_refills_to_itself(ner):
+def test_the_config_is_complete(ner):
     config = ner.get_pipe_config("bigru_ner")
     other = build("bigru_ner", model=TINY, seed=3)
     assert other.get_pipe_config("bigru_ner") == config
@@ -320,23 +320,23 @@ def test_entities_below_the_threshold_are_dropped(monkeypatch, ner):
 def test_recall_bias_shifts_the_odds_of_entities(monkeypatch, ner):
     pipe = ner.get_pipe("bigru_ner")
     scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
-    scores[0, 0] = np.log(4.0)  # odds of 4 to 1 against each of three labels
+    scores[0, 0] = np.log(4.0)  # O and U- of three labels have weights of 4, 2, 1 and 1
     scores[0, pipe.tags.index("U-PER")] = np.log(2.0)
     set_logits(monkeypatch, pipe, scores)
     assert not pipe(Doc(ner.vocab, words=["Ada"])).ents
     monkeypatch.setitem(pipe.cfg, "recall_bias", np.log(3.0))
-    # The odds become 4 to 6 to 3 to 3.
+    # The weights become 4, 6, 3 and 3.
     (entity,) = pipe(Doc(ner.vocab, words=["Ada"])).ents
     assert entity.label_ == "PER"
     assert entity._.confidence == pytest.approx(6 / 16)
-    # A space remains what no entity can be.
+    # White space is still no entity.
     assert not pipe(Doc(ner.vocab, words=[" "])).ents
 
 
-# --- several readings, and the temperature
+# --- hypotheses, and the temperature
 
 
-def test_temperature_flattens_probabilities_and_finds_the_same(monkeypatch, ner):
+def test_temperature_changes_probabilities_but_not_entities(monkeypatch, ner):
     pipe = ner.get_pipe("bigru_ner")
     scores = np.zeros((1, len(pipe.tags)), dtype=np.float32)
     scores[0, pipe.tags.index("U-PER")] = np.log(9.0)  # 9 / 12 among O and three labels
@@ -347,11 +347,11 @@ def test_temperature_flattens_probabilities_and_finds_the_same(monkeypatch, ner)
         (entity,) = pipe(Doc(ner.vocab, words=["Ada"])).ents
         assert entity._.confidence == pytest.approx(expected)
     for temperature in (0.0, -1.0, np.inf, np.nan):
-        with pytest.raises(ValueError, match="a temperature has to be above 0; got"):
+        with pytest.raises(ValueError, match="temperature must be above 0; got"):
             pipe.temperature = temperature
 
 
-def test_temperature_divides_the_scores_of_a_crf_too():
+def test_temperature_also_divides_the_transition_scores_of_a_crf():
     nlp = build("bigru_ner", model=CRF)
     pipe = nlp.get_pipe("bigru_ner")
     docs = [Doc(nlp.vocab, words=["Ada", "saw", "York"])]
@@ -360,16 +360,16 @@ def test_temperature_divides_the_scores_of_a_crf_too():
     scores[1, 0] += 4.0
     pipe.temperature = 3.0
     (found,) = pipe.find_spans(docs, scores.copy(), with_probabilities=True)
-    readings, totals = all_readings(scores, pipe.transitions)
+    hypotheses, totals = all_hypotheses(scores, pipe.transitions)
     weights = np.exp((totals - totals.max()) / 3.0)
     assert [(span.start, span.end, span.label) for span in found] == [(0, 1, "LOC"), (2, 3, "LOC")]
     for span in found:
-        agree = readings[:, span.start] == pipe.tags.index("U-LOC")
+        agree = hypotheses[:, span.start] == pipe.tags.index("U-LOC")
         expected = weights[agree].sum() / weights.sum()
         assert span.probability == pytest.approx(expected)
 
 
-def test_temperature_is_stored(ner, tmp_path):
+def test_temperature_is_saved(ner, tmp_path):
     nlp = build("bigru_ner", model=TINY)
     assert nlp.get_pipe("bigru_ner").temperature == 1.0
     nlp.get_pipe("bigru_ner").temperature = 2.5
@@ -377,39 +377,39 @@ def test_temperature_is_stored(ner, tmp_path):
     assert spacy.load(tmp_path).get_pipe("bigru_ner").temperature == 2.5
 
 
-def test_readings_of_each_sentence(monkeypatch, ner):
+def test_hypotheses_of_each_sentence(monkeypatch, ner):
     pipe = ner.get_pipe("bigru_ner")
     doc = Doc(ner.vocab, words=["Ada", "York"], sent_starts=[True, True])
     scores = np.full((2, len(pipe.tags)), -np.inf, dtype=np.float32)
-    # "Ada" is O at 1, a PER at 6, a LOC at 3; "York" is O or a LOC, at 1 to 4.
-    for token, tag, odds in [(0, "U-PER", 6), (0, "U-LOC", 3), (1, "U-LOC", 4)]:
-        scores[token, pipe.tags.index(tag)] = np.log(odds)
+    # Weights of "Ada": 1 for O, 6 for PER, 3 for LOC. Weights of "York": 1 for O, 4 for LOC.
+    for token, tag, weight in [(0, "U-PER", 6), (0, "U-LOC", 3), (1, "U-LOC", 4)]:
+        scores[token, pipe.tags.index(tag)] = np.log(weight)
     scores[:, 0] = 0.0
     set_logits(monkeypatch, pipe, scores)
     ((first, second),) = pipe.hypotheses([doc], 2)
-    assert [[(span.start, span.label) for span in reading.spans] for reading in first] == [
+    assert [[(span.start, span.label) for span in hypothesis.spans] for hypothesis in first] == [
         [(0, "PER")],
         [(0, "LOC")],
     ]
-    assert [reading.probability for reading in first] == pytest.approx([6 / 10, 3 / 10])
-    assert [[(span.start, span.label) for span in reading.spans] for reading in second] == [
+    assert [hypothesis.probability for hypothesis in first] == pytest.approx([6 / 10, 3 / 10])
+    assert [[(span.start, span.label) for span in hypothesis.spans] for hypothesis in second] == [
         [(1, "LOC")],
         [],
     ]
-    assert [reading.probability for reading in second] == pytest.approx([4 / 5, 1 / 5])
-    assert [(reading.start, reading.end) for reading in second] == [(1, 2)] * 2
+    assert [hypothesis.probability for hypothesis in second] == pytest.approx([4 / 5, 1 / 5])
+    assert [(hypothesis.start, hypothesis.end) for hypothesis in second] == [(1, 2)] * 2
     assert second[0].spans[0].probability == pytest.approx(4 / 5)
-    with pytest.raises(ValueError, match="'n_best' has to be positive; got 0"):
+    with pytest.raises(ValueError, match="'n_best' must be at least 1; got 0"):
         pipe.hypotheses([doc], 0)
 
 
-def test_all_readings_together_are_certain(ner):
+def test_probabilities_of_all_hypotheses_sum_to_one(ner):
     pipe = ner.get_pipe("bigru_ner")
     docs = [Doc(ner.vocab, words=["Ada", "saw", "York"]), Doc(ner.vocab)]
     (whole,), empty = pipe.hypotheses(docs, 1000)
-    assert sum(reading.probability for reading in whole) == pytest.approx(1.0)
-    assert [reading.probability for reading in whole] == sorted(
-        (reading.probability for reading in whole), reverse=True
+    assert sum(hypothesis.probability for hypothesis in whole) == pytest.approx(1.0)
+    assert [hypothesis.probability for hypothesis in whole] == sorted(
+        (hypothesis.probability for hypothesis in whole), reverse=True
     )
     assert list(whole[0].spans) == pipe.predict(docs)[0]
     assert empty == []

@@ -19,7 +19,7 @@ def tags(doc):
     return [token.tag_ for token in doc]
 
 
-def test_each_token_gets_the_tag_of_the_highest_score(tagger, monkeypatch):
+def test_the_tag_of_a_token_has_the_highest_logit(tagger, monkeypatch):
     pipe = tagger.get_pipe("bigru_tagger")
     scores = np.zeros((3, 9), dtype=np.float32)
     scores[[0, 1, 2], [3, 0, 8]] = 1.0
@@ -27,7 +27,7 @@ def test_each_token_gets_the_tag_of_the_highest_score(tagger, monkeypatch):
     assert tags(pipe(Doc(tagger.vocab, words=["a", "b", "c"]))) == ["NNP", ".", "VBP"]
 
 
-def test_with_a_crf_the_tags_are_those_of_the_best_sequence(monkeypatch):
+def test_a_crf_predicts_the_best_tag_sequence(monkeypatch):
     nlp = build("bigru_tagger", model=CRF)
     pipe = nlp.get_pipe("bigru_tagger")
     scores = np.zeros((3, 9), dtype=np.float32)
@@ -35,12 +35,12 @@ def test_with_a_crf_the_tags_are_those_of_the_best_sequence(monkeypatch):
     set_logits(monkeypatch, pipe, scores)
     words = ["a", "b", "c"]
     assert tags(pipe(Doc(nlp.vocab, words=words))) == ["NNP", ".", "VBP"]
-    with torch.no_grad():  # 1 + 1.5 + 1.5 + 1 beats the emissions' 3
+    with torch.no_grad():  # 1 + 1.5 + 1.5 + 1 is more than 3, the sum of the highest logits
         decoder_of(pipe.model).between[3, 2] = decoder_of(pipe.model).between[2, 8] = 1.5
     assert tags(pipe(Doc(nlp.vocab, words=words))) == ["NNP", "NN", "VBP"]
 
 
-def test_spaces_get_tags_like_other_tokens(tagger):
+def test_white_space_is_tagged(tagger):
     doc = tagger.get_pipe("bigru_tagger")(Doc(tagger.vocab, words=["Ada", "\n", " ", "wrote"]))
     assert doc.has_annotation("TAG", require_complete=True)
 
@@ -50,7 +50,7 @@ def test_overwrite(overwrite, first, tmp_path):
     nlp = build("bigru_tagger", overwrite=overwrite)
     train(nlp)
     nlp.to_disk(tmp_path)
-    # The setting is stored with the component, too.
+    # The setting is also saved with the component.
     for pipeline in (nlp, build("bigru_tagger", overwrite=overwrite, seed=1).from_disk(tmp_path)):
         doc = Doc(pipeline.vocab, words=TEXTS[0].split())
         doc[0].tag_ = "FW"
@@ -71,7 +71,7 @@ def test_other_annotation_is_kept(tagger):
     ("words", "expected"),
     [
         (["New", "York", "waits", "."], ["NNP", "NNP", None, "."]),
-        (["NewYork", "waits", "."], ["NNP", None, "."]),  # two tokens of one tag
+        (["NewYork", "waits", "."], ["NNP", None, "."]),  # one token for two with the same tag
         (["New", "Yorkwaits", "."], ["NNP", None, "."]),
         (["New", "Yo", "rk", "waits."], ["NNP", "NNP", "NNP", None]),
     ],

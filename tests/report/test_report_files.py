@@ -133,7 +133,7 @@ def test_gold_without_entities(place, tmp_path):
     data = tmp_path / "gold.conll"
     data.write_text("Nothing NN O O\nhere RB O O\n", encoding="utf8")
     output = run(place / "rules", data, "--report", tmp_path / "out.md", fails=True)
-    assert "The gold data hold" in output
+    assert "The gold data contain" in output
 
 
 def test_files_of_the_page_are_in_the_package():

@@ -31,7 +31,7 @@ SCORER = {"@scorers": "bigru_tagger.seqeval_scorer.v1"}
 
 @pytest.fixture
 def nlp():
-    """Finds "Ada Lovelace" (right), "Charles" (cut short), "London" (right), "Kew" (wrong type)."""
+    """Predicts "Ada Lovelace", "London" (correct), "Charles" (too short), "Kew" (wrong label)."""
     nlp = English()
     ruler = nlp.add_pipe("entity_ruler", config={"scorer": SCORER})
     ruler.add_patterns(
@@ -106,7 +106,7 @@ def test_report_is_seqevals(nlp):
 
 
 def test_predictions_start_from_bare_tokens(nlp):
-    """Neither the tokeniser nor annotation in the references reaches the predictions."""
+    """The pipeline's tokenizer and the gold annotation do not affect the predictions."""
     result = evaluate(nlp, gold_examples(nlp))
     assert [token.text for token in result.examples[0].predicted] == FIRST
     assert not result.examples[0].predicted.has_annotation("SENT_START")
@@ -116,8 +116,8 @@ def test_predictions_start_from_bare_tokens(nlp):
 
 @Language.component("evaluation_test_spy")
 def spy(doc):
-    """Keep what the component got, and leave the Doc with other sentences."""
-    doc.user_data["got"] = [
+    """Record the attributes of the input, and change the sentence boundaries."""
+    doc.user_data["input"] = [
         (token.is_sent_start, token.ent_iob, token.tag, bool(doc.spans)) for token in doc
     ]
     for token in doc:
@@ -134,35 +134,35 @@ def spy(doc):
         [True, None, False, True],
     ],
 )
-def test_sentence_starts_are_those_of_the_examples_own_docs(nlp, starts):
+def test_sentence_boundaries_come_from_the_predicted_docs(nlp, starts):
     nlp.add_pipe("evaluation_test_spy", first=True)
     gold = gold_docs(nlp.vocab)[1]
-    own = Doc(nlp.vocab, words=SECOND, sent_starts=starts, tags=["X"] * 4, ents=["B-PER"] * 4)
-    own.spans["chunks"] = [own[:2]]
-    result = evaluate(nlp, [Example(own, gold)])
-    found = result.examples[0].predicted.user_data["got"]
-    # Of the first token, spaCy says that a sentence starts there even if nothing is known.
+    given = Doc(nlp.vocab, words=SECOND, sent_starts=starts, tags=["X"] * 4, ents=["B-PER"] * 4)
+    given.spans["chunks"] = [given[:2]]
+    result = evaluate(nlp, [Example(given, gold)])
+    found = result.examples[0].predicted.user_data["input"]
+    # In spaCy, the first token always starts a sentence.
     assert [start for start, *_ in found][1:] == (starts or [None] * 4)[1:]
     assert {(iob, tag, spans) for _, iob, tag, spans in found} == {(0, 0, False)}
-    assert [token.is_sent_start for token in own][1:] == (starts or [None] * 4)[1:]
+    assert [token.is_sent_start for token in given][1:] == (starts or [None] * 4)[1:]
 
 
 @pytest.mark.parametrize("words", [[], ["Kew", "is"], ["Kew", "is", "green", "!"]])
-def test_sentence_starts_of_other_tokens_are_not_passed_on(nlp, words):
+def test_sentence_boundaries_of_docs_with_other_tokens_are_ignored(nlp, words):
     nlp.add_pipe("evaluation_test_spy", first=True)
-    own = Doc(nlp.vocab, words=words, sent_starts=[True] * len(words) or None)
-    result = evaluate(nlp, [Example(own, gold_docs(nlp.vocab)[1])])
-    found = result.examples[0].predicted.user_data["got"]
+    given = Doc(nlp.vocab, words=words, sent_starts=[True] * len(words) or None)
+    result = evaluate(nlp, [Example(given, gold_docs(nlp.vocab)[1])])
+    found = result.examples[0].predicted.user_data["input"]
     assert [start for start, *_ in found][1:] == [None, None, None]
 
 
-def test_a_doc_without_tokens_has_no_sentence_starts(nlp):
+def test_a_doc_without_tokens_is_evaluated(nlp):
     empty = Doc(nlp.vocab)
     result = evaluate(nlp, [Example(Doc(nlp.vocab), empty), *gold_examples(nlp)])
     assert [len(eg.predicted) for eg in result.examples] == [0, 8, 4]
 
 
-def test_spacy_scores_are_the_evaluations(nlp):
+def test_scores_of_the_scorer_and_the_evaluation_are_equal(nlp):
     result = evaluate(nlp, gold_examples(nlp))
     scores = make_seqeval_scorer()(result.examples)
     micro = result.to_json()["entities"]["default"]["micro"]
@@ -184,7 +184,7 @@ def test_tags_and_chunks():
     ruler.add_patterns([{"label": "NP", "pattern": "Ada Lovelace"}])
     result = evaluate(nlp, gold_examples(nlp))
     assert "entities" not in result.scores
-    # Eleven of twelve tokens are X in gold.
+    # Eleven of twelve gold tags are X.
     assert result.scores["tags"].accuracy == pytest.approx(11 / 12)
     assert result.scores["chunks"].default == {"NP": Counts(1, 1, 1), "VP": Counts(1, 0, 0)}
     text = render(result)
@@ -193,7 +193,7 @@ def test_tags_and_chunks():
     assert "Entities" not in text
 
 
-def test_a_retokenizing_component_is_projected(nlp):
+def test_entities_of_a_retokenizing_component_are_aligned(nlp):
     nlp.add_pipe("merge_entities")
     result = evaluate(nlp, gold_examples(nlp))
     assert len(result.examples[0].predicted) == len(FIRST) - 1
@@ -212,21 +212,23 @@ def test_partly_annotated_data(nlp):
 @pytest.mark.parametrize("words", [None, []])
 def test_no_examples(nlp, words):
     docs = [] if words is None else [Doc(nlp.vocab, words=words)]
-    with pytest.raises(ValueError, match="no gold examples with tokens"):
+    with pytest.raises(ValueError, match="No gold example has tokens"):
         evaluate(nlp, [Example(doc, doc) for doc in docs])
 
 
 def test_gold_without_entities(nlp):
     doc = Doc(nlp.vocab, words=SECOND, ents=["O"] * 4)
-    with pytest.raises(ValueError, match=r"gold data hold nothing to score, .* gives entities\."):
+    with pytest.raises(
+        ValueError, match=r"gold data contain nothing to score, .* predicts entities\."
+    ):
         evaluate(nlp, [Example(doc, doc)])
 
 
-def test_pipeline_that_gives_nothing():
+def test_pipeline_without_predictions():
     nlp = English()
     with pytest.raises(
         ValueError,
-        match=r"entities and chunks and tags, .*\(no components\) gives nothing to score",
+        match=r"entities and chunks and tags, .*\(no components\) predicts nothing to score",
     ):
         evaluate(nlp, gold_examples(nlp))
 
@@ -306,7 +308,7 @@ def test_command(command, tmp_path, data):
     content = json.loads(numbers.read_text())
     assert content["entities"]["default"]["micro"]["f1"] == 0.5
     assert content["documents"] == 2
-    assert content["split"] == ""  # a file has none
+    assert content["split"] == ""  # a file has no splits
     assert content["command"]
     lines = predictions.read_text().splitlines()
     assert lines[:2] == ["Ada B-PER B-PER", "Lovelace I-PER I-PER"]
@@ -337,12 +339,12 @@ def test_command_scores_spans_under_any_key(command, tmp_path):
 @pytest.mark.parametrize(
     ("paths", "options", "message"),
     [
-        ({"model": "none"}, [], "none' as a spaCy pipeline. Expected is a folder"),
+        ({"model": "none"}, [], "none' as a spaCy pipeline. It must be a folder"),
         ({"data": "none.spacy"}, [], "none.spacy"),
         ({"data": "gold.spacy"}, ["--n-sents", 2], "--n-sents: "),
     ],
 )
-def test_command_names_what_is_wrong(command, paths, options, message):
+def test_errors_of_the_command(command, paths, options, message):
     result = command(*options, **paths)
     assert result.exit_code == 1
     assert message in result.stderr
@@ -359,7 +361,7 @@ def test_command_cannot_write_tags_for_conlleval(command, tmp_path):
 
 
 def test_command_scores_a_file_of_predictions(command, tmp_path):
-    """A pipeline, and its predictions read again, have the same scores to the last digit."""
+    """A pipeline and the file of its predictions have exactly the same scores."""
     columns, first, again = (tmp_path / name for name in ("p.txt", "first.json", "again.json"))
     assert command("--json", first, "--predictions", columns).exit_code == 0
     result = command("--json", again, model="p.txt")
@@ -367,8 +369,8 @@ def test_command_scores_a_file_of_predictions(command, tmp_path):
     assert "pipes" not in result.stdout
     assert "words/s" not in result.stdout
     first, again = (json.loads(path.read_text()) for path in (first, again))
-    for own in (first, again):
-        assert own["entities"]["default"]["micro"]["f1"] == 0.5
+    for numbers in (first, again):
+        assert numbers["entities"]["default"]["micro"]["f1"] == 0.5
     assert again["entities"] == first["entities"]
     assert again["analysis"]["entities"]["kinds"] == first["analysis"]["entities"]["kinds"]
     assert (again["seconds"], again["words_per_second"], again["pipes"]) == (None, None, [])
@@ -386,7 +388,7 @@ def test_command_compares_systems(command, tmp_path):
     result = command(*against, "--json", numbers, "--report", page)
     assert result.exit_code == 0, result.output
     content = json.loads(numbers.read_text())
-    # The fixture finds two of four, and two that are wrong; the other two, and nothing wrong.
+    # The fixture has two true and two false positives, `other` two true positives.
     scores = content["comparison"]["entities"]["micro"]["f1"]
     assert scores["a"] == content["entities"]["default"]["micro"]["f1"] == 0.5
     assert scores["b"] == content["against"]["entities"]["default"]["micro"]["f1"]
@@ -416,7 +418,7 @@ def test_command_compares_a_pipeline_with_its_own_predictions(command, tmp_path)
 
 
 def test_documents_of_the_data_are_resampled(command, tmp_path):
-    """Docs are single sentences, of which the first two are one document."""
+    """Docs are single sentences. The first two are one document."""
     (tmp_path / "gold.conll").write_text(f"{COLUMNS}\n-DOCSTART- -X- O O\n\nKew NNP B-NP B-LOC\n")
     numbers = tmp_path / "numbers.json"
     result = command("--against", tmp_path / "model", "--json", numbers)
@@ -424,12 +426,12 @@ def test_documents_of_the_data_are_resampled(command, tmp_path):
     content = json.loads(numbers.read_text())
     assert (content["documents"], content["comparison"]["entities"]["documents"]) == (3, 2)
     assert "resamples of 2 documents" in result.stdout
-    own = content["analysis"]["entities"]
-    assert (own["documents"], own["docs"], own["sentences"]) == (2, 3, 3)
+    analysis = content["analysis"]["entities"]
+    assert (analysis["documents"], analysis["docs"], analysis["sentences"]) == (2, 3, 3)
 
 
-def test_labels_have_other_names_on_all_sides(command, tmp_path):
-    """Four entities, three of them PER; the pipeline calls these PERSON, and finds a DATE, too."""
+def test_gold_and_predicted_labels_are_renamed(command, tmp_path):
+    """The pipeline predicts PERSON for PER, and a DATE. The file has HUMAN for PER."""
     other = English()
     ruler = other.add_pipe("entity_ruler")
     patterns = {
@@ -438,7 +440,7 @@ def test_labels_have_other_names_on_all_sides(command, tmp_path):
         "Kew": "LOC",
         "green": "DATE",
     }
-    ruler.add_patterns([{"label": own, "pattern": text} for text, own in patterns.items()])
+    ruler.add_patterns([{"label": label, "pattern": text} for text, label in patterns.items()])
     other.to_disk(tmp_path / "other")
     (tmp_path / "file.txt").write_text(
         "".join(
@@ -464,7 +466,7 @@ def test_labels_have_other_names_on_all_sides(command, tmp_path):
     assert result.exit_code == 0, result.output
     content = json.loads(numbers.read_text())
     found = content["entities"]["default"]["per_type"]
-    assert {label: list(own.values())[3:] for label, own in found.items()} == {
+    assert {label: list(numbers.values())[3:] for label, numbers in found.items()} == {
         "PER": [2, 2, 2],  # gold, predicted, correct
         "PLACE": [2, 1, 1],
     }
@@ -472,28 +474,28 @@ def test_labels_have_other_names_on_all_sides(command, tmp_path):
     assert set(content["comparison"]["entities"]["per_type"]) == {"PER", "PLACE"}
     assert "Note: " not in result.stderr
     novelty = content["analysis"]["entities"]["by_novelty"]
-    assert [(own["name"], own["gold"]) for own in novelty] == [("seen with this type", 4)]
+    assert [(row["name"], row["gold"]) for row in novelty] == [("seen with this type", 4)]
     assert columns.read_text().startswith("Ada B-PER B-PER\n")
 
 
 @pytest.mark.parametrize("model", ["model", "gold.conll"])
-def test_a_label_that_nobody_has_has_no_other_name(command, model):
+def test_renaming_an_unknown_label_raises(command, model):
     result = command("--rename", "GPE=LOC", model=model)
     assert result.exit_code == 1
     assert "--rename GPE: neither the gold data nor" in result.stderr
-    assert "has this label: they have ADJP, LOC, NP, PER, PP, VP\n" in result.stderr
-    # What the pipeline never has, the gold data may have.
+    assert "has this label. The labels are: ADJP, LOC, NP, PER, PP, VP\n" in result.stderr
+    # A label of only the gold data is valid.
     assert command("--rename", "NP=X", model=model).exit_code == 0
 
 
-def test_labels_that_a_pipeline_tells():
+def test_declared_labels_of_a_pipeline():
     nlp = English()
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
     nlp.add_pipe("span_ruler").add_patterns([{"label": "NP", "pattern": "Ada"}])
     nlp.add_pipe("tagger").add_label("NNP")
     nlp.add_pipe("sentencizer")
     assert declared_labels(nlp) == {"PER", "NP"}
-    nlp.add_pipe("merge_entities")  # a function: it might set any
+    nlp.add_pipe("merge_entities")  # a function without `labels`
     assert declared_labels(nlp) is None
 
 
@@ -501,14 +503,14 @@ def test_labels_that_a_pipeline_tells():
     ("content", "message"),
     [
         (None, "other.txt: no such file of predictions"),
-        ("Ada\n", "other.txt:1: one column"),
+        ("Ada\n", "other.txt:1: only one column"),
         (
             "Ada B-PER\nByron I-PER\n",
-            "other.txt:2: the token is 'Byron', but the gold data have 'L",
+            "other.txt:2: the token is 'Byron', but the token of the gold data is 'Lovelace'",
         ),
     ],
 )
-def test_command_says_what_is_wrong_with_a_file(command, tmp_path, content, message):
+def test_errors_of_a_file_of_predictions(command, tmp_path, content, message):
     other = tmp_path / "other.txt"
     if content is not None:
         other.write_text(content)
@@ -516,11 +518,11 @@ def test_command_says_what_is_wrong_with_a_file(command, tmp_path, content, mess
         result = command(*options, model=model)
         assert result.exit_code == 1
         assert message in result.stderr
-        # The file is read, and its tokens looked at, before any pipeline runs.
+        # The file is read and checked before a pipeline runs.
         assert result.stdout == ""
 
 
-def test_command_has_nothing_to_compare(command, tmp_path):
+def test_systems_without_a_common_task_cannot_be_compared(command, tmp_path):
     nlp = English()
     nlp.add_pipe("attribute_ruler").add([[{"IS_ALPHA": True}]], {"TAG": "X"})
     nlp.to_disk(tmp_path / "tagger")
@@ -530,7 +532,7 @@ def test_command_has_nothing_to_compare(command, tmp_path):
     assert "tagger on tags. Both have to predict entities, chunks or tags" in result.stderr
 
 
-def test_folder_that_is_no_pipeline(tmp_path):
+def test_a_folder_that_is_not_a_pipeline_raises(tmp_path):
     with pytest.raises(ValueError, match=r"config\.cfg and meta\.json, .* output/model-best"):
         load_pipeline(str(tmp_path))
 
@@ -540,9 +542,9 @@ def make_component(nlp, name, device):
     return lambda doc: doc
 
 
-def test_device_goes_to_the_components_that_have_one(nlp, tmp_path):
+def test_device_is_set_on_the_components_that_have_the_setting(nlp, tmp_path):
     nlp.to_disk(tmp_path / "plain")
-    with pytest.raises(ValueError, match=r"entity_ruler\) has a setting `device`: use --gpu-id"):
+    with pytest.raises(ValueError, match=r"entity_ruler\) has a `device` setting: use --gpu-id"):
         load_pipeline(str(tmp_path / "plain"), device="cuda:0")
     nlp.add_pipe("evaluation_test_device")
     nlp.to_disk(tmp_path / "torch")

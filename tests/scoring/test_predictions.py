@@ -1,4 +1,4 @@
-"""Files of predictions, written and read."""
+"""Tests of reading and writing files of predictions."""
 
 import os
 from itertools import pairwise
@@ -97,7 +97,7 @@ def test_predictions_file(tmp_path):
             Example(second, second),
         ],
     )
-    # The sentence start at "York" lies within an entity.
+    # The sentence boundary before "York" is inside an entity.
     assert path.read_text(encoding="utf-8").split("\n") == [
         "New B-LOC B-LOC",
         "York I-LOC I-LOC",
@@ -115,7 +115,7 @@ def test_predictions_file(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_predictions_file_is_replaced_whole(tmp_path):
+def test_predictions_file_is_written_atomically(tmp_path):
     path = tmp_path / "predictions.txt"
     path.write_text("before")
     doc = Doc(VOCAB, words=["a"], ents=["O"])
@@ -126,7 +126,7 @@ def test_predictions_file_is_replaced_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_devices_are_written_not_replaced():
+def test_device_files_are_not_replaced():
     doc = Doc(VOCAB, words=["a"], ents=["B-PER"])
     write_predictions(os.devnull, [Example(doc, doc)])
     assert not Path(os.devnull).is_file()
@@ -152,9 +152,7 @@ def entities(examples):
     **ANNOTATION,
     unannotated=st.integers(0, 3),
 )
-def test_what_is_written_can_be_read(
-    tmp_path_factory, *, gold, predicted, starts, missing, unannotated
-):
+def test_predictions_round_trip(tmp_path_factory, *, gold, predicted, starts, missing, unannotated):
     words = ["-X-", "two words", "\u00a0", "-DOCSTART-", "#", "\u2423", "g", "hi"]
     references = [random_doc(ents, words, starts, missing) for ents in gold]
     references.insert(unannotated, Doc(VOCAB, words=["nobody", "looked"]))
@@ -181,7 +179,7 @@ ANY_LABEL = st.one_of(
 
 
 def labels_differ(examples):
-    # "a␣b" in a file is read as "a b", unless only "a␣b" is a label of the gold data.
+    # "a␣b" in a file is unescaped to "a b", unless the gold data contain "a␣b" and not "a b".
     gold = {ent.label_ for eg in examples for ent in eg.reference.ents}
     found = {ent.label_ for eg in examples for ent in eg.predicted.ents}
     return not gold & {escape(label) for label in found - gold}
@@ -189,7 +187,7 @@ def labels_differ(examples):
 
 @st.composite
 def annotated_docs(draw, words):
-    """A document of given words, with any entities."""
+    """Generate a Doc with the given words and any entities."""
     doc = Doc(VOCAB, words=words, spaces=draw(st.none() | st.just([False] * len(words))))
     ends = sorted(draw(st.sets(st.integers(0, len(words)), max_size=6)))
     kept = [pair for pair in pairwise(ends) if draw(st.booleans())]
@@ -200,7 +198,7 @@ def annotated_docs(draw, words):
 
 @st.composite
 def any_examples(draw):
-    """Gold documents of any words, and predictions on the same tokens."""
+    """Generate gold Docs with any words, and predictions with the same tokens."""
     texts = draw(st.lists(st.lists(ANY_WORD, min_size=1, max_size=6), min_size=1, max_size=3))
     examples = [Example(draw(annotated_docs(text)), draw(annotated_docs(text))) for text in texts]
     assume(labels_differ(examples))
@@ -209,7 +207,7 @@ def any_examples(draw):
 
 @settings(max_examples=200, deadline=None)
 @given(any_examples())
-def test_any_words_and_labels_that_are_written_can_be_read(tmp_path_factory, examples):
+def test_any_words_and_labels_round_trip(tmp_path_factory, examples):
     path = tmp_path_factory.mktemp("predictions") / "predictions.txt"
     write_predictions(path, examples)
     assert {len(line.split()) for line in path.read_text("utf-8").split("\n")} == {0, 3}
@@ -224,19 +222,19 @@ def test_any_words_and_labels_that_are_written_can_be_read(tmp_path_factory, exa
 
 @st.composite
 def examples_of_other_tokens(draw):
-    """Gold documents, and predictions on tokens of their own."""
+    """Generate gold Docs, and predictions with other tokens."""
     examples = []
     for text in draw(st.lists(st.text("aB.#é漢", min_size=1, max_size=10), min_size=1, max_size=3)):
         docs = []
         for _ in range(2):
             cuts = sorted({0, len(text), *draw(st.sets(st.integers(0, len(text))))})
             words = [text[start:end] for start, end in pairwise(cuts)]
-            for place in draw(st.lists(st.integers(0, len(words)), max_size=2)):
+            for position in draw(st.lists(st.integers(0, len(words)), max_size=2)):
                 space = draw(st.sampled_from(["\n", " ", "\u00a0\n"]))
                 if draw(st.booleans()):
-                    words.insert(place, space)
-                elif place < len(words):
-                    words[place] = words[place][:1] + space + words[place][1:]
+                    words.insert(position, space)
+                elif position < len(words):
+                    words[position] = words[position][:1] + space + words[position][1:]
             docs.append(draw(annotated_docs(words)))
         examples.append(Example(*docs))
     assume(labels_differ(examples))
@@ -244,7 +242,7 @@ def examples_of_other_tokens(draw):
 
 
 def space_before_the_entity():
-    """A predicted entity that begins with the space inside of a gold token."""
+    """A predicted entity that starts with white space inside a gold token."""
     predicted = Doc(VOCAB, words=["B", " ", "B", "BBB"])
     predicted.set_ents([Span(predicted, 1, 3, "PER")], default="outside")
     gold = Doc(VOCAB, words=["B ", "B", "BBB"])
@@ -255,15 +253,15 @@ def space_before_the_entity():
 @settings(max_examples=200, deadline=None)
 @example(space_before_the_entity())
 @given(examples_of_other_tokens())
-def test_entities_on_other_tokens_can_be_read(tmp_path_factory, examples):
+def test_entities_on_other_tokens_round_trip(tmp_path_factory, examples):
     path = tmp_path_factory.mktemp("predictions") / "predictions.txt"
     write_predictions(path, examples)
     again = align_predictions(read_predictions(path), [eg.reference for eg in examples])
-    for own, read in zip(tag_examples(examples), tag_examples(again), strict=True):
-        assert read.gold == own.gold
-        # Those of white space alone come last.
+    for written, read in zip(tag_examples(examples), tag_examples(again), strict=True):
+        assert read.gold == written.gold
+        # Sorted, because entities of only white space are read last.
         assert sorted(zip(read.words, read.predicted, strict=True)) == sorted(
-            zip(own.words, own.predicted, strict=True)
+            zip(written.words, written.predicted, strict=True)
         )
     assert len(again) <= len(examples)
 
@@ -290,7 +288,7 @@ def test_entities_that_do_not_align(tmp_path):
         "",
         "",
     ]
-    # Whatever documents the gold data are read in.
+    # The gold data can be split into other documents.
     single = [gold_doc("to"), gold_doc("New-York"), gold_doc("by Jet-Blue"), gold_doc("now")]
     first, second, third = align_predictions(read_predictions(path), single)
     assert [token.text for token in first.predicted] == ["to"]
@@ -304,11 +302,11 @@ def test_entities_that_do_not_align(tmp_path):
     assert third.reference.text == "by Jet-Blue now "
 
 
-def test_an_entity_that_the_gold_data_do_not_have(tmp_path):
+def test_an_entity_whose_text_is_not_in_the_gold_data_raises(tmp_path):
     lines = ["to O O", "New-York O O", "␣4␣Pork O B-LOC", ""]
     predictions = read_predictions(write(tmp_path / "p.txt", "\n".join(lines)))
     with pytest.raises(
-        CorpusError, match=r"p\.txt:2: behind this line is the entity 'Pork', which"
+        CorpusError, match=r"p\.txt:2: after this line is the entity 'Pork', but the gold text 4"
     ):
         align_predictions(predictions, [gold_doc("to New-York")])
 
@@ -323,7 +321,7 @@ def test_an_entity_that_the_gold_data_do_not_have(tmp_path):
         ("\ufeffa O\n\n\ufeffb O\n\ufeff\n\ufeff# no tag\n", ["a", "b"]),
     ],
 )
-def test_lines_that_begin_like_comments(tmp_path, content, tokens):
+def test_lines_that_start_with_a_hash(tmp_path, content, tokens):
     predictions = read_predictions(write(tmp_path / "p.txt", content))
     assert [token.text for token in predictions.tokens] == tokens
 
@@ -342,7 +340,7 @@ N_TOKENS = 10
     st.sets(st.integers(1, N_TOKENS - 1)),
     st.sets(st.integers(1, N_TOKENS - 1)),
 )
-def test_conlleval_agrees_wherever_sentences_and_documents_end(
+def test_conlleval_agrees_with_any_sentences_and_documents(
     tmp_path_factory, ents, tags, doc_ends, sentence_ends
 ):
     words = [f"w{i}" for i in range(N_TOKENS)]
@@ -368,7 +366,7 @@ def test_conlleval_agrees_wherever_sentences_and_documents_end(
     assert result.predicted.total() == sum(count.predicted for count in counts.values())
 
 
-READINGS = [
+SCHEMES = [
     ("IOB1", "I-PER I-PER B-PER O I-LOC"),
     ("IOB2", "B-PER I-PER B-PER O B-LOC"),
     ("IOBES", "B-PER E-PER S-PER O S-LOC"),
@@ -376,8 +374,8 @@ READINGS = [
 ]
 
 
-@pytest.mark.parametrize(("scheme", "tags"), READINGS, ids=[scheme for scheme, _ in READINGS])
-def test_schemes_are_told_from_the_tags(tmp_path, scheme, tags):
+@pytest.mark.parametrize(("scheme", "tags"), SCHEMES, ids=[scheme for scheme, _ in SCHEMES])
+def test_schemes_are_detected(tmp_path, scheme, tags):
     words = ["Ada", "Lovelace", "Babbage", "left", "London"]
     lines = [f"{word}\tx \t{tag}" for word, tag in zip(words, tags.split(), strict=True)]
     path = write(tmp_path / "predictions.txt", "\r\n".join(lines))
@@ -403,7 +401,7 @@ def test_the_lines_of_a_file(tmp_path):
     ]
 
 
-def test_boundaries_are_no_tokens_unless_the_gold_data_have_them(tmp_path):
+def test_document_boundaries_are_tokens_only_if_the_gold_data_contain_them(tmp_path):
     path = write(tmp_path / "p.txt", "-DOCSTART- O\n\nKew B-LOC\n\n-DOCSTART- B-ORG\n\nfell O\n")
     predictions = read_predictions(path)
     found = align_predictions(predictions, [gold_doc("Kew fell")])
@@ -412,7 +410,7 @@ def test_boundaries_are_no_tokens_unless_the_gold_data_have_them(tmp_path):
     assert entities(found) == [[(1, 2, "LOC"), (2, 3, "ORG")]]
 
 
-def test_documents_are_joined_where_an_entity_crosses_their_end(tmp_path):
+def test_documents_are_joined_if_an_entity_crosses_their_end(tmp_path):
     path = write(tmp_path / "p.txt", "in O\nNew B-LOC\nYork I-LOC\nCity I-LOC\nwon O\nKew B-LOC\n")
     references = [
         gold_doc("in New", (1, 2, "LOC")),
@@ -430,7 +428,7 @@ def test_documents_are_joined_where_an_entity_crosses_their_end(tmp_path):
     assert [span.start for span in joined.spans["chunks"]] == [0, 2, 3]
     assert [token.i for token in joined if token.is_sent_start] == [0, 2, 3]
     assert found[1].reference is references[3]
-    # Two gold entities and one that crosses their ends; Kew is right.
+    # Two gold entities are replaced by one prediction; "Kew" is correct.
     assert count_tagged(tag_examples(found)) == {"LOC": Counts(3, 2, 1)}
 
 
@@ -444,7 +442,7 @@ def test_documents_are_joined_where_an_entity_crosses_their_end(tmp_path):
         ("O O", None),
     ],
 )
-def test_chunks_are_told_from_entities_by_their_labels(tmp_path, tags, key):
+def test_the_labels_decide_between_chunks_and_entities(tmp_path, tags, key):
     gold = gold_doc("Ada left", (0, 1, "PER"))
     gold.spans["chunks"] = [Span(gold, 0, 1, "NP"), Span(gold, 1, 2, "VP")]
     lines = [" ".join(columns) for columns in zip(("Ada", "left"), tags.split(), strict=True)]
@@ -457,7 +455,7 @@ def test_chunks_are_told_from_entities_by_their_labels(tmp_path, tags, key):
     assert (evaluation.seconds, evaluation.words_per_second, evaluation.pipes) == (None, None, ())
 
 
-def test_gold_data_of_chunks_alone(tmp_path):
+def test_gold_data_with_only_chunks(tmp_path):
     gold = Doc(VOCAB, words=["Ada", "left"])
     gold.spans["chunks"] = [Span(gold, 0, 1, "NP")]
     predictions = read_predictions(write(tmp_path / "p.txt", "Ada O\nleft O\n"))
@@ -467,7 +465,7 @@ def test_gold_data_of_chunks_alone(tmp_path):
     }
 
 
-def test_white_space_in_labels_is_read_as_it_was(tmp_path):
+def test_white_space_in_labels_is_unescaped(tmp_path):
     gold = gold_doc("Hamlet is long", (0, 1, "work of art"))
     predictions = read_predictions(
         write(tmp_path / "p.txt", "Hamlet B-work\u2423of\u2423art\nis O\nlong B-very\u2423long\n")
@@ -475,7 +473,7 @@ def test_white_space_in_labels_is_read_as_it_was(tmp_path):
     assert entities(align_predictions(predictions, [gold])) == [
         [(0, 1, "work of art"), (2, 3, "very long")]
     ]
-    # Gold data that were read from such a file have it in their labels.
+    # Gold data that were read from a file of predictions contain the escaped label.
     gold = gold_doc("Hamlet is long", (0, 1, "work\u2423of\u2423art"))
     assert entities(align_predictions(predictions, [gold])) == [
         [(0, 1, "work\u2423of\u2423art"), (2, 3, "very long")]
@@ -485,16 +483,16 @@ def test_white_space_in_labels_is_read_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "p.txt: there is no token in it"),
-        ("\n# nothing\n-DOCSTART- O\n", "p.txt: there is no token in it"),
-        ("\nAda\n", "p.txt:2: one column: a line has to hold a token and"),
-        ("Ada x O\nmet O\n", "p.txt:2: columns: 2, where line 1 has 3: mend the line"),
-        ("Ada O\n\nmet x O\n", "p.txt:3: columns: 3, where line 1 has 2"),
-        ("Ada O\n\nmet 0.9\n", "p.txt:3: tag '0.9' at position 0: valid are 'O', .* last column"),
+        ("", "p.txt: the file contains no tokens"),
+        ("\n# nothing\n-DOCSTART- O\n", "p.txt: the file contains no tokens"),
+        ("\nAda\n", "p.txt:2: only one column: a line must contain a token and"),
+        ("Ada x O\nmet O\n", "p.txt:2: 2 columns, but line 1 has 3: correct the line"),
+        ("Ada O\n\nmet x O\n", "p.txt:3: 3 columns, but line 1 has 2"),
+        ("Ada O\n\nmet 0.9\n", "p.txt:3: tag '0.9' at position 0: .* last column"),
         ("Ada B-\n", "p.txt:1: tag 'B-' at position 0"),
         ("Ada O\nZürich B-LOC\n".encode("latin-1"), "p.txt:2: 'utf-8' codec can't decode"),
         ("Ada O\n".encode("utf-16"), "p.txt:1: 'utf-8' codec can't decode"),
-        (b"PK\x03\x04\x14\x00\x00\x00", "p.txt:1: a zero byte: predictions have to be text"),
+        (b"PK\x03\x04\x14\x00\x00\x00", "p.txt:1: a zero byte: predictions must be text"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path, content, message):
@@ -505,16 +503,23 @@ def test_files_that_cannot_be_read(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("Ada O\nmeets O\nEve O\n", "p.txt:2: the token is 'meets', but the gold data have 'met'"),
+        (
+            "Ada O\nmeets O\nEve O\n",
+            "p.txt:2: the token is 'meets', but the token of the gold data is 'met'",
+        ),
         (
             "Ada O\n\nEve O\n",
-            "p.txt:3: the token is 'Eve', but the gold data have 'met' there",
+            "p.txt:3: the token is 'Eve', but the token of the gold data is 'met'",
         ),
-        ("Ada O\nmet O\n\n", "p.txt: it ends at line 2, after 2 tokens. The gold data have 3, of "),
-        ("Ada O\nmet O\nEve O\n. O\n! O", "p.txt:4: the token '.' is too much. .* after 3 tokens"),
+        (
+            "Ada O\nmet O\n\n",
+            "p.txt: the file ends at line 2, after 2 tokens. The gold data have 3 tokens, and the "
+            "next one is 'Eve'",
+        ),
+        ("Ada O\nmet O\nEve O\n. O\n! O", "p.txt:4: extra token '.'. .* after 3 tokens"),
     ],
 )
-def test_tokens_that_do_not_align(tmp_path, content, message):
+def test_tokens_that_differ_from_the_gold_data_raise(tmp_path, content, message):
     predictions = read_predictions(write(tmp_path / "p.txt", content))
     with pytest.raises(CorpusError, match=message):
         align_predictions(predictions, [gold_doc("Ada met"), gold_doc("Eve")])

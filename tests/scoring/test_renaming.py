@@ -12,7 +12,7 @@ NAMES = {"PERSON": "PER", "DATE": "", "NP": "NOUN", "VP": ""}
 
 @pytest.fixture
 def doc():
-    """Ada as a PERSON, 1843 as a DATE, Rome as a LOC; of "the" nobody knows; a chunk each."""
+    """A Doc with three entities (PERSON, LOC, DATE), a token without annotation, and chunks."""
     doc = Doc(English().vocab, words=["Ada", "saw", "Rome", "in", "1843", "the", "end"])
     annotate(doc, [(0, 1, "PERSON"), (2, 3, "LOC"), (4, 5, "DATE")], missing=[5])
     chunks = [Span(doc, 0, 1, "NP"), Span(doc, 1, 2, "VP"), Span(doc, 2, 3, "X")]
@@ -22,14 +22,14 @@ def doc():
     return doc
 
 
-def test_entities_have_other_names(doc):
+def test_entities_are_renamed(doc):
     rename_labels(doc, NAMES, spans_key="chunks")
     assert [(ent.start, ent.end, ent.label_) for ent in doc.ents] == [(0, 1, "PER"), (2, 3, "LOC")]
-    # What is dropped is outside, and what nobody knows stays unknown.
+    # Tokens of removed entities are outside. Missing annotation stays missing.
     assert [token.ent_iob_ for token in doc] == ["B", "O", "B", "O", "O", "", "O"]
 
 
-def test_all_else_of_entities_stays(doc):
+def test_other_attributes_of_entities_are_kept(doc):
     if not Span.has_extension("confidence"):
         Span.set_extension("confidence", default=None)
     ada = Span(doc, 0, 1, "PERSON", kb_id="Q7259", span_id="ada")
@@ -48,7 +48,7 @@ def test_spans_keep_their_scores(doc):
     assert group.name == "chunks"
 
 
-def test_what_has_no_other_name_stays(doc):
+def test_without_new_names_nothing_changes(doc):
     before = doc.to_bytes()
     for names in ({}, {"GPE": "LOC"}):
         rename_labels(doc, names, spans_key="chunks")
@@ -56,7 +56,7 @@ def test_what_has_no_other_name_stays(doc):
     assert doc.to_bytes() == before
 
 
-def test_names_of_a_command():
+def test_names_are_parsed():
     pairs = ["PERSON=PER", "DATE=", "A=B=C", "PERSON=PER"]
     assert parse_names(pairs) == {"PERSON": "PER", "DATE": "", "A": "B=C"}
 
@@ -64,11 +64,11 @@ def test_names_of_a_command():
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        (["GPE"], "--rename GPE: write LABEL=NAME"),
-        (["=LOC"], "--rename =LOC: write LABEL=NAME"),
-        (["GPE=LOC", "GPE=ORG"], "--rename GPE=ORG: GPE has the name 'LOC' already"),
+        (["GPE"], "--rename GPE: the value must be LABEL=NAME"),
+        (["=LOC"], "--rename =LOC: the value must be LABEL=NAME"),
+        (["GPE=LOC", "GPE=ORG"], "--rename GPE=ORG: GPE already has the name 'LOC'"),
     ],
 )
-def test_names_that_are_none(pairs, message):
+def test_invalid_names_raise(pairs, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         parse_names(pairs)

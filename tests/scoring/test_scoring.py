@@ -78,7 +78,7 @@ def test_default_mode_is_conlleval_on_any_tags(sequences):
 
 @settings(max_examples=200, deadline=None)
 @given(TAG_PAIRS, st.sampled_from(["default", "strict"]))
-def test_counts_give_exactly_the_numbers_of_seqeval(sequences, mode):
+def test_counts_give_exactly_seqevals_scores(sequences, mode):
     gold, predicted = unzip(sequences)
     per_type = count_entities(gold, predicted, mode=mode)
     total = micro_counts(per_type)
@@ -97,13 +97,13 @@ def test_counts_give_exactly_the_numbers_of_seqeval(sequences, mode):
         assert [row.gold for row in rows] == expected[3]
 
 
-def test_modes_part_on_ill_formed_tags():
+def test_modes_differ_on_invalid_tag_sequences():
     gold, predicted = [["B-PER", "I-PER", "O"]], [["I-PER", "I-PER", "O"]]
     assert count_entities(gold, predicted) == {"PER": Counts(1, 1, 1)}
     assert count_entities(gold, predicted, mode="strict") == {"PER": Counts(1, 0, 0)}
 
 
-def test_counts_refuse_sequences_of_different_length():
+def test_sequences_of_different_length_raise():
     with pytest.raises(ValueError, match="1 and 1 sequences with 2 and 1 tags"):
         count_entities([["O", "O"]], [["O"]])
 
@@ -115,7 +115,7 @@ def test_no_tags_at_all():
 
 
 def test_scores_of_a_worked_example():
-    # Gold: two PER, one LOC. Predicted: one PER right, one PER cut short, LOC right.
+    # Gold: two PER, one LOC. Predicted: one correct PER, one too short PER, one correct LOC.
     eg = make_example(
         [(0, 2, "PER"), (3, 5, "PER"), (6, 7, "LOC")], [(0, 2, "PER"), (3, 4, "PER"), (6, 7, "LOC")]
     )
@@ -156,13 +156,13 @@ def test_chunks():
     }
 
 
-def test_chunks_without_prediction_are_missed():
+def test_chunks_without_prediction_are_missing():
     eg = Example(make_doc(WORDS), make_doc(WORDS, spans=[(0, 2, "NP")]))
     assert make_seqeval_scorer("spans")([eg])["spans_chunks_f"] == 0.0
 
 
 @pytest.mark.parametrize("side", ["gold", "predicted"])
-def test_overlapping_spans_are_refused(side):
+def test_overlapping_spans_raise(side):
     overlapping = make_doc(WORDS, spans=[(0, 2, "NP"), (1, 3, "VP")])
     plain = make_doc(WORDS, spans=[])
     eg = Example(plain, overlapping) if side == "gold" else Example(overlapping, plain)
@@ -170,7 +170,7 @@ def test_overlapping_spans_are_refused(side):
         make_seqeval_scorer("spans")([eg])
 
 
-def test_unlabelled_spans_have_the_type_underscore():
+def test_spans_without_a_label_are_counted_as_underscore():
     doc = make_doc(WORDS, spans=[(0, 2, "")])
     scores = make_seqeval_scorer("spans")([Example(doc, doc)])
     assert scores["spans_chunks_per_type"] == {"_": {"p": 1.0, "r": 1.0, "f": 1.0}}
@@ -182,7 +182,7 @@ def test_nothing_annotated_gives_none():
     expected = {"ents_p": None, "ents_r": None, "ents_f": None, "ents_per_type": None}
     assert make_seqeval_scorer()(examples) == expected
     assert make_seqeval_scorer()([]) == expected
-    # spaCy calls a document without tokens annotated; it tells nothing.
+    # spaCy counts a Doc without tokens as annotated, but there is nothing to score.
     assert make_seqeval_scorer()([Example(make_doc([]), make_doc([]))]) == expected
 
 
@@ -227,7 +227,7 @@ def test_scorer_agrees_with_spacys_on_equal_tokens(gold, predicted, missing):
     eg = make_example(gold, predicted, missing)
     expected = get_ner_prf([eg])
     scores = make_seqeval_scorer()([eg])
-    if expected["ents_f"] is None:  # spaCy says None where nothing counts, seqeval 0
+    if expected["ents_f"] is None:  # without entities, spaCy's scores are None and seqeval's are 0
         expected = {"ents_p": 0.0, "ents_r": 0.0, "ents_f": 0.0, "ents_per_type": {}}
     for key in ("ents_p", "ents_r", "ents_f"):
         assert scores[key] == pytest.approx(expected[key])
@@ -235,14 +235,14 @@ def test_scorer_agrees_with_spacys_on_equal_tokens(gold, predicted, missing):
         assert prf == pytest.approx(expected["ents_per_type"][label])
 
 
-def test_entities_are_projected_to_the_tokens_of_the_reference():
+def test_entities_are_aligned_with_the_tokens_of_the_reference():
     reference = make_doc(["New", "York", "'s", "mayor"], [(0, 2, "LOC")])
     predicted = make_doc(["New York", "'s", "may", "or"], [(0, 1, "LOC")])
     (doc,) = tag_examples([Example(predicted, reference)])
     assert doc.predicted == ["B-LOC", "I-LOC", "O", "O"]
 
 
-def test_unaligned_entities_are_wrong_predictions():
+def test_unaligned_entities_are_false_positives():
     reference = make_doc(["Ada", "flew", "to", "Paris-Orly"], [(0, 1, "PER"), (3, 4, "LOC")])
     predicted = make_doc(
         ["Ada", "flew", "to", "Paris", "-", "Orly"], [(0, 1, "PER"), (3, 4, "LOC"), (5, 6, "LOC")]
@@ -273,15 +273,15 @@ def test_white_space_entities_do_not_overwrite_each_other():
 
 @st.composite
 def tokenizations(draw):
-    """One text in two tokenizations, which may differ in white space, with entities on both."""
+    """Generate one text in two tokenizations, with different white space, both with entities."""
     text = draw(st.text(alphabet="aB.é漢", max_size=14))
     docs = []
     for _ in range(2):
         cuts = draw(st.sets(st.integers(1, max(len(text) - 1, 1))))
         bounds = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
         words = [text[start:end] for start, end in itertools.pairwise(bounds) if start < end]
-        for place in draw(st.lists(st.integers(0, len(words)), max_size=3)):
-            words.insert(place, draw(st.sampled_from(["\n", " ", "\u00a0", "\n\n"])))
+        for position in draw(st.lists(st.integers(0, len(words)), max_size=3)):
+            words.insert(position, draw(st.sampled_from(["\n", " ", "\u00a0", "\n\n"])))
         spaces = draw(st.lists(st.booleans(), min_size=len(words), max_size=len(words)))
         doc = Doc(VOCAB, words=words, spaces=spaces)
         ends = sorted(draw(st.sets(st.integers(0, len(words)), max_size=8)))
@@ -300,16 +300,16 @@ def tokenizations(draw):
 
 @settings(max_examples=500, deadline=None)
 @given(tokenizations())
-def test_predictions_are_placed_where_spacy_aligns_them(eg):
+def test_predictions_are_aligned_as_in_spacy(eg):
     expected, taken = [], set()
     for span in eg.predicted.ents:
         touched = set(eg.alignment.x2y[span.start : span.end].tolist())
         if any(eg.reference[i].ent_iob == 0 for i in touched):
             continue
-        (place,) = eg.get_aligned_spans_x2y([span], allow_overlap=True) or [None]
-        if place is not None and not taken & set(range(place.start, place.end)):
-            taken |= set(range(place.start, place.end))
-            expected.append((place.start, place.end, True, span))
+        (aligned,) = eg.get_aligned_spans_x2y([span], allow_overlap=True) or [None]
+        if aligned is not None and not taken & set(range(aligned.start, aligned.end)):
+            taken |= set(range(aligned.start, aligned.end))
+            expected.append((aligned.start, aligned.end, True, span))
         elif touched:
             expected.append((min(touched), max(touched) + 1, False, span))
         else:
@@ -317,7 +317,7 @@ def test_predictions_are_placed_where_spacy_aligns_them(eg):
     assert place_predictions(eg) == expected
 
 
-def test_a_document_is_aligned_once_whatever_its_entities():
+def test_a_document_is_aligned_only_once():
     n_read = 0
 
     class Counted(Example):
@@ -335,13 +335,13 @@ def test_a_document_is_aligned_once_whatever_its_entities():
     assert n_read == 1
 
 
-def test_texts_that_differ_are_an_error():
+def test_different_texts_raise():
     eg = Example(make_doc(["other", "text"], [(0, 1, "PER")]), make_doc(WORDS, []))
     with pytest.raises(ValueError, match="Unable to align"):
         make_seqeval_scorer()([eg])
 
 
-def test_labels_the_component_lacks_are_named_once():
+def test_gold_labels_that_the_component_lacks_are_warned_about_once():
     scorer = make_seqeval_scorer()
     examples = [make_example([(0, 2, "PER"), (3, 5, "PER"), (6, 7, "LOC")], [])]
     with pytest.warns(UserWarning, match=r"^PER \(2 gold\): 2 of 3 gold .*\[initialize\.com"):

@@ -11,7 +11,7 @@ from torch import nn
 Reads = Literal["words", "sequences", "vectors"]
 
 _MODULES: dict[str, type["EmbeddingModule"]] = {}
-# Kinds in files of version 0.1, and the arguments that had other names there.
+# Kinds in files of version 0.1: their new names, and the new names of renamed arguments.
 _FORMER_KINDS: dict[str, tuple[str, dict[str, str]]] = {
     "characters": ("char_cnn", {"filters": "out_channels", "window": "kernel_size"}),
     "character_states": ("char_gru", {}),
@@ -86,7 +86,7 @@ def find_module(kind: str) -> type[EmbeddingModule]:
 def build_module(name: str, spec: Mapping[str, Any]) -> EmbeddingModule:
     """Build a module with fresh parameters.
 
-    name (str): the embedding's name in the network, for messages.
+    name (str): the embedding's name in the network, for error messages.
     spec (Mapping[str, Any]): `kind` and the keyword arguments of the class.
     RETURNS (EmbeddingModule): the module.
     RAISES (ValueError): if there is no such kind.

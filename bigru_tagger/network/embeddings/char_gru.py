@@ -9,15 +9,16 @@ from .base import EmbeddingModule
 
 
 class CharGRUModule(EmbeddingModule, kind="char_gru"):
-    """A bidirectional GRU over each word's characters, and its last state in both directions.
+    """A bidirectional GRU over the characters of each word, and its last state in both directions.
 
-    Lample et al. 2016, arXiv 1603.01360, with GRUs as Yang et al. 2017, arXiv 1703.06345.
+    As in Lample et al. 2016, arXiv 1603.01360, but with GRUs, as in Yang et al. 2017, arXiv
+    1703.06345.
     """
 
     def __init__(self, rows: int, width: int, hidden: int) -> None:
         """Allocate the table and the GRU.
 
-        rows (int): size of the character table; row 0 pads.
+        rows (int): size of the character table; row 0 is padding.
         width (int): width of a character's vector.
         hidden (int): units of each direction.
         """
@@ -29,7 +30,7 @@ class CharGRUModule(EmbeddingModule, kind="char_gru"):
     def forward(self, characters: Tensor) -> Tensor:
         """Embed words by their characters.
 
-        characters (Tensor): rows of the table, 0 behind the end, int64 (n_words, n_characters).
+        characters (Tensor): rows of the table, padded with 0, int64 (n_words, n_characters).
         RETURNS (Tensor): vectors, (n_words, 2 * hidden).
         """
         used = characters != 0

@@ -8,7 +8,7 @@ from .lookup import look_up
 
 
 class ClusterModule(EmbeddingModule, kind="clusters"):
-    """Embeds the prefixes of a word's path in a tree of clusters (Miller et al. 2004)."""
+    """Embeddings of the prefixes of a word's path in a tree of clusters (Miller et al. 2004)."""
 
     keys: Tensor
     clusters: Tensor
@@ -19,10 +19,11 @@ class ClusterModule(EmbeddingModule, kind="clusters"):
     ) -> None:
         """Allocate the tables.
 
-        n_words (int): words that have a cluster.
+        n_words (int): number of words with a cluster.
         n_clusters (int): number of clusters.
-        n_prefixes (int): number of prefixes.
-        n_rows (int): distinct prefixes of all lengths, with one more each for unknown words.
+        n_prefixes (int): number of prefixes per path.
+        n_rows (int): number of distinct prefixes of all lengths, plus one per length for words
+            without a cluster.
         width (int): width of each prefix's vector.
         """
         super().__init__()

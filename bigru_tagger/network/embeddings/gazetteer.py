@@ -11,11 +11,11 @@ from .lookup import look_up
 
 
 class GazetteerModule(EmbeddingModule, kind="gazetteer"):
-    """Marks the phrases of lists in the text, and embeds the marks.
+    """A linear layer over marks of the phrases in the text (Ratinov and Roth 2009).
 
-    For each list, a token begins, is inside, or ends a phrase, or is one by itself; a phrase
-    within or across a longer one of the same list does not count (Ratinov and Roth 2009; the
-    marks as Chiu and Nichols 2016, arXiv 1511.08308).
+    For each list there are four marks: a token begins a phrase, is inside one, ends one, or is a
+    single-token phrase (Chiu and Nichols 2016, arXiv 1511.08308). A phrase that overlaps a longer
+    one of the same list is ignored.
     """
 
     reads = "sequences"
@@ -26,9 +26,9 @@ class GazetteerModule(EmbeddingModule, kind="gazetteer"):
         """Allocate the tables.
 
         lists (Sequence[str]): names of the lists.
-        n_phrases (int): phrases on all lists.
+        n_phrases (int): number of phrases on all lists.
         width (int): width of a token's vector.
-        max_words (int): tokens that a phrase may take up.
+        max_words (int): the largest number of tokens in a match.
         """
         super().__init__()
         self.register_buffer("keys", torch.zeros(n_phrases, dtype=torch.int64))
@@ -54,7 +54,7 @@ class GazetteerModule(EmbeddingModule, kind="gazetteer"):
 
         hashes (Tensor): hash and power of each token, int64 (n_tokens, 2).
         layout (Layout): the tokens' sequences.
-        RETURNS (Tensor): for each list whether the token begins, is inside, ends, or is a phrase,
+        RETURNS (Tensor): whether the token begins, is inside, ends, or is a phrase of each list,
             bool (n_tokens, n_lists, 4).
         """
         marks = torch.zeros(len(hashes), self.n_lists, 4, dtype=torch.bool, device=hashes.device)
@@ -79,14 +79,14 @@ class GazetteerModule(EmbeddingModule, kind="gazetteer"):
     def _phrases(self, hashes: Tensor, layout: Layout) -> Iterator[tuple[int, Tensor, Tensor]]:
         # For each number of words, the first token of each phrase and the phrase's row.
         grams = hashes[:, 0]
-        # White space is a token to spaCy; a phrase may run over it, but not begin or end with it.
-        solid = hashes[:, 1] != 1
+        # White space can be a token. A phrase may contain it, but not begin or end with it.
+        visible = hashes[:, 1] != 1
         for n_words in range(1, min(self.max_words, len(hashes)) + 1):
             if n_words > 1:
                 last = hashes[n_words - 1 :]
                 grams = grams[:-1] * last[:, 1] + last[:, 0]
             whole = layout.sequence[: len(grams)] == layout.sequence[n_words - 1 :]
-            whole &= solid[: len(grams)] & solid[n_words - 1 :]
+            whole &= visible[: len(grams)] & visible[n_words - 1 :]
             rows, known = look_up(self.keys, grams.unsqueeze(1))
             starts = torch.nonzero(whole & known).squeeze(1)
             if len(starts):

@@ -1,4 +1,4 @@
-"""Hashed attributes, embedded without a vocabulary."""
+"""Hash embeddings of lexical attributes."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,17 @@ from torch import Tensor, nn
 
 from .base import EmbeddingModule
 
-# 2^20 bits: a million values would fill it, a hundred thousand leave one false alarm in 80.
+# 2^20 bits. With 100,000 values, the filter has one false positive in 80; a million would fill it.
 _FILTER_BITS = 20
 
 
 class HashModule(EmbeddingModule, kind="hash"):
-    """Embeds attributes without a vocabulary: a value's vector is the sum of four hashed rows.
+    """Embed attributes without a vocabulary: a value's vector is the sum of four hashed rows.
 
-    The hashing trick of Svenstrup et al. 2017, arXiv 1709.03933. A value that training never saw
-    would get the sum of other values' rows; so a Bloom filter (Bloom 1970) keeps which values were
-    seen, and the others share one learned vector, which some tokens get in training too.
+    These are hash embeddings (Svenstrup et al. 2017, arXiv 1709.03933). Without a vocabulary, a
+    value that did not occur in training would have the sum of other values' rows. So a Bloom filter
+    (Bloom 1970) records the values that occur in training. All others share one learned vector. It
+    is trained on a random share of the tokens.
     """
 
     unknown: Tensor
@@ -32,9 +33,9 @@ class HashModule(EmbeddingModule, kind="hash"):
 
         rows (Sequence[int]): the size of each attribute's part of the table.
         width (int): width of each attribute's vector.
-        unknown_rate (float): chance of a word's attribute to count as unknown in training.
-        correction (bool): begin with vectors of zero, and leave that of values that training never
-            saw at zero: for vectors that are added to others.
+        unknown_rate (float): probability that an attribute is treated as unknown in training.
+        correction (bool): for vectors that are added to others: initialise all vectors with zero,
+            and keep the vector of unknown values at zero.
         """
         super().__init__()
         self.table = nn.Embedding(sum(rows), width)
@@ -43,14 +44,14 @@ class HashModule(EmbeddingModule, kind="hash"):
             unknown = torch.zeros(len(rows), width, device="cpu")
             self.register_buffer("unknown", unknown, persistent=False)
         else:
-            # The sum of four rows has the variance of one row of an ordinary table of this scale.
+            # The sum of four rows has the standard deviation of an ordinary table: 1 / sqrt(width).
             nn.init.normal_(self.table.weight, std=0.5 / width**0.5)
             self.unknown = nn.Parameter(torch.zeros(len(rows), width))
         self.unknown_rate = unknown_rate
         self.width = len(rows) * width
         self.register_buffer("seen", torch.zeros(1 << _FILTER_BITS, dtype=torch.bool))
-        # No file stores these buffers: they have values also where a network is built on the meta
-        # device, to be loaded.
+        # These buffers are not saved, so they need values even if the network is built on the meta
+        # device to load weights.
         constants = torch.Generator("cpu").manual_seed(0)
         shape = (len(rows), 4)
         multipliers = torch.randint(1 << 62, shape, generator=constants, device="cpu") | 1
@@ -75,7 +76,7 @@ class HashModule(EmbeddingModule, kind="hash"):
         return torch.where(known.unsqueeze(2), vectors, self.unknown).flatten(1)
 
     def hash(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Hash values to rows of the table and bits of the filter.
+        """Map values to rows of the table and bits of the filter.
 
         values (Tensor): 64-bit hashes of attributes, int64 (n_words, n_attrs).
         RETURNS (tuple[Tensor, Tensor]): both int64 (n_words, n_attrs, 4).

@@ -1,14 +1,14 @@
-"""The search for words in a table."""
+"""Find words in a table of hashes."""
 
 import torch
 from torch import Tensor
 
 
 def look_up(keys: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """Find each word's first candidate that is a key.
+    """Find the first candidate of each word that is a key.
 
-    keys (Tensor): keys in ascending order, at least one, int64 (n_keys,).
-    candidates (Tensor): int64 (n_words, n_candidates).
+    keys (Tensor): at least one key, in ascending order, int64 (n_keys,).
+    candidates (Tensor): hashes of each word, best first, int64 (n_words, n_candidates).
     RETURNS (tuple[Tensor, Tensor]): the row of the key, int64 (n_words,), and whether there is
         one, bool (n_words,).
     """

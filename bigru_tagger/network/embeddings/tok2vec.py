@@ -6,12 +6,12 @@ from .base import EmbeddingModule
 
 
 class Tok2VecModule(EmbeddingModule, kind="tok2vec"):
-    """Returns the vectors that another network computed, one per token."""
+    """Return the vectors that another network computed, one per token."""
 
     reads = "vectors"
 
     def __init__(self, width: int) -> None:
-        """Keep the width.
+        """Set the width.
 
         width (int): width of the vectors.
         """

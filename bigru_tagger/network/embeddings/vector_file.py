@@ -8,7 +8,7 @@ from .vectors import StaticVectors
 
 
 class VectorFileModule(StaticVectors, kind="vector_file"):
-    """Looks static vectors up in a table, with a learned vector for words that it lacks."""
+    """Look up static vectors in a table, with a learned vector for words that it does not have."""
 
     keys: Tensor
     table: Tensor
@@ -18,7 +18,7 @@ class VectorFileModule(StaticVectors, kind="vector_file"):
 
         n_words (int): words in the table.
         width (int): width of the vectors.
-        half (bool): keep them in half precision.
+        half (bool): store them in half precision.
         correction_rows (int): see `StaticVectors`.
         """
         super().__init__(width, correction_rows)
@@ -29,8 +29,8 @@ class VectorFileModule(StaticVectors, kind="vector_file"):
     def forward(self, candidates: Tensor) -> Tensor:
         """Look words up.
 
-        candidates (Tensor): hashes of each word, the best first, and that of its lower-cased form
-            second, int64 (n_words, n_candidates).
+        candidates (Tensor): hashes of each word, best first, int64 (n_words, n_candidates). The
+            second is that of its lower-cased form.
         RETURNS (Tensor): vectors, (n_words, width).
         """
         rows, known = look_up(self.keys, candidates)

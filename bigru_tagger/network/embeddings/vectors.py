@@ -8,18 +8,18 @@ from .hash import HashModule
 
 
 class StaticVectors(EmbeddingModule):
-    """The base of static vectors: a learned vector for unknown words, and learned corrections.
+    """The base class for static vectors: a learned vector for unknown words, and corrections.
 
-    The vectors themselves do not change. Training may add a correction to a word's vector, hashed
-    by the word's lower-cased form, so that fine-tuning needs no vocabulary either. It begins at
-    zero, and is zero for words that training never saw, but for the filter's false alarms, see
-    `HashModule`. Weight decay pulls it back to zero, and so the vector back to the static one.
-    To fine-tune a table of vectors in full is, but for the hashing, this same function under
-    another decay, one that pulls vectors to zero.
+    The vectors themselves do not change. With `correction_rows`, training learns a correction that
+    is added to a word's vector. Corrections are hashed by the word's lower-cased form, so they need
+    no vocabulary. They are initialised with zero, and are zero for words that did not occur in
+    training, except for false positives of the filter, see `HashModule`. Weight decay pulls a
+    correction to zero, and thus the vector to the static one. Fine-tuning the whole table would
+    pull the vectors themselves to zero.
     """
 
     def __init__(self, width: int, correction_rows: int) -> None:
-        """Allocate what is learned.
+        """Allocate the learned parameters.
 
         width (int): width of the static vectors.
         correction_rows (int): size of the table of corrections; 0 for none.
@@ -32,10 +32,10 @@ class StaticVectors(EmbeddingModule):
         self.width = width
 
     def finish(self, vectors: Tensor, known: Tensor, forms: Tensor) -> Tensor:
-        """Fill the rows of words without a vector, and correct all rows.
+        """Fill the rows of words without a vector, and add the corrections.
 
         vectors (Tensor): static vectors, (n_words, width).
-        known (Tensor): whether the word has one, bool (n_words, 1).
+        known (Tensor): whether each word has a vector, bool (n_words, 1).
         forms (Tensor): hash of each word's lower-cased form, int64 (n_words, 1).
         RETURNS (Tensor): vectors, (n_words, width).
         """
@@ -44,12 +44,12 @@ class StaticVectors(EmbeddingModule):
 
 
 class VectorsModule(StaticVectors, kind="vectors"):
-    """Passes static vectors on, with a learned vector for words that have none."""
+    """Return static vectors, with a learned vector for words that have none."""
 
     def __init__(self, width: int, correction_rows: int = 0) -> None:
-        """Allocate what is learned.
+        """Allocate the learned parameters.
 
-        width (int): width of the static vectors; 0 where the vocab has none.
+        width (int): width of the static vectors; 0 if the vocab has none.
         correction_rows (int): see `StaticVectors`.
         """
         super().__init__(width, correction_rows)
@@ -57,7 +57,7 @@ class VectorsModule(StaticVectors, kind="vectors"):
     def forward(self, vectors: Tensor, forms: Tensor) -> Tensor:
         """Fill the rows of words without a vector.
 
-        vectors (Tensor): static vectors, zeros for a word without one, (n_words, width).
+        vectors (Tensor): static vectors, (n_words, width); zeros for a word without one.
         forms (Tensor): hash of each word's lower-cased form, int64 (n_words, 1).
         RETURNS (Tensor): vectors, (n_words, width).
         """

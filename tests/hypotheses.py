@@ -1,4 +1,4 @@
-"""All tag sequences of a few tokens: what the clever algorithms have to agree with."""
+"""All tag sequences of a few tokens, to check algorithms against brute force."""
 
 from itertools import product
 
@@ -14,11 +14,11 @@ LENGTHS = st.lists(st.integers(0, 5), min_size=1, max_size=4)
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def make_emissions(seed, n_tokens, n_tags, scale=3.0, impossible=0.0):
+def make_logits(seed, n_tokens, n_tags, scale=3.0, impossible=0.0):
     rng = np.random.default_rng(seed)
-    emissions = rng.normal(scale=scale, size=(n_tokens, n_tags))
-    emissions[rng.random(emissions.shape) < impossible] = -np.inf
-    return emissions
+    logits = rng.normal(scale=scale, size=(n_tokens, n_tags))
+    logits[rng.random(logits.shape) < impossible] = -np.inf
+    return logits
 
 
 def make_transitions(seed, n_tags, kind):
@@ -31,7 +31,7 @@ def make_transitions(seed, n_tags, kind):
     if kind == "partly forbidden":
         for table in tables:
             table[rng.random(table.shape) < 0.4] = -np.inf
-        # tag 0 always goes, so that there is a way through
+        # tag 0 is always allowed, so that there is a valid sequence
         tables[0][0], tables[0][:, 0], tables[1][0], tables[2][0] = 0.5, -0.5, 0.0, 0.0
     return Transitions(*tables)
 
@@ -42,15 +42,15 @@ TRANSITIONS = pytest.mark.parametrize(
 )
 
 
-def all_readings(emissions, transitions):
-    """Score each tag sequence of one sequence of tokens, by the definition."""
-    n_tokens, n_tags = emissions.shape
-    readings = np.array(list(product(range(n_tags), repeat=n_tokens)), dtype=np.int64)
-    scores = emissions[np.arange(n_tokens), readings].sum(1)
+def all_hypotheses(logits, transitions):
+    """Compute all tag sequences of one sequence of tokens, and their scores by the definition."""
+    n_tokens, n_tags = logits.shape
+    hypotheses = np.array(list(product(range(n_tags), repeat=n_tokens)), dtype=np.int64)
+    scores = logits[np.arange(n_tokens), hypotheses].sum(1)
     if n_tokens:
-        scores += transitions.first[readings[:, 0]] + transitions.last[readings[:, -1]]
-        scores += transitions.between[readings[:, :-1], readings[:, 1:]].sum(1)
-    return readings, scores
+        scores += transitions.first[hypotheses[:, 0]] + transitions.last[hypotheses[:, -1]]
+        scores += transitions.between[hypotheses[:, :-1], hypotheses[:, 1:]].sum(1)
+    return hypotheses, scores
 
 
 def split(array, lengths):

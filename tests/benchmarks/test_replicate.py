@@ -265,7 +265,7 @@ def test_a_stop_ends_the_running_process(tmp_path: Path) -> None:
     ):
         training.execute(["-c", "import time; time.sleep(60)"], tmp_path / "log.txt", plan, None)
     assert time.monotonic() - start < 30
-    with pytest.raises(training.RunError, match="stopped before it began"):
+    with pytest.raises(training.RunError, match="stopped before the start"):
         training.execute(["-c", ""], tmp_path / "log.txt", plan, None)
 
 

@@ -529,7 +529,7 @@ def test_systems_without_a_common_task_cannot_be_compared(command, tmp_path):
     result = command("--against", tmp_path / "tagger")
     assert result.exit_code == 1
     assert "model was scored on entities, " in result.stderr
-    assert "tagger on tags. Both have to predict entities, chunks or tags" in result.stderr
+    assert "tagger on tags. Both must predict entities, chunks or tags" in result.stderr
 
 
 def test_a_folder_that_is_not_a_pipeline_raises(tmp_path):

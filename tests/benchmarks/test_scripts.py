@@ -44,7 +44,7 @@ def test_a_script_starts_from_another_folder_and_by_a_link(elsewhere: Path, link
         [sys.executable, script, "--help"], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    assert "Print CPU seconds, memory and modules" in ended.stdout
+    assert "Print the medians of CPU seconds" in ended.stdout
 
 
 def test_the_flair_script_imports_only_flair(elsewhere: Path) -> None:

@@ -103,11 +103,13 @@ def test_without_other_paths_the_sample_is_read():
 def test_unknown_settings_of_the_chosen_reader(tmp_path):
     path = make_rows(tmp_path / "x", WORDS)
     with pytest.raises(
-        TypeError, match=r"x.jsonl is read by HFCorpus, which has no setting columns"
+        TypeError, match=r"x.jsonl is read by HFCorpus, which has no setting `columns`"
     ):
         list(AnyCorpus(path, columns=["tokens", "ner"])(spacy.blank("en")))
     path = make_spacy(tmp_path / "x", WORDS)
-    with pytest.raises(TypeError, match=r"x.spacy is read by Corpus, which has no setting scheme"):
+    with pytest.raises(
+        TypeError, match=r"x.spacy is read by Corpus, which has no setting `scheme`"
+    ):
         list(AnyCorpus(path, scheme="IOB2", sentences_per_doc=3)(spacy.blank("en")))
 
 
@@ -272,7 +274,7 @@ def test_tag_names_option(tmp_path):
     [doc] = DocBin().from_disk(tmp_path / "out" / "x.spacy").get_docs(spacy.blank("xx").vocab)
     assert [ent.label_ for ent in doc.ents] == ["LOC"]
     message = run("convert", path, tmp_path / "out", "--columns", "tokens,ner", fails=True)
-    assert "x.jsonl is read by HFCorpus, which has no setting columns" in message
+    assert "x.jsonl is read by HFCorpus, which has no setting `columns`" in message
 
 
 @pytest.mark.parametrize("reader", ["Corpus.v1", "ConllCorpus.v1"])
@@ -297,7 +299,7 @@ def test_evaluation_uses_the_reader_settings_of_the_dev_corpus(reader, tmp_path)
     options = {"columns": ["tokens", "ner", "_"]}
     [example] = read_gold(nlp, str(path), options=options, **read)
     assert [ent.label_ for ent in example.reference.ents] == ["X"]
-    rows = make_rows(tmp_path / "test", WORDS)  # HFCorpus has no setting `columns`
+    rows = make_rows(tmp_path / "test", WORDS)  # HFCorpus has no setting columns
     assert len(list(read_gold(nlp, rows, **read))) == 1
 
 

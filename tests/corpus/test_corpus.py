@@ -468,8 +468,14 @@ def test_missing_file_is_not_taken_for_a_hub_id(tmp_path, name):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("some/id", "read by HFCorpus, which has no setting color, shape: choose from alignment"),
-        ("some/*.conll", "read by ConllCorpus, which has no setting color, shape: choose from col"),
+        (
+            "some/id",
+            "read by HFCorpus, which has no setting `color`, `shape`: choose from alignment",
+        ),
+        (
+            "some/*.conll",
+            "read by ConllCorpus, which has no setting `color`, `shape`: choose from col",
+        ),
     ],
 )
 def test_unknown_setting(source, message):

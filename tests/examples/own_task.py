@@ -1,6 +1,7 @@
 """A custom task: morphological features, one value per token, in `token.morph`.
 
-It needs an entry in `TASKS`, which defines how features are read, scored and reported, and a component.
+It needs a component, and an entry in `TASKS`, which defines how features are read, scored and
+reported.
 """
 
 from spacy.language import Language

@@ -1,4 +1,4 @@
-"""Bi-GRU sequence tagging for spaCy: named entities, tags and chunks.
+"""Bidirectional GRU taggers for spaCy: named entities, tags and chunks.
 
 The names below are the public Python API. Each is imported when it is first used, so that
 `import bigru_tagger` is fast. Everything else may change between minor versions.

@@ -14,8 +14,7 @@ from .. import __version__
 
 app = typer.Typer(
     name="bigru-tagger",
-    help="Bi-GRU tagging for spaCy. Train with `spacy train`; use these commands for everything "
-    "else.",
+    help="Commands for bidirectional GRU taggers in spaCy. To train a pipeline, use `spacy train`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

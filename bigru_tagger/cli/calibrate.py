@@ -35,13 +35,13 @@ def calibrate_command(
         list[str] | None,
         typer.Option(help="Another split to report the error on; repeatable."),
     ] = None,
-    component: Annotated[str, typer.Option(help="The component.")] = "ner",
+    component: Annotated[str, typer.Option(help="The name of the component.")] = "ner",
     sentences_per_doc: Annotated[
         int | None,
         typer.Option(
             "--sentences-per-doc",
             "--n-sents",
-            help="Sentences per document; 0 for whole documents. Default: as in training.",
+            help="Sentences per Doc; 0 for whole documents. Default: as in training.",
             min=0,
         ),
     ] = None,

@@ -37,7 +37,7 @@ def check_command(
         typer.Option(
             "--sentences-per-doc",
             "--n-sents",
-            help="Sentences per Doc; 0 for whole documents.",
+            help="Sentences per Doc; 0 for whole documents. Default: 1.",
             min=0,
         ),
     ] = None,
@@ -52,9 +52,10 @@ def check_command(
     ] = None,
     reader: dict[str, Any],
 ) -> None:
-    """Check annotated data: counts, rare labels, duplicates, annotation that cannot be learned.
+    """Check annotated data: count labels, find duplicates and annotation that cannot be learned.
 
-    The exit status is 1 if there is an error: training would fail or learn wrong annotation.
+    The exit status is 1 if there is an error, which would make training fail or learn wrong
+    annotation.
     Warnings and notes do not change the exit status.
     """
     import spacy

@@ -47,7 +47,9 @@ def distill_command(
     ] = None,
     temperature: Annotated[
         float,
-        typer.Option(help="Temperature of the teacher's and the student's softmax; 1: no change."),
+        typer.Option(
+            help="Temperature of the softmax of teacher and student in training; 1 changes nothing."
+        ),
     ] = 2.0,
     weight: Annotated[
         float,
@@ -71,7 +73,7 @@ def distill_command(
         typer.Option(
             "--sentences-per-doc",
             "--n-sents",
-            help="Sentences per document; 0 for whole documents. Default: as in the config.",
+            help="Sentences per Doc; 0 for whole documents. Default: as in the config.",
             min=0,
         ),
     ] = None,

@@ -68,7 +68,7 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Documents per batch. Default: as in the pipeline.", min=1),
+        typer.Option(help="Docs per batch. Default: as in the pipeline.", min=1),
     ] = None,
     rename: Annotated[
         list[str] | None,
@@ -82,7 +82,7 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         typer.Option(
             "--sentences-per-doc",
             "--n-sents",
-            help="Sentences per document; 0 for whole documents. Default: as in training.",
+            help="Sentences per Doc; 0 for whole documents. Default: as in training.",
             min=0,
         ),
     ] = None,

@@ -20,7 +20,7 @@ _OPTIONS: dict[str, Any] = {
     "columns": Annotated[
         list[str] | None,
         _option(
-            "The content of each column of a column file, such as tokens,pos,ner. Valid names: "
+            "The content of each column of a column file, in order, such as tokens,pos,ner. Names: "
             "tokens, ner, pos, chunk, document, and _ to skip a column. Repeatable."
         ),
     ],
@@ -30,7 +30,7 @@ _OPTIONS: dict[str, Any] = {
     "encoding": Annotated[str | None, _option("The encoding of column files. Default: UTF-8.")],
     "scheme": Annotated[
         str | None,
-        _option("Tag scheme (IOB1, IOB2, IOBES, BMES, BILOU; IO for labels without prefixes)."),
+        _option("Tag scheme (IOB1, IOB2, IOBES, BMES, BILUO; IO for labels without prefixes)."),
     ],
     "tokens_column": Annotated[str | None, _option("The column of tokens in a dataset.")],
     "ner_column": Annotated[str | None, _option('The column of entity tags; "" for none.')],

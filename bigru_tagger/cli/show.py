@@ -33,7 +33,7 @@ def tag_command(
         typer.Option(
             "--input",
             "-i",
-            help="A UTF-8 file with one text per line; - is standard input. Repeatable.",
+            help="A UTF-8 file with one text per line, or - for standard input. Repeatable.",
         ),
     ] = None,
     as_json: Annotated[

@@ -29,7 +29,7 @@ def train_with_trainer_command(
         int | None, typer.Option(help="Train on at most this number of Docs.", min=1)
     ] = None,
 ) -> None:
-    """Train the network of a config with `transformers.Trainer`, scored by seqeval.
+    """Train the network of a config with `transformers.Trainer`, and score it with seqeval.
 
     The config defines the network and the corpora. Its optimizer and numbers of steps are not used.
     The output has Hugging Face's format. `bigru-tagger from-transformers` converts it to a spaCy

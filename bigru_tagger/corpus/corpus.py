@@ -67,8 +67,9 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
     """Open a corpus with the reader for its format.
 
     - spaCy's Corpus reads a `.spacy` file, or a folder of them.
-    - HFCorpus reads a `.json`, `.jsonl`, `.parquet`, `.csv` or `.arrow` file with that builder. It
-      also reads a `.txt` file, or one with an unknown suffix, that holds Parquet or JSON lines.
+    - HFCorpus reads a `.json`, `.jsonl`, `.parquet`, `.csv` or `.arrow` file with the builder of
+      `datasets` for its format. It also reads a `.txt` file, or a file with an unknown suffix, if
+      it holds Parquet or JSON lines.
     - ConllCorpus reads any other file, a folder of column files, or a glob pattern.
     - HFCorpus reads everything else.
 

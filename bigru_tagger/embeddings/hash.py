@@ -27,8 +27,8 @@ def HashEmbed(  # noqa: N802
     attrs (list[str]): names of lexical attributes, such as NORM, PREFIX or SHAPE.
     rows (list[int]): size of the table of each attribute.
     width (int): width of each attribute's vector.
-    unknown_rate (float): probability that an attribute is treated as unknown in training, which
-        trains the vector for unknown values.
+    unknown_rate (float): probability that a value is treated as unknown in training, which trains
+        the vector for unknown values.
     fold_digits (bool): replace every digit by 0, so that numbers of one format are equal.
     RETURNS (HashEmbedding): a value for the `embed` section of an architecture.
     RAISES (ValueError): if a name is not a lexical attribute, or a number is out of range.

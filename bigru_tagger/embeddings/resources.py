@@ -238,7 +238,8 @@ def _read_package(source: str, lang: str) -> ClusterTable:
         raise MissingResourceError(
             f"no word clusters: there is no file {source!r}, and no such table in spaCy's "
             f"lookups for {lang!r}. Use the path of a file of clusters, install the "
-            "tables with `pip install spacy-lookups-data`, or leave out the embedding"
+            "tables with `pip install spacy-lookups-data`, or leave out the embedding (in the "
+            "configs of this package: --paths.clusters null)"
         ) from error
     return _read_table(table, source, lang)
 

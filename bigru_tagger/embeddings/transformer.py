@@ -36,8 +36,9 @@ def TransformerEmbed(  # noqa: N802
         uses only the last layer.
     window (int | None): number of sub-words per window, including special tokens; null for the
         model's maximum. Longer texts are split into overlapping windows.
-    overlap (int): minimum number of sub-words that neighbouring windows share. At the edge of a
-        window, each word has a context of at least half of this number.
+    overlap (int): minimum number of sub-words that neighbouring windows share. A sub-word is taken
+        from the window in which it is farthest from an edge, so that it has at least half of this
+        number as context on each side, or all up to the end of the text.
     trainable (bool): fine-tune the transformer. Otherwise it is frozen, and only the weights of
         the mix of layers are trained.
     learn_rate (float | None): maximum learn rate of the transformer. Its rate follows the schedule

@@ -22,7 +22,7 @@ def VectorsEmbed(fallback: bool, correction_rows: int) -> "VectorsEmbedding":  #
         with every digit replaced by 0.
     correction_rows (int): size of a hashed table of learned corrections, which are added to the
         vectors of words in the training data, by their lower-cased form. This fine-tunes the
-        vectors, and L2 pulls them back to the static ones, see
+        vectors, and L2 keeps them close to the static ones, see
         `bigru_tagger.network.embeddings.vectors.StaticVectors`. 0 for no corrections.
     RETURNS (VectorsEmbedding): a value for the `embed` section of an architecture. It has no effect
         if the vocab has no vectors.

@@ -43,27 +43,27 @@ def BiGRUTagger(  # noqa: N802
     """Build a tagger: embeddings, a stacked bidirectional GRU, and a linear layer per token.
 
     embed (dict[str, Embedding] | None): embeddings by name. Their vectors are concatenated. Set a
-        block to null to leave it out. null for the whole section uses hashed attributes,
+        block to null to leave it out. If the whole section is null, it is hashed attributes,
         characters, word clusters and the vocab's vectors, see
         `bigru_tagger.embeddings.standard.standard_embed`.
     hidden (int | list[int]): units of each direction: one number for all layers, or a list with
         one number per layer.
-    depth (int | None): number of layers. null for the length of `hidden`, or 1 if `hidden` is a
-        number. With 0 there is no encoder: the linear layer is applied to the embeddings, for
+    depth (int | None): number of layers. With null, it is the length of `hidden`, or 1 if `hidden`
+        is a number. With 0 there is no encoder: the linear layer is applied to the embeddings, for
         example to the listener of a shared encoder.
     cell (str): "gru" or "lstm".
     bidirectional (bool): add a backward direction. Both directions are concatenated.
     by_sentence (bool): encode each sentence separately; otherwise each Doc. In a Doc without
         sentence boundaries, they are estimated from punctuation and empty lines.
-    occurrences (int): width of the mean of the states of all occurrences of a token's word in the
-        Doc, see `bigru_tagger.network.context.ContextPooling`; 0 for none.
-    global_context (int): width of the mean of the states of all tokens in the Doc, also if
+    occurrences (int): width of the weighted mean of the states of all occurrences of a token's word
+        in the Doc, see `bigru_tagger.network.context.ContextPooling`; 0 for none.
+    global_context (int): width of the weighted mean of the states of all tokens in the Doc, also if
         `by_sentence` is true; 0 for none.
     context_width (int | None): units of the layer that combines these means with a token's state;
-        null for the width of the state. Not used without `occurrences` and `global_context`.
+        null for the width of the state. Used only if `occurrences` or `global_context` is set.
     decode (str): name of the decoder. "constrained" trains a softmax per token and predicts only
         valid tag sequences. "crf" also learns transition scores, by the likelihood of whole
-        sequences. You can register your own, see `bigru_tagger.network.decoders`.
+        sequences. Other decoders can be registered, see `bigru_tagger.network.decoders`.
     word_dropout (float | None): probability that a token's whole input is set to zero in training.
         For all four dropout rates, null uses `[training] dropout`.
     input_dropout (float | None): locked dropout of the encoder's input.
@@ -134,8 +134,8 @@ def BiGRUTok2Vec(  # noqa: N802
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build embeddings and a stacked bidirectional GRU, for a `tok2vec` that components share.
 
-    The `width` of listeners must be the last layer's `hidden`, times two if bidirectional; or
-    `context_width`, if that is set and used.
+    The `width` of listeners must be the width of the output: the units of the last layer, times two
+    if bidirectional. With `occurrences` or `global_context`, it is `context_width`, if that is set.
     The arguments are those of `BiGRUTagger`. `depth` must not be 0.
 
     RETURNS (Model[list[Doc], list[Floats2d]]): a model from Docs to hidden states,

@@ -18,7 +18,7 @@ from thinc.types import Floats2d
 Scorer = Callable[..., dict[str, Any]]
 
 # `embed` is None, so that the architecture sets the default embeddings. spaCy merges this config
-# with the user's: embeddings listed here would be added to every config that omits them.
+# with the user's, so embeddings listed here would be added to every config that omits them.
 DEFAULT_MODEL = {
     "@architectures": "bigru_tagger.BiGRUTagger.v1",
     "embed": None,

@@ -1,6 +1,6 @@
-"""A way of decoding of your own: the gold tag has to beat all others by a margin.
+"""A custom decoder: the logit of the gold tag must exceed all others by a margin.
 
-`spacy train my.cfg --code own_decoder.py` registers it, and a config names it:
+`spacy train my.cfg --code own_decoder.py` registers it. A config selects it by name:
 
     [components.ner.model]
     @architectures = "bigru_tagger.BiGRUTagger.v1"

@@ -1,4 +1,4 @@
-"""An embedding of one's own: how many characters, capitals and digits each word has."""
+"""A custom embedding: the numbers of characters, capitals and digits of each word."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from bigru_tagger.embeddings.base import UniqueWords, WordEmbedding
 from bigru_tagger.network.embeddings.base import EmbeddingModule
 
 
-# 1. The function that a config names: [components.ner.model.embed.counts]
+# 1. The registered function, for the config block [components.ner.model.embed.counts]
 @registry.misc("example.CountsEmbed.v1")
 def counts_embed(width: int) -> "CountsEmbedding":
     """Embed the numbers of characters, capitals and digits of each word.
@@ -23,7 +23,7 @@ def counts_embed(width: int) -> "CountsEmbedding":
     return CountsEmbedding(width)
 
 
-# 2. What is read of Docs: arrays with one row per distinct word.
+# 2. The class that reads words: it returns arrays with one row per distinct word.
 class CountsEmbedding(WordEmbedding):
     """Counts the characters, capitals and digits of each word."""
 

@@ -1,6 +1,7 @@
-"""A task of your own: morphological features, one value per token, in `token.morph`.
+"""A custom task: morphological features, one value per token, in `token.morph`.
 
-It takes an entry in `TASKS`, by which features are read, scored and reported, and a component.
+It needs a component, and an entry in `TASKS`, which defines how features are read, scored and
+reported.
 """
 
 from spacy.language import Language
@@ -45,5 +46,5 @@ def make_bigru_morphologizer(
     overwrite: bool,
     scorer: Scorer,
 ) -> BiGRUMorphologizer:
-    """Construct the component."""
+    """Create the component."""
     return BiGRUMorphologizer(nlp.vocab, model, name, overwrite=overwrite, scorer=scorer)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,8 +35,21 @@ def options(
         bool,
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
+    code: Annotated[
+        Path | None,
+        typer.Option(
+            help="A Python file to import before the command, with registered functions of a "
+            "pipeline, as in `spacy train --code`.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Define the options before a command."""
+    if code is not None:
+        from spacy.util import import_file
+
+        import_file("python_code", code)
 
 
 class WithOverrides(TyperCommand):

@@ -287,3 +287,24 @@ def test_tag_with_our_components(tmp_path: Path) -> None:
 
 def test_tag_names_a_missing_model() -> None:
     assert "no_such_model" in run("tag", "no_such_model", "Hello .", fails=True)
+
+
+def test_code_registers_the_functions_of_a_pipeline(tmp_path: Path) -> None:
+    code = tmp_path / "own.py"
+    code.write_text(
+        "from spacy.language import Language\n"
+        "from spacy.tokens import Span\n"
+        '@Language.component("first_token_is_a_place")\n'
+        "def first_token_is_a_place(doc):\n"
+        '    doc.ents = [Span(doc, 0, 1, "LOC")]\n'
+        "    return doc\n",
+        encoding="utf8",
+    )
+    config = spacy.blank("en").config
+    config["nlp"]["pipeline"] = ["places"]
+    config["components"] = {"places": {"factory": "first_token_is_a_place"}}
+    model = tmp_path / "model"
+    spacy.blank("en").to_disk(model)
+    config.to_disk(model / "config.cfg")
+    assert "first_token_is_a_place" in run("tag", model, "Vienna is old .", fails=True)
+    assert "LOC      Vienna\n" in run("--code", code, "tag", model, "Vienna is old .")

@@ -274,7 +274,7 @@ def test_tag_names_option(tmp_path):
     [doc] = DocBin().from_disk(tmp_path / "out" / "x.spacy").get_docs(spacy.blank("xx").vocab)
     assert [ent.label_ for ent in doc.ents] == ["LOC"]
     message = run("convert", path, tmp_path / "out", "--columns", "tokens,ner", fails=True)
-    assert "x.jsonl is read by HFCorpus, which has no setting `columns`" in message
+    assert "x.jsonl is read by HFCorpus, which has no setting --columns" in message
 
 
 @pytest.mark.parametrize("reader", ["Corpus.v1", "ConllCorpus.v1"])

@@ -193,9 +193,11 @@ class SequenceTagger(TrainablePipe):
         """Predict the most probable annotation, see `decode`.
 
         docs (Iterable[Doc]): the Docs, which are not modified.
-        RETURNS (list[Any]): one prediction per Doc.
+        RETURNS (list[Any]): one prediction per Doc, an empty list if no Doc has tokens.
         """
         docs = list(docs)
+        if not any(len(doc) for doc in docs):  # needs no trained model
+            return [[] for _ in docs]
         return [
             prediction
             for run, logits in self._predict_logits(docs)
@@ -293,13 +295,14 @@ class SequenceTagger(TrainablePipe):
         # The loss, its gradient with respect to the logits, and a function that adds the gradient
         # of the decoder's parameters. Only `update` calls that function.
         targets = self._targets(examples)
-        if not targets.n_learned:
+        n_learned = targets.n_learned
+        if not n_learned:
             return 0.0, [part * 0.0 for part in logits], lambda: None
         decoder, valid = decoder_of(self.model), self.valid_transitions
         losses, gradient, backprop_decoder = differentiate(
             self.model,
             logits,
-            lambda joined: decoder.loss(joined, targets, valid) / targets.n_learned,
+            lambda joined: decoder.loss(joined, targets, valid) / n_learned,
         )
         for example, loss, part in zip(examples, losses, logits, strict=True):
             if np.isinf(loss) and self.model.ops.xp.isfinite(part).all():

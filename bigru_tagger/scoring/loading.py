@@ -37,8 +37,8 @@ def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) ->
     overrides = [f"components.{path}" for path in setting_paths("device", nlp.config["components"])]
     if not overrides:
         raise ValueError(
-            f"No component of {model} ({', '.join(nlp.pipe_names)}) has a `device` setting: use "
-            "--gpu-id, which applies to all components."
+            f"No component of {model} ({', '.join(nlp.pipe_names)}) has the setting 'device': use "
+            "`gpu_id`, which applies to all components."
         )
     return _load(model, dict.fromkeys(overrides, device))
 

@@ -165,7 +165,7 @@ def _check_names(systems: Mapping[str, System], gold: GoldData) -> None:
     unknown = sorted(gold.rename.keys() - known)
     if unknown:
         raise ValueError(
-            f"--rename {unknown[0]}: neither the gold data nor {' nor '.join(systems)} has this "
+            f"`rename` {unknown[0]}: neither the gold data nor {' nor '.join(systems)} has this "
             f"label. The labels are: {', '.join(sorted(known)) or 'none'}"
         )
 

@@ -460,6 +460,13 @@ def test_initialize_with_examples_without_tokens_raises(task):
         nlp.initialize(lambda: [Example(Doc(nlp.vocab), Doc(nlp.vocab))])
 
 
+def test_docs_without_tokens_need_no_initialized_model(task):
+    nlp = spacy.blank("en")
+    nlp.add_pipe(task.factory)
+    assert pipe_of(nlp).predict([nlp.make_doc(""), nlp.make_doc("")]) == [[], []]
+    assert task.read(nlp("")) == []
+
+
 def test_use_before_initialization_raises(task):
     nlp = spacy.blank("en")
     nlp.add_pipe(task.factory, config={"model": TINY})

@@ -544,7 +544,7 @@ def make_component(nlp, name, device):
 
 def test_device_is_set_on_the_components_that_have_the_setting(nlp, tmp_path):
     nlp.to_disk(tmp_path / "plain")
-    with pytest.raises(ValueError, match=r"entity_ruler\) has a `device` setting: use --gpu-id"):
+    with pytest.raises(ValueError, match=r"entity_ruler\) has the setting 'device': use `gpu_id`"):
         load_pipeline(str(tmp_path / "plain"), device="cuda:0")
     nlp.add_pipe("evaluation_test_device")
     nlp.to_disk(tmp_path / "torch")

@@ -360,8 +360,8 @@ def check_student(config: Config) -> None:
         decode = components[name].get("model", {}).get("decode", "constrained")
         if not decoder_class(decode).soft_labels:
             raise ValueError(
-                f'[components.{name}.model] decode = "{decode}" is trained on whole sequences, but '
-                'a teacher\'s outputs are for single tokens: set decode = "constrained"'
+                f'[components.{name}.model] decode = "{decode}" does not support a teacher\'s '
+                'outputs: set decode = "constrained"'
             )
 
 

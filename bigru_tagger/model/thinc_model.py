@@ -341,9 +341,9 @@ def _tag(
     shim = network_shim(model)
     if not is_train:
         outputs = [
-            own
+            array
             for docs, output in _predict_runs(model, X, reader=reader)
-            for own in split_array(to_array(output, model.ops), [len(doc) for doc in docs])
+            for array in split_array(to_array(output, model.ops), [len(doc) for doc in docs])
         ]
         return outputs, no_backprop
     lengths = [len(doc) for doc in X]

@@ -235,8 +235,8 @@ class Network(nn.Module):
         if self.context is None:
             by_state = weight.split([layer.shape[1] for layer in states.values()], 1)
             parts = {
-                name: nn.functional.linear(h, own)
-                for (name, h), own in zip(states.items(), by_state, strict=True)
+                name: nn.functional.linear(h, columns)
+                for (name, h), columns in zip(states.items(), by_state, strict=True)
             }
             return {**parts, "bias": bias.detach().expand(len(hidden), -1)}
         mixed = self.context(hidden, groups)
@@ -245,8 +245,8 @@ class Network(nn.Module):
         parts, begin = {}, 0
         for name, h in states.items():
             end = begin + h.shape[1]
-            own = nn.functional.linear(h, mixing.weight[:, begin:end]) * active
-            parts[name] = nn.functional.linear(own, weight)
+            mixed_part = nn.functional.linear(h, mixing.weight[:, begin:end]) * active
+            parts[name] = nn.functional.linear(mixed_part, weight)
             begin = end
         parts["bias"] = nn.functional.linear(mixing.bias * active, weight, bias)
         parts["context"] = nn.functional.linear(mixed, weight, bias) - sum(parts.values())
@@ -286,11 +286,11 @@ class Network(nn.Module):
         vectors = [torch.zeros((len(layout.sequence), 0), device=layout.sequence.device)]
         for name, module in self.embed.items():
             if module.reads == "sequences":
-                key = f"{_SEQUENCES}.{name}."
+                prefix = f"{_SEQUENCES}.{name}."
                 arrays = (
                     batch.words[name]
                     if batch.prepared is None
-                    else [rows for own, rows in batch.prepared.items() if own.startswith(key)]
+                    else [rows for key, rows in batch.prepared.items() if key.startswith(prefix)]
                 )
                 vectors.append(module(*(rows[batch.index] for rows in arrays), layout))
             elif module.reads == "vectors":

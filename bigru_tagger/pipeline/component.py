@@ -283,9 +283,9 @@ class SequenceTagger(TrainablePipe):
         scores (list[Floats2d]): the model's logits, (n_tokens, n_tags) for each example.
         RETURNS (tuple[float, list[Floats2d]]): the mean loss per learned token, and its gradient
             with respect to the logits.
-        RAISES (ValueError): if an example has an unknown label or the loss is not finite. With a
-            decoder that is trained on whole sequences, also if the gold tags are not a valid
-            sequence, or if the example has a teacher's outputs.
+        RAISES (ValueError): if an example has an unknown label, or a teacher's outputs that the
+            decoder does not support; if its gold tags are not a valid sequence, with a CRF; or if
+            the loss is not finite.
         """
         return self._loss(list(examples), scores)[:2]
 
@@ -335,14 +335,13 @@ class SequenceTagger(TrainablePipe):
         smoothing = self.cfg["label_smoothing"]
         if smoothing:
             raise ValueError(
-                f"{self.name}: label_smoothing = {smoothing} applies to single tokens, but "
-                f"{decode} is trained on whole sequences: set label_smoothing = 0.0 or "
-                'decode = "constrained"'
+                f"{self.name}: label_smoothing = {smoothing} is not supported by {decode}: set "
+                'label_smoothing = 0.0 or decode = "constrained"'
             )
         if has_soft:
             raise ValueError(
-                f"{self.name}: a teacher's outputs are for single tokens, but {decode} is trained "
-                'on whole sequences: set decode = "constrained"'
+                f"{self.name}: a teacher's outputs are not supported by {decode}: set "
+                'decode = "constrained"'
             )
 
     def _gold_columns(self, examples: list[Example]) -> np.ndarray:

@@ -4,7 +4,13 @@ The names below are the public Python API. Each is imported when it is first use
 `import bigru_tagger` is fast. Everything else may change between minor versions.
 """
 
+import sys
+import warnings
+from collections.abc import Sequence
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,3 +79,45 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+_MOVED = {
+    "bigru_tagger.adapter": "bigru_tagger.model",
+    "bigru_tagger.analysis": "bigru_tagger.report",
+    "bigru_tagger.components": "bigru_tagger.pipeline",
+    "bigru_tagger.data": "bigru_tagger.corpus",
+    "bigru_tagger.data.schemes": "bigru_tagger.schemes",
+    "bigru_tagger.distillation": "bigru_tagger.distill",
+    "bigru_tagger.evaluation": "bigru_tagger.scoring",
+    "bigru_tagger.reports": "bigru_tagger.report",
+}
+
+
+class _MovedModules(MetaPathFinder, Loader):
+    """Finds modules by the names that they had before 0.2.0, with a DeprecationWarning."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, _, module = fullname.rpartition(".")
+        if fullname in _MOVED:
+            return ModuleSpec(fullname, self, origin=_MOVED[fullname])
+        if package in _MOVED:
+            return ModuleSpec(fullname, self, origin=f"{_MOVED[package]}.{module}")
+        return None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        message = f"{spec.name} is now {spec.origin}; the old name will be removed in 0.4"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        module = import_module(str(spec.origin))
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The module keeps its own spec: Python has just replaced it by that of the old name.
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
+
+
+# First, since the folders of the packages would be searched for copies of the modules otherwise.
+sys.meta_path.insert(0, _MovedModules())

@@ -1,6 +1,7 @@
 """The public Python API: what `bigru_tagger.__all__` names."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,33 @@ def test_a_pipeline_is_evaluated_reported_and_compared(tmp_path: Path) -> None:
     assert (gold.both, gold.only_a, gold.only_b, gold.neither) == (7, 0, 0, 0)
     with pytest.raises(ValueError, match=r"\.html or \.md"):
         bigru_tagger.write_report(tmp_path / "report.pdf", evaluation)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("data.corpus", "corpus.corpus"),
+        ("data.schemes", "schemes"),
+        ("evaluation.scoring", "scoring.scoring"),
+        ("components.ner", "pipeline.ner"),
+        ("reports", "report"),
+    ],
+)
+def test_modules_are_found_by_their_names_of_before_the_move(old: str, new: str) -> None:
+    code = (
+        "import importlib, sys, warnings; warnings.simplefilter('error');"
+        f"new = importlib.import_module('bigru_tagger.{new}'); spec = new.__spec__;"
+        "warnings.simplefilter('ignore');"
+        f"old = importlib.import_module('bigru_tagger.{old}');"
+        "print(old is new, new.__spec__ is spec)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["True", "True"]
+
+
+def test_an_old_name_gives_a_warning() -> None:
+    sys.modules.pop("bigru_tagger.evaluation", None)
+    with pytest.warns(DeprecationWarning, match=r"bigru_tagger.evaluation is now .*\.scoring"):
+        importlib.import_module("bigru_tagger.evaluation")

@@ -74,7 +74,7 @@ def calibrate_command(
                 nlp,
                 data,
                 split=part,
-                sentences_per_doc=sentences_per_doc,
+                n_sents=sentences_per_doc,
                 spans_key=spans_key,
                 options=reader,
             )

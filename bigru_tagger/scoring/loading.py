@@ -48,14 +48,14 @@ def read_gold(
     data: str,
     *,
     split: str | None,
-    sentences_per_doc: int | None,
+    n_sents: int | None,
     spans_key: str,
     options: Mapping[str, Any] | None = None,
 ) -> Iterable[Example]:
     """Read gold data with the pipeline's corpus settings, see `open_gold`.
 
     nlp (Language): the pipeline.
-    data, split, sentences_per_doc, spans_key, options: see `open_gold`.
+    data, split, n_sents, spans_key, options: see `open_gold`.
     RETURNS (Iterable[Example]): the examples.
     RAISES (ValueError): if the data cannot be read with these settings.
     """
@@ -63,7 +63,7 @@ def read_gold(
         nlp,
         data,
         split=split,
-        sentences_per_doc=sentences_per_doc,
+        n_sents=n_sents,
         spans_key=spans_key,
         options=options,
     )
@@ -75,7 +75,7 @@ def open_gold(
     data: str,
     *,
     split: str | None,
-    sentences_per_doc: int | None,
+    n_sents: int | None,
     spans_key: str,
     options: Mapping[str, Any] | None = None,
 ) -> Reader:
@@ -84,7 +84,7 @@ def open_gold(
     nlp (Language): the pipeline.
     data (str): the data, see `bigru_tagger.corpus.corpus.open_corpus`.
     split (str | None): the split, see `open_corpus`.
-    sentences_per_doc (int | None): sentences per Doc, 0 for whole documents; None for the
+    n_sents (int | None): sentences per Doc, 0 for whole documents; None for the
         setting of the development corpus.
     spans_key (str): the key of `doc.spans` for chunks.
     options (Mapping[str, Any] | None): settings of the reader, which override those of the
@@ -94,8 +94,8 @@ def open_gold(
     """
     dev = dev_corpus(nlp)
     settings = {**settings_for(data, dev), **(options or {})}
-    if sentences_per_doc is not None:
-        settings["sentences_per_doc"] = sentences_per_doc
+    if n_sents is not None:
+        settings["sentences_per_doc"] = n_sents
     try:
         corpus = open_corpus(data, split=split, **settings)
     except TypeError as error:  # a setting that the reader of these data does not have
@@ -105,7 +105,7 @@ def open_gold(
         corpus.spans_key = spans_key
         # Docs should have as many sentences, and the same boundaries, as in training.
         corpus.given_sentences = dev.get("given_sentences", True)
-        if sentences_per_doc is None:
+        if n_sents is None:
             corpus.sentences_per_doc = dev.get("sentences_per_doc", 1)
             group_where_marked(corpus)
     return corpus

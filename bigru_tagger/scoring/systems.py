@@ -89,7 +89,7 @@ def _read_unrenamed(system: System, gold: GoldData) -> Iterable[Example]:
         pipeline_of(system) or spacy.blank("xx"),
         gold.data,
         split=gold.split,
-        sentences_per_doc=gold.sentences_per_doc,
+        n_sents=gold.sentences_per_doc,
         spans_key=gold.spans_key,
         options=gold.options,
     )
@@ -183,7 +183,7 @@ def document_lengths(gold: GoldData, system: System) -> list[int] | None:
         pipeline_of(system) or spacy.blank("xx"),
         gold.data,
         split=gold.split,
-        sentences_per_doc=None,
+        n_sents=None,
         spans_key=gold.spans_key,
         options=gold.options,
     )

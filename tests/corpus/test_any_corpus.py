@@ -292,7 +292,7 @@ def test_evaluation_uses_the_reader_settings_of_the_dev_corpus(reader, tmp_path)
     }
     path = tmp_path / "test.conll"
     path.write_text("Linz B-X B-LOC\n\nis O O\n")
-    read = {"split": None, "sentences_per_doc": None, "spans_key": "chunks"}
+    read = {"split": None, "n_sents": None, "spans_key": "chunks"}
     [example] = read_gold(nlp, str(path), **read)
     assert [ent.label_ for ent in example.reference.ents] == ["LOC"]
     assert not example.predicted.has_annotation("SENT_START")

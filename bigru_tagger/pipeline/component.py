@@ -322,7 +322,7 @@ class SequenceTagger(TrainablePipe):
         lengths = [len(example.predicted) for example in examples]
         column = {tag: index for index, tag in enumerate(self.tags)}
         return Targets(
-            to_torch(self._gold_columns(examples), device),
+            to_torch(self._gold_columns(examples, column), device),
             lengths,
             self.cfg["label_smoothing"],
             join(soft_targets, lengths, column, device) if has_soft else None,
@@ -344,26 +344,21 @@ class SequenceTagger(TrainablePipe):
                 'decode = "constrained"'
             )
 
-    def _gold_columns(self, examples: list[Example]) -> np.ndarray:
+    def _gold_columns(self, examples: list[Example], column: dict[str, int]) -> np.ndarray:
         # The output index of each token's gold tag, -1 for missing tags, (n_tokens,).
-        column = {tag: index for index, tag in enumerate(self.tags)}
-        return np.array(
-            [self._column(tag, column, eg) for eg in examples for tag in self.gold_tags(eg)],
-            dtype=np.int64,
-        )
-
-    def _column(self, tag: str | None, column: dict[str, int], example: Example) -> int:
-        if tag is None:
-            return -1
-        if tag not in column:
-            raise ValueError(
-                f"{self.name}: the tag {tag!r} in the training text "
-                f"{example.reference.text[:60]!r} has an unknown label. The component's labels "
-                f"are {list(self.labels)}. Was it initialized on other data? Add the label with "
-                "add_label, or list all labels under "
-                f"[initialize.components.{self.name}]"
-            )
-        return column[tag]
+        columns = []
+        for example in examples:
+            tags = self.gold_tags(example)
+            unknown = next((tag for tag in tags if tag is not None and tag not in column), None)
+            if unknown is not None:
+                raise ValueError(
+                    f"{self.name}: the tag {unknown!r} in the training text "
+                    f"{example.reference.text[:60]!r} has an unknown label. The component's labels "
+                    f"are {list(self.labels)}. Was it initialized on other data? Add the label "
+                    f"with add_label, or list all labels under [initialize.components.{self.name}]"
+                )
+            columns += [-1 if tag is None else column[tag] for tag in tags]
+        return np.array(columns, dtype=np.int64)
 
     def rehearse(
         self,

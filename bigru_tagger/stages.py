@@ -9,11 +9,10 @@ another. Without a profiler, a stage takes about a microsecond.
 """
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
 
-import torch
-from torch.profiler import record_function
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -40,9 +39,14 @@ STAGES: Mapping[str, str] = {
 }
 """The work done in each stage."""
 
-# Without a profiler, `record_function` takes 20 times as long as this check. The check is not
-# documented by torch: if it is missing, every call is recorded.
-_is_profiling: Callable[[], bool] = getattr(torch.autograd, "_profiler_enabled", lambda: True)
+
+def _is_profiling() -> bool:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
+    # Without a profiler, `record_function` takes 20 times as long as this check. The check is not
+    # documented by torch: if it is missing, every call is recorded.
+    return bool(getattr(torch.autograd, "_profiler_enabled", lambda: True)())
 
 
 def stage(name: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
@@ -57,6 +61,8 @@ def stage(name: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
         def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             if not _is_profiling():
                 return function(*args, **kwargs)
+            from torch.profiler import record_function  # noqa: PLC0415 - imported by the profiler
+
             with record_function(name):
                 return function(*args, **kwargs)
 

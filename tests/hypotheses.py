@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from bigru_tagger.network.transitions import Transitions
+from bigru_tagger.decoding.transitions import Transitions
 
 # One label is a prefix of the other, and a hyphen is part of it.
 TAGS = ["O", *(f"{part}-{label}" for label in ("PER", "PER-X") for part in "BILU")]

@@ -48,7 +48,7 @@ def exists(name: str) -> bool:
     [
         ("bigru_tagger.network.embeddings.base.find_module", True),
         ("bigru_tagger.network.network.Network.resize", True),
-        ("bigru_tagger.network.decoders", True),
+        ("bigru_tagger.decoding.decoders", True),
         ("bigru_tagger.evaluate", True),
         ("bigru_tagger.network.embed.EMBEDDINGS", False),
         ("bigru_tagger.network.network.Network.enlarge", False),

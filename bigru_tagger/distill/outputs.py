@@ -29,7 +29,7 @@ from tqdm import tqdm
 from ..corpus.hub import without_progress_bars
 from ..corpus.sentences import CorpusError, copy_tokens
 from ..files import atomic_folder, atomic_path
-from ..network.decoders import decoder_class
+from ..decoding.decoders import decoder_class
 from ..pipeline.ner import biluo
 from ..pipeline.soft_targets import SoftTargets, Teacher, check_settings
 from ..schemes import biluo_tags, biluo_to_iob2, label_of

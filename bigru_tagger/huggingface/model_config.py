@@ -10,7 +10,7 @@ from spacy.util import load_model_from_config
 from thinc.api import Config
 from transformers import PretrainedConfig
 
-from ..network.network import NetworkSpec
+from ..runtime.spec import NetworkSpec
 from .word_tokenizer import PAD_ID
 
 

@@ -30,7 +30,7 @@ from ..files import atomic_path
 from ..model.batches import read_batch
 from ..model.devices import Precision, use_bfloat16
 from ..model.thinc_model import DropoutSettings, network_shim
-from ..network.decoder import Targets
+from ..decoding.targets import Targets
 from ..network.encoder import NO_DROPOUT
 from ..network.network import Network
 from ..pipeline.component import SequenceTagger

@@ -8,8 +8,8 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..embeddings.standard import standard_embed
-from ..network.decoders import check_decoder
-from ..network.network import NetworkSpec
+from ..decoding.decoders import check_decoder
+from ..runtime.spec import NetworkSpec
 from .devices import Precision
 from .shim import NetworkShim
 from .thinc_model import DropoutSettings, docs_model, vectors_model
@@ -63,7 +63,7 @@ def BiGRUTagger(  # noqa: N802
         null for the width of the state. Used only if `occurrences` or `global_context` is set.
     decode (str): name of the decoder. "constrained" trains a softmax per token and predicts only
         valid tag sequences. "crf" also learns transition scores, by the likelihood of whole
-        sequences. Other decoders can be registered, see `bigru_tagger.network.decoders`.
+        sequences. Other decoders can be registered, see `bigru_tagger.decoding.decoders`.
     word_dropout (float | None): probability that a token's whole input is set to zero in training.
         For all four dropout rates, null uses `[training] dropout`.
     input_dropout (float | None): locked dropout of the encoder's input.

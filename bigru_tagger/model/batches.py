@@ -11,7 +11,7 @@ from spacy.vocab import Vocab
 from torch import Tensor
 
 from ..embeddings.base import UniqueWords, WordEmbedding
-from ..network.network import Batch
+from ..runtime.spec import Batch
 from ..stages import EMBED, READ, stage
 from .devices import to_torch
 from .shim import NetworkShim

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network.encoder import NO_DROPOUT, Dropout
-from ..network.network import NEW_TAG_MARGIN, Batch, Network, NetworkTrace
+from ..network.network import NEW_TAG_MARGIN, Network, NetworkTrace
+from ..runtime.spec import Batch
 from ..stages import EMBED, NETWORK, stage
 from .cache import WordCache
 from .devices import (

@@ -15,10 +15,11 @@ from torch import Tensor
 from ..embeddings.base import Embedding, WordEmbedding
 from ..embeddings.tok2vec import Tok2VecEmbedding
 from ..embeddings.transformer import TransformerEmbedding
-from ..network.decoder import Decoder
+from ..decoding.decoder import Decoder
 from ..network.encoder import Dropout
-from ..network.network import NEW_TAG_MARGIN, Batch, Network, NetworkSpec, NetworkTrace
-from ..network.transitions import Array
+from ..network.network import NEW_TAG_MARGIN, Network, NetworkTrace
+from ..runtime.spec import Batch, NetworkSpec
+from ..decoding.transitions import Array
 from ..stages import EMBED, stage
 from .batches import read_batch, read_prepared
 from .devices import join_arrays, split_array, to_array

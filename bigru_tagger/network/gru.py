@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .time_steps import TimeSteps
+from ..time_steps import TimeSteps
 
 # Sequences that `predict_gru` runs in parallel. With this many, the gates of a step fit into a
 # core's cache, and the matrix product runs at full speed, also in bfloat16.

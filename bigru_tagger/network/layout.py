@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .time_steps import TimeSteps, running
+from ..time_steps import TimeSteps, running
 
 # Limits of a block of padded rows: cells, unless a single step has more; and steps, as cuDNN
 # rejects very long rows. The padding is limited to a number of cells or a share of the tokens,

@@ -4,25 +4,27 @@
 converted to JSON. `to_bytes` and `from_bytes` store both in one safetensors file.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..stages import EMBED, stage
 from .context import ContextPooling
-from .decoder import Decoder
-from .decoders import decoder_class
+from ..decoding.decoder import Decoder
+from ..decoding.decoders import decoder_class
+from ..decoding.transitions import to_numpy
 from .embeddings.base import build_module
 from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerGates
+from ..runtime.storage import pack_arrays
+from ..runtime.spec import SPEC_KEY, Batch, NetworkSpec
 from .gru import SharedInput
 from .layout import Layout
-from .storage import check_tensors, on_meta, pack_tensors, unpack_tensors
+from .meta import on_meta
 
-# A key in saved files. It does not change when this module is renamed.
-_SPEC = "bigru_tagger.network"
 # The logit of a new tag is that of the first tag minus this margin. Confidences change by about
 # exp(-16) = 1e-7. Learning the new tag takes about 1.5 times as long as with a margin of 8.
 NEW_TAG_MARGIN = 16.0
@@ -30,75 +32,7 @@ NEW_TAG_MARGIN = 16.0
 # name of a module.
 _ENTERING = "encoder.input"
 _SEQUENCES = "embed.sequences"
-# Errors that building a network can raise for the spec of a damaged file.
-_BAD_SPEC = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """The structure of a network.
-
-    embed (Mapping[str, Mapping[str, Any]]): the embeddings by name: `kind`, see
-        `bigru_tagger.network.embeddings.base.find_module`, and the keyword arguments of the class.
-    hidden (Sequence[int]): units of each layer and direction; empty for no encoder.
-    cell (str): "gru" or "lstm".
-    bidirectional (bool): whether the encoder has a backward direction.
-    n_tags (int | None): outputs per token; None to return the hidden states.
-    occurrences (int): width of the mean over a word's occurrences, see `ContextPooling`; 0 for
-        none.
-    global_context (int): width of the mean over a document, see `ContextPooling`; 0 for none.
-    context_width (int | None): units of the layer that combines these means with a token's state;
-        None for the width of the state.
-    decode (str): name of the decoder, see `bigru_tagger.network.decoders.decoders`; ignored
-        without tags.
-    """
-
-    embed: Mapping[str, Mapping[str, Any]]
-    hidden: Sequence[int]
-    cell: str = "gru"
-    bidirectional: bool = True
-    n_tags: int | None = None
-    occurrences: int = 0
-    global_context: int = 0
-    context_width: int | None = None
-    decode: str = "constrained"
-
-    @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> "NetworkSpec":
-        """Read the spec of a saved file. Earlier versions had `crf` instead of `decode`.
-
-        settings (Mapping[str, Any]): the fields by name.
-        RETURNS (NetworkSpec): the spec.
-        RAISES (TypeError): if there are unknown fields.
-        """
-        named = dict(settings)
-        if named.pop("crf", False):
-            named["decode"] = "crf"
-        return cls(**named)
-
-
-@dataclass
-class Batch:
-    """The input of the network. The tokens of all sequences are concatenated.
-
-    lengths (Sequence[int]): tokens of each sequence.
-    index (Tensor): each token's row in the arrays of `words` or `prepared`, int64 (n_tokens,).
-    words (Mapping[str, tuple[Tensor, ...]]): for each word embedding the arguments of its module,
-        with one row per distinct word.
-    tokens (Mapping[str, Tensor]): for each embedding that reads vectors, one row per token.
-    groups (Mapping[str, Tensor]): number of each token's group, from 0, int64 (n_tokens,). The key
-        "occurrences" groups the occurrences of a word in a document, the key "global_context" the
-        tokens of a document. Needed by networks with these settings.
-    prepared (Mapping[str, Tensor] | None): the output of `Network.prepare`, with one row per word;
-        replaces `words` in prediction.
-    """
-
-    lengths: Sequence[int]
-    index: Tensor
-    words: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
-    tokens: Mapping[str, Tensor] = field(default_factory=dict)
-    groups: Mapping[str, Tensor] = field(default_factory=dict)
-    prepared: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,8 +84,9 @@ class Network(nn.Module):
             self.linear = nn.Linear(width, spec.n_tags)
             nn.init.xavier_uniform_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
-            decoder = decoder_class(spec.decode)(spec.n_tags)
-            self.add_module(decoder.stored_as, decoder)
+            decoder = decoder_class(spec.decode)
+            zeros = {name: torch.zeros(n) for name, n in decoder.shapes(spec.n_tags).items()}
+            self.add_module(decoder.stored_as, nn.ParameterDict(zeros))
 
     @property
     def decoder(self) -> Decoder:
@@ -159,10 +94,10 @@ class Network(nn.Module):
 
         RAISES (ValueError): if the network has no tags.
         """
-        for module in self.children():
-            if isinstance(module, Decoder):
-                return module
-        raise ValueError("a network without tags has no decoder")
+        if self.spec.n_tags is None:
+            raise ValueError("a network without tags has no decoder")
+        decoder = decoder_class(self.spec.decode)
+        return decoder(self.spec.n_tags, dict(self._modules[decoder.stored_as].items()))
 
     @property
     def width(self) -> int:
@@ -330,39 +265,36 @@ class Network(nn.Module):
             self.linear.weight[old.out_features :] = old.weight[0]
             self.linear.bias[: old.out_features] = old.bias
             self.linear.bias[old.out_features :] = old.bias[0] - margin
-        self.decoder.resize(n_tags)
+        decoder = self.decoder
+        resized = {name: table.detach() for name, table in decoder.resize(n_tags).items()}
+        self.add_module(decoder.stored_as, nn.ParameterDict(resized))
         self.spec = replace(self.spec, n_tags=n_tags)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The parameters and buffers by name. On a CPU, the arrays share their memory."""
+        return {name: to_numpy(tensor) for name, tensor in self.state_dict().items()}
 
     def to_bytes(self) -> bytes:
         """Serialise the parameters and the spec.
 
         RETURNS (bytes): a safetensors file, with the spec as JSON in its metadata.
         """
-        return pack_tensors(self.state_dict(), _SPEC, asdict(self.spec))
+        return pack_arrays(self.arrays, SPEC_KEY, asdict(self.spec))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Network":
-        """Load a network.
+    def from_arrays(cls, spec: NetworkSpec, arrays: Mapping[str, np.ndarray]) -> "Network":
+        """Build a network from saved parameters.
 
-        data (bytes): the output of `to_bytes`.
+        spec (NetworkSpec): the structure of the network.
+        arrays (Mapping[str, ndarray]): its parameters and buffers, see `arrays`. Their memory is
+            shared.
         RETURNS (Network): the network, on the CPU.
-        RAISES (ValueError): if the data is not a saved network.
+        RAISES (ValueError): if the arrays do not fit the spec.
         """
-        try:
-            tensors, settings = unpack_tensors(data, _SPEC)
-            spec = NetworkSpec.read(settings)
-            # Each layer has several tensors. Checked first, since a million modules would take
-            # much memory even without parameters.
-            if len(spec.hidden) > len(tensors):
-                raise ValueError(
-                    f"its spec requires {len(spec.hidden)} layers, the file contains "
-                    f"{len(tensors)} tensors"
-                )
-            # No memory or random numbers are needed, as the parameters come from the file.
-            with on_meta():
-                network = cls(spec)
-            check_tensors(tensors, network.state_dict())
-            network.load_state_dict(tensors, assign=True)
-        except _BAD_SPEC as error:
-            raise ValueError(f"not a saved bigru_tagger network: {error}") from error
+        # No memory or random numbers are needed, as the parameters come from the arrays.
+        with on_meta():
+            network = cls(spec)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        network.load_state_dict(tensors, assign=True)
         return network

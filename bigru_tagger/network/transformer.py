@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .storage import check_tensors, on_meta, pack_tensors, unpack_tensors
+from ..decoding.transitions import to_numpy
+from ..runtime.storage import Weights, pack_arrays, unpack_arrays
+from .meta import on_meta
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -288,10 +290,9 @@ class WordTransformer(nn.Module):
         RETURNS (bytes): a safetensors file.
         """
         # Copies, since safetensors rejects tensors that share memory, such as tied weights.
-        tensors = {name: tensor.clone() for name, tensor in self.state_dict().items()}
-        text = bytearray(self.tokenizer.to_str().encode("utf-8"))
-        tensors[_TOKENIZER] = torch.frombuffer(text, dtype=torch.uint8)
-        return pack_tensors(tensors, _SPEC, asdict(self.spec))
+        arrays = {name: to_numpy(tensor) for name, tensor in self.state_dict().items()}
+        arrays[_TOKENIZER] = np.frombuffer(self.tokenizer.to_str().encode("utf-8"), np.uint8)
+        return pack_arrays(arrays, _SPEC, asdict(self.spec))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "WordTransformer":
@@ -306,15 +307,15 @@ class WordTransformer(nn.Module):
         from transformers import AutoConfig, AutoModel  # noqa: PLC0415 - takes seconds
 
         try:
-            tensors, settings = unpack_tensors(data, _SPEC)
+            arrays, settings = unpack_arrays(data, _SPEC)
             spec = TransformerSpec(**settings)
-            text = tensors.pop(_TOKENIZER).numpy().tobytes().decode("utf-8")
+            text = arrays.pop(_TOKENIZER).tobytes().decode("utf-8")
             encoder = dict(spec.encoder)
             config = type(AutoConfig.for_model(encoder["model_type"])).from_dict(encoder)
             tokenizer = Tokenizer.from_str(text)
-            if getattr(config, "num_hidden_layers", 0) > len(tensors):
+            if getattr(config, "num_hidden_layers", 0) > len(arrays):
                 raise ValueError(
-                    f"the file contains {len(tensors)} tensors, too few for all layers"
+                    f"the file contains {len(arrays)} arrays, too few for all layers"
                 )
 
             make = AutoModel.from_config
@@ -322,13 +323,17 @@ class WordTransformer(nn.Module):
             def build() -> WordTransformer:
                 return cls(make(config, trust_remote_code=False).float(), tokenizer, spec)
 
-            # Check the tensors against a module without memory. Then build a real one, for the
+            # Check the arrays against a module without memory. Then build a real one, for the
             # buffers that are not saved.
             with on_meta():
                 expected = build().state_dict()
-            check_tensors(tensors, expected)
+            weights = Weights(arrays)
+            for name, tensor in expected.items():
+                weights.take(name, *tensor.shape, dtype=str(tensor.dtype).removeprefix("torch."))
+            weights.check_all_taken()
             with torch.random.fork_rng(devices=[]):
                 transformer = build()
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             transformer.load_state_dict(tensors)
         except Exception as error:  # tokenizers raises plain exceptions
             raise ValueError(f"cannot read the saved transformer: {error}") from error

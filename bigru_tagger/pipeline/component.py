@@ -23,10 +23,10 @@ from ..model.thinc_model import (
     predict_runs,
     resize_output,
 )
-from ..network.constrained_softmax import cross_entropy
-from ..network.decoder import Targets
+from ..decoding.constrained_softmax import cross_entropy
+from ..decoding.targets import Targets
 from ..network.network import NEW_TAG_MARGIN
-from ..network.transitions import Array, Transitions, to_numpy
+from ..decoding.transitions import Array, Transitions, to_numpy
 from .factories import Scorer
 from .finite import check_loss, check_vectors, check_weights
 from .gold import Gold

@@ -9,7 +9,7 @@ import torch
 from spacy.tokens import Doc
 
 from ..model.devices import to_torch
-from ..network.decoder import SoftLabels
+from ..decoding.targets import SoftLabels
 from ..schemes import label_of
 
 KEY = "bigru_tagger.soft_targets"

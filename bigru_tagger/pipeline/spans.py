@@ -13,7 +13,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..model.thinc_model import decoder_of
-from ..network.transitions import Array, Transitions, array_like, to_numpy
+from ..decoding.transitions import Array, Transitions, array_like, to_numpy
 from ..schemes import Spans, TagParts, biluo_tags
 from ..stages import DECODE, stage
 from .component import SequenceTagger

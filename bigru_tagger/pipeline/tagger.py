@@ -10,7 +10,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ..network.transitions import Array, Transitions, to_numpy
+from ..decoding.transitions import Array, Transitions, to_numpy
 from ..stages import ANNOTATE, DECODE, stage
 from ..tasks import TAGS, TokenTask
 from .component import SequenceTagger

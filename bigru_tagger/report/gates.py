@@ -13,7 +13,7 @@ from wasabi.tables import table
 from ..model.shim import NetworkShim
 from ..model.thinc_model import network_shim, trace
 from ..network.encoder import LayerGates
-from ..network.transitions import to_numpy
+from ..decoding.transitions import to_numpy
 from ..pipeline.component import SequenceTagger
 from ..plots import save_figure
 

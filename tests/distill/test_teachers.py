@@ -31,7 +31,7 @@ from bigru_tagger.distill.teachers import (
     pipeline_teacher,
     teacher_names,
 )
-from bigru_tagger.network.transitions import Transitions
+from bigru_tagger.decoding.transitions import Transitions
 from bigru_tagger.pipeline.soft_targets import TeacherError
 from bigru_tagger.schemes import biluo_tags, to_iob2
 

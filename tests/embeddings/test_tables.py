@@ -19,7 +19,8 @@ from bigru_tagger.model.batches import read_batch
 from bigru_tagger.model.shim import NetworkShim
 from bigru_tagger.model.thinc_model import network_shim
 from bigru_tagger.network.embeddings.lookup import look_up
-from bigru_tagger.network.network import Network, NetworkSpec
+from bigru_tagger.network.network import Network
+from bigru_tagger.runtime.spec import NetworkSpec
 
 VECTORS = "Oslo 1 2\nlondon 3 4\nAda 5 6\nada 7 8\n00 9 10\n"
 PATHS = "0010\tOslo\t5\n0011\tlondon\t5\n01\tada\t5\n1\tships\t5\n"

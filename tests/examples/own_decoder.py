@@ -10,9 +10,10 @@
 import torch
 from torch import Tensor
 
-from bigru_tagger.network.decoder import Decoder, Targets
-from bigru_tagger.network.decoders import decoders
-from bigru_tagger.network.transitions import Transitions
+from bigru_tagger.decoding.decoder import Decoder
+from bigru_tagger.decoding.targets import Targets
+from bigru_tagger.decoding.decoders import decoders
+from bigru_tagger.decoding.transitions import Transitions
 
 
 @decoders.register("margin")

@@ -7,7 +7,8 @@ from spacy.util import registry
 
 from bigru_tagger.model.optimizers import SGD
 from bigru_tagger.model.shim import NetworkShim
-from bigru_tagger.network.network import Network, NetworkSpec
+from bigru_tagger.network.network import Network
+from bigru_tagger.runtime.spec import NetworkSpec
 
 GRADIENTS = [4.0, -1.0, 2.0]
 

@@ -16,7 +16,8 @@ from thinc.api import SGD, Adam, NumpyOps, RAdam
 
 from bigru_tagger.model.devices import choose_device
 from bigru_tagger.model.shim import NetworkShim
-from bigru_tagger.network.network import Network, NetworkSpec
+from bigru_tagger.network.network import Network
+from bigru_tagger.runtime.spec import NetworkSpec
 
 
 def linear_shim(weight=(1.0, 2.0), bias=0.5):

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from bigru_tagger.network.embeddings.base import EmbeddingModule, build_module, find_module
-from bigru_tagger.network.network import Batch, Network, NetworkSpec
+from bigru_tagger.network.network import Network
+from bigru_tagger.runtime.spec import Batch, NetworkSpec
 from bigru_tagger.network.storage import pack_tensors
 
 EMBEDDINGS = distribution("bigru-tagger").entry_points.select(group="spacy_misc")

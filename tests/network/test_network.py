@@ -11,9 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigru_tagger.network.constrained_softmax import ConstrainedSoftmax
+from bigru_tagger.decoding.constrained_softmax import ConstrainedSoftmax
 from bigru_tagger.network.encoder import Dropout
-from bigru_tagger.network.network import Batch, Network, NetworkSpec
+from bigru_tagger.network.network import Network
+from bigru_tagger.runtime.spec import Batch, NetworkSpec
 from bigru_tagger.network.storage import pack_tensors
 
 EMBED = {
@@ -399,11 +400,11 @@ def test_resizing_keeps_the_scores_and_anchors_new_ones_to_the_first():
 
 def test_resizing_keeps_the_transitions_of_a_crf():
     network = make_network(n_tags=3, decode="crf")
-    before = network.decoder.between.detach().clone()
+    before = network.decoder.parameters["between"].detach().clone()
     network.resize(5)
-    assert torch.equal(network.decoder.between[:3, :3], before)
+    assert torch.equal(network.decoder.parameters["between"][:3, :3], before)
     loaded = Network.from_bytes(network.to_bytes())
-    assert torch.equal(loaded.decoder.between, network.decoder.between)
+    assert torch.equal(loaded.decoder.parameters["between"], network.decoder.parameters["between"])
 
 
 @pytest.mark.parametrize("setting", ["decode", "global_context"])

@@ -267,7 +267,7 @@ def test_without_a_name_no_confidence_is_computed(monkeypatch):
     def never(*args):
         raise AssertionError("computed")
 
-    monkeypatch.setattr("bigru_tagger.network.decoder.span_probabilities", never)
+    monkeypatch.setattr("bigru_tagger.decoding.decoder.span_probabilities", never)
     doc = nlp(TEXTS[0])
     assert len(doc.ents) == 3
     assert doc.user_data == {}

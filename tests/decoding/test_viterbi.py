@@ -14,11 +14,11 @@ from hypotheses import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import bigru_tagger.network.marginals
-import bigru_tagger.network.transitions
-from bigru_tagger.network.decoding import _cut, _viterbi, decode, decode_best
-from bigru_tagger.network.marginals import span_probabilities, tag_probabilities
-from bigru_tagger.network.transitions import Transitions
+import bigru_tagger.decoding.marginals
+import bigru_tagger.decoding.transitions
+from bigru_tagger.decoding.viterbi import _cut, _viterbi, decode, decode_best
+from bigru_tagger.decoding.marginals import span_probabilities, tag_probabilities
+from bigru_tagger.decoding.transitions import Transitions
 
 BILUO = Transitions.biluo(TAGS)
 MAY_FOLLOW = {
@@ -393,9 +393,9 @@ def test_results_do_not_depend_on_the_size_of_pieces(kind, n_tags, lengths, seed
     spans = spans_within(lengths)
     arguments = (logits, np.array(lengths), transitions, spans, tags)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bigru_tagger.network.marginals, "_PIECE", 1000)
+        patch.setattr(bigru_tagger.decoding.marginals, "_PIECE", 1000)
         whole = span_probabilities(*arguments)
-        patch.setattr(bigru_tagger.network.marginals, "_PIECE", 3)
+        patch.setattr(bigru_tagger.decoding.marginals, "_PIECE", 3)
         in_pieces = span_probabilities(*arguments)
     np.testing.assert_allclose(in_pieces, whole, rtol=1e-7, atol=1e-300)
 
@@ -479,8 +479,8 @@ def test_sums_over_sets_and_small_chunks_agree_with_matrix_products(n_labels, le
 
     expected = run()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bigru_tagger.network.marginals, "_MANY_TAGS", 0)
-        patch.setattr(bigru_tagger.network.transitions, "CELLS", 40)
+        patch.setattr(bigru_tagger.decoding.marginals, "_MANY_TAGS", 0)
+        patch.setattr(bigru_tagger.decoding.transitions, "CELLS", 40)
         for found, value in zip(run(), expected, strict=True):
             np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-300)
 

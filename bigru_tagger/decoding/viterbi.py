@@ -8,7 +8,7 @@ maximum. In the BILUO scheme, time is then also linear in the number of tags.
 
 import numpy as np
 
-from .time_steps import TimeSteps
+from ..time_steps import TimeSteps
 from .transitions import (
     CELLS,
     Array,

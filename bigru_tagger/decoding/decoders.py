@@ -1,7 +1,7 @@
 """The registered decoders.
 
 The setting `decode` of `bigru_tagger.BiGRUTagger.v1` is the name of a decoder. To add a decoder,
-subclass `bigru_tagger.network.decoder.Decoder` and register the class:
+subclass `bigru_tagger.decoding.decoder.Decoder` and register the class:
 
     @decoders.register("my_decoder")
     class MyDecoder(Decoder): ...

@@ -1,9 +1,14 @@
 """Decode by a softmax over the tags of each token, restricted to valid tag sequences."""
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from .decoder import Decoder, Targets
+from .decoder import Decoder
 from .transitions import Transitions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .targets import Targets
 
 
 class ConstrainedSoftmax(Decoder):
@@ -11,7 +16,7 @@ class ConstrainedSoftmax(Decoder):
 
     soft_labels = True
 
-    def loss(self, logits: Tensor, targets: Targets, valid: Transitions) -> Tensor:
+    def loss(self, logits: "Tensor", targets: "Targets", valid: Transitions) -> "Tensor":
         """Compute the cross-entropy of each sequence, see `Decoder.loss`."""
         n_tags = logits.shape[1]
         has_gold = targets.tags >= 0
@@ -28,7 +33,7 @@ class ConstrainedSoftmax(Decoder):
         return targets.sum_by_sequence(losses)
 
 
-def cross_entropy(logits: Tensor, distributions: Tensor) -> Tensor:
+def cross_entropy(logits: "Tensor", distributions: "Tensor") -> "Tensor":
     """Compute the cross-entropy of each token.
 
     logits (Tensor): (n_tokens, n_tags).

@@ -1,7 +1,7 @@
 """Marginal probabilities of spans and of tags.
 
 The probability of a tag sequence is its exponentiated score, divided by the sum over all sequences.
-Scores are defined in `bigru_tagger.network.decoding`. Invalid sequences have a probability of zero.
+Scores are defined in `bigru_tagger.decoding.viterbi`. Invalid sequences have a probability of zero.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from ..stages import MARGINALS, stage
-from .time_steps import TimeSteps
+from ..time_steps import TimeSteps
 from .transitions import (
     Array,
     TagSets,

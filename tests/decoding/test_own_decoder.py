@@ -7,11 +7,11 @@ import torch
 from examples.own_decoder import Margin
 from samples import TASKS, TEXTS, TINY, build, read_examples, set_logits, train
 
-from bigru_tagger.network.constrained_softmax import ConstrainedSoftmax
-from bigru_tagger.network.crf import CRF
-from bigru_tagger.network.decoder import Targets
-from bigru_tagger.network.decoders import decoder_class, decoders
-from bigru_tagger.network.transitions import Transitions
+from bigru_tagger.decoding.constrained_softmax import ConstrainedSoftmax
+from bigru_tagger.decoding.crf import CRF
+from bigru_tagger.decoding.targets import Targets
+from bigru_tagger.decoding.decoders import decoder_class, decoders
+from bigru_tagger.decoding.transitions import Transitions, to_numpy
 
 
 @decoders.register("tests.greedy")
@@ -26,23 +26,19 @@ class Greedy(ConstrainedSoftmax):
 class Biased(ConstrainedSoftmax):
     """A learned score for each tag that begins a sequence."""
 
-    def __init__(self, n_tags):
-        super().__init__(n_tags)
-        self.first = torch.nn.Parameter(torch.zeros(n_tags))
+    @classmethod
+    def shapes(cls, n_tags):
+        return {"first": (n_tags,)}
 
     def loss(self, logits, targets, valid):
         begins = np.cumsum([0, *targets.lengths[:-1]])
         biased = logits.clone()
-        biased[begins] = biased[begins] + self.first
+        biased[begins] = biased[begins] + self.parameters["first"]
         return super().loss(biased, targets, valid)
 
     def transitions(self, valid):
-        return Transitions(valid.between, valid.first + self.first.detach().numpy(), valid.last)
+        return Transitions(valid.between, valid.first + to_numpy(self.parameters["first"]), valid.last)
 
-    def resize(self, n_tags):
-        first = self.first.detach()
-        new = first[:1].expand(n_tags - len(first))
-        self.first = torch.nn.Parameter(torch.cat([first, new]))
 
 
 def test_classes_are_found_by_name():
@@ -117,8 +113,8 @@ def test_parameters_of_a_decoder_are_saved_and_resized():
     assert network.state_dict()["decoding.first"].abs().max() > 0.01
     before = pipe.predict([nlp.make_doc(text) for text in TEXTS])
     pipe.add_label("NEW")
-    assert network.decoder.first.shape == (17,)
-    assert torch.equal(network.decoder.first[13:], network.decoder.first[:1].expand(4))
+    assert network.decoder.parameters["first"].shape == (17,)
+    assert torch.equal(network.decoder.parameters["first"][13:], network.decoder.parameters["first"][:1].expand(4))
     after = pipe.predict([nlp.make_doc(text) for text in TEXTS])
     for own, others in zip(after, before, strict=True):
         assert [span[:3] for span in own] == [span[:3] for span in others]

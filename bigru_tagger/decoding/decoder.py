@@ -1,88 +1,25 @@
-"""Decoders: the loss for logits, the search for the best tags, and marginal probabilities."""
+"""Decoders: the loss for logits, the search for the best tags, and marginal probabilities.
+
+Prediction needs NumPy only. The loss is computed by PyTorch, which only training imports.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from .decoding import decode, decode_best
 from .marginals import span_probabilities, tag_probabilities
 from .transitions import Array, Transitions
+from .viterbi import decode, decode_best
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .targets import Targets
 
 
-class SoftLabels(NamedTuple):
-    """A teacher's distributions over the tags of tokens.
-
-    The loss of a token is (1 − share) · H(gold, p) + share · T² · H(q_T, p_T). H is the
-    cross-entropy, p the softmax of the token's logits, p_T the softmax of the logits divided by
-    the temperature T, and q_T the teacher's distribution at this temperature (Hinton, Vinyals and
-    Dean 2015, arXiv 1503.02531).
-
-    distributions (Tensor): q_T, float32 (n_tokens, n_tags). A row of zeros means that there is no
-        distribution for the token.
-    temperature (Tensor): T, float32 (n_tokens,).
-    weight (Tensor): the share for tokens that also have a gold tag, float32 (n_tokens,).
-    """
-
-    distributions: Tensor
-    temperature: Tensor
-    weight: Tensor
-
-    @property
-    def known(self) -> Tensor:
-        """RETURNS (Tensor): which tokens have a distribution, bool (n_tokens,)."""
-        return self.distributions.sum(1) > 0.0
-
-    def share(self, has_gold: Tensor) -> Tensor:
-        """Compute the share of the teacher in each token's loss.
-
-        has_gold (Tensor): which tokens have a gold tag, bool (n_tokens,).
-        RETURNS (Tensor): float32 (n_tokens,): `weight` for tokens with a distribution and a gold
-            tag, 1 for tokens with only a distribution, 0 for tokens without a distribution.
-        """
-        return torch.where(self.known, torch.where(has_gold, self.weight, 1.0), 0.0)
-
-
-@dataclass(frozen=True)
-class Targets:
-    """The training targets of a batch. The tokens of all sequences are concatenated.
-
-    tags (Tensor): gold tag of each token, -1 if it is missing, int64 (n_tokens,).
-    lengths (Sequence[int]): tokens of each sequence, zeros allowed.
-    label_smoothing (float): share of the gold probability that is divided equally among the other
-        tags.
-    soft (SoftLabels | None): a teacher's distributions.
-    """
-
-    tags: Tensor
-    lengths: Sequence[int]
-    label_smoothing: float = 0.0
-    soft: SoftLabels | None = None
-
-    @property
-    def n_learned(self) -> int:
-        """RETURNS (int): tokens that have a gold tag or a teacher's distribution."""
-        learned = self.tags >= 0
-        if self.soft is not None:
-            learned = learned | self.soft.known
-        return int(learned.sum())
-
-    def sum_by_sequence(self, losses: Tensor) -> Tensor:
-        """Sum the losses of tokens.
-
-        losses (Tensor): loss of each token, (n_tokens,).
-        RETURNS (Tensor): loss of each sequence, (n_sequences,).
-        """
-        sizes = torch.as_tensor(self.lengths, dtype=torch.int64, device=losses.device)
-        sequence = torch.repeat_interleave(sizes)
-        return losses.new_zeros(len(sizes)).index_add(0, sequence, losses)
-
-
-class Decoder(nn.Module, ABC):
+class Decoder(ABC):
     """The base class of decoders: a training loss for logits, and the prediction of tags.
 
     The arguments of all methods describe a batch of sequences, whose tokens are concatenated:
@@ -103,15 +40,30 @@ class Decoder(nn.Module, ABC):
     stored_as: ClassVar[str] = "decoding"
     """Prefix of the parameters' names in saved files."""
 
-    def __init__(self, n_tags: int) -> None:
-        """Allocate the decoder's own parameters.
+    def __init__(self, n_tags: int, parameters: Mapping[str, Array] | None = None) -> None:
+        """Create a decoder.
 
         n_tags (int): number of tags.
+        parameters (Mapping[str, Array] | None): the learned parameters by name, see `shapes`:
+            tensors in training, NumPy arrays in prediction. None for parameters of zero.
         """
-        super().__init__()
+        self.n_tags = n_tags
+        if parameters is None:
+            shapes = self.shapes(n_tags)
+            parameters = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        self.parameters = parameters
+
+    @classmethod
+    def shapes(cls, n_tags: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the decoder's learned parameters, which start at zero.
+
+        n_tags (int): number of tags.
+        RETURNS (dict[str, tuple[int, ...]]): shapes by name; empty by default.
+        """
+        return {}
 
     @abstractmethod
-    def loss(self, logits: Tensor, targets: Targets, valid: Transitions) -> Tensor:
+    def loss(self, logits: "Tensor", targets: "Targets", valid: Transitions) -> "Tensor":
         """Compute the loss of each sequence.
 
         logits (Tensor): (n_tokens, n_tags).
@@ -184,8 +136,19 @@ class Decoder(nn.Module, ABC):
             return logits, lengths, transitions
         return logits / temperature, lengths, transitions.scaled(1.0 / temperature)
 
-    def resize(self, n_tags: int) -> None:
-        """Add tags. Their scores must not be higher than those of the first tag.
+    def resize(self, n_tags: int) -> dict[str, Array]:
+        """Return the parameters for more tags. New tags have the scores of the first tag.
 
         n_tags (int): the new number of tags, the old ones first.
+        RETURNS (dict[str, Array]): copies of the parameters by name, with the shapes of `shapes`.
         """
+        source = np.arange(n_tags)
+        source[self.n_tags :] = 0
+        old, new = self.shapes(self.n_tags), self.shapes(n_tags)
+        resized = {}
+        for name, table in self.parameters.items():
+            for axis, sizes in enumerate(zip(old[name], new[name], strict=True)):
+                if sizes[0] != sizes[1]:
+                    table = table.swapaxes(0, axis)[source].swapaxes(0, axis)  # noqa: PLW2901
+            resized[name] = table
+        return resized

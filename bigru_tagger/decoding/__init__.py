@@ -1,0 +1,1 @@
+"""From logits to tags: valid transitions, search, marginals, and the registered decoders."""

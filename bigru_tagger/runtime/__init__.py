@@ -1,0 +1,1 @@
+"""Prediction in NumPy, from a saved network. No torch, no spaCy."""

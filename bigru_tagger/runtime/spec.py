@@ -1,0 +1,77 @@
+"""The structure of a network and its input."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..decoding.transitions import Array
+
+# A key in saved files. It does not change when a module is renamed.
+SPEC_KEY = "bigru_tagger.network"
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The structure of a network.
+
+    embed (Mapping[str, Mapping[str, Any]]): the embeddings by name: `kind`, see
+        `bigru_tagger.runtime.embeddings`, and the keyword arguments of the class.
+    hidden (Sequence[int]): units of each layer and direction; empty for no encoder.
+    cell (str): "gru" or "lstm".
+    bidirectional (bool): whether the encoder has a backward direction.
+    n_tags (int | None): outputs per token; None to return the hidden states.
+    occurrences (int): width of the mean over a word's occurrences, see `ContextPooling`; 0 for
+        none.
+    global_context (int): width of the mean over a document, see `ContextPooling`; 0 for none.
+    context_width (int | None): units of the layer that combines these means with a token's state;
+        None for the width of the state.
+    decode (str): name of the decoder, see `bigru_tagger.decoding.decoders.decoders`; ignored
+        without tags.
+    """
+
+    embed: Mapping[str, Mapping[str, Any]]
+    hidden: Sequence[int]
+    cell: str = "gru"
+    bidirectional: bool = True
+    n_tags: int | None = None
+    occurrences: int = 0
+    global_context: int = 0
+    context_width: int | None = None
+    decode: str = "constrained"
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> "NetworkSpec":
+        """Read the spec of a saved file. Earlier versions had `crf` instead of `decode`.
+
+        settings (Mapping[str, Any]): the fields by name.
+        RETURNS (NetworkSpec): the spec.
+        RAISES (TypeError): if there are unknown fields.
+        """
+        named = dict(settings)
+        if named.pop("crf", False):
+            named["decode"] = "crf"
+        return cls(**named)
+
+
+@dataclass
+class Batch:
+    """The input of the network: NumPy arrays, or tensors. The tokens of all sequences are concatenated.
+
+    lengths (Sequence[int]): tokens of each sequence.
+    index (Array): each token's row in the arrays of `words` or `prepared`, int64 (n_tokens,).
+    words (Mapping[str, tuple[Array, ...]]): for each word embedding the arguments of its module,
+        with one row per distinct word.
+    tokens (Mapping[str, Array]): for each embedding that reads vectors, one row per token.
+    groups (Mapping[str, Array]): number of each token's group, from 0, int64 (n_tokens,). The key
+        "occurrences" groups the occurrences of a word in a document, the key "global_context" the
+        tokens of a document. Needed by networks with these settings.
+    prepared (Mapping[str, Array] | None): the output of `Network.prepare`, with one row per word;
+        replaces `words` in prediction.
+    """
+
+    lengths: Sequence[int]
+    index: Array
+    words: Mapping[str, tuple[Array, ...]] = field(default_factory=dict)
+    tokens: Mapping[str, Array] = field(default_factory=dict)
+    groups: Mapping[str, Array] = field(default_factory=dict)
+    prepared: Mapping[str, Array] | None = None

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
 
-
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 

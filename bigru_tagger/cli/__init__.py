@@ -1,5 +1,10 @@
 """The command line interface `bigru-tagger`: one module per topic."""
 
+import sys
+
+import typer
+
+from ..extras import MissingExtraError, explained
 from . import (  # noqa: F401 - each module registers its commands
     calibrate,
     check,
@@ -17,4 +22,9 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        with explained("this command"):
+            app()
+    except MissingExtraError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(1)

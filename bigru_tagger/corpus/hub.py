@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from ..extras import require
 from .conll import FILE_ENDINGS
 from .json_rows import JsonRows
 from .sentences import CorpusError
@@ -182,7 +183,7 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
         rows = _slice_rows(JsonRows(files), split)
         next(iter(rows), None)  # raise at once if the files cannot be read
         return rows
-    import datasets  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import
+    datasets = require("datasets", "reading this data")  # slow to import
 
     with load_errors(source, files), _quiet_unless_terminal(), _hub_or_cache(source):
         if source.saved:
@@ -204,7 +205,7 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
 
 
 def _load_saved(folder: str, split: str) -> "AnyRows":
-    import datasets  # noqa: PLC0415 - slow to import
+    import datasets  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import
 
     loaded = datasets.load_from_disk(folder)
     if isinstance(loaded, datasets.DatasetDict):

@@ -53,7 +53,9 @@ def to_numpy(array: Array) -> np.ndarray:
     array (Array): an array.
     RETURNS (ndarray): its values.
     """
-    return array if isinstance(array, np.ndarray) else cast(np.ndarray, array.detach().cpu().numpy())
+    return (
+        array if isinstance(array, np.ndarray) else cast(np.ndarray, array.detach().cpu().numpy())
+    )
 
 
 def to_double(array: Array) -> Array:

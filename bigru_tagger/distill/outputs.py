@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from ..corpus.hub import without_progress_bars
 from ..corpus.sentences import CorpusError, copy_tokens
-from ..files import atomic_folder, atomic_path
 from ..decoding.decoders import decoder_class
+from ..files import atomic_folder, atomic_path
 from ..pipeline.ner import biluo
 from ..pipeline.soft_targets import SoftTargets, Teacher, check_settings
 from ..schemes import biluo_tags, biluo_to_iob2, label_of

@@ -15,6 +15,8 @@ from spacy.util import load_language_data, registry
 from spacy.vocab import Vocab
 from tqdm import tqdm
 
+from ..extras import require
+
 # 2^64 / golden ratio. It is odd, so multiplication is invertible, and its bits have no pattern.
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -135,12 +137,11 @@ def _read_array(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _read_words(path: Path) -> list[str]:
-    from datasets import load_dataset  # type: ignore[import-untyped]  # noqa: PLC0415 - takes seconds
-    from datasets.exceptions import DatasetGenerationError  # type: ignore[import-untyped]  # noqa: PLC0415
+    datasets = require("datasets", "reading parquet")  # takes seconds to import
 
     try:
-        columns = load_dataset("parquet", data_files=str(path), split="train")
-    except (DatasetGenerationError, ValueError) as error:
+        columns = datasets.load_dataset("parquet", data_files=str(path), split="train")
+    except (datasets.exceptions.DatasetGenerationError, ValueError) as error:
         raise ResourceError(f"{path}: the file cannot be read as parquet: {error}") from error
     kinds = {name: str(getattr(kind, "dtype", kind)) for name, kind in columns.features.items()}
     strings = [name for name, kind in kinds.items() if kind in ("string", "large_string")]

@@ -1,12 +1,16 @@
 """Token vectors from a Hugging Face transformer."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from spacy.util import registry
 
-from ..network.transformer import Pooling
-from ..network.transformer_loading import PretrainedTransformer
+from ..extras import require
+from ..runtime.spec import Pooling
 from .base import Embedding
+
+if TYPE_CHECKING:
+    from ..network.transformer_loading import PretrainedTransformer
 
 
 @registry.misc("bigru_tagger.TransformerEmbed.v1")
@@ -60,6 +64,11 @@ def TransformerEmbed(  # noqa: N802
             f"TransformerEmbed: learn_rate = {learn_rate} needs a trainable transformer: "
             "set trainable = true, or learn_rate = null"
         )
+    require("torch", "a transformer", "transformers")
+    from ..network.transformer_loading import (  # noqa: PLC0415 - imports torch
+        PretrainedTransformer,
+    )
+
     source = PretrainedTransformer(name, revision, pooling, layers, window, overlap)
     return TransformerEmbedding(source, trainable, learn_rate, cache_mb << 20)
 
@@ -74,7 +83,7 @@ class TransformerEmbedding(Embedding):
     cache_bytes (int): size of the cache for the states of a frozen encoder.
     """
 
-    source: PretrainedTransformer
+    source: "PretrainedTransformer"
     trainable: bool
     learn_rate: float | None
     cache_bytes: int

@@ -9,7 +9,6 @@ from spacy.language import Language
 
 from ..files import atomic_folder
 from ..model.thinc_model import network_shim
-from ..network.network import Network
 from ..pipeline.component import SequenceTagger
 from ..pipeline.spans import SpanTagger
 from ..schemes import iob2_tags
@@ -106,7 +105,7 @@ def to_spacy(model: BiGRUForTokenClassification, tokenizer: WordTokenizer) -> La
         component.add_label(label)
     component.cfg.update(config.settings or {})
     component.model.set_dim("nO", len(component.tags))
-    network_shim(component.model).network = Network.from_bytes(model.network.to_bytes())
+    network_shim(component.model).from_bytes(model.network.to_bytes())
     return nlp
 
 

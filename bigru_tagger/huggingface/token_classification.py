@@ -24,14 +24,14 @@ from transformers import (
 )
 from transformers.modeling_outputs import TokenClassifierOutput
 
+from ..decoding.targets import Targets
 from ..embeddings.base import WordEmbedding
 from ..embeddings.standard import standard_embed
 from ..files import atomic_path
 from ..model.batches import read_batch
 from ..model.devices import Precision, use_bfloat16
 from ..model.thinc_model import DropoutSettings, network_shim
-from ..decoding.targets import Targets
-from ..network.encoder import NO_DROPOUT
+from ..network.dropout import NO_DROPOUT
 from ..network.network import Network
 from ..pipeline.component import SequenceTagger
 from .model_card import model_card
@@ -233,7 +233,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
                     "model was created"
                 )
             shim = network_shim(parts.component.model)
-            shim.device = self.device
+            shim.device = str(self.device)
             shim.network = self.network
             self._parts = parts
         self._parts.component.cfg.update(self.config.settings or {})
@@ -324,7 +324,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
             return torch.zeros((0, network.width), device=self.device)
         shim = network_shim(parts.component.model)
         if shim.device != self.device:
-            shim.device = self.device
+            shim.device = str(self.device)
             shim.features.clear()
         batch = read_batch(
             docs,
@@ -334,7 +334,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
             with_groups=network.spec.occurrences > 0 or network.spec.global_context > 0,
         )
         rates = NO_DROPOUT
-        half = use_bfloat16(parts.predict_precision, self.device)
+        half = use_bfloat16(parts.predict_precision, str(self.device))
         if self.training:
             rates = parts.dropout.rates(parts.training_dropout)
             half = parts.mixed_precision

@@ -7,8 +7,8 @@ from spacy.util import registry
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ..embeddings.standard import standard_embed
 from ..decoding.decoders import check_decoder
+from ..embeddings.standard import standard_embed
 from ..runtime.spec import NetworkSpec
 from .devices import Precision
 from .shim import NetworkShim

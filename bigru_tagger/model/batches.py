@@ -1,15 +1,15 @@
 """Convert Docs to the network's input. In prediction, words come from a cache."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
-import torch
 from spacy.attrs import SENT_START
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
-from torch import Tensor
 
+from ..decoding.transitions import Array, library_of
 from ..embeddings.base import UniqueWords, WordEmbedding
 from ..runtime.spec import Batch
 from ..stages import EMBED, READ, stage
@@ -30,7 +30,7 @@ def read_batch(
     by_sentence: bool,
     with_groups: bool,
 ) -> Batch:
-    """Create the input of the network's word embeddings.
+    """Create the input of the network's word embeddings in training, as tensors.
 
     The features of a word are cached on the device.
 
@@ -43,28 +43,29 @@ def read_batch(
     """
     words = _present(words, shim)
     distinct = UniqueWords.from_docs(docs)
-    read: dict[str, tuple[Tensor, ...]] = dict.fromkeys(words, ())
+    convert = partial(to_torch, device=shim.device)
+    read: dict[str, tuple[Array, ...]] = dict.fromkeys(words, ())
     if words and len(distinct.orths):
 
-        def compute(rows: np.ndarray) -> dict[str, Tensor]:
+        def compute(rows: np.ndarray) -> dict[str, Array]:
             new = distinct.subset(rows)
             return {
                 f"{name}.{number}": tensor
                 for name, embedding in words.items()
-                for number, tensor in enumerate(_read(embedding, new, shim.device))
+                for number, tensor in enumerate(_read(embedding, new, convert))
             }
 
         tables, rows = shim.features.look_up(distinct.orths, _version(distinct.vocab), compute)
-        index = to_torch(rows, shim.device)
+        index = convert(rows)
         for key, table in tables.items():
             read[key.rpartition(".")[0]] += (table[index],)
     else:
-        read = {name: _read(embedding, distinct, shim.device) for name, embedding in words.items()}
+        read = {name: _read(embedding, distinct, convert) for name, embedding in words.items()}
     return Batch(
         lengths=_lengths(docs, distinct, by_sentence),
-        index=to_torch(distinct.index, shim.device),
+        index=convert(distinct.index),
         words=read,
-        groups=_group(distinct, distinct.forms, shim.device) if with_groups else {},
+        groups=_group(distinct, distinct.forms, convert) if with_groups else {},
     )
 
 
@@ -89,32 +90,34 @@ def read_prepared(
     RETURNS (Batch): the network's input, without `tokens`, the input of other embeddings.
     """
     words = _present(words, shim)
-    if not words or not any(map(len, docs)):
-        return read_batch(docs, words, shim, by_sentence=by_sentence, with_groups=with_groups)
     distinct = UniqueWords.from_docs(docs)
+    lengths = _lengths(docs, distinct, by_sentence)
+    if not words or not len(distinct.orths):
+        groups = _group(distinct, distinct.forms, shim.convert) if with_groups else {}
+        return Batch(lengths, shim.convert(distinct.index), groups=groups)
 
-    def compute(rows: np.ndarray) -> dict[str, Tensor]:
+    def compute(rows: np.ndarray) -> dict[str, Array]:
         parts = [
             prepare(rows[begin : begin + _WORDS_AT_ONCE])
             for begin in range(0, len(rows), _WORDS_AT_ONCE)
         ]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if len(parts) == 1:
+            return parts[0]
+        return {
+            name: library_of(rows).concatenate([part[name] for part in parts])
+            for name, rows in parts[0].items()
+        }
 
-    def prepare(rows: np.ndarray) -> dict[str, Tensor]:
+    def prepare(rows: np.ndarray) -> dict[str, Array]:
         new = distinct.subset(rows)
-        read = {name: _read(embedding, new, shim.device) for name, embedding in words.items()}
-        # Forms stay on the CPU, where tokens are grouped.
-        return {**shim.prepare(read), _FORMS: torch.from_numpy(new.forms)}
+        read = {name: _read(embedding, new, shim.convert) for name, embedding in words.items()}
+        # Forms stay in NumPy, where tokens are grouped.
+        return {**shim.prepare(read), _FORMS: new.forms}
 
     version = (*shim.version, *_version(distinct.vocab))
     tables, rows = shim.cache.look_up(distinct.orths, version, compute)
-    forms = tables[_FORMS].numpy()[rows]
-    return Batch(
-        lengths=_lengths(docs, distinct, by_sentence),
-        index=to_torch(rows[distinct.index], shim.device),
-        prepared=tables,
-        groups=_group(distinct, forms, shim.device) if with_groups else {},
-    )
+    groups = _group(distinct, tables[_FORMS][rows], shim.convert) if with_groups else {}
+    return Batch(lengths, shim.convert(rows[distinct.index]), groups=groups, prepared=tables)
 
 
 def sentence_lengths(docs: Sequence[Doc], words: UniqueWords) -> list[int]:
@@ -177,18 +180,17 @@ def _lengths(docs: Sequence[Doc], words: UniqueWords, by_sentence: bool) -> Sequ
     return sentence_lengths(docs, words) if by_sentence else words.lengths.tolist()
 
 
-def _group(words: UniqueWords, forms: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+def _group(
+    words: UniqueWords, forms: np.ndarray, convert: Callable[[np.ndarray], Array]
+) -> dict[str, Array]:
     docs = np.repeat(np.arange(len(words.lengths), dtype=np.int64), words.lengths)
-    keys = to_torch(occurrence_keys(words, forms), device)
-    return {
-        "occurrences": torch.unique(keys, return_inverse=True)[1],
-        "global_context": to_torch(docs, device),
-    }
+    occurrences = np.unique(occurrence_keys(words, forms), return_inverse=True)[1]
+    return {"occurrences": convert(occurrences.reshape(-1)), "global_context": convert(docs)}
 
 
 @stage(EMBED)
-def _read(embedding: WordEmbedding, words: UniqueWords, device: torch.device) -> tuple[Tensor, ...]:
+def _read(
+    embedding: WordEmbedding, words: UniqueWords, convert: Callable[[Any], Array]
+) -> tuple[Array, ...]:
     arrays = embedding.read(words)
-    if not isinstance(arrays, tuple):
-        arrays = (arrays,)
-    return tuple(to_torch(array, device) for array in arrays)
+    return tuple(map(convert, arrays if isinstance(arrays, tuple) else (arrays,)))

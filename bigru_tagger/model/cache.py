@@ -6,8 +6,8 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from ..decoding.transitions import Array, library_of
 
 
 class WordCache:
@@ -32,7 +32,7 @@ class WordCache:
     def clear(self) -> None:
         """Remove all words."""
         self._rows: dict[int, int] = {}
-        self._tables: dict[str, Tensor] = {}
+        self._tables: dict[str, Array] = {}
 
     def __len__(self) -> int:
         """Count the words.
@@ -50,16 +50,16 @@ class WordCache:
         self,
         keys: np.ndarray,
         version: tuple[Any, ...],
-        compute: Callable[[np.ndarray], Mapping[str, Tensor]],
-    ) -> tuple[Mapping[str, Tensor], np.ndarray]:
+        compute: Callable[[np.ndarray], Mapping[str, Array]],
+    ) -> tuple[Mapping[str, Array], np.ndarray]:
         """Return the rows of words, and compute missing ones.
 
         keys (ndarray): keys of distinct words, int (n_words,).
         version (tuple): objects that the rows depend on. If they differ from those of the last
             call, all rows are computed again. Integers are compared by value, others by identity.
-        compute (Callable): computes the rows for positions in `keys`: tensors of
+        compute (Callable): computes the rows for positions in `keys`: arrays of
             (n_positions, ...) by name. Names, shapes and types must always be the same.
-        RETURNS (tuple[Mapping[str, Tensor], ndarray]): tables of (n_rows, ...), and the row of each
+        RETURNS (tuple[Mapping[str, Array], ndarray]): tables of (n_rows, ...), and the row of each
             word in them, int64 (n_words,).
         """
         with self._locks.setdefault(os.getpid(), Lock()):
@@ -82,26 +82,31 @@ class WordCache:
                 rows[missing] = self._add(keys[missing], new, capacity)
             return dict(self._tables), rows
 
-    def _capacity(self, rows: Mapping[str, Tensor], n_rows: int) -> int:
+    def _capacity(self, rows: Mapping[str, Array], n_rows: int) -> int:
         if self._tables:
-            return min(map(len, self._tables.values()))
+            return min(len(table) for table in self._tables.values())
         row_bytes = sum(table.nbytes for table in rows.values()) // n_rows
         return self.max_bytes // max(row_bytes, 1)
 
-    def _add(self, keys: np.ndarray, new: Mapping[str, Tensor], capacity: int) -> np.ndarray:
+    def _add(self, keys: np.ndarray, new: Mapping[str, Array], capacity: int) -> np.ndarray:
         begin, end = len(self), len(self) + len(keys)
         for name, values in new.items():
             if name not in self._tables:
                 # At full size. On a CPU, the system allocates pages when they are written, and
                 # tables that grow would fragment the heap each time the cache is cleared.
-                shape = (capacity, *values.shape[1:])
-                with torch.inference_mode(False):  # else only writable in inference mode
-                    table = torch.empty(shape, dtype=values.dtype, device=values.device)
-                self._tables[name] = table
+                self._tables[name] = _allocate((capacity, *values.shape[1:]), values)
             self._tables[name][begin:end] = values
         rows = np.arange(begin, end)
         self._rows.update(zip(keys.tolist(), rows.tolist(), strict=True))
         return rows
+
+
+def _allocate(shape: tuple[int, ...], like: Array) -> Array:
+    if isinstance(like, np.ndarray):
+        return np.empty(shape, like.dtype)
+    torch = library_of(like)
+    with torch.inference_mode(False):  # else only writable in inference mode
+        return torch.empty(shape, dtype=like.dtype, device=like.device)
 
 
 def _same(version: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
@@ -131,7 +136,7 @@ class TextCache:
 
     def clear(self) -> None:
         """Remove all texts."""
-        self._kept: dict[bytes, Tensor] = {}
+        self._kept: dict[bytes, Array] = {}
         self.n_bytes = 0
 
     def __len__(self) -> int:
@@ -145,8 +150,8 @@ class TextCache:
         self,
         keys: Sequence[bytes],
         version: tuple[Any, ...],
-        compute: Callable[[list[int]], Sequence[Tensor]],
-    ) -> list[Tensor]:
+        compute: Callable[[list[int]], Sequence[Array]],
+    ) -> list[Array]:
         """Return the tensors of texts, and compute missing ones once per distinct text.
 
         keys (Sequence[bytes]): the key of each text. Equal texts have equal keys.

@@ -1,33 +1,48 @@
-"""Devices, precision, conversion between thinc arrays and tensors, threads of worker processes."""
+"""Devices, precision, conversion between arrays and tensors, threads of worker processes."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from importlib.util import find_spec
 from multiprocessing.context import get_spawning_popen
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
-import torch
-from thinc.api import CupyOps, Ops, get_array_module, get_torch_default_device, torch2xp, xp2torch
+from thinc.api import CupyOps, MPSOps, Ops, get_array_module, get_current_ops, torch2xp, xp2torch
 from thinc.types import Floats2d, FloatsXd
-from torch import Tensor
+from threadpoolctl import threadpool_limits
+
+from ..decoding.transitions import Array, to_numpy
+from ..extras import require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Precision = Literal["float32", "bfloat16", "auto"]
 
-# The process that torch's threads belong to. A forked process does not have these threads.
+# The process that the threads belong to. A forked process does not have these threads.
 _process = os.getpid()
 
 
 def use_one_thread_if_forked() -> None:
-    """Set torch to one thread, if this process was forked since the last call.
+    """Use one thread for matrix products, if this process was forked since the last call.
 
     A process that is forked from one with several torch threads hangs at its first parallel region.
-    This is called when our components run, not at the fork, so other forked processes are not
-    affected.
+    Also, a worker with the threads of all cores would slow down the others. This is called when our
+    components run, not at the fork, so other forked processes are not affected.
     """
     global _process  # noqa: PLW0603 - one value per process
     if _process != os.getpid():
         _process = os.getpid()
+        _use_one_thread()
+
+
+def _use_one_thread() -> None:
+    threadpool_limits(1, user_api="blas")
+    torch = sys.modules.get("torch")
+    if torch is not None:
         torch.set_num_threads(1)
 
 
@@ -41,27 +56,32 @@ def is_pickled_for_worker() -> bool:
 
 
 def use_one_thread_in_worker() -> None:
-    """Set torch to one thread, unless OMP_NUM_THREADS is set.
+    """Use one thread for matrix products, unless OMP_NUM_THREADS is set.
 
     Otherwise each spawned worker, as on macOS and Windows, would use all cores.
     """
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
+        _use_one_thread()
 
 
-def choose_device(name: str | None) -> torch.device:
-    """Return the torch device for the setting `device`.
+def choose_device(name: str | None) -> str:
+    """Return the name of the device for the setting `device`.
 
     name (str | None): a torch device such as "cpu" or "cuda:1"; "auto" for a GPU if there is one;
         None for spaCy's setting (`--gpu-id`, `spacy.require_gpu`).
-    RETURNS (torch.device): the device.
+    RETURNS (str): the name of a torch device.
     RAISES (ValueError): if it is not a torch device, or there is no CUDA device.
     """
     if name is None:
-        default: torch.device = get_torch_default_device()
-        return default
+        ops = get_current_ops()
+        if isinstance(ops, CupyOps):
+            return f"cuda:{require('torch', 'a GPU').cuda.current_device()}"
+        return "mps" if isinstance(ops, MPSOps) else "cpu"
+    if name == "cpu" or (name == "auto" and find_spec("torch") is None):
+        return "cpu"
+    torch = require("torch", f"device = {name!r}")
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -71,42 +91,58 @@ def choose_device(name: str | None) -> torch.device:
             f"device = {name!r}, but torch {torch.__version__} finds no CUDA device here. Set "
             "device = null (or override it when loading), or install torch for your CUDA version"
         )
-    return device
+    return name
 
 
-def use_bfloat16(precision: Precision, device: torch.device) -> bool:
+def type_of(device: str) -> str:
+    """Return the type of a device.
+
+    device (str): the name of a torch device, such as "cuda:1".
+    RETURNS (str): its type, such as "cuda".
+    """
+    return device.partition(":")[0]
+
+
+@lru_cache(maxsize=8)
+def use_bfloat16(precision: Precision, device: str) -> bool:
     """Check whether prediction computes matrix products in bfloat16.
 
     precision (str): "float32", "bfloat16", or "auto" for bfloat16 if the device has instructions
         for it. On other devices, bfloat16 is slower than float32.
-    device (torch.device): the device of the network.
+    device (str): the device of the network.
     RETURNS (bool): whether it does.
-    RAISES (ValueError): if the precision is not one of these.
+    RAISES (ValueError): if the precision is not one of these. (MissingExtraError): for "bfloat16"
+        without torch.
     """
     if precision not in get_args(Precision):
         raise ValueError(
-            f"'predict_precision' has to be one of {list(get_args(Precision))}; got {precision!r}"
+            f"'predict_precision' must be one of {list(get_args(Precision))}; got {precision!r}"
         )
-    if precision == "auto":
-        if device.type == "cuda":
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    return precision == "bfloat16"
+    if precision == "float32" or (precision == "auto" and find_spec("torch") is None):
+        return False
+    torch = require("torch", f"predict_precision = {precision!r}")
+    if precision == "bfloat16":
+        return True
+    if type_of(device) == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 @contextmanager
-def recurrent_precision(device: torch.device, *, allow_tf32: bool) -> Iterator[None]:
+def recurrent_precision(device: str, *, allow_tf32: bool) -> Iterator[None]:
     """Prevent cuDNN's recurrent layers from rounding to TF32 within the context.
 
     torch allows it by default. States then differ from those on a CPU by about 1e-3. The setting of
     the process is restored on exit.
 
-    device (torch.device): the device of the network. Only CUDA devices are affected.
+    device (str): the device of the network. Only CUDA devices are affected.
     allow_tf32 (bool): do not change torch's setting. TF32 is faster for wide layers.
     """
-    if device.type != "cuda" or allow_tf32:
+    if type_of(device) != "cuda" or allow_tf32:
         yield
         return
+    import torch  # noqa: PLC0415 - only on a GPU
+
     cudnn: Any = torch.backends.cudnn
     flags, name, exact = (
         (cudnn.rnn, "fp32_precision", "ieee")
@@ -121,45 +157,57 @@ def recurrent_precision(device: torch.device, *, allow_tf32: bool) -> Iterator[N
         setattr(flags, name, before)
 
 
-def to_torch(array: Any, device: torch.device) -> Tensor:
+def to_torch(array: Any, device: str) -> "Tensor":
     """Convert an array to a tensor, without a copy if memory can be shared.
 
     array (ndarray | Tensor): a NumPy or CuPy array, or a tensor.
-    device (torch.device): device of the tensor.
+    device (str): device of the tensor.
     RETURNS (Tensor): the tensor.
     """
+    import torch  # noqa: PLC0415 - tensors are for training, GPUs and bfloat16
+
     use_one_thread_if_forked()
-    if isinstance(array, Tensor):
+    if isinstance(array, torch.Tensor):
         return array.to(device)
-    tensor: Tensor = xp2torch(array, device=device)
+    tensor: Tensor = xp2torch(array, device=torch.device(device))
     return tensor
 
 
-def to_array(tensor: Tensor, ops: Ops) -> FloatsXd:
-    """Convert a tensor to a NumPy or CuPy array.
+def to_host(array: Any) -> np.ndarray:
+    """Convert an array to NumPy.
 
-    tensor (Tensor): a tensor on any device.
-    ops (Ops): thinc's operations, which determine the type of the array.
-    RETURNS (FloatsXd): the array, float32.
+    array (ndarray): a NumPy or CuPy array.
+    RETURNS (ndarray): its values.
     """
-    tensor = tensor.detach().float()
+    return cast(np.ndarray, array.get() if hasattr(array, "get") else array)
+
+
+def to_array(array: Array, ops: Ops) -> FloatsXd:
+    """Convert the output of a network to thinc's array type.
+
+    array (ndarray | Tensor): a NumPy array, or a tensor on any device.
+    ops (Ops): thinc's operations, which determine the type of the result.
+    RETURNS (FloatsXd): a NumPy or CuPy array, float32.
+    """
+    if isinstance(array, np.ndarray):
+        return cast(FloatsXd, ops.asarray(cast(Any, array)))
+    tensor = array.detach().float()
     if not isinstance(ops, CupyOps):
-        tensor = tensor.cpu()
+        return cast(FloatsXd, to_numpy(tensor))
     return cast(FloatsXd, torch2xp(tensor, ops=ops))
 
 
-def join_arrays(arrays: list[Floats2d], device: torch.device, width: int) -> Tensor:
-    """Concatenate arrays to a tensor.
+def join_arrays(arrays: list[Floats2d], width: int) -> np.ndarray:
+    """Concatenate arrays.
 
     arrays (list[Floats2d]): NumPy or CuPy arrays, (n_rows, width) each.
-    device (torch.device): device of the tensor.
     width (int): width of the result if there are no arrays.
-    RETURNS (Tensor): all rows, float32 (n_rows, width).
+    RETURNS (ndarray): all rows, float32 (n_rows, width), a NumPy or CuPy array.
     """
     if not arrays:
-        return torch.zeros((0, width), device=device)
+        return np.zeros((0, width), dtype=np.float32)
     xp = get_array_module(arrays[0])
-    return to_torch(xp.concatenate(arrays).astype("float32"), device)
+    return cast(np.ndarray, xp.concatenate(arrays).astype("float32", copy=False))
 
 
 def split_array(array: FloatsXd, lengths: list[int]) -> list[Floats2d]:

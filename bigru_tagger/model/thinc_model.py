@@ -1,32 +1,34 @@
-"""thinc models of the torch network."""
+"""thinc models of the network. What only training needs is in `bigru_tagger.model.training`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
-from torch import Tensor
 
+from ..decoding.decoder import Decoder
+from ..decoding.transitions import Array, to_numpy
 from ..embeddings.base import Embedding, WordEmbedding
 from ..embeddings.tok2vec import Tok2VecEmbedding
 from ..embeddings.transformer import TransformerEmbedding
-from ..decoding.decoder import Decoder
-from ..network.encoder import Dropout
-from ..network.network import NEW_TAG_MARGIN, Network, NetworkTrace
-from ..runtime.spec import Batch, NetworkSpec
-from ..decoding.transitions import Array
+from ..extras import require
+from ..network.dropout import Dropout
+from ..runtime.spec import NEW_TAG_MARGIN, Batch, NetworkSpec
 from ..stages import EMBED, stage
 from .batches import read_batch, read_prepared
-from .devices import join_arrays, split_array, to_array
-from .shim import NetworkShim, no_backprop
-from .transformer_layer import transformer_model
+from .devices import join_arrays, split_array, to_array, to_torch
+from .module_shim import no_backprop
+from .shim import NetworkShim
 
-_INPUT = "input"  # the only embedding of an encoder that reads vectors
+if TYPE_CHECKING:
+    from ..network.network import NetworkTrace
+
+INPUT = "input"
+"""The name of the only embedding of an encoder that reads vectors."""
 # Tokens that are predicted at once, so that memory does not grow with the batch. More are needed to
 # use a GPU fully.
 _TOKENS_AT_ONCE = 16_384
@@ -91,17 +93,16 @@ class DocReader:
     @stage(EMBED)
     def predict_upstream(
         self, model: Model[list[Doc], list[Floats2d]], docs: list[Doc]
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, np.ndarray]:
         """Run the upstream layers of the model in prediction.
 
         model (Model[list[Doc], list[Floats2d]]): the model.
         docs (list[Doc]): the Docs.
-        RETURNS (dict[str, Tensor]): vectors of all tokens, (n_tokens, width), by the embedding's
-            name.
+        RETURNS (dict[str, ndarray]): vectors of all tokens, NumPy or CuPy arrays, (n_tokens,
+            width), by the embedding's name.
         """
-        device = network_shim(model).device
         return {
-            name: join_arrays(layer.predict(docs), device, layer.get_dim("nO"))
+            name: join_arrays(layer.predict(docs), layer.get_dim("nO"))
             for name, layer in zip(self.upstream, model.layers, strict=True)
         }
 
@@ -144,6 +145,8 @@ def docs_model(
         if isinstance(embedding, Tok2VecEmbedding):
             upstream[block] = embedding.tok2vec
         elif isinstance(embedding, TransformerEmbedding):
+            from .transformer_layer import transformer_model  # noqa: PLC0415 - imports torch
+
             upstream[block] = transformer_model(embedding, shim)
     words = {
         name: embedding for name, embedding in embed.items() if isinstance(embedding, WordEmbedding)
@@ -183,7 +186,7 @@ def vectors_model(
     RAISES (ValueError): if recurrent dropout is set for an LSTM.
     """
     _check_recurrent_dropout(spec, dropout)
-    spec = replace(spec, embed={_INPUT: {"kind": "tok2vec", "width": width}})
+    spec = replace(spec, embed={INPUT: {"kind": "tok2vec", "width": width}})
     return Model(
         name,
         partial(_encode, dropout=dropout),
@@ -220,7 +223,7 @@ def resize_output(
     return model
 
 
-def trace(model: Model[list[Doc], list[Floats2d]], docs: list[Doc]) -> NetworkTrace:
+def trace(model: Model[list[Doc], list[Floats2d]], docs: list[Doc]) -> "NetworkTrace":
     """Compute the gates of the network and the parts of its logits, for each token.
 
     model (Model[list[Doc], list[Floats2d]]): an initialised model built by `docs_model`.
@@ -228,7 +231,7 @@ def trace(model: Model[list[Doc], list[Floats2d]], docs: list[Doc]) -> NetworkTr
     RETURNS (NetworkTrace): the values for all tokens of the concatenated Docs.
     RAISES (ValueError): if the cell is not a GRU.
     """
-    return cast(NetworkTrace, model.attrs["trace"](model, docs))
+    return cast("NetworkTrace", model.attrs["trace"](model, docs))
 
 
 def predict_runs(
@@ -242,7 +245,8 @@ def predict_runs(
         float32 (n_tokens, width): a tensor on a CUDA device, otherwise a NumPy array.
     """
     for run, output in model.attrs["predict_runs"](model, docs):
-        yield run, output if output.is_cuda else output.cpu().numpy()
+        on_gpu = getattr(output, "is_cuda", False)
+        yield run, output if on_gpu else to_numpy(output)
 
 
 def decoder_of(model: Model[Any, Any]) -> Decoder:
@@ -252,37 +256,7 @@ def decoder_of(model: Model[Any, Any]) -> Decoder:
     RETURNS (Decoder): the decoder.
     RAISES (ValueError): if the model is not initialised.
     """
-    return network_shim(model).network.decoder
-
-
-def differentiate(
-    model: Model[Any, Any], logits: list[Floats2d], loss: Callable[[Tensor], Tensor]
-) -> tuple[np.ndarray, list[Floats2d], Callable[[], None]]:
-    """Compute losses of logits, and the gradients of their sum.
-
-    model (Model): an initialised model built by `BiGRUTagger`. It is not changed.
-    logits (list[Floats2d]): logits of each Doc, (n_tokens, n_tags).
-    loss (Callable[[Tensor], Tensor]): computes losses, (n_losses,), from the logits of all tokens,
-        (n_tokens, n_tags).
-    RETURNS (tuple[ndarray, list[Floats2d], Callable]): the losses; the gradients of the logits of
-        each Doc; and a callback that accumulates the gradients of the decoder's parameters.
-    """
-    shim, decoder = network_shim(model), decoder_of(model)
-    joined = join_arrays(logits, shim.device, shim.network.width).requires_grad_()
-    losses = loss(joined)
-    parameters = list(decoder.parameters())
-    # `materialize_grads` returns zeros for parameters that a batch does not use.
-    gradient, *d_parameters = torch.autograd.grad(
-        losses.sum(), [joined, *parameters], materialize_grads=True
-    )
-
-    def backprop() -> None:
-        for parameter, d_parameter in zip(parameters, d_parameters, strict=True):
-            before = parameter.grad
-            parameter.grad = d_parameter if before is None else before + d_parameter
-
-    parts = split_array(to_array(gradient, model.ops), [len(part) for part in logits])
-    return losses.detach().cpu().numpy(), parts, backprop
+    return network_shim(model).decoder
 
 
 def _check_recurrent_dropout(spec: NetworkSpec, dropout: DropoutSettings) -> None:
@@ -307,6 +281,9 @@ def _initialise(
             f"cannot initialise the model {model.name!r} without Docs, which determine the width "
             "of its input: pass examples to nlp.initialize()"
         )
+    require("torch", "training")
+    from .training import initialise  # noqa: PLC0415 - imports torch
+
     if Y:
         _set_width(model, Y[0].shape[1])
     specs = {name: embedding.network_spec(X[0].vocab) for name, embedding in reader.words.items()}
@@ -317,9 +294,8 @@ def _initialise(
         embed[name] = {"kind": "tok2vec", "width": int(layer.get_dim("nO"))}
     is_tagger = model.name == "bigru_tagger"
     n_tags = model.get_dim("nO") if is_tagger else None
-    network = Network(replace(spec, embed=embed, n_tags=n_tags))
-    network.fill({name: embedding.tensors(X[0].vocab) for name, embedding in present.items()})
-    network_shim(model).network = network
+    tables = {name: embedding.tensors(X[0].vocab) for name, embedding in present.items()}
+    initialise(network_shim(model), replace(spec, embed=embed, n_tags=n_tags), tables)
 
 
 def _set_width(model: Model[Any, Any], width: int) -> None:
@@ -339,7 +315,6 @@ def _tag(
     reader: DocReader,
     dropout: DropoutSettings,
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
-    shim = network_shim(model)
     if not is_train:
         outputs = [
             array
@@ -347,44 +322,30 @@ def _tag(
             for array in split_array(to_array(output, model.ops), [len(doc) for doc in docs])
         ]
         return outputs, no_backprop
-    lengths = [len(doc) for doc in X]
-    inputs, backprops = {}, []
-    for name, layer in zip(reader.upstream, model.layers, strict=True):
-        vectors, backprop_vectors = layer(X, True)
-        inputs[name] = join_arrays(vectors, shim.device, layer.get_dim("nO")).requires_grad_()
-        backprops.append((name, backprop_vectors))
-    batch = reader.read(X, shim)
-    batch.tokens = inputs
-    output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
+    from .training import begin_update  # noqa: PLC0415 - imports torch
 
-    def backprop(d_output: list[Floats2d]) -> list[Doc]:
-        backprop_network(join_arrays(d_output, shim.device, output.shape[1]))
-        for name, backprop_vectors in backprops:
-            gradient = inputs[name].grad
-            if gradient is not None:
-                backprop_vectors(split_array(to_array(gradient, model.ops), lengths))
-        return []
-
-    return split_array(to_array(output, model.ops), lengths), backprop
+    return begin_update(model, X, reader, dropout.rates(model.attrs["dropout_rate"]))
 
 
 def _predict_runs(
     model: Model[list[Doc], list[Floats2d]], docs: list[Doc], *, reader: DocReader
-) -> Iterator[tuple[list[Doc], Tensor]]:
+) -> Iterator[tuple[list[Doc], Array]]:
     shim = network_shim(model)
-    n_tokens = _TOKENS_AT_ONCE if shim.device.type == "cpu" else _GPU_TOKENS_AT_ONCE
+    n_tokens = _TOKENS_AT_ONCE if shim.device == "cpu" else _GPU_TOKENS_AT_ONCE
     for run in _runs(docs, n_tokens):
         batch = reader.read_prepared(run, shim)
-        batch.tokens = reader.predict_upstream(model, run)
-        yield run, shim.predict(batch).float()
+        upstream = reader.predict_upstream(model, run).items()
+        batch.tokens = {name: shim.convert(vectors) for name, vectors in upstream}
+        yield run, shim.predict(batch)
 
 
 def _trace(
     model: Model[list[Doc], list[Floats2d]], docs: list[Doc], *, reader: DocReader
-) -> NetworkTrace:
+) -> "NetworkTrace":
     shim = network_shim(model)
     batch = reader.read(docs, shim)
-    batch.tokens = reader.predict_upstream(model, docs)
+    upstream = reader.predict_upstream(model, docs).items()
+    batch.tokens = {name: to_torch(vectors, shim.device) for name, vectors in upstream}
     return shim.trace(batch)
 
 
@@ -409,7 +370,10 @@ def _initialise_encoder(
     *,
     spec: NetworkSpec,
 ) -> None:
-    network_shim(model).network = Network(spec)
+    require("torch", "training")
+    from .training import initialise  # noqa: PLC0415 - imports torch
+
+    initialise(network_shim(model), spec, {})
 
 
 def _encode(
@@ -419,19 +383,14 @@ def _encode(
     *,
     dropout: DropoutSettings,
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Floats2d]]]:
-    shim = network_shim(model)
-    lengths = [len(x) for x in X]
-    vectors = join_arrays(X, shim.device, model.get_dim("nI")).requires_grad_(is_train)
-    # There are no word embeddings, so no rows of words.
-    index = torch.zeros(0, dtype=torch.int64, device=shim.device)
-    batch = Batch(lengths, index, tokens={_INPUT: vectors})
     if not is_train:
-        return split_array(to_array(shim.predict(batch), model.ops), lengths), no_backprop
-    output, backprop_network = shim.begin_update(batch, dropout.rates(model.attrs["dropout_rate"]))
+        shim = network_shim(model)
+        lengths = [len(x) for x in X]
+        vectors = shim.convert(join_arrays(X, model.get_dim("nI")))
+        # There are no word embeddings, so no rows of words.
+        index = shim.convert(np.zeros(0, dtype=np.int64))
+        output = shim.predict(Batch(lengths, index, tokens={INPUT: vectors}))
+        return split_array(to_array(output, model.ops), lengths), no_backprop
+    from .training import begin_encoding  # noqa: PLC0415 - imports torch
 
-    def backprop(d_output: list[Floats2d]) -> list[Floats2d]:
-        backprop_network(join_arrays(d_output, shim.device, output.shape[1]))
-        gradient = torch.zeros_like(vectors) if vectors.grad is None else vectors.grad
-        return split_array(to_array(gradient, model.ops), lengths)
-
-    return split_array(to_array(output, model.ops), lengths), backprop
+    return begin_encoding(model, X, dropout.rates(model.attrs["dropout_rate"]))

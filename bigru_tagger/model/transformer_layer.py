@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 import torch
 from spacy.attrs import ORTH
 from spacy.tokens import Doc
@@ -11,11 +12,14 @@ from thinc.api import Model
 from thinc.types import Floats2d
 from torch import Tensor
 
+from ..decoding.transitions import to_numpy
 from ..embeddings.transformer import TransformerEmbedding
 from ..network.transformer import WordTransformer
 from .cache import TextCache
-from .devices import join_arrays, split_array, to_array
-from .shim import ModuleShim, NetworkShim, no_backprop, tensors_of
+from .devices import join_arrays, split_array, to_array, to_torch
+from .module_shim import ModuleShim, no_backprop
+from .shim import NetworkShim
+from .trainer import Trainer
 
 # Steps of a schedule that are searched for its highest rate, as many as spaCy's configs train for.
 _STEPS_AHEAD = 20_000
@@ -54,7 +58,9 @@ class TransformerShim(ModuleShim):
         docs (list[Doc]): Docs.
         RETURNS (Tensor): vectors, (n_tokens, width).
         """
-        transformer = self._evaluating(self.transformer)
+        transformer = self.transformer
+        if transformer.training:  # `eval` visits all modules
+            transformer.eval()
         with torch.no_grad():
             if not self.embedding.trainable:
                 return transformer.mix_layers(self._frozen_states(docs))
@@ -101,10 +107,14 @@ class TransformerShim(ModuleShim):
         super()._set_module(module)
         if not self.embedding.trainable:
             self.transformer.freeze()
-        self._encoder_tensors = tensors_of(self.transformer.encoder)
+        encoder = self.transformer.encoder
+        self._encoder_tensors = [*encoder.parameters(), *encoder.buffers()]
         self.cache.clear()
 
-    def _parameter_groups(self, optimizer: Any) -> list[dict[str, Any]]:
+    def _make_trainer(self) -> Trainer:
+        return Trainer(self.module, self._averages_name, self._parameter_groups)
+
+    def _parameter_groups(self, module: torch.nn.Module, optimizer: Any) -> list[dict[str, Any]]:
         rate = self.embedding.learn_rate
         scale = 1.0 if rate is None else rate / _highest_rate(optimizer)
         encoder = list(self.transformer.encoder.parameters()) if self.embedding.trainable else []
@@ -115,17 +125,16 @@ class TransformerShim(ModuleShim):
     def settings(self) -> dict[str, Any]:  # noqa: D102
         return {"embedding": self.embedding, **super().settings()}
 
-    def __getstate__(self) -> dict[str, Any]:
-        """See `ModuleShim`. A `transformers` model cannot be pickled after it has run."""
-        return {**self._origin(), "data": self.to_bytes()}
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """See `ModuleShim.arrays`."""
+        return {name: to_numpy(tensor) for name, tensor in self.module.state_dict().items()}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """See `ModuleShim`."""
-        self._begin(state)
-        self.from_bytes(state["data"])
+    def _write(self) -> bytes:
+        return self.transformer.to_bytes()
 
-    def _read(self, data: bytes) -> WordTransformer:
-        return WordTransformer.from_bytes(data)
+    def _read(self, data: bytes) -> None:
+        self.module = WordTransformer.from_bytes(data)
 
 
 def transformer_model(
@@ -165,7 +174,8 @@ def _embed(
     vectors, backprop_vectors = shim.begin_update(X)
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
-        backprop_vectors(join_arrays(d_vectors, shim.device, vectors.shape[1]))
+        joined = join_arrays(d_vectors, vectors.shape[1])
+        backprop_vectors(to_torch(joined, shim.device))
         return []
 
     return split_array(to_array(vectors, model.ops), lengths), backprop

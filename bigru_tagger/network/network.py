@@ -6,33 +6,30 @@ converted to JSON. `to_bytes` and `from_bytes` store both in one safetensors fil
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..stages import EMBED, stage
-from .context import ContextPooling
 from ..decoding.decoder import Decoder
 from ..decoding.decoders import decoder_class
 from ..decoding.transitions import to_numpy
-from .embeddings.base import build_module
-from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerGates
+from ..runtime.spec import NEW_TAG_MARGIN, SPEC_KEY, Batch, NetworkSpec
 from ..runtime.storage import pack_arrays
-from ..runtime.spec import SPEC_KEY, Batch, NetworkSpec
+from ..stages import EMBED, stage
+from .context import ContextPooling
+from .dropout import NO_DROPOUT, Dropout
+from .embeddings.base import build_module
+from .encoder import BiGRUEncoder, LayerGates
 from .gru import SharedInput
 from .layout import Layout
 from .meta import on_meta
 
-# The logit of a new tag is that of the first tag minus this margin. Confidences change by about
-# exp(-16) = 1e-7. Learning the new tag takes about 1.5 times as long as with a margin of 8.
-NEW_TAG_MARGIN = 16.0
 # Keys of `Batch.prepared`. They cannot collide with embeddings, as torch allows no full stop in the
 # name of a module.
 _ENTERING = "encoder.input"
 _SEQUENCES = "embed.sequences"
-
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,8 @@ class Network(nn.Module):
         if self.spec.n_tags is None:
             raise ValueError("a network without tags has no decoder")
         decoder = decoder_class(self.spec.decode)
-        return decoder(self.spec.n_tags, dict(self._modules[decoder.stored_as].items()))
+        parameters = cast(nn.ParameterDict, self._modules[decoder.stored_as])
+        return decoder(self.spec.n_tags, dict(parameters.items()))
 
     @property
     def width(self) -> int:

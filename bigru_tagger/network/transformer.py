@@ -5,20 +5,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..decoding.transitions import to_numpy
+from ..runtime.spec import Pooling
 from ..runtime.storage import Weights, pack_arrays, unpack_arrays
 from .meta import on_meta
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-Pooling = Literal["first", "last", "mean"]
 
 # A key in saved files. It does not change when this module is renamed.
 _SPEC = "bigru_tagger.transformer"
@@ -314,9 +313,7 @@ class WordTransformer(nn.Module):
             config = type(AutoConfig.for_model(encoder["model_type"])).from_dict(encoder)
             tokenizer = Tokenizer.from_str(text)
             if getattr(config, "num_hidden_layers", 0) > len(arrays):
-                raise ValueError(
-                    f"the file contains {len(arrays)} arrays, too few for all layers"
-                )
+                raise ValueError(f"the file contains {len(arrays)} arrays, too few for all layers")
 
             make = AutoModel.from_config
 

@@ -14,7 +14,8 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from .transformer import Pooling, TransformerSpec, WordTransformer
+from ..runtime.spec import Pooling
+from .transformer import TransformerSpec, WordTransformer
 
 # If neither the model nor its tokenizer has a maximum, as with relative positions.
 _DEFAULT_WINDOW = 512

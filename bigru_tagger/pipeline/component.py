@@ -15,22 +15,13 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
-from ..model.devices import join_arrays, to_torch
-from ..model.thinc_model import (
-    decoder_of,
-    differentiate,
-    network_shim,
-    predict_runs,
-    resize_output,
-)
-from ..decoding.constrained_softmax import cross_entropy
-from ..decoding.targets import Targets
-from ..network.network import NEW_TAG_MARGIN
 from ..decoding.transitions import Array, Transitions, to_numpy
+from ..model.thinc_model import decoder_of, network_shim, predict_runs, resize_output
+from ..runtime.spec import NEW_TAG_MARGIN
 from .factories import Scorer
-from .finite import check_loss, check_vectors, check_weights
+from .finite import check_vectors, check_weights
 from .gold import Gold
-from .soft_targets import SoftTargets, join
+from .soft_targets import SoftTargets
 
 
 class SequenceTagger(TrainablePipe):
@@ -175,7 +166,7 @@ class SequenceTagger(TrainablePipe):
             raise ValueError(f"{self.name}: the first 10 training examples have no tokens")
         n_tags = len(self.tags)
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
-        self._check_soft_labels()
+        self.check_soft_labels()
         check_vectors(self.name, self.model, self.vocab)
         check_weights(self.name, self.model, "trained")
 
@@ -263,7 +254,9 @@ class SequenceTagger(TrainablePipe):
             return losses
         set_dropout_rate(self.model, drop)
         logits, backprop = self.model.begin_update(docs)
-        loss, gradient, backprop_decoder = self._loss(examples, logits)
+        from .training import compute_loss  # noqa: PLC0415 - imports torch
+
+        loss, gradient, backprop_decoder = compute_loss(self, examples, logits)
         backprop(gradient)
         backprop_decoder()
         if sgd:  # spaCy's training loop passes False and calls finish_update itself
@@ -287,51 +280,19 @@ class SequenceTagger(TrainablePipe):
             decoder does not support; if its gold tags are not a valid sequence, with a CRF; or if
             the loss is not finite.
         """
-        return self._loss(list(examples), scores)[:2]
+        from .training import compute_loss  # noqa: PLC0415 - imports torch
 
-    def _loss(
-        self, examples: list[Example], logits: list[Floats2d]
-    ) -> tuple[float, list[Floats2d], Callable[[], None]]:
-        # The loss, its gradient with respect to the logits, and a function that adds the gradient
-        # of the decoder's parameters. Only `update` calls that function.
-        targets = self._targets(examples)
-        n_learned = targets.n_learned
-        if not n_learned:
-            return 0.0, [part * 0.0 for part in logits], lambda: None
-        decoder, valid = decoder_of(self.model), self.valid_transitions
-        losses, gradient, backprop_decoder = differentiate(
-            self.model,
-            logits,
-            lambda joined: decoder.loss(joined, targets, valid) / n_learned,
-        )
-        for example, loss, part in zip(examples, losses, logits, strict=True):
-            if np.isinf(loss) and self.model.ops.xp.isfinite(part).all():
-                raise ValueError(
-                    f"{self.name}: the tags of the training text {example.reference.text[:60]!r} "
-                    f"are not a valid sequence: {self.gold_tags(example)}. Correct the annotation "
-                    "or remove the text"
-                )
-        loss = check_loss(self.name, self.model, float(losses.sum()), examples)
-        return loss, gradient, backprop_decoder
+        return compute_loss(self, list(examples), scores)[:2]
 
-    def _targets(self, examples: list[Example]) -> Targets:
-        soft_targets = [self.soft_targets(example) for example in examples]
-        has_soft = any(part is not None for part in soft_targets)
-        self._check_soft_labels(has_soft=has_soft)
-        device = network_shim(self.model).device
-        lengths = [len(example.predicted) for example in examples]
-        column = {tag: index for index, tag in enumerate(self.tags)}
-        return Targets(
-            to_torch(self._gold_columns(examples, column), device),
-            lengths,
-            self.cfg["label_smoothing"],
-            join(soft_targets, lengths, column, device) if has_soft else None,
-        )
+    def check_soft_labels(self, *, has_soft: bool = False) -> None:
+        """Check that the decoder supports soft labels, if they are used.
 
-    def _check_soft_labels(self, *, has_soft: bool = False) -> None:
+        has_soft (bool): whether examples have a teacher's outputs.
+        RAISES (ValueError): if it does not support label smoothing or a teacher's outputs.
+        """
         if decoder_of(self.model).soft_labels:
             return
-        decode = f'decode = "{network_shim(self.model).network.spec.decode}"'
+        decode = f'decode = "{network_shim(self.model).spec.decode}"'
         smoothing = self.cfg["label_smoothing"]
         if smoothing:
             raise ValueError(
@@ -343,22 +304,6 @@ class SequenceTagger(TrainablePipe):
                 f"{self.name}: a teacher's outputs are not supported by {decode}: set "
                 'decode = "constrained"'
             )
-
-    def _gold_columns(self, examples: list[Example], column: dict[str, int]) -> np.ndarray:
-        # The output index of each token's gold tag, -1 for missing tags, (n_tokens,).
-        columns = []
-        for example in examples:
-            tags = self.gold_tags(example)
-            unknown = next((tag for tag in tags if tag is not None and tag not in column), None)
-            if unknown is not None:
-                raise ValueError(
-                    f"{self.name}: the tag {unknown!r} in the training text "
-                    f"{example.reference.text[:60]!r} has an unknown label. The component's labels "
-                    f"are {list(self.labels)}. Was it initialized on other data? Add the label "
-                    f"with add_label, or list all labels under [initialize.components.{self.name}]"
-                )
-            columns += [-1 if tag is None else column[tag] for tag in tags]
-        return np.array(columns, dtype=np.int64)
 
     def rehearse(
         self,
@@ -393,15 +338,12 @@ class SequenceTagger(TrainablePipe):
                 f"{self.name}: cannot rehearse with a listener, since nlp.rehearse does not run "
                 "the shared encoder: call nlp.replace_listeners first"
             )
-        device = network_shim(self.model).device
+        from .training import compute_rehearsal_loss  # noqa: PLC0415 - imports torch
+
         before = self._rehearsal_model.predict(docs)
-        targets = join_arrays(before, device, len(self.tags)).softmax(1)
         set_dropout_rate(self.model, drop)
         logits, backprop = self.model.begin_update(docs)
-        found, gradient, _ = differentiate(
-            self.model, logits, lambda joined: cross_entropy(joined, targets) / len(targets)
-        )
-        loss = check_loss(self.name, self.model, float(found.sum()), examples)
+        loss, gradient = compute_rehearsal_loss(self, examples, logits, before)
         backprop(gradient)
         if sgd:  # spaCy's training loop passes False and calls finish_update itself
             self.finish_update(sgd)

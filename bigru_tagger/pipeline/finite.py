@@ -8,7 +8,8 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model, get_array_module
 
-from ..model.shim import ModuleShim, NetworkShim
+from ..model.module_shim import ModuleShim
+from ..model.shim import NetworkShim
 from ..model.thinc_model import network_shim
 
 _ROWS_AT_ONCE = 1 << 16  # rows of vectors per step, to limit memory
@@ -32,7 +33,7 @@ def check_loss(
     """
     if math.isfinite(loss):
         return loss
-    rate = network_shim(model).rate_watch.rate
+    rate = network_shim(model).learn_rate
     when = "before the first update" if rate is None else f"after an update at learn rate {rate:g}"
     raise NotFiniteError(
         f"{name}: the loss is {loss} {when}, for a batch of {len(examples)} texts that starts "
@@ -64,8 +65,8 @@ def check_vectors(name: str, model: Model[Any, Any], vocab: Vocab) -> None:
     vocab (Vocab): the vocabulary.
     RAISES (NotFiniteError): if a vector contains NaN or infinity.
     """
-    networks = [shim.network for shim in _shims(model) if isinstance(shim, NetworkShim)]
-    kinds = {embed["kind"] for network in networks for embed in network.spec.embed.values()}
+    specs = [shim.spec for shim in _shims(model) if isinstance(shim, NetworkShim)]
+    kinds = {embed["kind"] for spec in specs for embed in spec.embed.values()}
     data = getattr(vocab.vectors, "data", None)
     if "vectors" not in kinds or data is None:
         return
@@ -99,7 +100,7 @@ def _broken_weights(model: Model[Any, Any]) -> list[str]:
 
 
 def _advice(model: Model[Any, Any]) -> str:
-    rate = network_shim(model).rate_watch.rate
+    rate = network_shim(model).learn_rate
     if rate is None:
         return "Check the vectors and the saved weights that training started from"
     return (

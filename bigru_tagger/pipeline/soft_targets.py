@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from spacy.tokens import Doc
 
-from ..model.devices import to_torch
-from ..decoding.targets import SoftLabels
 from ..schemes import label_of
 
 KEY = "bigru_tagger.soft_targets"
@@ -116,31 +113,6 @@ class SoftTargets:
         rows = np.zeros((len(self.columns), len(column)), dtype=np.float32)
         np.put_along_axis(rows, output[self.columns], softened, axis=1)
         return rows
-
-
-def join(
-    targets: Sequence[SoftTargets | None],
-    lengths: Sequence[int],
-    column: Mapping[str, int],
-    device: torch.device,
-) -> SoftLabels:
-    """Batch soft targets for the loss.
-
-    targets (Sequence[SoftTargets | None]): the targets of each Doc, None for Docs without.
-    lengths (Sequence[int]): the number of tokens of each Doc.
-    column (Mapping[str, int]): the student's output index for each tag.
-    device (device): the device of the returned tensors.
-    RETURNS (SoftLabels): the targets of all tokens, concatenated, over the student's tags.
-    RAISES (ValueError): see `SoftTargets.soften`.
-    """
-    distributions = [
-        np.zeros((length, len(column)), np.float32) if part is None else part.soften(column)
-        for part, length in zip(targets, lengths, strict=True)
-    ]
-    settings = [(1.0, 0.0) if part is None else (part.temperature, part.weight) for part in targets]
-    temperature, weight = np.repeat(np.array(settings, np.float32), lengths, axis=0).T
-    arrays = (np.concatenate(distributions), temperature.copy(), weight.copy())
-    return SoftLabels(*(to_torch(array, device) for array in arrays))
 
 
 def check_settings(temperature: float, weight: float) -> None:

@@ -12,8 +12,8 @@ from spacy.attrs import ENT_IOB, IS_SPACE, SENT_START
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..model.thinc_model import decoder_of
 from ..decoding.transitions import Array, Transitions, array_like, to_numpy
+from ..model.thinc_model import decoder_of
 from ..schemes import Spans, TagParts, biluo_tags
 from ..stages import DECODE, stage
 from .component import SequenceTagger

@@ -10,10 +10,10 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from wasabi.tables import table
 
+from ..decoding.transitions import to_numpy
 from ..model.shim import NetworkShim
 from ..model.thinc_model import network_shim, trace
 from ..network.encoder import LayerGates
-from ..decoding.transitions import to_numpy
 from ..pipeline.component import SequenceTagger
 from ..plots import save_figure
 
@@ -87,7 +87,7 @@ def _has_gru(nlp: Language, name: str) -> bool:
     if model is None or "trace" not in model.attrs:
         return False
     shim = network_shim(model)
-    return isinstance(shim, NetworkShim) and len(shim.network.encoder.layers) > 0
+    return isinstance(shim, NetworkShim) and len(shim.spec.hidden) > 0
 
 
 def gates_table(gates: Gates) -> str:

@@ -2,6 +2,7 @@
 
 import platform
 import re
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,11 +13,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-import torch
 from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
+from threadpoolctl import threadpool_info
 from tqdm import tqdm
 
 from ..corpus.sentences import copy_tokens
@@ -237,16 +238,17 @@ def package_versions() -> dict[str, str]:
 def describe_machine(threads: int | None = None) -> dict[str, Any]:
     """Describe the hardware, for speed measurements.
 
-    threads (int | None): the number of threads, None for torch's setting.
+    threads (int | None): the number of threads; None for those of matrix products.
     RETURNS (dict[str, Any]): `cpu` (model name), `cores` (number of threads) and `gpu` (name, None
         without a GPU).
     """
     info = Path("/proc/cpuinfo")
+    torch = sys.modules.get("torch")
     found = _CPU_NAME.search(info.read_text(encoding="utf8")) if info.exists() else None
     return {
         "cpu": found[1] if found else platform.processor() or platform.machine(),
-        "cores": threads or torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cores": threads or max(pool["num_threads"] for pool in threadpool_info()),
+        "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
     }
 
 

@@ -15,6 +15,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
 
+from ..extras import require
 from ..schemes import OUTSIDE, iob2_span_tags
 from ..tasks import CHUNKS, ENTITIES, Task
 
@@ -360,12 +361,10 @@ def _read_entities(tags: Sequence[list[str]], mode: Mode) -> set[tuple[str, int,
     """Read (type, sequence, start, end) with seqeval."""
     # Imported here, because seqeval imports scikit-learn, SciPy and pandas, which is slow.
     if mode == "strict":
-        from seqeval.scheme import IOB2, Entities  # noqa: PLC0415 - see above
-
-        sequences = Entities(tags, scheme=IOB2).entities
+        scheme = require("seqeval.scheme", "scoring")
+        sequences = scheme.Entities(tags, scheme=scheme.IOB2).entities
         return {(e.tag, e.sent_id, e.start, e.end) for found in sequences for e in found}
-    from seqeval.metrics.sequence_labeling import get_entities  # noqa: PLC0415 - see above
-
+    labeling = require("seqeval.metrics.sequence_labeling", "scoring")
     # In default mode, seqeval concatenates the sequences, so positions are unique without a
     # sequence number.
-    return {(label, 0, start, end) for label, start, end in get_entities(list(tags))}
+    return {(label, 0, start, end) for label, start, end in labeling.get_entities(list(tags))}

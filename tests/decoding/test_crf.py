@@ -221,10 +221,7 @@ def test_no_score_allows_invalid_transitions(lengths, seed):
     logits = make_logits(seed, sum(lengths), 5)
     # very high learned scores for invalid transitions
     crf = trainable(
-        **{
-            name: np.where(np.isneginf(getattr(BILUO, name)), 1e4, 0.0)
-            for name in CRF.shapes(5)
-        }
+        **{name: np.where(np.isneginf(getattr(BILUO, name)), 1e4, 0.0) for name in CRF.shapes(5)}
     )
     total = compute("log_partition", crf, torch.from_numpy(logits), lengths, BILUO)
     plain = compute("log_partition", zeros(5), torch.from_numpy(logits), lengths, BILUO)

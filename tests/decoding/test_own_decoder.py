@@ -9,8 +9,8 @@ from samples import TASKS, TEXTS, TINY, build, read_examples, set_logits, train
 
 from bigru_tagger.decoding.constrained_softmax import ConstrainedSoftmax
 from bigru_tagger.decoding.crf import CRF
-from bigru_tagger.decoding.targets import Targets
 from bigru_tagger.decoding.decoders import decoder_class, decoders
+from bigru_tagger.decoding.targets import Targets
 from bigru_tagger.decoding.transitions import Transitions, to_numpy
 
 
@@ -37,8 +37,8 @@ class Biased(ConstrainedSoftmax):
         return super().loss(biased, targets, valid)
 
     def transitions(self, valid):
-        return Transitions(valid.between, valid.first + to_numpy(self.parameters["first"]), valid.last)
-
+        first = valid.first + to_numpy(self.parameters["first"])
+        return Transitions(valid.between, first, valid.last)
 
 
 def test_classes_are_found_by_name():
@@ -113,8 +113,9 @@ def test_parameters_of_a_decoder_are_saved_and_resized():
     assert network.state_dict()["decoding.first"].abs().max() > 0.01
     before = pipe.predict([nlp.make_doc(text) for text in TEXTS])
     pipe.add_label("NEW")
-    assert network.decoder.parameters["first"].shape == (17,)
-    assert torch.equal(network.decoder.parameters["first"][13:], network.decoder.parameters["first"][:1].expand(4))
+    first = network.decoder.parameters["first"]
+    assert first.shape == (17,)
+    assert torch.equal(first[13:], first[:1].expand(4))
     after = pipe.predict([nlp.make_doc(text) for text in TEXTS])
     for own, others in zip(after, before, strict=True):
         assert [span[:3] for span in own] == [span[:3] for span in others]

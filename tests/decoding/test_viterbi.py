@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import bigru_tagger.decoding.marginals
 import bigru_tagger.decoding.transitions
-from bigru_tagger.decoding.viterbi import _cut, _viterbi, decode, decode_best
 from bigru_tagger.decoding.marginals import span_probabilities, tag_probabilities
 from bigru_tagger.decoding.transitions import Transitions
+from bigru_tagger.decoding.viterbi import _cut, _viterbi, decode, decode_best
 
 BILUO = Transitions.biluo(TAGS)
 MAY_FOLLOW = {

@@ -21,6 +21,7 @@ from transformers import (
     RobertaForTokenClassification,
 )
 
+from bigru_tagger.decoding.transitions import Transitions
 from bigru_tagger.distill.huggingface_teacher import HuggingFaceTeacher, TagMapping
 from bigru_tagger.distill.teachers import (
     Ensemble,
@@ -31,7 +32,6 @@ from bigru_tagger.distill.teachers import (
     pipeline_teacher,
     teacher_names,
 )
-from bigru_tagger.decoding.transitions import Transitions
 from bigru_tagger.pipeline.soft_targets import TeacherError
 from bigru_tagger.schemes import biluo_tags, to_iob2
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from bigru_tagger.decoding.decoder import Decoder
-from bigru_tagger.decoding.targets import Targets
 from bigru_tagger.decoding.decoders import decoders
+from bigru_tagger.decoding.targets import Targets
 from bigru_tagger.decoding.transitions import Transitions
 
 

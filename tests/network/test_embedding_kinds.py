@@ -8,12 +8,12 @@ from importlib.metadata import distribution
 
 import pytest
 import torch
+from bigru_tagger.network.storage import pack_tensors
 from torch import nn
 
 from bigru_tagger.network.embeddings.base import EmbeddingModule, build_module, find_module
 from bigru_tagger.network.network import Network
 from bigru_tagger.runtime.spec import Batch, NetworkSpec
-from bigru_tagger.network.storage import pack_tensors
 
 EMBEDDINGS = distribution("bigru-tagger").entry_points.select(group="spacy_misc")
 # Of each kind, the arguments of its module; and those of version 0.1, where they had other names.

@@ -8,6 +8,7 @@ import sys
 import pytest
 import safetensors.torch
 import torch
+from bigru_tagger.network.storage import pack_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from bigru_tagger.decoding.constrained_softmax import ConstrainedSoftmax
 from bigru_tagger.network.encoder import Dropout
 from bigru_tagger.network.network import Network
 from bigru_tagger.runtime.spec import Batch, NetworkSpec
-from bigru_tagger.network.storage import pack_tensors
 
 EMBED = {
     "attributes": {"kind": "hash", "rows": [11, 7], "width": 3, "unknown_rate": 0.0},

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from bigru_tagger.network.storage import pack_tensors
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import TEXTS
@@ -16,7 +17,6 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
 import bigru_tagger.network.transformer
-from bigru_tagger.network.storage import pack_tensors
 from bigru_tagger.network.transformer import (
     LayerMix,
     TransformerSpec,

@@ -161,7 +161,7 @@ def occurrence_keys(words: UniqueWords, forms: np.ndarray) -> np.ndarray:
 def _present(words: Mapping[str, WordEmbedding], shim: NetworkShim) -> dict[str, WordEmbedding]:
     # With `embed = null`, the embeddings of a saved network depend on its language and on the
     # version that trained it. Only those are used.
-    embed = shim.network.embed
+    embed = shim.spec.embed
     return {name: embedding for name, embedding in words.items() if name in embed}
 
 

@@ -148,7 +148,7 @@ class ModuleShim(Shim, ABC):
         return recurrent_precision(self.device, allow_tf32=self.allow_tf32)
 
     def _backprop(self, output: "Tensor") -> "Callable[[Tensor], None]":
-        def backprop(gradient: Tensor) -> None:
+        def backprop(gradient: "Tensor") -> None:
             if output.requires_grad:
                 with self._recurrent_precision():
                     output.backward(gradient.to(output.dtype))

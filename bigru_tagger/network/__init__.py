@@ -1,5 +1,1 @@
-"""The network: embedding, recurrent layers and decoding, in plain PyTorch and NumPy."""
-
-from .network import Network
-
-__all__ = ["Network"]
+"""The network in PyTorch, for training, on a GPU, and in bfloat16. No spaCy."""

@@ -10,10 +10,10 @@ from bigru_tagger.model.devices import choose_device, to_torch, use_bfloat16
 
 
 def test_choose_device():
-    assert choose_device("cpu") == torch.device("cpu")
-    assert choose_device(None).type in ("cpu", "cuda")
+    assert choose_device("cpu") == "cpu"
+    assert choose_device(None) in ("cpu", "cuda:0")
     expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert choose_device("auto") == torch.device(expected)
+    assert choose_device("auto") == expected
 
 
 @pytest.mark.parametrize("name", ["nonsense", "", "cpu:x", "gpu"])
@@ -34,7 +34,7 @@ def test_cuda_without_cuda_is_a_clear_error(name, monkeypatch):
 @pytest.mark.parametrize("supported", [True, False])
 def test_auto_precision_is_what_the_cpu_multiplies_in(supported, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported)
-    cpu = torch.device("cpu")
+    cpu = "cpu"
     assert use_bfloat16("auto", cpu) is supported
     assert use_bfloat16("bfloat16", cpu)
     assert not use_bfloat16("float32", cpu)
@@ -42,13 +42,13 @@ def test_auto_precision_is_what_the_cpu_multiplies_in(supported, monkeypatch):
 
 def test_another_precision_is_an_error():
     with pytest.raises(ValueError, match=r"'predict_precision' has to be one of .* got 'float16'"):
-        use_bfloat16("float16", torch.device("cpu"))
+        use_bfloat16("float16", "cpu")
 
 
 def _threads(run=False):
     """Threads of torch in this process, after a component of ours ran there, or before."""
     if run:
-        to_torch(np.zeros(1), torch.device("cpu"))
+        to_torch(np.zeros(1), "cpu")
     return torch.get_num_threads()
 
 

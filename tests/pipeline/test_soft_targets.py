@@ -9,7 +9,8 @@ from samples import CRF, TINY, annotate, build, read_examples, train
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from bigru_tagger.pipeline.soft_targets import SoftTargets, join
+from bigru_tagger.pipeline.soft_targets import SoftTargets
+from bigru_tagger.pipeline.training import join
 from bigru_tagger.schemes import biluo_tags
 
 LABELS = ["LOC", "ORG", "PER"]
@@ -133,7 +134,7 @@ def test_top_tags_are_normalized_and_mapped_to_the_students_tags():
     assert rows[0, column["O"]] == pytest.approx(0.75)
     assert rows[0, column["U-PER"]] == pytest.approx(0.25)
     assert rows.sum(1).tolist() == [pytest.approx(1.0), 0.0]
-    labels = join([None, targets], [1, 2], column, torch.device("cpu"))
+    labels = join([None, targets], [1, 2], column, "cpu")
     assert labels.known.tolist() == [False, True, False]
     assert labels.share(torch.tensor([True, False, True])).tolist() == [0.0, 1.0, 0.0]
     assert labels.share(torch.tensor([True, True, True])).tolist() == [0.0, 0.5, 0.0]

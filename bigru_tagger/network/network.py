@@ -5,22 +5,22 @@ converted to JSON. `to_bytes` and `from_bytes` store both in one safetensors fil
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..stages import EMBED, stage
-from .context import ContextPooling
 from ..decoding.decoder import Decoder
 from ..decoding.decoders import decoder_class
 from ..decoding.transitions import to_numpy
+from ..runtime.network import BAD_SPEC, ArrayNetwork, check_input_width, pack_network
+from ..runtime.spec import PREPARED_INPUT, Batch, NetworkSpec, prepared_arrays
+from ..stages import EMBED, stage
+from .context import ContextPooling
 from .embeddings.base import build_module
 from .encoder import NO_DROPOUT, BiGRUEncoder, Dropout, LayerGates
-from ..runtime.storage import pack_arrays
-from ..runtime.spec import SPEC_KEY, Batch, NetworkSpec
 from .gru import SharedInput
 from .layout import Layout
 from .meta import on_meta
@@ -28,11 +28,6 @@ from .meta import on_meta
 # The logit of a new tag is that of the first tag minus this margin. Confidences change by about
 # exp(-16) = 1e-7. Learning the new tag takes about 1.5 times as long as with a margin of 8.
 NEW_TAG_MARGIN = 16.0
-# Keys of `Batch.prepared`. They cannot collide with embeddings, as torch allows no full stop in the
-# name of a module.
-_ENTERING = "encoder.input"
-_SEQUENCES = "embed.sequences"
-
 
 
 @dataclass(frozen=True)
@@ -67,11 +62,7 @@ class Network(nn.Module):
             module = build_module(name, arguments)
             self.embed[name] = module
             input_width += module.width
-        if input_width == 0:
-            raise ValueError(
-                "the network has no input: add an embedding that does not depend on static "
-                f"vectors, or load vectors; the embeddings are {list(spec.embed) or 'none'}"
-            )
+        check_input_width(spec, input_width)
         self.encoder = BiGRUEncoder(input_width, spec.hidden, spec.cell, spec.bidirectional)
         width = self.encoder.width
         self.context: ContextPooling | None = None
@@ -121,8 +112,8 @@ class Network(nn.Module):
             kept = torch.rand(len(tokens), device=tokens.device) >= dropout.word
             tokens = tokens * kept.unsqueeze(1)
         shared = None
-        if batch.prepared is not None and _ENTERING in batch.prepared:
-            shared = SharedInput(batch.prepared[_ENTERING], batch.index, is_prepared=True)
+        if batch.prepared is not None and PREPARED_INPUT in batch.prepared:
+            shared = SharedInput(batch.prepared[PREPARED_INPUT], batch.index, is_prepared=True)
         words = self._embed_words(batch.words)
         if words is not None:
             index = batch.index
@@ -194,15 +185,13 @@ class Network(nn.Module):
         RETURNS (dict[str, Tensor]): the value of `Batch.prepared`: rows of words, (n_words, ...),
             by name.
         """
-        prepared = {
-            f"{_SEQUENCES}.{name}.{number}": array
-            for name, module in self.embed.items()
-            if module.reads == "sequences"
-            for number, array in enumerate(words[name])
-        }
+        prepared: dict[str, Tensor] = {}
+        for name, module in self.embed.items():
+            if module.reads == "sequences":
+                prepared |= prepared_arrays(name, words[name])
         vectors = self._embed_words(words)
         if vectors is not None:
-            prepared[_ENTERING] = self.encoder.prepare(vectors)
+            prepared[PREPARED_INPUT] = self.encoder.prepare(vectors)
         return prepared
 
     @stage(EMBED)
@@ -221,13 +210,8 @@ class Network(nn.Module):
         vectors = [torch.zeros((len(layout.sequence), 0), device=layout.sequence.device)]
         for name, module in self.embed.items():
             if module.reads == "sequences":
-                prefix = f"{_SEQUENCES}.{name}."
-                arrays = (
-                    batch.words[name]
-                    if batch.prepared is None
-                    else [rows for key, rows in batch.prepared.items() if key.startswith(prefix)]
-                )
-                vectors.append(module(*(rows[batch.index] for rows in arrays), layout))
+                rows = [array[batch.index] for array in batch.arrays_of(name)]
+                vectors.append(module(*rows, layout))
             elif module.reads == "vectors":
                 vectors.append(module(batch.tokens[name]))
         return torch.cat(vectors, 1)
@@ -280,7 +264,7 @@ class Network(nn.Module):
 
         RETURNS (bytes): a safetensors file, with the spec as JSON in its metadata.
         """
-        return pack_arrays(self.arrays, SPEC_KEY, asdict(self.spec))
+        return pack_network(self.spec, self.arrays)
 
     @classmethod
     def from_arrays(cls, spec: NetworkSpec, arrays: Mapping[str, np.ndarray]) -> "Network":
@@ -298,3 +282,17 @@ class Network(nn.Module):
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         network.load_state_dict(tensors, assign=True)
         return network
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Network":
+        """Load a network.
+
+        data (bytes): the output of `to_bytes`.
+        RETURNS (Network): the network, on the CPU.
+        RAISES (ValueError): if the data is not a saved network.
+        """
+        checked = ArrayNetwork.from_bytes(data)
+        try:
+            return cls.from_arrays(checked.spec, checked.arrays)
+        except BAD_SPEC as error:
+            raise ValueError(f"not a saved bigru_tagger network: {error}") from error

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -10,9 +9,8 @@ import numpy as np
 from ..decoding.decoder import Decoder
 from ..decoding.transitions import Array
 from ..extras import require
-from ..runtime.network import ArrayNetwork
-from ..runtime.spec import NEW_TAG_MARGIN, SPEC_KEY, Batch, NetworkSpec
-from ..runtime.storage import pack_arrays
+from ..runtime.network import ArrayNetwork, pack_network
+from ..runtime.spec import NEW_TAG_MARGIN, Batch, NetworkSpec
 from ..stages import EMBED, NETWORK, stage
 from .cache import WordCache
 from .devices import to_host, to_torch, use_one_thread_if_forked
@@ -232,7 +230,7 @@ class NetworkShim(ModuleShim):
         self.features.clear()
 
     def _write(self) -> bytes:
-        return pack_arrays(self.arrays, SPEC_KEY, asdict(self.spec))
+        return pack_network(self.spec, self.arrays)
 
     def _read(self, data: bytes) -> None:
         self._model = None

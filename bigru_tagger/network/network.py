@@ -5,7 +5,7 @@ converted to JSON. `to_bytes` and `from_bytes` store both in one safetensors fil
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,8 +15,14 @@ from torch import Tensor, nn
 from ..decoding.decoder import Decoder
 from ..decoding.decoders import decoder_class
 from ..decoding.transitions import to_numpy
-from ..runtime.spec import NEW_TAG_MARGIN, SPEC_KEY, Batch, NetworkSpec
-from ..runtime.storage import pack_arrays
+from ..runtime.network import BAD_SPEC, ArrayNetwork, check_input_width, pack_network
+from ..runtime.spec import (
+    NEW_TAG_MARGIN,
+    PREPARED_INPUT,
+    Batch,
+    NetworkSpec,
+    prepared_arrays,
+)
 from ..stages import EMBED, stage
 from .context import ContextPooling
 from .dropout import NO_DROPOUT, Dropout
@@ -25,11 +31,6 @@ from .encoder import BiGRUEncoder, LayerGates
 from .gru import SharedInput
 from .layout import Layout
 from .meta import on_meta
-
-# Keys of `Batch.prepared`. They cannot collide with embeddings, as torch allows no full stop in the
-# name of a module.
-_ENTERING = "encoder.input"
-_SEQUENCES = "embed.sequences"
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,7 @@ class Network(nn.Module):
             module = build_module(name, arguments)
             self.embed[name] = module
             input_width += module.width
-        if input_width == 0:
-            raise ValueError(
-                "the network has no input: add an embedding that does not depend on static "
-                f"vectors, or load vectors; the embeddings are {list(spec.embed) or 'none'}"
-            )
+        check_input_width(spec, input_width)
         self.encoder = BiGRUEncoder(input_width, spec.hidden, spec.cell, spec.bidirectional)
         width = self.encoder.width
         self.context: ContextPooling | None = None
@@ -119,8 +116,8 @@ class Network(nn.Module):
             kept = torch.rand(len(tokens), device=tokens.device) >= dropout.word
             tokens = tokens * kept.unsqueeze(1)
         shared = None
-        if batch.prepared is not None and _ENTERING in batch.prepared:
-            shared = SharedInput(batch.prepared[_ENTERING], batch.index, is_prepared=True)
+        if batch.prepared is not None and PREPARED_INPUT in batch.prepared:
+            shared = SharedInput(batch.prepared[PREPARED_INPUT], batch.index, is_prepared=True)
         words = self._embed_words(batch.words)
         if words is not None:
             index = batch.index
@@ -192,15 +189,13 @@ class Network(nn.Module):
         RETURNS (dict[str, Tensor]): the value of `Batch.prepared`: rows of words, (n_words, ...),
             by name.
         """
-        prepared = {
-            f"{_SEQUENCES}.{name}.{number}": array
-            for name, module in self.embed.items()
-            if module.reads == "sequences"
-            for number, array in enumerate(words[name])
-        }
+        prepared: dict[str, Tensor] = {}
+        for name, module in self.embed.items():
+            if module.reads == "sequences":
+                prepared |= prepared_arrays(name, words[name])
         vectors = self._embed_words(words)
         if vectors is not None:
-            prepared[_ENTERING] = self.encoder.prepare(vectors)
+            prepared[PREPARED_INPUT] = self.encoder.prepare(vectors)
         return prepared
 
     @stage(EMBED)
@@ -219,13 +214,8 @@ class Network(nn.Module):
         vectors = [torch.zeros((len(layout.sequence), 0), device=layout.sequence.device)]
         for name, module in self.embed.items():
             if module.reads == "sequences":
-                prefix = f"{_SEQUENCES}.{name}."
-                arrays = (
-                    batch.words[name]
-                    if batch.prepared is None
-                    else [rows for key, rows in batch.prepared.items() if key.startswith(prefix)]
-                )
-                vectors.append(module(*(rows[batch.index] for rows in arrays), layout))
+                rows = [array[batch.index] for array in batch.arrays_of(name)]
+                vectors.append(module(*rows, layout))
             elif module.reads == "vectors":
                 vectors.append(module(batch.tokens[name]))
         return torch.cat(vectors, 1)
@@ -278,7 +268,7 @@ class Network(nn.Module):
 
         RETURNS (bytes): a safetensors file, with the spec as JSON in its metadata.
         """
-        return pack_arrays(self.arrays, SPEC_KEY, asdict(self.spec))
+        return pack_network(self.spec, self.arrays)
 
     @classmethod
     def from_arrays(cls, spec: NetworkSpec, arrays: Mapping[str, np.ndarray]) -> "Network":
@@ -296,3 +286,17 @@ class Network(nn.Module):
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         network.load_state_dict(tensors, assign=True)
         return network
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Network":
+        """Load a network.
+
+        data (bytes): the output of `to_bytes`.
+        RETURNS (Network): the network, on the CPU.
+        RAISES (ValueError): if the data is not a saved network.
+        """
+        checked = ArrayNetwork.from_bytes(data)
+        try:
+            return cls.from_arrays(checked.spec, checked.arrays)
+        except BAD_SPEC as error:
+            raise ValueError(f"not a saved bigru_tagger network: {error}") from error

@@ -14,6 +14,10 @@ NEW_TAG_MARGIN = 16.0
 
 Pooling = Literal["first", "last", "mean"]
 """How a word's vector is computed from its sub-words."""
+# Keys of `Batch.prepared`. They cannot collide with embeddings, as torch allows no full stop in the
+# name of a module.
+PREPARED_INPUT = "encoder.input"
+_PREPARED_SEQUENCES = "embed.sequences"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class NetworkSpec:
 
 @dataclass
 class Batch:
-    """The input of the network: NumPy arrays, or tensors.
+    """The input of the network, as NumPy arrays or tensors.
 
     The tokens of all sequences are concatenated.
 
@@ -83,3 +87,25 @@ class Batch:
     tokens: Mapping[str, Array] = field(default_factory=dict)
     groups: Mapping[str, Array] = field(default_factory=dict)
     prepared: Mapping[str, Array] | None = None
+
+    def arrays_of(self, name: str) -> list[Array]:
+        """Return the arrays of an embedding that reads sequences.
+
+        name (str): the name of the embedding.
+        RETURNS (list[Array]): its arrays in `prepared` or `words`, one row per word.
+        """
+        if self.prepared is None:
+            return list(self.words[name])
+        prefix = f"{_PREPARED_SEQUENCES}.{name}."
+        return [rows for key, rows in self.prepared.items() if key.startswith(prefix)]
+
+
+def prepared_arrays(name: str, arrays: Sequence[Array]) -> dict[str, Array]:
+    """Name the arrays of an embedding that reads sequences for `Batch.prepared`.
+
+    name (str): the name of the embedding.
+    arrays (Sequence[Array]): its arrays, one row per word.
+    RETURNS (dict[str, Array]): the arrays by key, see `Batch.arrays_of`.
+    """
+    prefix = f"{_PREPARED_SEQUENCES}.{name}."
+    return {f"{prefix}{number}": array for number, array in enumerate(arrays)}

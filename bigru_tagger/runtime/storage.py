@@ -76,7 +76,8 @@ class Weights:
         array = self._arrays.get(name)
         if array is None:
             raise ValueError(f"its spec requires the array {name!r}, the file does not contain it")
-        if (array.shape, array.dtype) != (shape, np.dtype(dtype)):
+        is_count = all(type(size) is int for size in shape)  # 2.0 would equal 2
+        if (array.shape, array.dtype) != (shape, np.dtype(dtype)) or not is_count:
             raise ValueError(
                 f"its spec requires {dtype} {list(shape)} for {name!r}, the file contains "
                 f"{array.dtype} {list(array.shape)}"

@@ -8,12 +8,12 @@ from importlib.metadata import distribution
 
 import pytest
 import torch
-from bigru_tagger.network.storage import pack_tensors
 from torch import nn
 
 from bigru_tagger.network.embeddings.base import EmbeddingModule, build_module, find_module
 from bigru_tagger.network.network import Network
 from bigru_tagger.runtime.spec import Batch, NetworkSpec
+from bigru_tagger.runtime.storage import pack_arrays
 
 EMBEDDINGS = distribution("bigru-tagger").entry_points.select(group="spacy_misc")
 # Of each kind, the arguments of its module; and those of version 0.1, where they had other names.
@@ -107,7 +107,7 @@ def test_files_of_version_0_1_load(kind):
     network = network_of({now: MODULES[now]})
     (name,) = network.embed
     spec = {**asdict(network.spec), "embed": {name: {"kind": kind, **settings}}}
-    data = pack_tensors(network.state_dict(), "bigru_tagger.network", spec)
+    data = pack_arrays(network.arrays, "bigru_tagger.network", spec)
     for loaded in (
         Network.from_bytes(data),
         Network.from_bytes(Network.from_bytes(data).to_bytes()),

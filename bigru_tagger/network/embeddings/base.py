@@ -4,20 +4,13 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import nn
 
-Reads = Literal["words", "sequences", "vectors"]
+from ...runtime.embeddings import Reads, read_kind
 
 _MODULES: dict[str, type["EmbeddingModule"]] = {}
-# Kinds in files of version 0.1: their new names, and the new names of renamed arguments.
-_FORMER_KINDS: dict[str, tuple[str, dict[str, str]]] = {
-    "characters": ("char_cnn", {"filters": "out_channels", "window": "kernel_size"}),
-    "character_states": ("char_gru", {}),
-    "vector_table": ("vector_file", {}),
-    "dense": ("tok2vec", {}),
-}
 
 
 class EmbeddingModule(nn.Module):
@@ -91,13 +84,9 @@ def build_module(name: str, spec: Mapping[str, Any]) -> EmbeddingModule:
     RETURNS (EmbeddingModule): the module.
     RAISES (ValueError): if there is no such kind.
     """
-    settings = dict(spec)
-    kind = settings.pop("kind", None)
-    if not isinstance(kind, str):
-        raise ValueError(f"embedding {name!r}: 'kind' has to be a name; got {kind!r}")
-    kind, renamed = _FORMER_KINDS.get(kind, (kind, {}))
+    kind, arguments = read_kind(name, spec)
     try:
         module = find_module(kind)
     except ValueError as error:
         raise ValueError(f"embedding {name!r}: {error}") from error
-    return module(**{renamed.get(key, key): value for key, value in settings.items()})
+    return module(**arguments)

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ...runtime.embeddings import FILTER_BITS, hash_multipliers
 from .base import EmbeddingModule
-
-# 2^20 bits. With 100,000 values, the filter has one false positive in 80; a million would fill it.
-_FILTER_BITS = 20
 
 
 class HashModule(EmbeddingModule, kind="hash"):
@@ -49,12 +47,10 @@ class HashModule(EmbeddingModule, kind="hash"):
             self.unknown = nn.Parameter(torch.zeros(len(rows), width))
         self.unknown_rate = unknown_rate
         self.width = len(rows) * width
-        self.register_buffer("seen", torch.zeros(1 << _FILTER_BITS, dtype=torch.bool))
+        self.register_buffer("seen", torch.zeros(1 << FILTER_BITS, dtype=torch.bool))
         # These buffers are not saved, so they need values even if the network is built on the meta
         # device to load weights.
-        constants = torch.Generator("cpu").manual_seed(0)
-        shape = (len(rows), 4)
-        multipliers = torch.randint(1 << 62, shape, generator=constants, device="cpu") | 1
+        multipliers = torch.tensor(hash_multipliers(len(rows)), device="cpu")
         sizes = torch.tensor(rows, device="cpu").unsqueeze(1)
         self.register_buffer("multipliers", multipliers, persistent=False)
         self.register_buffer("sizes", sizes, persistent=False)
@@ -84,5 +80,5 @@ class HashModule(EmbeddingModule, kind="hash"):
         # Multiply-shift hashing (Dietzfelbinger et al. 1997): the high bits of the product.
         products = values.unsqueeze(2) * self.multipliers
         rows = ((products >> 33) & 0x7FFFFFFF) % self.sizes + self.offsets
-        bits = (products >> (64 - _FILTER_BITS)) & ((1 << _FILTER_BITS) - 1)
+        bits = (products >> (64 - FILTER_BITS)) & ((1 << FILTER_BITS) - 1)
         return rows, bits

@@ -84,7 +84,8 @@ class WordCache:
 
     def _capacity(self, rows: Mapping[str, Array], n_rows: int) -> int:
         if self._tables:
-            return min(len(table) for table in self._tables.values())
+            capacity: int = len(next(iter(self._tables.values())))  # all have the same length
+            return capacity
         row_bytes = sum(table.nbytes for table in rows.values()) // n_rows
         return self.max_bytes // max(row_bytes, 1)
 

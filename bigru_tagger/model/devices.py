@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from importlib.util import find_spec
 from multiprocessing.context import get_spawning_popen
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -103,7 +102,6 @@ def type_of(device: str) -> str:
     return device.partition(":")[0]
 
 
-@lru_cache(maxsize=8)
 def use_bfloat16(precision: Precision, device: str) -> bool:
     """Check whether prediction computes matrix products in bfloat16.
 

@@ -5,8 +5,6 @@ from samples import CRF, TEXTS, annotate, build, read_examples, set_logits, trai
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from bigru_tagger.model.thinc_model import decoder_of
-
 
 @pytest.fixture(scope="module")
 def tagger():
@@ -36,7 +34,8 @@ def test_a_crf_predicts_the_best_tag_sequence(monkeypatch):
     words = ["a", "b", "c"]
     assert tags(pipe(Doc(nlp.vocab, words=words))) == ["NNP", ".", "VBP"]
     with torch.no_grad():  # 1 + 1.5 + 1.5 + 1 is more than 3, the sum of the highest logits
-        decoder_of(pipe.model).between[3, 2] = decoder_of(pipe.model).between[2, 8] = 1.5
+        between = pipe.model.shims[0].network.decoder.parameters["between"]
+        between[3, 2] = between[2, 8] = 1.5
     assert tags(pipe(Doc(nlp.vocab, words=words))) == ["NNP", "NN", "VBP"]
 
 

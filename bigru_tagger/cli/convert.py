@@ -66,10 +66,16 @@ def config_command(
         typer.Argument(help="The file to copy it to. Default: print it.", dir_okay=False),
     ] = None,
 ) -> None:
-    """List the training configs of this package, or print or copy one."""
+    """List the training configs of this package, or print or copy one.
+
+    The first line of each config is a comment that describes it.
+    """
     configs = {path.stem: path for path in sorted(configs_dir().glob("*.cfg"))}
     if name is None:
-        typer.echo("\n".join(configs))
+        width = max(map(len, configs))
+        for title, path in configs.items():
+            with path.open(encoding="utf8") as file:
+                typer.echo(f"{title:<{width}}  {file.readline().removeprefix('# ').rstrip()}")
         return
     if name not in configs:
         typer.echo(f"Error: no config {name!r}: choose from {', '.join(configs)}", err=True)

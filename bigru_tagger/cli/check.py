@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import app, report_errors
-from .reading import with_reader_options
+from .options import sentences_per_doc_option, with_reader_options
 
 if TYPE_CHECKING:
     from ..corpus.corpus import Reader
@@ -32,15 +32,7 @@ def check_command(
     lang: Annotated[
         str, typer.Option(help="Language of the tokenizer, for texts with character offsets.")
     ] = "xx",
-    sentences_per_doc: Annotated[
-        int | None,
-        typer.Option(
-            "--sentences-per-doc",
-            "--n-sents",
-            help="Sentences per Doc; 0 for whole documents. Default: 1.",
-            min=0,
-        ),
-    ] = None,
+    sentences_per_doc: Annotated[int | None, sentences_per_doc_option("1")] = None,
     rare: Annotated[
         int,
         typer.Option(help="Report labels with fewer occurrences in the training split.", min=0),

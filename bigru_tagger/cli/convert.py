@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .app import app, report_errors
-from .reading import with_reader_options
+from .options import sentences_per_doc_option, with_reader_options
 
 
 @app.command("convert")
@@ -26,15 +26,7 @@ def convert_command(
     split: Annotated[
         list[str] | None, typer.Option(help="A split to convert; repeatable. Default: all.")
     ] = None,
-    sentences_per_doc: Annotated[
-        int,
-        typer.Option(
-            "--sentences-per-doc",
-            "--n-sents",
-            help="Sentences per Doc; 0 for whole documents.",
-            min=0,
-        ),
-    ] = 1,
+    sentences_per_doc: Annotated[int, sentences_per_doc_option()] = 1,
     lang: Annotated[
         str, typer.Option(help="Language of the tokenizer, for texts with character offsets.")
     ] = "xx",

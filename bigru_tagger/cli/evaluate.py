@@ -10,7 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from .app import app, report_errors
-from .reading import with_reader_options
+from .options import (
+    BatchSize,
+    Device,
+    GpuId,
+    SpansKey,
+    sentences_per_doc_option,
+    with_reader_options,
+)
 
 
 @app.command("evaluate")
@@ -66,10 +73,7 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
     train_split: Annotated[
         str | None, typer.Option(help="The split of the training data. Default: train.")
     ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help="Docs per batch. Default: as in the pipeline.", min=1),
-    ] = None,
+    batch_size: BatchSize = None,
     rename: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,22 +81,10 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
             "entities. Repeatable."
         ),
     ] = None,
-    sentences_per_doc: Annotated[
-        int | None,
-        typer.Option(
-            "--sentences-per-doc",
-            "--n-sents",
-            help="Sentences per Doc; 0 for whole documents. Default: as in training.",
-            min=0,
-        ),
-    ] = None,
-    spans_key: Annotated[str, typer.Option(help="The key of the chunks in doc.spans.")] = "chunks",
-    device: Annotated[
-        str | None, typer.Option(help="torch device of the components that have a `device`.")
-    ] = None,
-    gpu_id: Annotated[
-        int, typer.Option(help="GPU of all components (requires CuPy); -1: none.")
-    ] = -1,
+    sentences_per_doc: Annotated[int | None, sentences_per_doc_option("as in training")] = None,
+    spans_key: SpansKey = "chunks",
+    device: Device = None,
+    gpu_id: GpuId = -1,
     reader: dict[str, Any],
 ) -> None:
     """Score a spaCy pipeline, or a file of predictions, on gold data with seqeval."""

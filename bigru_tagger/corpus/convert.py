@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..files import atomic_path
 from .conll import SPLIT_ENDINGS
 from .corpus import SPACY_ENDING, corpus_splits, open_corpus
-from .sentences import CorpusError
+from .sentences import CorpusError, sentence_starts
 
 NOT_IN_TRAIN = "*"
 
@@ -25,7 +25,7 @@ class SplitCounts:
     """Counts of one split.
 
     documents (int): Number of Docs.
-    sentences (int): Number of sentences in Docs that have sentence boundaries.
+    sentences (int): Number of sentences; a Doc without sentence starts counts as one.
     tokens (int): Number of tokens.
     entities (Counter[str]): Number of entities per label.
     chunks (Counter[str]): Number of chunks per label.
@@ -43,8 +43,7 @@ class SplitCounts:
         doc (Doc): A gold Doc.
         """
         self.documents += 1
-        if doc.has_annotation("SENT_START"):
-            self.sentences += sum(1 for _ in doc.sents)
+        self.sentences += len(sentence_starts(doc))
         self.tokens += len(doc)
         self.entities.update(ent.label_ for ent in doc.ents)
         for group in doc.spans.values():
@@ -124,7 +123,7 @@ def counts_table(counts: Mapping[str, SplitCounts]) -> str:
     """
     splits = list(counts.values())
     rows = [
-        ("documents", [split.documents for split in splits]),
+        ("Docs", [split.documents for split in splits]),
         ("sentences", [split.sentences for split in splits]),
         ("tokens", [split.tokens for split in splits]),
     ]

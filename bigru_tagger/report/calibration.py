@@ -127,7 +127,7 @@ class Confidences:
 def measure_confidences(docs: Iterable[MatchedDoc]) -> Confidences | None:
     """Compare the probabilities of predictions with the gold data.
 
-    docs (Iterable[MatchedDoc]): the documents.
+    docs (Iterable[MatchedDoc]): the Docs.
     RETURNS (Confidences | None): the calibration; `None` where no prediction has a probability.
     """
     matches = [match for doc in docs for match in doc.matches]

@@ -20,7 +20,11 @@ Level = Literal["error", "warning", "note"]
 
 N_CASES = 5  # number of cases to show for each finding
 _Annotation = frozenset[tuple[str, int, int, str]]  # layer, start, end, label
-_LONG = 10  # tokens; a longer document is hardly repeated by chance
+_LONG = 10  # tokens; a longer Doc is hardly repeated by chance
+_ESTIMATED = (
+    "the pipeline estimates them from punctuation. To give them, use column files or rows of "
+    "tokens, or put a senter before the component"
+)
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,10 @@ class Finding:
 class LayerCounts:
     """Counts of one layer of annotation in one split.
 
-    documents (int): number of documents with this layer.
-    without (int): number of these documents that have no span.
+    documents (int): number of Docs with this layer.
+    without (int): number of these Docs that have no span.
     labels (Counter[str]): number of spans, or of tagged tokens, by label.
-    unknown (int): number of tokens in these documents that are not annotated.
+    unknown (int): number of tokens in these Docs that are not annotated.
     longest (int): length of the longest span in tokens.
     longest_text (str): the text of the longest span.
     """
@@ -68,9 +72,9 @@ class LayerCounts:
 class SplitCounts:
     """Counts of one split.
 
-    documents (int): number of documents.
-    empty (int): number of documents without tokens.
-    sentences (int): number of sentences; a document without sentence starts counts as one.
+    documents (int): number of Docs.
+    empty (int): number of Docs without tokens.
+    sentences (int): number of sentences; a Doc without sentence starts counts as one.
     tokens (int): number of tokens.
     longest_document, longest_sentence (int): their lengths in tokens.
     layers (dict[str, LayerCounts]): the counts of each layer.
@@ -150,10 +154,12 @@ class _SplitCheck:
         self.name = name
         self.counts = SplitCounts()
         self.docs: dict[str, list[MatchedDoc]] = defaultdict(list)  # by layer
-        self.numbers: dict[tuple[str, ...], list[int]] = defaultdict(list)  # documents by words
+        self.numbers: dict[tuple[str, ...], list[int]] = defaultdict(list)  # Docs by words
         self._annotations: dict[tuple[str, ...], list[_Annotation]] = defaultdict(list)
         self._cases: dict[tuple[Level, str, str, str], list[str]] = defaultdict(list)
         self._failure: str | None = None
+        self._unset = 0  # Docs without sentence starts
+        self._not_passed_on = 0  # Docs whose sentence starts only the gold Doc has
 
     def read(self, examples: Iterable[Example]) -> None:
         """Read all examples. An error of the reader ends the split, and becomes a finding."""
@@ -169,9 +175,12 @@ class _SplitCheck:
         counts.documents += 1
         if not len(doc):
             counts.empty += 1
-            self._case("warning", "", "document", "without tokens", f"document {number}")
+            self._case("warning", "", "Doc", "without tokens", f"Doc {number}")
             return
         starts = sentence_starts(doc)
+        if not example.predicted.has_annotation("SENT_START"):
+            self._unset += not doc.has_annotation("SENT_START")
+            self._not_passed_on += len(starts) > 1
         ends = [*starts[1:], len(doc)]
         counts.sentences += len(starts)
         counts.tokens += len(doc)
@@ -195,7 +204,7 @@ class _SplitCheck:
             spans = task.spans(doc)
         except ValueError:
             text = "with overlapping spans: a tagger cannot learn them"
-            self._case("error", layer, "document", text, _place(number, doc))
+            self._case("error", layer, "Doc", text, _place(number, doc))
             return []
         unknown = task.unknown_tokens(doc)
         counts.without += not spans
@@ -264,13 +273,18 @@ class _SplitCheck:
         for (level, layer, noun, text), cases in self._cases.items():
             n = len(cases)
             yield Finding(level, f"{_count(n, noun)} {text}", name, layer, n, cases)
+        if self._unset:
+            text = f"{_count(self._unset, 'Doc')} without sentence starts: {_ESTIMATED}"
+            yield Finding("warning", text, name, "", self._unset)
+        if self._not_passed_on:
+            n = self._not_passed_on
+            text = f"{_count(n, 'Doc')} whose sentence starts the reader leaves out: {_ESTIMATED}"
+            yield Finding("warning", text, name, "", n)
         full = counts.documents - counts.empty
         for layer, own in counts.layers.items():
             if own.documents < full:
                 n = full - own.documents
-                yield Finding(
-                    "note", f"{_count(n, 'document')} without this annotation", name, layer, n
-                )
+                yield Finding("note", f"{_count(n, 'Doc')} without this annotation", name, layer, n)
             if own.unknown:
                 text = f"{_count(own.unknown, 'token')} not annotated: nothing is learned from them"
                 yield Finding("note", text, name, layer, own.unknown)
@@ -283,8 +297,7 @@ class _SplitCheck:
         n = sum(len(own) - 1 for own in repeated.values())
         if n:
             text = (
-                f"{_count(n, 'document')} repeated from earlier in this split"
-                f"{_how_many_long(repeated)}"
+                f"{_count(n, 'Doc')} repeated from earlier in this split{_how_many_long(repeated)}"
             )
             yield Finding("note", text, self.name, "", n, _longest(repeated))
         differing = {words: own for words, own in repeated.items() if self._differences(words)}
@@ -337,7 +350,7 @@ def _shared_documents(checks: Mapping[str, _SplitCheck], train: str) -> Iterator
         shared = {words: own for words, own in check.numbers.items() if words in seen}
         n = sum(map(len, shared.values()))
         if n and name != train:
-            text = f"{_count(n, 'document')} also in {train}{_how_many_long(shared)}"
+            text = f"{_count(n, 'Doc')} also in {train}{_how_many_long(shared)}"
             level: Level = "warning" if _long(shared) else "note"
             yield Finding(level, text, name, "", n, _longest(shared))
 
@@ -365,9 +378,9 @@ def _describe(form: SurfaceForm) -> str:
 
 def _place(number: int, doc: Doc, span: Span | None = None, label: str = "") -> str:
     if span is None:
-        return f"document {number}: {_shorten(doc.text)}"
+        return f"Doc {number}: {_shorten(doc.text)}"
     context = doc[max(span.start - 3, 0) : span.end + 3].text
-    return f"document {number}: {span.text!r} ({label or span.label_}) in {_shorten(context)}"
+    return f"Doc {number}: {span.text!r} ({label or span.label_}) in {_shorten(context)}"
 
 
 def _shorten(text: str) -> str:
@@ -385,7 +398,7 @@ def _how_many_long(texts: Mapping[tuple[str, ...], list[int]]) -> str:
 
 def _longest(texts: Mapping[tuple[str, ...], list[int]]) -> list[str]:
     return [
-        f"documents {', '.join(map(str, own[:5]))}: {_shorten(' '.join(words))}"
+        f"Docs {', '.join(map(str, own[:5]))}: {_shorten(' '.join(words))}"
         for words, own in ((words, texts[words]) for words in _by_length(texts))
     ]
 

@@ -36,10 +36,10 @@ def render_check(check: CorpusCheck, *, n_cases: int = N_CASES) -> str:
 
 def _render_sizes(splits: Mapping[str, SplitCounts]) -> str:
     rows: dict[str, Callable[[SplitCounts], int]] = {
-        "documents": lambda split: split.documents,
+        "Docs": lambda split: split.documents,
         "sentences": lambda split: split.sentences,
         "tokens": lambda split: split.tokens,
-        "longest document (tokens)": lambda split: split.longest_document,
+        "longest Doc (tokens)": lambda split: split.longest_document,
         "longest sentence (tokens)": lambda split: split.longest_sentence,
     }
     numbers = {
@@ -57,7 +57,7 @@ def _render_layer(splits: Mapping[str, SplitCounts], layer: str) -> str:
     for label in labels:
         rows[f"  {label}"] = ["" if c is None else f"{c.labels[label]:,}" for c in own]
     if task is None or not task.per_token:
-        rows["  documents without any"] = ["" if c is None else f"{c.without:,}" for c in own]
+        rows["  Docs without any"] = ["" if c is None else f"{c.without:,}" for c in own]
         rows["  longest (tokens)"] = ["" if c is None else f"{c.longest:,}" for c in own]
     return _table(splits, rows)
 

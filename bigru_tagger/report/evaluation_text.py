@@ -22,7 +22,7 @@ def render(evaluation: Evaluation) -> str:
         "model": evaluation.model,
         "pipes": ", ".join(evaluation.pipes),
         "data": source,
-        "documents": evaluation.documents,
+        "Docs": evaluation.documents,
         "tokens": evaluation.tokens,
     }
     if evaluation.words_per_second is None:

@@ -14,7 +14,7 @@ _CUT = "… "
 def group_errors(docs: Iterable[MatchedDoc], *, only_error: bool = False) -> list[ErrorGroup]:
     """Group all errors by their kind and types.
 
-    docs (Iterable[MatchedDoc]): the documents.
+    docs (Iterable[MatchedDoc]): the Docs.
     only_error (bool): whether to mark only the error, and no other entities of the sentence.
     RETURNS (list[ErrorGroup]): the groups, the largest first. In each group, the most probable
         predictions come first, because they are the most likely errors of the gold data. Errors
@@ -62,7 +62,7 @@ class MatchPlaces:
 def make_excerpt(doc: MatchedDoc, match: Match, others: MatchPlaces | None) -> Excerpt:
     """Show an error in its sentence, with the other entities of the sentence.
 
-    doc (MatchedDoc): the document.
+    doc (MatchedDoc): the Doc.
     match (Match): the error.
     others (MatchPlaces | None): all matches of the document; `None` to mark only the error.
     RETURNS (Excerpt): the sentence, or CONTEXT tokens around the error.

@@ -32,7 +32,7 @@ def describe_evaluation(
     about = {
         "model": f"{evaluation.model}{_fingerprint(evaluation.model)}",
         "data": _data(evaluation.data, evaluation.split) if evaluation.data else "",
-        "documents": f"{evaluation.documents:,} Docs with {evaluation.tokens:,} tokens",
+        "Docs": f"{evaluation.documents:,} with {evaluation.tokens:,} tokens",
         "machine": f"{machine['cpu']}, {machine['cores']} threads, GPU: {machine['gpu'] or 'none'}",
         "versions": ", ".join(f"{name} {found}" for name, found in evaluation.versions.items()),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),

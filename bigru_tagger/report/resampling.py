@@ -210,7 +210,7 @@ def _check_documents(counts: np.ndarray) -> None:
     if len(counts) < 2:
         raise ValueError(
             f"resampling needs at least 2 documents, and there are {len(counts)}: use more "
-            "documents, for example by fewer sentences per document"
+            "documents, for example by fewer sentences per Doc"
         )
 
 

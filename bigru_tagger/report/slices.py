@@ -148,7 +148,7 @@ def intervals_of(
 def count_slices(docs: Sequence[MatchedDoc], n_slices: int, slice_of: Slice) -> np.ndarray:
     """Count the entities of each document by slice.
 
-    docs (Sequence[MatchedDoc]): the documents.
+    docs (Sequence[MatchedDoc]): the Docs.
     n_slices (int): number of slices.
     slice_of (Slice): returns the slice of an entity. A predicted entity is sorted by its own
         properties. So the precision of a slice by length is that of predictions with this length.

@@ -78,7 +78,7 @@ class Evaluation:
 
     model, data, split (str): the caller's names of the model, the data and the split.
     pipes (tuple[str, ...]): names of the pipeline's components; empty for a file of predictions.
-    documents, tokens (int): the number of documents and tokens of the gold data.
+    documents, tokens (int): the number of Docs and tokens of the gold data.
     seconds (float | None): the time of `nlp.pipe` in seconds, without the warm-up. None for a file
         of predictions.
     spans_key (str): the key of `doc.spans` for chunks.
@@ -159,7 +159,7 @@ def evaluate(
     spans_key (str): the key of `doc.spans` for chunks.
     rename (Mapping[str, str] | None): new names of predicted labels. Spans with the new name ""
         are removed. Gold labels are not renamed.
-    batch_size (int | None): documents per batch, None for the pipeline's setting.
+    batch_size (int | None): Docs per batch, None for the pipeline's setting.
     model, data, split (str): names for the report. The default for `model` is the pipeline's name.
     RETURNS (Evaluation): the scores and the predictions.
     RAISES (ValueError): if no example has tokens, or no task is annotated in both the gold data

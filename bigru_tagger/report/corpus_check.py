@@ -115,7 +115,7 @@ class CorpusCheck:
         """
         # `asdict` does not copy a Counter correctly.
         splits = {
-            name: {**vars(split), "layers": {key: vars(own) for key, own in split.layers.items()}}
+            name: {**vars(split), "layers": {key: vars(n) for key, n in split.layers.items()}}
             for name, split in self.splits.items()
         }
         return {"splits": splits, "findings": [asdict(finding) for finding in self.findings]}
@@ -234,9 +234,9 @@ class _SplitCheck:
         if not same_words(example):
             aligned = []
             for span in spans:
-                found = example.get_aligned_spans_y2x([span])
-                aligned += found
-                if not found:
+                parts = example.get_aligned_spans_y2x([span])
+                aligned += parts
+                if not parts:
                     text = "not aligned with the tokens of the tokenizer: not learned"
                     self._case(
                         "warning", layer, "span", text, _place(number, example.reference, span)
@@ -251,9 +251,9 @@ class _SplitCheck:
             "space": "with white space at an end: learned without it, and so scored as missing",
             "sentence": "across a sentence start: never predicted",
         }
-        for own in correct_gold(tags, doc, cut_at_sentences=True)[1]:
-            case = _place(number, doc, doc[own.start : own.end], own.label)
-            self._case("warning", layer, "span", texts[own.problem], case)
+        for correction in correct_gold(tags, doc, cut_at_sentences=True)[1]:
+            case = _place(number, doc, doc[correction.start : correction.end], correction.label)
+            self._case("warning", layer, "span", texts[correction.problem], case)
 
     def _case(self, level: Level, layer: str, noun: str, text: str, case: str) -> None:
         self._cases[level, layer, noun, text].append(case)
@@ -281,26 +281,29 @@ class _SplitCheck:
             text = f"{_count(n, 'Doc')} whose sentence starts the reader leaves out: {_ESTIMATED}"
             yield Finding("warning", text, name, "", n)
         full = counts.documents - counts.empty
-        for layer, own in counts.layers.items():
-            if own.documents < full:
-                n = full - own.documents
+        for layer, annotated in counts.layers.items():
+            if annotated.documents < full:
+                n = full - annotated.documents
                 yield Finding("note", f"{_count(n, 'Doc')} without this annotation", name, layer, n)
-            if own.unknown:
-                text = f"{_count(own.unknown, 'token')} not annotated: nothing is learned from them"
-                yield Finding("note", text, name, layer, own.unknown)
-            if not own.labels:
+            if annotated.unknown:
+                n = annotated.unknown
+                text = f"{_count(n, 'token')} not annotated: nothing is learned from them"
+                yield Finding("note", text, name, layer, n)
+            if not annotated.labels:
                 yield Finding("warning", "is annotated, but has no labels", name, layer)
         yield from self._repetitions()
 
     def _repetitions(self) -> Iterator[Finding]:
-        repeated = {words: own for words, own in self.numbers.items() if len(own) > 1}
-        n = sum(len(own) - 1 for own in repeated.values())
+        repeated = {words: numbers for words, numbers in self.numbers.items() if len(numbers) > 1}
+        n = sum(len(numbers) - 1 for numbers in repeated.values())
         if n:
             text = (
                 f"{_count(n, 'Doc')} repeated from earlier in this split{_how_many_long(repeated)}"
             )
             yield Finding("note", text, self.name, "", n, _longest(repeated))
-        differing = {words: own for words, own in repeated.items() if self._differences(words)}
+        differing = {
+            words: numbers for words, numbers in repeated.items() if self._differences(words)
+        }
         if differing:
             n = len(differing)
             text = f"{_count(n, 'text')} repeated with different annotation"
@@ -311,8 +314,8 @@ class _SplitCheck:
             yield Finding("warning", text, self.name, "", n, cases)
 
     def _differences(self, words: tuple[str, ...]) -> str:
-        own = self._annotations[words]
-        several = sorted(frozenset.union(*own) - frozenset.intersection(*own))
+        annotations = self._annotations[words]
+        several = sorted(frozenset.union(*annotations) - frozenset.intersection(*annotations))
         return ", ".join(
             f"{' '.join(words[start:end])!r} ({label})" for _, start, end, label in several[:4]
         )
@@ -320,8 +323,8 @@ class _SplitCheck:
 
 def _label_findings(checks: Mapping[str, _SplitCheck], train: str, rare: int) -> Iterator[Finding]:
     trained = checks[train].counts.layers
-    for layer, own in trained.items():
-        few = sorted((n, label) for label, n in own.labels.items() if n < rare)
+    for layer, counts in trained.items():
+        few = sorted((n, label) for label, n in counts.labels.items() if n < rare)
         if few:
             cases = [f"{label} ({n})" for n, label in few]
             text = f"{_count(len(few), 'label')} with fewer than {rare} occurrences"
@@ -329,15 +332,15 @@ def _label_findings(checks: Mapping[str, _SplitCheck], train: str, rare: int) ->
     for name, check in checks.items():
         if name == train:
             continue
-        for layer, own in check.counts.layers.items():
+        for layer, counts in check.counts.layers.items():
             known = trained[layer].labels if layer in trained else Counter[str]()
-            new = sorted(own.labels.keys() - known.keys())
+            new = sorted(counts.labels.keys() - known.keys())
             if new:
-                n = sum(own.labels[label] for label in new)
+                n = sum(counts.labels[label] for label in new)
                 text = f"{_count(len(new), 'label')} absent from {train}: never predicted"
-                cases = [f"{label} ({own.labels[label]})" for label in new]
+                cases = [f"{label} ({counts.labels[label]})" for label in new]
                 yield Finding("warning", text, name, layer, n, cases)
-            absent = sorted(known.keys() - own.labels.keys())
+            absent = sorted(known.keys() - counts.labels.keys())
             if absent:
                 text = f"{_count(len(absent), 'label')} of {train} absent: not scored"
                 cases = [f"{label} ({known[label]} in {train})" for label in absent]
@@ -347,7 +350,7 @@ def _label_findings(checks: Mapping[str, _SplitCheck], train: str, rare: int) ->
 def _shared_documents(checks: Mapping[str, _SplitCheck], train: str) -> Iterator[Finding]:
     seen = checks[train].numbers
     for name, check in checks.items():
-        shared = {words: own for words, own in check.numbers.items() if words in seen}
+        shared = {words: numbers for words, numbers in check.numbers.items() if words in seen}
         n = sum(map(len, shared.values()))
         if n and name != train:
             text = f"{_count(n, 'Doc')} also in {train}{_how_many_long(shared)}"
@@ -388,7 +391,7 @@ def _shorten(text: str) -> str:
 
 
 def _long(texts: Mapping[tuple[str, ...], list[int]]) -> int:
-    return sum(len(own) for words, own in texts.items() if len(words) >= _LONG)
+    return sum(len(numbers) for words, numbers in texts.items() if len(words) >= _LONG)
 
 
 def _how_many_long(texts: Mapping[tuple[str, ...], list[int]]) -> str:
@@ -398,8 +401,8 @@ def _how_many_long(texts: Mapping[tuple[str, ...], list[int]]) -> str:
 
 def _longest(texts: Mapping[tuple[str, ...], list[int]]) -> list[str]:
     return [
-        f"Docs {', '.join(map(str, own[:5]))}: {_shorten(' '.join(words))}"
-        for words, own in ((words, texts[words]) for words in _by_length(texts))
+        f"Docs {', '.join(map(str, numbers[:5]))}: {_shorten(' '.join(words))}"
+        for words, numbers in ((words, texts[words]) for words in _by_length(texts))
     ]
 
 

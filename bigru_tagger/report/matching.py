@@ -176,9 +176,9 @@ def match_mentions(gold: Sequence[Mention], predicted: Sequence[Mention]) -> lis
     pairs.sort(key=lambda pair: _preference(gold[pair[0]], predicted[pair[1]]))
     matched: dict[int, int] = {}  # from gold to predicted
     taken: set[int] = set()
-    for own, other in pairs:
-        if own not in matched and other not in taken:
-            matched[own] = other
+    for mention, other in pairs:
+        if mention not in matched and other not in taken:
+            matched[mention] = other
             taken.add(other)
     touched = [set(side) for side in zip(*pairs, strict=True)] or [set(), set()]
     matches = [

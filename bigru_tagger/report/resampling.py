@@ -195,8 +195,8 @@ def randomization_test(
     for size in _chunks(n_trials, len(moved)):
         swapped = generator.integers(2, size=(size, len(moved))).astype(np.float64)
         to_other = below + np.tensordot(swapped, moved, 1)
-        found = statistic(total - to_other) - statistic(to_other)
-        extreme += (~(np.abs(found) < np.abs(difference) - _ROUNDING)).sum(0)
+        swapped = statistic(total - to_other) - statistic(to_other)
+        extreme += (~(np.abs(swapped) < np.abs(difference) - _ROUNDING)).sum(0)
     return np.asarray((1 + extreme) / (1 + n_trials))
 
 

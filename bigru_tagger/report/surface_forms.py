@@ -77,12 +77,12 @@ def inconsistent(forms: Iterable[SurfaceForm], side: str) -> list[SurfaceForm]:
     RETURNS (list[SurfaceForm]): the texts, by falling number of occurrences that do not have their
         most common type.
     """
-    found = [
+    several = [
         form
         for form in forms
         if len(getattr(form, side)) > 1 and (side == "gold" or len(form.gold) <= 1)
     ]
-    return sorted(found, key=lambda form: -_n_minority(getattr(form, side)))
+    return sorted(several, key=lambda form: -_n_minority(getattr(form, side)))
 
 
 def frequent_confusions(docs: Iterable[MatchedDoc], at_least: int = 2) -> list[Confusion]:

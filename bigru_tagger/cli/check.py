@@ -1,12 +1,12 @@
 """The command `check`: find problems in a corpus before training."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..files import write_json
 from .app import app, report_errors
 from .options import sentences_per_doc_option, with_reader_options
 
@@ -55,11 +55,10 @@ def check_command(
 
     from ..report.corpus_check import check_corpus
     from ..report.corpus_check_text import render_check
-    from ..scoring.run import replacing
 
     if sentences_per_doc is not None:
         reader["sentences_per_doc"] = sentences_per_doc
-    with report_errors((OSError, ValueError, ImportError, TypeError)):
+    with report_errors((OSError, ValueError, ImportError)):
         nlp = spacy.blank(lang)
         corpora = _open_splits(data, split or (), reader)
         examples = {
@@ -68,8 +67,7 @@ def check_command(
         }
         check = check_corpus(examples, rare=rare)
         if json_path is not None:
-            with replacing(json_path) as file:
-                file.write(json.dumps(check.to_json(), indent=2, ensure_ascii=False) + "\n")
+            write_json(json_path, check.to_json())
     typer.echo(render_check(check, n_cases=cases))
     if check.level("error"):
         raise typer.Exit(1)
@@ -78,17 +76,12 @@ def check_command(
 def _open_splits(
     data: Sequence[str], selected: Sequence[str], options: Mapping[str, Any]
 ) -> "dict[str, Reader]":
-    from ..corpus.corpus import corpus_splits, open_corpus
-    from ..corpus.sentences import CorpusError
+    from ..corpus.corpus import choose_splits, open_corpus
 
     readers: dict[str, Reader] = {}
     for source in data:
-        splits = corpus_splits(source, **options)
-        missing = sorted(set(selected) - set(splits))
-        if missing:
-            advice = f"choose from {', '.join(splits)}" if splits else "it has no splits"
-            raise CorpusError(f"{source}: no split {', '.join(missing)}: {advice}")
-        for split in selected or splits:
+        splits = choose_splits(source, selected, **options)
+        for split in splits:
             name = split if len(data) == 1 else f"{source} [{split}]"
             readers[name] = open_corpus(source, split=split, **options)
         if not splits:

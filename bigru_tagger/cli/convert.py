@@ -35,7 +35,7 @@ def convert_command(
     """Convert any corpus to .spacy files, and print a table of counts."""
     from ..corpus.convert import convert, counts_table
 
-    with report_errors((OSError, ValueError, TypeError)):
+    with report_errors():
         counts = convert(
             source,
             output_dir,

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ..files import atomic_path
 from .conll import SPLIT_ENDINGS
-from .corpus import SPACY_ENDING, corpus_splits, open_corpus
+from .corpus import SPACY_ENDING, choose_splits, open_corpus
 from .sentences import CorpusError, sentence_starts
 
 NOT_IN_TRAIN = "*"
@@ -72,17 +72,13 @@ def convert(
     options (Any): Settings of the reader, see `open_corpus`.
     RETURNS (dict[str, SplitCounts]): The counts of each file, by its name without suffix.
     RAISES (CorpusError): The source cannot be read, does not have one of `splits`, or is already in
-        spaCy's format. (TypeError): The reader does not have one of the settings.
+        spaCy's format; or the reader does not have one of the settings.
     """
-    available = corpus_splits(source, **options)
-    missing = sorted(set(splits or ()) - set(available))
-    if missing:
-        advice = f"choose from {', '.join(available)}" if available else "it has no splits"
-        raise CorpusError(f"{source}: no split {', '.join(missing)}: {advice}")
+    chosen = choose_splits(source, splits or (), **options)
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     counts = {}
-    for split in splits or available or [""]:
+    for split in chosen or [""]:
         name = split or _output_name(source)
         corpus = open_corpus(source, split=split or None, **options)
         if isinstance(corpus, Corpus):

@@ -19,6 +19,7 @@ from ..corpus.sentences import (
     sentence_iob2,
     sentence_starts,
 )
+from ..files import replacing
 from ..schemes import OUTSIDE, entity_spans, goes_on, is_tag, label_of
 from ..tasks import ENTITIES, Task, list_tasks
 from .columns import (
@@ -32,7 +33,6 @@ from .columns import (
     unaligned_columns,
     unescape,
 )
-from .run import replacing
 from .scoring import tag_example, type_of
 
 

@@ -3,13 +3,12 @@
 import platform
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import starmap
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from spacy.training import Example
 from tqdm import tqdm
 
 from ..corpus.sentences import copy_tokens
-from ..files import atomic_path
 from ..tasks import CHUNKS, Task, list_tasks
 from .renaming import rename_labels
 from .scoring import Counts, count_tagged, micro_counts, same_words, tag_examples
@@ -337,17 +335,3 @@ def _numbers(counts: Counts) -> dict[str, float]:
         "predicted": counts.predicted,
         "correct": counts.correct,
     }
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """Open a text file for writing that replaces `path` on success.
-
-    path (Path): the file to create or replace.
-    YIELDS (TextIO): the open file.
-    """
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as file,
-    ):
-        yield file

@@ -63,7 +63,7 @@ def test_options_are_passed_to_the_reader(source, tmp_path):
     assert counts["train"].sentences == 2
     [doc] = read(tmp_path / "out" / "train.spacy")
     assert [span.label_ for span in doc.spans["np"]] == ["NP", "VP", "NP"]
-    with pytest.raises(TypeError, match="no setting `color`"):
+    with pytest.raises(CorpusError, match="no setting `color`"):
         convert(source, tmp_path / "out", color=1)
 
 

@@ -252,10 +252,10 @@ def _choose_reader(path: Path) -> _ReaderClass:
 
 def _choose_for_folder(folder: Path) -> _ReaderClass:
     readers: tuple[_ReaderClass, ...] = (Corpus, ConllCorpus, HFCorpus)
-    files = {reader: found for reader in readers if (found := _files(folder, reader))}
+    files = {reader: matching for reader in readers if (matching := _files(folder, reader))}
     if Corpus in files:
         return Corpus
-    named = [reader for reader, found in files.items() if files_by_split(folder, found)]
+    named = [reader for reader, matching in files.items() if files_by_split(folder, matching)]
     if len(named) > 1:
         names = ", ".join(files[reader][0].name for reader in named)
         raise CorpusError(

@@ -121,14 +121,11 @@ class CorpusCheck:
         return {"splits": splits, "findings": [asdict(finding) for finding in self.findings]}
 
 
-def check_corpus(
-    splits: Mapping[str, Iterable[Example]], *, train: str | None = None, rare: int = 50
-) -> CorpusCheck:
+def check_corpus(splits: Mapping[str, Iterable[Example]], *, rare: int = 50) -> CorpusCheck:
     """Check the splits of a corpus.
 
-    splits (Mapping[str, Iterable[Example]]): the examples of each split. Each is iterated once.
-    train (str | None): the split to train on; `None` for "train", or for the first split if there
-        is no "train".
+    splits (Mapping[str, Iterable[Example]]): the examples of each split. Each is iterated once. The
+        training split is "train", or the first split if there is no "train".
     rare (int): a label with fewer spans in the training split is reported.
     RETURNS (CorpusCheck): counts and findings.
     """
@@ -136,7 +133,7 @@ def check_corpus(
     for name, examples in splits.items():
         checks[name] = _SplitCheck(name)
         checks[name].read(examples)
-    train = train or ("train" if "train" in checks else next(iter(checks), ""))
+    train = "train" if "train" in checks else next(iter(checks), "")
     findings = [finding for check in checks.values() for finding in check.findings()]
     if train in checks:
         findings += _label_findings(checks, train, rare)

@@ -363,10 +363,10 @@ def _annotate(
     labels: dict[str, str],
     task: Task,
 ) -> Example:
-    found = entity_spans(tags)
+    spans = entity_spans(tags)
     if unaligned:
-        doc, found = split_tokens(reference, found, unaligned)
+        doc, spans = split_tokens(reference, spans, unaligned)
     else:
         doc = copy_tokens(reference.vocab, reference, None)
-    task.write(doc, [Span(doc, start, end, labels[label]) for label, start, end in found])
+    task.write(doc, [Span(doc, start, end, labels[label]) for label, start, end in spans])
     return Example(doc, reference)

@@ -141,7 +141,7 @@ def place_predictions(eg: Example, task: Task = ENTITIES) -> list[PlacedSpan]:
     # Read once: at each access, spaCy compares the tokens of both Docs again.
     alignment = None if same_words(eg) else eg.alignment.x2y
     taken = np.zeros(len(eg.reference), dtype=bool)
-    found = []
+    placed = []
     for span in task.spans(eg.predicted):
         if alignment is None:
             touched = np.arange(span.start, span.end)
@@ -153,13 +153,13 @@ def place_predictions(eg: Example, task: Task = ENTITIES) -> list[PlacedSpan]:
             continue
         # Two entities can align with the same token only if they are white space.
         if aligned is not None and not taken[aligned.start : aligned.end].any():
-            found.append(PlacedSpan(aligned.start, aligned.end, True, span))
+            placed.append(PlacedSpan(aligned.start, aligned.end, True, span))
             taken[aligned.start : aligned.end] = True
         elif len(touched):
-            found.append(PlacedSpan(int(touched.min()), int(touched.max()) + 1, False, span))
+            placed.append(PlacedSpan(int(touched.min()), int(touched.max()) + 1, False, span))
         else:
-            found.append(PlacedSpan(len(taken), len(taken), False, span))
-    return found
+            placed.append(PlacedSpan(len(taken), len(taken), False, span))
+    return placed
 
 
 def tag_examples(examples: Iterable[Example], task: Task = ENTITIES) -> list[TaggedDoc]:
@@ -230,10 +230,10 @@ def count_documents(
     """
     counts = np.zeros((len(docs), len(labels), 3), dtype=np.int64)
     for row, doc in zip(counts, docs, strict=True):
-        found = count_tagged([doc], mode=mode)
+        counted = count_tagged([doc], mode=mode)
         for column, label in enumerate(labels):
-            if label in found:
-                of_type = found[label]
+            if label in counted:
+                of_type = counted[label]
                 row[column] = of_type.gold, of_type.predicted, of_type.correct
     return counts
 
@@ -339,8 +339,8 @@ def _aligned(doc: Doc, span: Span, touched: np.ndarray) -> Span | None:
     """
     if not len(touched):
         return None
-    found = doc[int(touched[0]) : int(touched[-1]) + 1]
-    return found if _letters(found) == _letters(span) else None
+    tokens = doc[int(touched[0]) : int(touched[-1]) + 1]
+    return tokens if _letters(tokens) == _letters(span) else None
 
 
 def _letters(span: Span) -> str:
@@ -363,7 +363,7 @@ def _read_entities(tags: Sequence[list[str]], mode: Mode) -> set[tuple[str, int,
         from seqeval.scheme import IOB2, Entities  # noqa: PLC0415 - see above
 
         sequences = Entities(tags, scheme=IOB2).entities
-        return {(e.tag, e.sent_id, e.start, e.end) for found in sequences for e in found}
+        return {(e.tag, e.sent_id, e.start, e.end) for entities in sequences for e in entities}
     from seqeval.metrics.sequence_labeling import get_entities  # noqa: PLC0415 - see above
 
     # In default mode, seqeval concatenates the sequences, so positions are unique without a

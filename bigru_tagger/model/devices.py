@@ -85,7 +85,7 @@ def use_bfloat16(precision: Precision, device: torch.device) -> bool:
     """
     if precision not in get_args(Precision):
         raise ValueError(
-            f"'predict_precision' has to be one of {list(get_args(Precision))}; got {precision!r}"
+            f"'predict_precision' must be one of {list(get_args(Precision))}; got {precision!r}"
         )
     if precision == "auto":
         if device.type == "cuda":

@@ -41,7 +41,7 @@ class Dropout:
         """
         for name, rate in vars(self).items():
             if not 0.0 <= rate < 1.0:
-                raise ValueError(f"{name} dropout has to be at least 0 and below 1; got {rate}")
+                raise ValueError(f"{name} dropout must be at least 0 and below 1; got {rate}")
 
 
 NO_DROPOUT = Dropout()
@@ -126,9 +126,9 @@ class BiGRUEncoder(nn.Module):
         """
         super().__init__()
         if cell not in _CELLS:
-            raise ValueError(f"BiGRUEncoder: 'cell' has to be one of {list(_CELLS)}; got {cell!r}")
+            raise ValueError(f"BiGRUEncoder: 'cell' must be one of {list(_CELLS)}; got {cell!r}")
         if any(units < 1 for units in hidden):
-            raise ValueError(f"BiGRUEncoder: hidden widths have to be positive; got {list(hidden)}")
+            raise ValueError(f"BiGRUEncoder: hidden widths must be positive; got {list(hidden)}")
         directions = [_FORWARD, _BACKWARD] if bidirectional else [_FORWARD]
         self.cell = cell
         self.layers = nn.ModuleList()

@@ -41,7 +41,7 @@ def test_auto_precision_is_what_the_cpu_multiplies_in(supported, monkeypatch):
 
 
 def test_another_precision_is_an_error():
-    with pytest.raises(ValueError, match=r"'predict_precision' has to be one of .* got 'float16'"):
+    with pytest.raises(ValueError, match=r"'predict_precision' must be one of .* got 'float16'"):
         use_bfloat16("float16", torch.device("cpu"))
 
 

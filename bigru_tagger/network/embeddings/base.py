@@ -94,7 +94,7 @@ def build_module(name: str, spec: Mapping[str, Any]) -> EmbeddingModule:
     settings = dict(spec)
     kind = settings.pop("kind", None)
     if not isinstance(kind, str):
-        raise ValueError(f"embedding {name!r}: 'kind' has to be a name; got {kind!r}")
+        raise ValueError(f"embedding {name!r}: 'kind' must be a name; got {kind!r}")
     kind, renamed = _FORMER_KINDS.get(kind, (kind, {}))
     try:
         module = find_module(kind)

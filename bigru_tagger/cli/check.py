@@ -47,8 +47,7 @@ def check_command(
     """Check annotated data: count labels, find duplicates and annotation that cannot be learned.
 
     The exit status is 1 if there is an error, which would make training fail or learn wrong
-    annotation.
-    Warnings and notes do not change the exit status.
+    annotation. Warnings and notes do not change the exit status.
     """
     import spacy
     from tqdm import tqdm

@@ -46,6 +46,12 @@ def convert_command(
         )
     typer.echo(counts_table(counts))
     typer.echo(f"Written to {output_dir}")
+    if any(split.sentences > split.documents for split in counts.values()):
+        typer.echo(
+            "Note: spaCy's reader of .spacy files does not pass sentence starts on to the "
+            "pipeline, which estimates them. To keep them, train and evaluate on the original data",
+            err=True,
+        )
 
 
 @app.command("config")

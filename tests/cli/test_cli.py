@@ -60,6 +60,7 @@ def test_config_does_not_overwrite_and_lists_the_configs(tmp_path: Path) -> None
 
 def test_convert_writes_every_split_and_a_table(tmp_path: Path) -> None:
     output = run("convert", SAMPLE, tmp_path)
+    assert "sentence starts" not in output
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "test.spacy",
         "train.spacy",
@@ -74,7 +75,8 @@ def test_convert_writes_every_split_and_a_table(tmp_path: Path) -> None:
 
 
 def test_convert_whole_documents_of_one_split(tmp_path: Path) -> None:
-    run("convert", SAMPLE, tmp_path, "--split", "test", "--n-sents", 0)
+    output = run("convert", SAMPLE, tmp_path, "--split", "test", "--n-sents", 0)
+    assert "Note: spaCy's reader of .spacy files does not pass sentence starts on" in output
     (path,) = tmp_path.iterdir()
     docs = list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
     assert len(docs) == 26

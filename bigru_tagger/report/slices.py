@@ -27,7 +27,7 @@ NOVELTY = (
 
 Interval: TypeAlias = tuple[float, float] | None
 Slice: TypeAlias = Callable[[MatchedDoc, Mention], int]
-"""Maps a document and one of its entities to the number of the entity's slice, from 0."""
+"""Maps a Doc and one of its entities to the number of the entity's slice, from 0."""
 
 
 @dataclass(frozen=True)

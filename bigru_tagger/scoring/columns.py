@@ -5,10 +5,10 @@ r"""The columns of a file of predictions: escaping, and entities that do not ali
   because the original tokens are in the gold data.
 - Labels: a space is written as "␣". Other white space, "␣" itself, zero bytes and byte-order marks
   are written as JSON escapes. For example, a no-break space is `\u00a0`.
-- Entities that do not align with the gold tokens follow the tokens of their document. Their first
-  column is "␣", the number of characters from the start of the entity to the end of the document,
+- Entities that do not align with the gold tokens follow the tokens of their Doc. Their first column
+  is "␣", the number of characters from the start of the entity to the end of the Doc,
   "␣", and the text of the entity, escaped like a label. White space is not counted. For example,
-  `␣4␣York` is the last four characters of a document whose gold tokens end with `New-York`.
+  `␣4␣York` is the last four characters of a Doc whose gold tokens end with `New-York`.
 """
 
 import re

@@ -24,7 +24,7 @@ Mode = Literal["default", "strict"]
 
 
 class TaggedDoc(NamedTuple):
-    """The gold and predicted IOB2 tags of one document.
+    """The gold and predicted IOB2 tags of one Doc, or of the Docs of one document.
 
     words (list[str]): the reference's tokens, followed by the texts of predicted entities that do
         not align with these tokens, one word each.
@@ -94,7 +94,7 @@ def tag_example(eg: Example, task: Task = ENTITIES) -> TaggedDoc | None:
 
     All tags are for the reference's tokens. If the predicted Doc has other tokens, each predicted
     entity is aligned with the reference's tokens that have exactly its text. An entity without such
-    tokens is a false positive. To count it, its text is appended to the document's tokens as one
+    tokens is a false positive. To count it, its text is appended to the Doc's tokens as one
     word with the gold tag O.
 
     A predicted entity that overlaps a token without gold annotation (`token.ent_iob == 0`, or no

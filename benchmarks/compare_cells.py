@@ -16,8 +16,9 @@ import typer
 from spacy.cli._util import parse_config_overrides
 from spacy.util import load_config
 
+from bigru_tagger.files import replacing, write_json
 from bigru_tagger.plots import can_plot
-from bigru_tagger.scoring.run import describe_machine, package_versions, replacing
+from bigru_tagger.scoring.run import describe_machine, package_versions
 
 from .replication.cells import (
     BY_TORCH,
@@ -223,9 +224,8 @@ def report(measured: Sequence[Measured], plan: Plan, threads: int) -> None:
     typer.echo(f"\n{text}")
     with replacing(plan.output / "cells.md") as file:
         file.write(f"{text}\n")
-    with replacing(plan.output / "cells.json") as file:
-        content = {"about": about, "cells": [asdict(each) for each in measured]}
-        file.write(json.dumps(content, indent=2) + "\n")
+    content = {"about": about, "cells": [asdict(each) for each in measured]}
+    write_json(plan.output / "cells.json", content)
     plot_cells(measured, plan.output / "cells.svg")
     typer.echo(f"\nWritten to {plan.output}")
 

@@ -1,6 +1,5 @@
 """Measure the speed of prediction and training, side by side: `scripts/benchmark --help`."""
 
-import json
 import os
 import shlex
 import sys
@@ -15,8 +14,9 @@ import typer
 from spacy.cli._util import parse_config_overrides
 from spacy.language import Language
 
+from bigru_tagger.files import replacing, write_json
 from bigru_tagger.plots import can_plot
-from bigru_tagger.scoring.run import describe_machine, package_versions, replacing
+from bigru_tagger.scoring.run import describe_machine, package_versions
 
 from .speed.external import ExternalTagger, parse_external
 from .speed.memory import measure_memory
@@ -296,8 +296,7 @@ def write(result: Benchmark, output: Path) -> None:
     paths = [output / f"benchmark.{ending}" for ending in ("md", "json", "svg")]
     with replacing(paths[0]) as file:
         file.write(f"{text}\n")
-    with replacing(paths[1]) as file:
-        file.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
+    write_json(paths[1], result.to_json())
     if not can_plot():
         paths.pop()
         typer.echo(

@@ -1,10 +1,12 @@
 """Write files and folders atomically."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 
 @contextmanager
@@ -51,3 +53,27 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Open a text file for writing that replaces `path` on success.
+
+    path (Path): the file to create or replace.
+    YIELDS (TextIO): the open file.
+    """
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        yield file
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file atomically.
+
+    path (Path): the file to create or replace.
+    content (object): JSON-serializable values.
+    """
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -179,9 +179,11 @@ class EntityTask(Task):
         self, doc: Doc, attributes: Iterable[str]
     ) -> dict[tuple[int, int, str], float]:
         names = [name for name in attributes if Span.has_extension(name)]
-        values = ((ent, [ent._.get(name) for name in names]) for ent in doc.ents)
-        known = ((ent, [value for value in own if value is not None]) for ent, own in values)
-        return {(e.start, e.end, e.label_): float(own[0]) for e, own in known if own}
+        first = {
+            ent: next((p for name in names if (p := ent._.get(name)) is not None), None)
+            for ent in doc.ents
+        }
+        return {(e.start, e.end, e.label_): float(p) for e, p in first.items() if p is not None}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from samples import ROOT
 from spacy import util
+from spacy.cli.train import train
 from spacy.training import Example
 from thinc.api import Config
 
@@ -71,3 +72,31 @@ def test_an_embedding_is_left_out_by_an_override() -> None:
     nlp.get_pipe("ner").initialize(lambda: [example], nlp=nlp, labels=["PER"])
     network = nlp.get_pipe("ner").model.shims[0].network
     assert list(network.embed) == ["words", "vectors"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"paths.clusters": "nowhere"}, "no word clusters: there is no file 'nowhere'"),
+        ({"nlp.lang": "fr"}, "no word clusters: there is no file 'lexeme_cluster'"),
+        ({"paths.train": "broken.conll"}, "broken.conll:3: 1 columns instead of 2"),
+    ],
+)
+def test_training_ends_with_one_line_without_a_traceback(
+    overrides: dict[str, str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data.conll").write_text("Oslo B-LOC\nfell O\n", encoding="utf8")
+    Path("broken.conll").write_text("Oslo B-LOC\nfell O\nagain\n", encoding="utf8")
+    data = {"paths.train": "data.conll", "paths.dev": "data.conll"}
+    config = next(path for path in CONFIGS if path.stem == "sample")
+    with pytest.raises(SystemExit) as stopped:
+        train(config, overrides=data | overrides)
+    assert stopped.value.code == 1
+    title, line = capsys.readouterr().out.splitlines()[-2:]
+    assert "Invalid input" in title
+    assert line.startswith(message)

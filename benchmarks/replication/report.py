@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from scipy.special import stdtrit
 
+from bigru_tagger.files import replacing
 from bigru_tagger.markdown import markdown_table
-from bigru_tagger.scoring.run import replacing
 from bigru_tagger.tasks import TASKS, Task
 
 from .runs import AS_CONFIGURED, Recipe, Run

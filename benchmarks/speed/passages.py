@@ -79,10 +79,7 @@ def read_passages(
     RAISES (ValueError): the data cannot be read, or have no tokens.
     """
     options = {} if sentences_per_doc is None else {"sentences_per_doc": sentences_per_doc}
-    try:
-        corpus = open_corpus(data, split=split, **options)
-    except TypeError as error:  # a .spacy file already has documents
-        raise ValueError(f"--sentences-per-doc: {error}") from error
+    corpus = open_corpus(data, split=split, **options)
     passages: list[Passage] = []
     n_words = 0
     for eg in corpus(spacy.blank("en")):

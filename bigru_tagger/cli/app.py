@@ -86,5 +86,7 @@ def report_errors(kinds: tuple[type[Exception], ...] = (OSError, ValueError)) ->
 def _with_options(message: str) -> str:
     # Errors name a parameter as `spans_key`; on the command line it is --spans-key.
     commands = getattr(get_command(app), "commands", {}).values()
-    options = {own.name: own.opts[0] for command in commands for own in command.params}
-    return re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), message)
+    options = {
+        parameter.name: parameter.opts[0] for command in commands for parameter in command.params
+    }
+    return re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[0]), message)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import app, report_errors
-from .reading import with_reader_options
+from .options import Device, GpuId, Model, SpansKey, sentences_per_doc_option, with_reader_options
 
 if TYPE_CHECKING:
     from ..pipeline.component import SequenceTagger
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @app.command("calibrate")
 @with_reader_options
 def calibrate_command(
-    model: Annotated[str, typer.Argument(help="A pipeline: a folder or the name of a package.")],
+    model: Model,
     data: Annotated[
         str,
         typer.Argument(
@@ -36,20 +36,14 @@ def calibrate_command(
         typer.Option(help="Another split to report the error on; repeatable."),
     ] = None,
     component: Annotated[str, typer.Option(help="The name of the component.")] = "ner",
-    sentences_per_doc: Annotated[
-        int | None,
-        typer.Option(
-            "--sentences-per-doc",
-            "--n-sents",
-            help="Sentences per Doc; 0 for whole documents. Default: as in training.",
-            min=0,
-        ),
-    ] = None,
-    spans_key: Annotated[str, typer.Option(help="The key of the chunks in doc.spans.")] = "chunks",
+    sentences_per_doc: Annotated[int | None, sentences_per_doc_option("as in training")] = None,
+    spans_key: SpansKey = "chunks",
     output: Annotated[
         Path | None,
         typer.Option(help="Output folder of the calibrated pipeline. Default: modify MODEL."),
     ] = None,
+    device: Device = None,
+    gpu_id: GpuId = -1,
     reader: dict[str, Any],
 ) -> None:
     """Fit the temperature of a component's probabilities on gold data, and store it.
@@ -67,7 +61,7 @@ def calibrate_command(
     with report_errors():
         folder = Path(model) / component
         _check_target(folder, output)
-        nlp = load_pipeline(model)
+        nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
 
         def read(part: str | None) -> Calibrator:
             gold = read_gold(
@@ -94,7 +88,8 @@ def calibrate_command(
             _store_settings(calibrator.pipe, folder)
         else:
             with atomic_folder(output) as temporary:
-                nlp.to_disk(temporary)
+                load_pipeline(model).to_disk(temporary)  # not `nlp`, whose config has `device`
+                _store_settings(calibrator.pipe, temporary / component)
     typer.echo(f"Temperature of {component}: {temperature:.3f} (was {before:.3f})")
     header = ("", "spans found", "calibration error before", "after")
     typer.echo(table(rows, header=header, aligns=("l", "r", "r", "r")).rstrip("\n"))

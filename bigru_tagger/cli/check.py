@@ -1,14 +1,14 @@
 """The command `check`: find problems in a corpus before training."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..files import write_json
 from .app import app, report_errors
-from .reading import with_reader_options
+from .options import sentences_per_doc_option, with_reader_options
 
 if TYPE_CHECKING:
     from ..corpus.corpus import Reader
@@ -32,15 +32,7 @@ def check_command(
     lang: Annotated[
         str, typer.Option(help="Language of the tokenizer, for texts with character offsets.")
     ] = "xx",
-    sentences_per_doc: Annotated[
-        int | None,
-        typer.Option(
-            "--sentences-per-doc",
-            "--n-sents",
-            help="Sentences per Doc; 0 for whole documents. Default: 1.",
-            min=0,
-        ),
-    ] = None,
+    sentences_per_doc: Annotated[int | None, sentences_per_doc_option("1")] = None,
     rare: Annotated[
         int,
         typer.Option(help="Report labels with fewer occurrences in the training split.", min=0),
@@ -55,19 +47,17 @@ def check_command(
     """Check annotated data: count labels, find duplicates and annotation that cannot be learned.
 
     The exit status is 1 if there is an error, which would make training fail or learn wrong
-    annotation.
-    Warnings and notes do not change the exit status.
+    annotation. Warnings and notes do not change the exit status.
     """
     import spacy
     from tqdm import tqdm
 
     from ..report.corpus_check import check_corpus
     from ..report.corpus_check_text import render_check
-    from ..scoring.run import replacing
 
     if sentences_per_doc is not None:
         reader["sentences_per_doc"] = sentences_per_doc
-    with report_errors((OSError, ValueError, ImportError, TypeError)):
+    with report_errors((OSError, ValueError, ImportError)):
         nlp = spacy.blank(lang)
         corpora = _open_splits(data, split or (), reader)
         examples = {
@@ -76,8 +66,7 @@ def check_command(
         }
         check = check_corpus(examples, rare=rare)
         if json_path is not None:
-            with replacing(json_path) as file:
-                file.write(json.dumps(check.to_json(), indent=2, ensure_ascii=False) + "\n")
+            write_json(json_path, check.to_json())
     typer.echo(render_check(check, n_cases=cases))
     if check.level("error"):
         raise typer.Exit(1)
@@ -86,17 +75,12 @@ def check_command(
 def _open_splits(
     data: Sequence[str], selected: Sequence[str], options: Mapping[str, Any]
 ) -> "dict[str, Reader]":
-    from ..corpus.corpus import corpus_splits, open_corpus
-    from ..corpus.sentences import CorpusError
+    from ..corpus.corpus import choose_splits, open_corpus
 
     readers: dict[str, Reader] = {}
     for source in data:
-        splits = corpus_splits(source, **options)
-        missing = sorted(set(selected) - set(splits))
-        if missing:
-            advice = f"choose from {', '.join(splits)}" if splits else "it has no splits"
-            raise CorpusError(f"{source}: no split {', '.join(missing)}: {advice}")
-        for split in selected or splits:
+        splits = choose_splits(source, selected, **options)
+        for split in splits:
             name = split if len(data) == 1 else f"{source} [{split}]"
             readers[name] = open_corpus(source, split=split, **options)
         if not splits:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .app import app, report_errors
-from .reading import with_reader_options
+from .options import sentences_per_doc_option, with_reader_options
 
 
 @app.command("convert")
@@ -26,15 +26,7 @@ def convert_command(
     split: Annotated[
         list[str] | None, typer.Option(help="A split to convert; repeatable. Default: all.")
     ] = None,
-    sentences_per_doc: Annotated[
-        int,
-        typer.Option(
-            "--sentences-per-doc",
-            "--n-sents",
-            help="Sentences per Doc; 0 for whole documents.",
-            min=0,
-        ),
-    ] = 1,
+    sentences_per_doc: Annotated[int, sentences_per_doc_option()] = 1,
     lang: Annotated[
         str, typer.Option(help="Language of the tokenizer, for texts with character offsets.")
     ] = "xx",
@@ -43,7 +35,7 @@ def convert_command(
     """Convert any corpus to .spacy files, and print a table of counts."""
     from ..corpus.convert import convert, counts_table
 
-    with report_errors((OSError, ValueError, TypeError)):
+    with report_errors():
         counts = convert(
             source,
             output_dir,
@@ -54,6 +46,12 @@ def convert_command(
         )
     typer.echo(counts_table(counts))
     typer.echo(f"Written to {output_dir}")
+    if any(split.sentences > split.documents for split in counts.values()):
+        typer.echo(
+            "Note: spaCy's reader of .spacy files does not pass sentence starts on to the "
+            "pipeline, which estimates them. To keep them, train and evaluate on the original data",
+            err=True,
+        )
 
 
 @app.command("config")
@@ -66,10 +64,16 @@ def config_command(
         typer.Argument(help="The file to copy it to. Default: print it.", dir_okay=False),
     ] = None,
 ) -> None:
-    """List the training configs of this package, or print or copy one."""
+    """List the training configs of this package, or print or copy one.
+
+    The first line of each config is a comment that describes it.
+    """
     configs = {path.stem: path for path in sorted(configs_dir().glob("*.cfg"))}
     if name is None:
-        typer.echo("\n".join(configs))
+        width = max(map(len, configs))
+        for title, path in configs.items():
+            with path.open(encoding="utf8") as file:
+                typer.echo(f"{title:<{width}}  {file.readline().removeprefix('# ').rstrip()}")
         return
     if name not in configs:
         typer.echo(f"Error: no config {name!r}: choose from {', '.join(configs)}", err=True)

@@ -8,7 +8,7 @@ import typer
 
 from ..files import atomic_path
 from .app import WithOverrides, app, report_errors
-from .reading import with_reader_options
+from .options import sentences_per_doc_option, with_reader_options
 
 
 @app.command("distill", cls=WithOverrides)
@@ -68,15 +68,7 @@ def distill_command(
     gold: Annotated[
         bool, typer.Option(help="Also learn from the gold entities of the texts.")
     ] = True,
-    sentences_per_doc: Annotated[
-        int | None,
-        typer.Option(
-            "--sentences-per-doc",
-            "--n-sents",
-            help="Sentences per Doc; 0 for whole documents. Default: as in the config.",
-            min=0,
-        ),
-    ] = None,
+    sentences_per_doc: Annotated[int | None, sentences_per_doc_option("as in the config")] = None,
     device: Annotated[
         str | None, typer.Option(help="torch device of the teacher, if it has a `device`.")
     ] = None,

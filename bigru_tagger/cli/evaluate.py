@@ -1,21 +1,34 @@
 """The command `evaluate`: score one system, or compare two, on gold data."""
 
-import json
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..files import write_json
 from .app import app, report_errors
-from .reading import with_reader_options
+from .options import (
+    BatchSize,
+    Device,
+    GpuId,
+    SpansKey,
+    sentences_per_doc_option,
+    with_reader_options,
+)
+
+if TYPE_CHECKING:
+    from ..report.analysis import Analysis
+    from ..report.system_comparison import SystemComparison
+    from ..scoring.run import Evaluation
 
 
 @app.command("evaluate")
 @with_reader_options
-def evaluate_command(  # noqa: PLR0915 - its imports count
+def evaluate_command(
     model: Annotated[
         str,
         typer.Argument(
@@ -66,10 +79,7 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
     train_split: Annotated[
         str | None, typer.Option(help="The split of the training data. Default: train.")
     ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help="Docs per batch. Default: as in the pipeline.", min=1),
-    ] = None,
+    batch_size: BatchSize = None,
     rename: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,22 +87,10 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
             "entities. Repeatable."
         ),
     ] = None,
-    sentences_per_doc: Annotated[
-        int | None,
-        typer.Option(
-            "--sentences-per-doc",
-            "--n-sents",
-            help="Sentences per Doc; 0 for whole documents. Default: as in training.",
-            min=0,
-        ),
-    ] = None,
-    spans_key: Annotated[str, typer.Option(help="The key of the chunks in doc.spans.")] = "chunks",
-    device: Annotated[
-        str | None, typer.Option(help="torch device of the components that have a `device`.")
-    ] = None,
-    gpu_id: Annotated[
-        int, typer.Option(help="GPU of all components (requires CuPy); -1: none.")
-    ] = -1,
+    sentences_per_doc: Annotated[int | None, sentences_per_doc_option("as in training")] = None,
+    spans_key: SpansKey = "chunks",
+    device: Device = None,
+    gpu_id: GpuId = -1,
     reader: dict[str, Any],
 ) -> None:
     """Score a spaCy pipeline, or a file of predictions, on gold data with seqeval."""
@@ -104,9 +102,7 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
     from ..report.provenance import describe_evaluation
     from ..report.render import check_report_paths, write_reports
     from ..report.system_comparison import compare_systems
-    from ..scoring.predictions import write_predictions
     from ..scoring.renaming import parse_names
-    from ..scoring.run import replacing
     from ..scoring.systems import (
         GoldData,
         document_lengths,
@@ -122,9 +118,8 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         if train is not None and not paths and json_path is None:
             raise ValueError("--train only affects --report and --json: add one of them.")
         split = split or default_split(data)
-        gold = GoldData(
-            data, split, sentences_per_doc, spans_key, parse_names(rename or ()), reader
-        )
+        names = parse_names(rename or ())
+        gold = GoldData(data, split, sentences_per_doc, spans_key, names, reader)
         systems = {
             name: open_system(name, gpu_id=gpu_id, device=device)
             for name in (model, against)
@@ -138,44 +133,54 @@ def evaluate_command(  # noqa: PLR0915 - its imports count
         evaluations = evaluate_systems(systems, gold, batch_size=batch_size)
         evaluation = evaluations[model]
         typer.echo(render(evaluation))
-        for evaluated in evaluations.values():
-            hint = label_hint(evaluated)
-            if hint is not None:
-                typer.echo(f"\nNote: {hint}.", err=True)
-        comparison = None
+        for hint in filter(None, map(label_hint, evaluations.values())):
+            typer.echo(f"\nNote: {hint}.", err=True)
         analysed = bool(paths) or json_path is not None
-        lengths = (
-            document_lengths(gold, systems[model]) if analysed or against is not None else None
-        )
+        lengths = None
+        if analysed or against is not None:
+            lengths = document_lengths(gold, systems[model])
+        comparison = None
         if against is not None:
             comparison = compare_systems(evaluation, evaluations[against], document_lengths=lengths)
             typer.echo(f"\n{render_comparison(comparison)}")
-        command = shlex.join(sys.argv)
-        analyses = []
         nlp = pipeline_of(systems[model])
+        analyses: list[Analysis] = []
         if analysed:
-            names = () if nlp is None else confidence_attributes(nlp)
             analyses = analyse_tasks(
-                evaluation, confidence=names, training=training, document_lengths=lengths
+                evaluation,
+                confidence=() if nlp is None else confidence_attributes(nlp),
+                training=training,
+                document_lengths=lengths,
             )
+        command = shlex.join(sys.argv)
         if json_path is not None:
-            with replacing(json_path) as file:
-                content = {"command": command, **evaluation.to_json()}
-                content["analysis"] = {
-                    analysis.task.name: analysis.to_json() for analysis in analyses
-                }
-                if comparison is not None:
-                    content["against"] = comparison.b.to_json()
-                    content["comparison"] = comparison.to_json()
-                file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+            write_json(json_path, _to_json(command, evaluation, analyses, comparison))
         if predictions is not None:
-            task = next((task for task in evaluation.tasks if not task.per_token), None)
-            if task is None:
-                raise ValueError(
-                    "--predictions: there are only tags, not entities or chunks: leave it out."
-                )
-            write_predictions(predictions, evaluation.examples, task)
+            _write_predictions(predictions, evaluation)
         if paths:
             source = None if train is None else (train, train_split or "")
             about = describe_evaluation(nlp, evaluation, command=command, train=source)
             write_reports(paths, evaluation, analyses, about, comparison)
+
+
+def _to_json(
+    command: str,
+    evaluation: "Evaluation",
+    analyses: "Sequence[Analysis]",
+    comparison: "SystemComparison | None",
+) -> dict[str, Any]:
+    content = {"command": command, **evaluation.to_json()}
+    content["analysis"] = {analysis.task.name: analysis.to_json() for analysis in analyses}
+    if comparison is not None:
+        content["against"] = comparison.b.to_json()
+        content["comparison"] = comparison.to_json()
+    return content
+
+
+def _write_predictions(path: Path, evaluation: "Evaluation") -> None:
+    from ..scoring.predictions import write_predictions
+
+    task = next((task for task in evaluation.tasks if not task.per_token), None)
+    if task is None:
+        raise ValueError("--predictions: there are only tags, not entities or chunks: leave it out")
+    write_predictions(path, evaluation.examples, task)

@@ -10,6 +10,7 @@ import typer
 
 from ..plots import can_plot
 from .app import app, report_errors
+from .options import BatchSize, Device, GpuId, Model
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Span
@@ -19,7 +20,7 @@ _STANDARD_INPUT = "-"
 
 @app.command("tag")
 def tag_command(
-    model: Annotated[str, typer.Argument(help="A pipeline: a folder or the name of a package.")],
+    model: Model,
     texts: Annotated[
         list[str] | None,
         typer.Argument(
@@ -40,15 +41,9 @@ def tag_command(
         bool,
         typer.Option("--json", help="Print one JSON line per text: Doc.to_json() with scores."),
     ] = False,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Texts per batch. Default: as in the pipeline.", min=1)
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="torch device of the components that have a `device`.")
-    ] = None,
-    gpu_id: Annotated[
-        int, typer.Option(help="GPU of all components (requires CuPy); -1: none.")
-    ] = -1,
+    batch_size: BatchSize = None,
+    device: Device = None,
+    gpu_id: GpuId = -1,
 ) -> None:
     """Print the entities, spans and tags that a pipeline finds in texts.
 
@@ -155,7 +150,7 @@ def _key(span: "Span") -> tuple[int, int, str]:
 
 @app.command("gates")
 def gates_command(
-    model: Annotated[str, typer.Argument(help="A pipeline: a folder or the name of a package.")],
+    model: Model,
     text: Annotated[str, typer.Argument(help="A sentence.")],
     *,
     output: Annotated[

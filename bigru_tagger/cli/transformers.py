@@ -7,11 +7,12 @@ import typer
 
 from ..files import atomic_folder
 from .app import app, report_errors
+from .options import Model
 
 
 @app.command("to-transformers")
 def to_transformers_command(
-    model: Annotated[str, typer.Argument(help="A pipeline: a folder or the name of a package.")],
+    model: Model,
     output_dir: Annotated[Path, typer.Argument(help="The output folder.", file_okay=False)],
     *,
     component: Annotated[

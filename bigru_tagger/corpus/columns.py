@@ -75,7 +75,7 @@ def find_columns(
         nor texts, or annotation is needed and missing.
     """
     features = _features(dataset, source)
-    found: dict[str, str | None] = {}
+    names: dict[str, str | None] = {}
     for field, known in _KNOWN_NAMES.items():
         name = selected.get(field)
         if name and name not in features:
@@ -86,9 +86,9 @@ def find_columns(
         if name is None:
             usable = (column for column in known if column in features)
             name = next((c for c in usable if _is_usable(field, features[c])), None)
-        found[field] = name or None
+        names[field] = name or None
     explicit = frozenset(field for field, name in selected.items() if name)
-    columns = Columns(**found, explicit=explicit)
+    columns = Columns(**names, explicit=explicit)
     if not columns.tokens and not columns.text:
         raise CorpusError(
             f"{source}: no column of tokens: set tokens_column, or text_column for texts with "

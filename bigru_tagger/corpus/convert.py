@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from ..files import atomic_path
 from .conll import SPLIT_ENDINGS
-from .corpus import SPACY_ENDING, corpus_splits, open_corpus
-from .sentences import CorpusError
+from .corpus import SPACY_ENDING, choose_splits, open_corpus
+from .sentences import CorpusError, sentence_starts
 
 NOT_IN_TRAIN = "*"
 
@@ -25,7 +25,7 @@ class SplitCounts:
     """Counts of one split.
 
     documents (int): Number of Docs.
-    sentences (int): Number of sentences in Docs that have sentence boundaries.
+    sentences (int): Number of sentences; a Doc without sentence starts counts as one.
     tokens (int): Number of tokens.
     entities (Counter[str]): Number of entities per label.
     chunks (Counter[str]): Number of chunks per label.
@@ -43,8 +43,7 @@ class SplitCounts:
         doc (Doc): A gold Doc.
         """
         self.documents += 1
-        if doc.has_annotation("SENT_START"):
-            self.sentences += sum(1 for _ in doc.sents)
+        self.sentences += len(sentence_starts(doc))
         self.tokens += len(doc)
         self.entities.update(ent.label_ for ent in doc.ents)
         for group in doc.spans.values():
@@ -73,17 +72,13 @@ def convert(
     options (Any): Settings of the reader, see `open_corpus`.
     RETURNS (dict[str, SplitCounts]): The counts of each file, by its name without suffix.
     RAISES (CorpusError): The source cannot be read, does not have one of `splits`, or is already in
-        spaCy's format. (TypeError): The reader does not have one of the settings.
+        spaCy's format; or the reader does not have one of the settings.
     """
-    available = corpus_splits(source, **options)
-    missing = sorted(set(splits or ()) - set(available))
-    if missing:
-        advice = f"choose from {', '.join(available)}" if available else "it has no splits"
-        raise CorpusError(f"{source}: no split {', '.join(missing)}: {advice}")
+    chosen = choose_splits(source, splits or (), **options)
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     counts = {}
-    for split in splits or available or [""]:
+    for split in chosen or [""]:
         name = split or _output_name(source)
         corpus = open_corpus(source, split=split or None, **options)
         if isinstance(corpus, Corpus):
@@ -124,7 +119,7 @@ def counts_table(counts: Mapping[str, SplitCounts]) -> str:
     """
     splits = list(counts.values())
     rows = [
-        ("documents", [split.documents for split in splits]),
+        ("Docs", [split.documents for split in splits]),
         ("sentences", [split.sentences for split in splits]),
         ("tokens", [split.tokens for split in splits]),
     ]

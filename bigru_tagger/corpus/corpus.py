@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, MISSING, dataclass, fields
 from functools import cached_property
 from glob import has_magic
@@ -39,6 +39,7 @@ __all__ = [
     "ConllCorpus",
     "HFCorpus",
     "SentenceReader",
+    "choose_splits",
     "corpus_splits",
     "default_split",
     "group_where_marked",
@@ -82,7 +83,7 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
     options (Any): Settings of the reader.
     RETURNS (Callable[[Language], Iterable[Example]]): The reader.
     RAISES (CorpusError): The file does not exist, there is no file of the split, or the file is
-        named after a different split. (TypeError): The reader does not have one of the settings.
+        named after a different split, or the reader does not have one of the settings.
     """
     path = Path(source)
     reader = _choose_reader(path)
@@ -194,8 +195,8 @@ def corpus_splits(source: str, **options: Any) -> list[str]:
     source (str): See `open_corpus`.
     options (Any): See `open_corpus`.
     RETURNS (list[str]): The names; empty if the source has no splits.
-    RAISES (CorpusError): The file does not exist, or the dataset cannot be reached. (TypeError):
-        The reader does not have one of the settings.
+    RAISES (CorpusError): The file does not exist, the dataset cannot be reached, or the reader does
+        not have one of the settings.
     """
     path = Path(source)
     reader = _choose_reader(path)
@@ -204,6 +205,24 @@ def corpus_splits(source: str, **options: Any) -> list[str]:
         chosen = {key: options[key] for key in DatasetSource._fields if key in options}
         return list_splits(DatasetSource(source, **chosen))
     return split_names(path, _files(path, reader)) if path.is_dir() else []
+
+
+def choose_splits(source: str, selected: Collection[str], **options: Any) -> list[str]:
+    """List the splits to read.
+
+    source (str): See `open_corpus`.
+    selected (Collection[str]): The user's choice; empty for all splits.
+    options (Any): See `open_corpus`.
+    RETURNS (list[str]): The names; empty if the source has no splits.
+    RAISES (CorpusError): The source does not have one of the selected splits; or see
+        `corpus_splits`.
+    """
+    splits = corpus_splits(source, **options)
+    missing = sorted(set(selected) - set(splits))
+    if missing:
+        advice = f"choose from {', '.join(splits)}" if splits else "it has no splits"
+        raise CorpusError(f"{source}: no split {', '.join(missing)}: {advice}")
+    return list(selected or splits)
 
 
 def _files(folder: Path, reader: _ReaderClass) -> list[Path]:
@@ -233,10 +252,10 @@ def _choose_reader(path: Path) -> _ReaderClass:
 
 def _choose_for_folder(folder: Path) -> _ReaderClass:
     readers: tuple[_ReaderClass, ...] = (Corpus, ConllCorpus, HFCorpus)
-    files = {reader: found for reader in readers if (found := _files(folder, reader))}
+    files = {reader: matching for reader in readers if (matching := _files(folder, reader))}
     if Corpus in files:
         return Corpus
-    named = [reader for reader, found in files.items() if files_by_split(folder, found)]
+    named = [reader for reader, matching in files.items() if files_by_split(folder, matching)]
     if len(named) > 1:
         names = ", ".join(files[reader][0].name for reader in named)
         raise CorpusError(
@@ -272,7 +291,7 @@ def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]
     known = set(signature(reader).parameters) - {"path", "split"}
     unknown = sorted(set(options) - known)
     if unknown:
-        raise TypeError(
+        raise CorpusError(
             f"{source} is read by {reader.__name__}, which has no setting "
             f"{', '.join(f'`{name}`' for name in unknown)}: "
             f"choose from {', '.join(sorted(known))}"

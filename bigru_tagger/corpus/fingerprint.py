@@ -21,10 +21,10 @@ def fingerprint(source: str) -> str:
     RAISES (ValueError): The source is an absolute path that does not exist.
     """
     path = Path(DatasetSource(SAMPLE).resolve().path if source == SAMPLE else source)
-    found = [path] if path.exists() else [Path(match) for match in sorted(glob(source))]
-    if found:
+    roots = [path] if path.exists() else [Path(match) for match in sorted(glob(source))]
+    if roots:
         digest = sha256()
-        for root in found:
+        for root in roots:
             for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
                 name = file.relative_to(root)
                 if file.is_file() and not any(part.startswith(".") for part in name.parts):

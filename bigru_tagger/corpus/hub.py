@@ -154,14 +154,14 @@ def _local_files(data_files: DataFiles, split: str) -> list[Path] | None:
     """List the local JSON files of one split; None if there are none, or other files as well."""
     by_split = data_files if isinstance(data_files, dict) else {"train": data_files}
     names = by_split.get(split, [])
-    found: list[Path] = []
+    files: list[Path] = []
     for name in [names] if isinstance(names, str) else names:
         paths = glob(str(name), recursive=True) if has_magic(str(name)) else [str(name)]
-        found += [Path(path) for path in sorted(paths)]
+        files += [Path(path) for path in sorted(paths)]
     are_json = all(
-        file.is_file() and content_suffix(file) in (".json", ".jsonl", ".txt") for file in found
+        file.is_file() and content_suffix(file) in (".json", ".jsonl", ".txt") for file in files
     )
-    return found if found and are_json else None
+    return files if files and are_json else None
 
 
 def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRows":

@@ -47,12 +47,12 @@ class JsonRows:
             list; if there is none, null or an empty list.
         RAISES (CorpusError): A file cannot be read, or is not valid JSON.
         """
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for *_, row in self:
             for column, value in row.items():
-                if found.get(column) in (None, []):
-                    found[column] = value
-        return found
+                if values.get(column) in (None, []):
+                    values[column] = value
+        return values
 
 
 def _read_file(file: Path) -> Iterator[tuple[str, int, Any]]:

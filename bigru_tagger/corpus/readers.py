@@ -370,19 +370,19 @@ class ConllCorpus(SentenceReader):
     def files(self) -> list[Path]:
         """RETURNS (list[Path]): The files of the split, found on first access."""
         path = Path(self.path)
-        found = find_files(path)
+        files = find_files(path)
         if self.split is None:
-            return found
+            return files
         if path.is_file():
             check_split(str(path), self.split)
-            return found
+            return files
         if path.is_dir():
             return choose_files(path, column_files(path), self.split)
         folder = pattern_folder(path)
-        by_split = files_by_split(folder, found)
-        if by_split.get(canonical_split(self.split)) == found:
-            return found  # the pattern matches only files of this split
-        return choose_files(folder, found, self.split)
+        by_split = files_by_split(folder, files)
+        if by_split.get(canonical_split(self.split)) == files:
+            return files  # the pattern matches only files of this split
+        return choose_files(folder, files, self.split)
 
     @cached_property
     def layouts(self) -> dict[Path, Layout]:

@@ -12,10 +12,11 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
+from ..errors import InputError
 from ..schemes import TagError, detect_scheme, entity_spans, to_iob2
 
 
-class CorpusError(ValueError):
+class CorpusError(InputError):
     """Data that cannot be read. The message names the problem, its location and a solution."""
 
 

@@ -89,13 +89,13 @@ def files_by_split(folder: Path, files: Iterable[Path]) -> dict[str, list[Path]]
     RETURNS (dict[str, list[Path]]): The files for "train", "validation" and "test", in this order.
         Splits without files are left out.
     """
-    found: dict[str, dict[int, list[Path]]] = {split: {} for split in _WORDS}
+    by_depth: dict[str, dict[int, list[Path]]] = {split: {} for split in _WORDS}
     for file in sorted(files):
         parts = file.relative_to(folder).parts
         named = next((names for part in reversed(parts) if (names := named_splits(part))), set())
         if len(named) == 1:
-            found[named.pop()].setdefault(len(parts), []).append(file)
-    return {split: levels[min(levels)] for split, levels in found.items() if levels}
+            by_depth[named.pop()].setdefault(len(parts), []).append(file)
+    return {split: levels[min(levels)] for split, levels in by_depth.items() if levels}
 
 
 def split_names(folder: Path, files: Iterable[Path]) -> list[str]:
@@ -109,7 +109,7 @@ def split_names(folder: Path, files: Iterable[Path]) -> list[str]:
     for chosen in files_by_split(folder, files).values():
         for file in chosen:
             parts = reversed(file.relative_to(folder).parts)
-            words[next(found[0] for part in parts if (found := split_words(part)))] = None
+            words[next(named[0] for part in parts if (named := split_words(part)))] = None
     return list(words)
 
 

@@ -35,7 +35,7 @@ def check_decoder(name: str) -> str:
     name = _ALIASES.get(name, name)
     if name not in decoders:
         raise ValueError(
-            f"'decode' has to be one of {sorted(decoders.get_all())}; got {name!r}. Register a "
+            f"'decode' must be one of {sorted(decoders.get_all())}; got {name!r}. Register a "
             "custom decoder first: pass its file with --code, or import it"
         )
     return name

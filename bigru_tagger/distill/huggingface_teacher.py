@@ -74,17 +74,19 @@ class HuggingFaceTeacher:
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """See `Teacher`."""
         sentences = [sentence for doc in docs for sentence in _sentences(doc)]
-        found = self._classify([[token.text for token in sentence] for sentence in sentences])
+        distributions = self._classify(
+            [[token.text for token in sentence] for sentence in sentences]
+        )
         nothing = np.zeros((0, 1 + 4 * len(self.labels)), np.float32)
-        rows = np.concatenate([nothing, *(self._mapping(part) for part in found)])
+        rows = np.concatenate([nothing, *(self._mapping(part) for part in distributions)])
         return np.split(rows, np.cumsum([len(doc) for doc in docs], dtype=np.int64))[:-1]
 
     def _classify(self, sentences: list[list[str]]) -> list[np.ndarray]:
         """Predict a distribution over the model's labels for each word."""
         n_labels = len(self._model.config.id2label)
-        found = [np.zeros((len(words), n_labels), np.float32) for words in sentences]
+        distributions = [np.zeros((len(words), n_labels), np.float32) for words in sentences]
         if not sentences:
-            return found
+            return distributions
         encoded, places = self._encode(sentences)
         # Sorted by length, to minimize padding.
         order = sorted(range(len(places)), key=lambda i: len(encoded["input_ids"][i]))
@@ -99,8 +101,8 @@ class HuggingFaceTeacher:
             probabilities = logits.softmax(2).cpu().numpy()
             for window, rows in zip(windows, probabilities, strict=True):
                 for place in places[window]:
-                    found[place.sentence][place.word] = rows[place.position]
-        return found
+                    distributions[place.sentence][place.word] = rows[place.position]
+        return distributions
 
     def _encode(self, sentences: list[list[str]]) -> tuple[dict[str, Any], list[list["_Place"]]]:
         """Split sentences into windows of sub-words, and assign each word to one window."""

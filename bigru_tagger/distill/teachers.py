@@ -76,7 +76,7 @@ class HardTeacher:
 
     def _one_hot(self, docs: Iterable[Doc]) -> list[np.ndarray]:
         column = {tag: index for index, tag in enumerate(biluo_tags(self.labels))}
-        found = []
+        distributions = []
         for doc in docs:
             rows = np.zeros((len(doc), len(column)), dtype=np.float32)
             for token, tag in enumerate(biluo(doc)):
@@ -87,8 +87,8 @@ class HardTeacher:
                     )
                 if tag is not None:
                     rows[token, column[tag]] = 1.0
-            found.append(rows)
-        return found
+            distributions.append(rows)
+        return distributions
 
 
 class RenamedTeacher:
@@ -112,12 +112,12 @@ class RenamedTeacher:
 
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """See `Teacher`."""
-        found = []
+        distributions = []
         for rows in self._teacher(docs):
             renamed = np.zeros((len(rows), len(biluo_tags(self.labels))), np.float32)
             np.add.at(renamed.T, self._columns, rows.T)
-            found.append(renamed)
-        return found
+            distributions.append(renamed)
+        return distributions
 
 
 class Ensemble:

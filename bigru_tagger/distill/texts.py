@@ -55,10 +55,7 @@ def _read(
     path = Path(source)
     if path.is_file() and path.suffix == ".txt" and _is_plain_text(path):
         return map(nlp.make_doc, filter(None, _lines(path)))
-    try:
-        corpus = open_corpus(source, split=split, **options)
-    except TypeError as error:  # a setting that the reader does not have
-        raise CorpusError(str(error)) from error
+    corpus = open_corpus(source, split=split, **options)
     if isinstance(corpus, SentenceReader):
         corpus.needs_annotation = False
         corpus.sentences_per_doc = sentences_per_doc

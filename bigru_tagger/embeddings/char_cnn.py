@@ -50,7 +50,7 @@ class CharCNNEmbedding(CharacterEmbedding):
         super().__init__(**settings)
         if out_channels < 1 or kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(
-                "CharCNNEmbed: 'filters' has to be positive and 'window' odd; got "
+                "CharCNNEmbed: 'filters' must be positive and 'window' odd; got "
                 f"filters = {out_channels}, window = {kernel_size}"
             )
         self.out_channels = out_channels

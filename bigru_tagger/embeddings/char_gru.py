@@ -42,7 +42,7 @@ class CharGRUEmbedding(CharacterEmbedding):
         """
         super().__init__(**settings)
         if hidden < 1:
-            raise ValueError(f"CharGRUEmbed: 'hidden' has to be positive; got hidden = {hidden}")
+            raise ValueError(f"CharGRUEmbed: 'hidden' must be positive; got hidden = {hidden}")
         self.hidden = hidden
 
     def network_spec(self, vocab: Vocab) -> dict[str, Any]:  # noqa: D102

@@ -28,7 +28,7 @@ class CharacterEmbedding(WordEmbedding):
         """
         if min(width, rows) < 1 or max_length < 2:
             raise ValueError(
-                "characters: 'width' and 'rows' have to be positive and 'max_length' at least 2; "
+                "characters: 'width' and 'rows' must be positive and 'max_length' at least 2; "
                 f"got width = {width}, rows = {rows}, max_length = {max_length}"
             )
         self.width = width

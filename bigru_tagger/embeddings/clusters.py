@@ -48,8 +48,8 @@ class ClusterEmbedding(WordTableEmbedding[ClusterTable]):
         """
         if not prefixes or not all(1 <= bits <= 62 for bits in prefixes) or width < 1:
             raise ValueError(
-                "ClusterEmbed: 'prefixes' has to list lengths from 1 to 62 bits, and 'width' has "
-                f"to be positive; got prefixes = {list(prefixes)}, width = {width}"
+                "ClusterEmbed: 'prefixes' must list lengths from 1 to 62 bits, and 'width' must "
+                f"be positive; got prefixes = {list(prefixes)}, width = {width}"
             )
         self.source = source
         self.prefixes = list(prefixes)

@@ -39,7 +39,7 @@ class GazetteerEmbedding(TableEmbedding[PhraseTable]):
         """Set and check the settings. For arguments and errors see `GazetteerEmbed`."""
         if width < 1 or max_words < 1:
             raise ValueError(
-                "GazetteerEmbed: 'width' and 'max_words' have to be positive; got width = "
+                "GazetteerEmbed: 'width' and 'max_words' must be positive; got width = "
                 f"{width}, max_words = {max_words}"
             )
         self.source = source

@@ -52,18 +52,18 @@ class HashEmbedding(WordEmbedding):
         unknown = [attr for attr in attrs if attr not in _LEXICAL and not 0 < IDS.get(attr, 0) < ID]
         if unknown or not attrs:
             raise ValueError(
-                f"HashEmbed: 'attrs' has to list lexical attributes, such as NORM, PREFIX, SUFFIX "
+                f"HashEmbed: 'attrs' must list lexical attributes, such as NORM, PREFIX, SUFFIX "
                 f"or SHAPE; got {list(attrs)}"
                 + (f", where {unknown} are not lexical attributes" if unknown else "")
             )
         if len(attrs) != len(rows) or min(rows) < 1 or width < 1:
             raise ValueError(
-                f"HashEmbed: 'rows' has to list one positive table size for each of {list(attrs)}, "
-                f"and 'width' has to be positive; got rows = {list(rows)}, width = {width}"
+                f"HashEmbed: 'rows' must list one positive table size for each of {list(attrs)}, "
+                f"and 'width' must be positive; got rows = {list(rows)}, width = {width}"
             )
         if not 0.0 <= unknown_rate < 1.0:
             raise ValueError(
-                f"HashEmbed: 'unknown_rate' has to be at least 0 and below 1; got {unknown_rate}"
+                f"HashEmbed: 'unknown_rate' must be at least 0 and below 1; got {unknown_rate}"
             )
         self.attrs = [IDS[attr] for attr in attrs]
         self.rows = list(rows)

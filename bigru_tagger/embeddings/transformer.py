@@ -56,7 +56,7 @@ def TransformerEmbed(  # noqa: N802
     """
     if cache_mb < 0 or (learn_rate is not None and learn_rate <= 0.0):
         raise ValueError(
-            "TransformerEmbed: 'cache_mb' has to be at least 0, and 'learn_rate' positive, or "
+            "TransformerEmbed: 'cache_mb' must be at least 0, and 'learn_rate' positive, or "
             f"null; got cache_mb = {cache_mb}, learn_rate = {learn_rate}"
         )
     if learn_rate is not None and not trainable:

@@ -89,5 +89,5 @@ def check_correction_rows(embedding: str, rows: int) -> int:
     RAISES (ValueError): if it is negative.
     """
     if rows < 0:
-        raise ValueError(f"{embedding}: 'correction_rows' has to be at least 0; got {rows}")
+        raise ValueError(f"{embedding}: 'correction_rows' must be at least 0; got {rows}")
     return rows

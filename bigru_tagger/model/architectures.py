@@ -208,9 +208,9 @@ def BiGRUEncoder(  # noqa: N802
     RAISES (ValueError): if a setting is not valid.
     """
     if bidirectional and width % 2:
-        raise ValueError(f"BiGRUEncoder: 'width' has to be even for two directions; got {width}")
+        raise ValueError(f"BiGRUEncoder: 'width' must be even for two directions; got {width}")
     if depth < 1:
-        raise ValueError(f"BiGRUEncoder: 'depth' has to be at least 1; got {depth}")
+        raise ValueError(f"BiGRUEncoder: 'depth' must be at least 1; got {depth}")
     units = width // 2 if bidirectional else width
     return vectors_model(
         "bigru_encoder",
@@ -229,14 +229,14 @@ def BiGRUEncoder(  # noqa: N802
 def _check_context(occurrences: int, global_context: int, context_width: int | None) -> None:
     for name, width in {"occurrences": occurrences, "global_context": global_context}.items():
         if width < 0:
-            raise ValueError(f"{name!r} has to be at least 0; got {width}")
+            raise ValueError(f"{name!r} must be at least 0; got {width}")
     if context_width is not None and context_width < 1:
-        raise ValueError(f"'context_width' has to be positive, or null; got {context_width}")
+        raise ValueError(f"'context_width' must be positive, or null; got {context_width}")
 
 
 def _widths(hidden: int | list[int], depth: int | None) -> list[int]:
     if depth is not None and depth < 0:
-        raise ValueError(f"'depth' has to be at least 0; got {depth}")
+        raise ValueError(f"'depth' must be at least 0; got {depth}")
     if isinstance(hidden, int):
         return [hidden] * (1 if depth is None else depth)
     if depth is not None and depth != len(hidden):

@@ -1,7 +1,7 @@
 """SGD with momentum, which thinc does not provide, and optimizer steps of thinc run by torch.
 
 `spacy train` calls `optimizer.step_schedules()` after each update. A custom loop of `nlp.update`
-has to do the same. `LearnRateWatch` warns if it does not.
+must do the same. `LearnRateWatch` warns if it does not.
 """
 
 import warnings
@@ -42,7 +42,7 @@ def SGD(  # noqa: N802
     RAISES (ValueError): if the momentum is not at least 0 and below 1.
     """
     if not 0.0 <= momentum < 1.0:
-        raise ValueError(f"momentum has to be at least 0 and below 1; got {momentum}")
+        raise ValueError(f"momentum must be at least 0 and below 1; got {momentum}")
     # With a second beta of 0, neither thinc nor our shim uses Adam.
     return Optimizer(
         learn_rate,

@@ -51,7 +51,7 @@ class DropoutSettings:
         """
         for name, rate in vars(self).items():
             if rate is not None and not 0.0 <= rate < 1.0:
-                raise ValueError(f"{name}_dropout has to be at least 0 and below 1; got {rate}")
+                raise ValueError(f"{name}_dropout must be at least 0 and below 1; got {rate}")
 
     def rates(self, training_dropout: float) -> Dropout:
         """Return the rates of a training step.
@@ -135,11 +135,11 @@ def docs_model(
     for block, embedding in embed.items():
         if not isinstance(embedding, Embedding):
             raise ValueError(
-                f"[...model.embed.{block}] has to be an embedding, such as @misc = "
+                f"[...model.embed.{block}] must be an embedding, such as @misc = "
                 f'"bigru_tagger.HashEmbed.v1"; got {embedding!r}'
             )
     if not embed:
-        raise ValueError("'embed' has to contain at least one embedding")
+        raise ValueError("'embed' must contain at least one embedding")
     upstream = {}
     for block, embedding in embed.items():
         if isinstance(embedding, Tok2VecEmbedding):

@@ -27,7 +27,7 @@ class Dropout:
         """
         for name, rate in vars(self).items():
             if not 0.0 <= rate < 1.0:
-                raise ValueError(f"{name} dropout has to be at least 0 and below 1; got {rate}")
+                raise ValueError(f"{name} dropout must be at least 0 and below 1; got {rate}")
 
 
 NO_DROPOUT = Dropout()

@@ -97,9 +97,9 @@ class BiGRUEncoder(nn.Module):
         """
         super().__init__()
         if cell not in _CELLS:
-            raise ValueError(f"BiGRUEncoder: 'cell' has to be one of {list(_CELLS)}; got {cell!r}")
+            raise ValueError(f"BiGRUEncoder: 'cell' must be one of {list(_CELLS)}; got {cell!r}")
         if any(units < 1 for units in hidden):
-            raise ValueError(f"BiGRUEncoder: hidden widths have to be positive; got {list(hidden)}")
+            raise ValueError(f"BiGRUEncoder: hidden widths must be positive; got {list(hidden)}")
         directions = [_FORWARD, _BACKWARD] if bidirectional else [_FORWARD]
         self.cell = cell
         self.layers = nn.ModuleList()

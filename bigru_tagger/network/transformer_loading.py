@@ -49,12 +49,12 @@ class PretrainedTransformer:
         """
         if self.pooling not in get_args(Pooling):
             raise ValueError(
-                f"TransformerEmbed: 'pooling' has to be one of {list(get_args(Pooling))}; got "
+                f"TransformerEmbed: 'pooling' must be one of {list(get_args(Pooling))}; got "
                 f"{self.pooling!r}"
             )
         if self.layers < 1 or self.overlap < 0 or (self.window is not None and self.window < 1):
             raise ValueError(
-                "TransformerEmbed: 'layers' has to be at least 1, 'overlap' at least 0, and "
+                "TransformerEmbed: 'layers' must be at least 1, 'overlap' at least 0, and "
                 f"'window' positive, or null; got layers = {self.layers}, overlap = "
                 f"{self.overlap}, window = {self.window}"
             )

@@ -191,16 +191,16 @@ class Analysis:
                 for label, kinds in self.kinds.items()
             },
             "muc": {
-                schema: {_JSON_MUC.get(name, name): n for name, n in asdict(own).items()}
-                for schema, own in self.muc.items()
+                schema: {_JSON_MUC.get(name, name): n for name, n in asdict(counts).items()}
+                for schema, counts in self.muc.items()
             },
             "confusions": [
                 {"gold": gold, "predicted": predicted, "count": n, "other_boundaries": moved}
                 for (gold, predicted), n in sorted(self.confusions.items(), key=lambda c: -c[1])
                 for moved in [self.moved[gold, predicted]]
             ],
-            "by_length": [asdict(own) for own in self.lengths],
-            "by_sentence_length": [asdict(own) for own in self.sentence_lengths],
+            "by_length": [asdict(score) for score in self.lengths],
+            "by_sentence_length": [asdict(score) for score in self.sentence_lengths],
             "by_sentence_number": _dicts(self.positions),
             "by_novelty": _dicts(self.novelty),
             "confidence": self.confidences and self.confidences.to_json(),
@@ -360,7 +360,7 @@ def _accuracy(tagged: Sequence[TaggedDoc], documents: np.ndarray, *, outside: bo
         pairs.append((sum(gold == predicted for gold, predicted in tags), len(tags)))
     correct, tokens = (sum(column) for column in zip(*pairs, strict=True))
     # There are as many gold as predicted tags, so recall equals the share of correct tags.
-    counts = sum_documents(np.array([[[n, n, own]] for own, n in pairs]), documents)
+    counts = sum_documents(np.array([[[n, n, same]] for same, n in pairs]), documents)
     (intervals,) = intervals_of(counts, micro, 1)
     return Accuracy(correct / tokens, correct, tokens, intervals[1])
 
@@ -373,7 +373,8 @@ def _slices(
 
 def _novelty(docs: Sequence[MatchedDoc], documents: np.ndarray, training: Training) -> list[Score]:
     # Slices with predictions only are left out: recall is undefined there.
-    return [own for own in _slices(docs, documents, NOVELTY, by_novelty(training)) if own.gold]
+    scores = _slices(docs, documents, NOVELTY, by_novelty(training))
+    return [score for score in scores if score.gold]
 
 
 def _count_matches(
@@ -401,4 +402,4 @@ def _count_matches(
 
 
 def _dicts(scores: list[Score] | None) -> list[dict[str, Any]] | None:
-    return None if scores is None else [asdict(own) for own in scores]
+    return None if scores is None else [asdict(score) for score in scores]

@@ -152,7 +152,8 @@ class ErrorList:
     @property
     def has_probabilities(self) -> bool:
         """Whether any prediction has a probability."""
-        return any(own.probability is not None for group in self.groups for own in group.excerpts)
+        excerpts = (excerpt for group in self.groups for excerpt in group.excerpts)
+        return any(excerpt.probability is not None for excerpt in excerpts)
 
 
 @dataclass(frozen=True)

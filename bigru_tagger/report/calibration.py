@@ -119,15 +119,15 @@ class Confidences:
         return {
             "unknown": self.unknown,
             "expected_calibration_error": self.error,
-            "bins": [asdict(own) for own in self.bins],
-            "thresholds": [asdict(own) for own in self.thresholds],
+            "bins": [asdict(part) for part in self.bins],
+            "thresholds": [asdict(row) for row in self.thresholds],
         }
 
 
 def measure_confidences(docs: Iterable[MatchedDoc]) -> Confidences | None:
     """Compare the probabilities of predictions with the gold data.
 
-    docs (Iterable[MatchedDoc]): the documents.
+    docs (Iterable[MatchedDoc]): the Docs.
     RETURNS (Confidences | None): the calibration; `None` where no prediction has a probability.
     """
     matches = [match for doc in docs for match in doc.matches]
@@ -231,12 +231,12 @@ class Calibrator:
         before = self.pipe.temperature
         self.pipe.temperature = temperature
         try:
-            found = self.pipe.find_spans(self._docs, self._logits, with_probabilities=True)
+            predicted = self.pipe.find_spans(self._docs, self._logits, with_probabilities=True)
         finally:
             self.pipe.temperature = before
         outcomes = [
             (span.probability, (span.start, span.end, span.label) in gold)
-            for spans, tags in zip(found, self._gold, strict=True)
+            for spans, tags in zip(predicted, self._gold, strict=True)
             for gold in [{(start, end, label) for label, start, end in biluo_spans(tags)}]
             for span in spans
             if None not in tags[span.start : span.end]

@@ -51,21 +51,21 @@ def _tasks(comparison: SystemComparison) -> list[Task]:
 
 
 def _blocks(comparison: SystemComparison, task: Task) -> list[Block]:
-    own = comparison.tasks[task.name]
+    numbers = comparison.tasks[task.name]
     types = _types(comparison, task)
-    rows = [tuple(map(Cell, row)) for row in difference_rows(own, types)]
-    counts = [tuple(map(Cell, row)) for row in overlap_rows(own)]
+    rows = [tuple(map(Cell, row)) for row in difference_rows(numbers, types)]
+    counts = [tuple(map(Cell, row)) for row in overlap_rows(numbers)]
     blocks: list[Block] = [
         Paragraph(_systems(comparison)),
         Table("", DIFFERENCE_HEADER, rows, n_names=2),
-        Paragraph(explain(comparison, own), small=True),
+        Paragraph(explain(comparison, numbers), small=True),
         Table(f"{task.name.capitalize()} by the systems that predict them", OVERLAP_HEADER, counts),
     ]
-    for name, found in (("A", own.only_a), ("B", own.only_b)):
-        if found:
+    for name, entities in (("A", numbers.only_a), ("B", numbers.only_b)):
+        if entities:
             # Every token has a tag, so only the tag of the token in question is shown.
             sentences = [
-                _versions(disagreement, only_entity=task.per_token) for disagreement in found
+                _versions(disagreement, only_entity=task.per_token) for disagreement in entities
             ]
             blocks.append(VersionList(f"Correct only in {name}", sentences, types))
     return blocks

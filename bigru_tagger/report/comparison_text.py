@@ -37,33 +37,33 @@ def render_comparison(comparison: SystemComparison) -> str:
         for speed in [system.words_per_second]
     ]
     blocks = [_table(systems, 2)]
-    for name, found in comparison.tasks.items():
+    for name, numbers in comparison.tasks.items():
         blocks += [
             f"{name.capitalize()}, A against B (default mode, in percent)",
-            _table(difference_rows(found, found.per_type), 2, DIFFERENCE_HEADER),
-            _table(overlap_rows(found), 1, OVERLAP_HEADER),
-            fill(explain(comparison, found), _WIDTH),
+            _table(difference_rows(numbers, numbers.per_type), 2, DIFFERENCE_HEADER),
+            _table(overlap_rows(numbers), 1, OVERLAP_HEADER),
+            fill(explain(comparison, numbers), _WIDTH),
         ]
-        for own, other, entities in (("A", "B", found.only_a), ("B", "A", found.only_b)):
-            blocks += _render_found(own, other, entities)
+        for system, other, entities in (("A", "B", numbers.only_a), ("B", "A", numbers.only_b)):
+            blocks += _render_found(system, other, entities)
     return "\n\n".join(blocks)
 
 
-def difference_rows(own: TaskComparison, types: Iterable[str]) -> list[tuple[str, ...]]:
+def difference_rows(numbers: TaskComparison, types: Iterable[str]) -> list[tuple[str, ...]]:
     """Format scores and their differences in percent, for a table with DIFFERENCE_HEADER.
 
-    own (TaskComparison): the numbers.
+    numbers (TaskComparison): the numbers.
     types (Iterable[str]): the types, in the order of the rows.
     RETURNS (list[tuple[str, ...]]): three rows for all types together, then three rows per type. If
         there are more than MOST_TYPES types, each has a row for F1 only.
     """
-    of_types = [(label, own.per_type[label]) for label in types]
+    of_types = [(label, numbers.per_type[label]) for label in types]
     named = list(zip(SCORES, _SCORE_NAMES, strict=True))
     shown = named if len(of_types) <= MOST_TYPES else named[-1:]
     return [
         ("" if i else label, name, *difference_cells(scores[score]))
-        for label, scores in (("all", own.micro), *of_types)
-        for i, (score, name) in enumerate(named if scores is own.micro else shown)
+        for label, scores in (("all", numbers.micro), *of_types)
+        for i, (score, name) in enumerate(named if scores is numbers.micro else shown)
     ]
 
 
@@ -84,34 +84,34 @@ def difference_cells(difference: Difference) -> tuple[str, str, str, str, str]:
     )
 
 
-def overlap_rows(own: TaskComparison) -> list[tuple[str, ...]]:
+def overlap_rows(numbers: TaskComparison) -> list[tuple[str, ...]]:
     """Format the counts of shared entities, for a table with OVERLAP_HEADER.
 
-    own (TaskComparison): the numbers.
+    numbers (TaskComparison): the numbers.
     RETURNS (list[tuple[str, ...]]): a row for gold entities, and a row for wrong predictions.
     """
     rows = []
-    for name, overlap in (("gold, found by", own.gold), ("wrong, predicted by", own.wrong)):
+    for name, overlap in (("gold, found by", numbers.gold), ("wrong, predicted by", numbers.wrong)):
         counts = (overlap.both, overlap.only_a, overlap.only_b, overlap.neither)
         rows.append((name, *(f"{n:,}" for n in (sum(counts), *counts))))
     rows[1] = (*rows[1][:-1], "")  # "neither" has no meaning for predictions
     return rows
 
 
-def explain(comparison: SystemComparison, own: TaskComparison) -> str:
+def explain(comparison: SystemComparison, numbers: TaskComparison) -> str:
     """Explain the intervals and p-values, and their limits.
 
     comparison (SystemComparison): the numbers of resamples and trials.
-    own (TaskComparison): the number of documents.
+    numbers (TaskComparison): the number of documents.
     RETURNS (str): the sentences.
     """
-    if own.documents < 2:
+    if numbers.documents < 2:
         return (
             "There are no intervals and p-values, because they resample documents and the data "
             "are one document."
         )
     notes = ""
-    if own.documents == own.sentences:
+    if numbers.documents == numbers.sentences:
         notes = (
             " As far as the gold data show, each document is one sentence. If the sentences come "
             "from longer documents, the true intervals are wider and the true p is higher, because "
@@ -119,16 +119,16 @@ def explain(comparison: SystemComparison, own: TaskComparison) -> str:
         )
     # Swapping no document and swapping all documents are always as extreme as the observed
     # difference: 2 of the 2**n ways.
-    least = 2 * 0.5**own.documents
+    least = 2 * 0.5**numbers.documents
     if least > 1 / (1 + comparison.n_trials):
         notes += (
-            f" With {own.documents} documents, p is hardly ever below {least:.2g}, even if the "
+            f" With {numbers.documents} documents, p is hardly ever below {least:.2g}, even if the "
             "difference is large."
         )
     return (
-        f"Intervals: {comparison.n_resamples:,} paired bootstrap resamples of {own.documents:,} "
-        f"documents. p: two-sided, from {comparison.n_trials:,} trials of paired approximate "
-        "randomisation over the documents, for each number separately."
+        f"Intervals: {comparison.n_resamples:,} paired bootstrap resamples of "
+        f"{numbers.documents:,} documents. p: two-sided, from {comparison.n_trials:,} trials of "
+        "paired approximate randomisation over the documents, for each number separately."
         f"{notes} Intervals and p apply to these two trained systems on these data. To compare two "
         "ways of training, train several seeds of each (scripts/replicate)."
     )
@@ -142,12 +142,12 @@ def overlapping_spans(disagreement: Disagreement, spans: Sequence[TypedSpan]) ->
     RETURNS (str): the type and text of all predictions that overlap the entity, or "nothing".
     """
     _, start, end = disagreement.entity
-    found = [
+    overlapping = [
         f"{label} {' '.join(disagreement.words[begin:stop])}"
         for label, begin, stop in spans
         if begin < end and stop > start
     ]
-    return ", ".join(found) or "nothing"
+    return ", ".join(overlapping) or "nothing"
 
 
 def _signed(value: float) -> str:
@@ -160,11 +160,11 @@ def _table(rows: Sequence[Sequence[str]], n_names: int, header: Sequence[str] | 
     return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
 
 
-def _render_found(own: str, other: str, found: Sequence[Disagreement]) -> Iterator[str]:
-    if not found:
+def _render_found(system: str, other: str, entities: Sequence[Disagreement]) -> Iterator[str]:
+    if not entities:
         return
-    lines = [f"Correct only in {own} ({len(found)}):"]
-    for disagreement in found[:_SHOWN]:
+    lines = [f"Correct only in {system} ({len(entities)}):"]
+    for disagreement in entities[:_SHOWN]:
         label, start, end = disagreement.entity
         words = disagreement.words
         first, last = max(0, start - _NEIGHBOURS), end + _NEIGHBOURS
@@ -177,6 +177,6 @@ def _render_found(own: str, other: str, found: Sequence[Disagreement]) -> Iterat
             "…" if last < len(words) else "",
         )
         lines += [f"  {' '.join(filter(None, parts))}", f"      {other}: {overlapping}"]
-    if len(found) > _SHOWN:
-        lines.append(f"  and {len(found) - _SHOWN} more; see --json or --report")
+    if len(entities) > _SHOWN:
+        lines.append(f"  and {len(entities) - _SHOWN} more; see --json or --report")
     yield "\n".join(lines)

@@ -58,18 +58,18 @@ def _confidence_plots(confidences: Confidences) -> list[Block]:
 def _confidence_tables(confidences: Confidences) -> list[Block]:
     thresholds = [
         (
-            Cell(f"{own.threshold}"),
-            Cell(f"{own.counts.predicted:,}", f"{percent(own.coverage)} %"),
+            Cell(f"{row.threshold}"),
+            Cell(f"{row.counts.predicted:,}", f"{percent(row.coverage)} %"),
             *(
                 Cell(percent(value))
-                for value in (own.counts.precision, own.counts.recall, own.counts.f1)
+                for value in (row.counts.precision, row.counts.recall, row.counts.f1)
             ),
         )
-        for own in confidences.thresholds
+        for row in confidences.thresholds
     ]
     bins = [
-        (Cell(percent(own.probability)), Cell(percent(own.precision)), Cell(f"{own.count:,}"))
-        for own in confidences.bins
+        (Cell(percent(part.probability)), Cell(percent(part.precision)), Cell(f"{part.count:,}"))
+        for part in confidences.bins
     ]
     return [
         Table(

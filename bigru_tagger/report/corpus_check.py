@@ -20,7 +20,11 @@ Level = Literal["error", "warning", "note"]
 
 N_CASES = 5  # number of cases to show for each finding
 _Annotation = frozenset[tuple[str, int, int, str]]  # layer, start, end, label
-_LONG = 10  # tokens; a longer document is hardly repeated by chance
+_LONG = 10  # tokens; a longer Doc is hardly repeated by chance
+_ESTIMATED = (
+    "the pipeline estimates them from punctuation. To give them, use column files or rows of "
+    "tokens, or put a senter before the component"
+)
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,10 @@ class Finding:
 class LayerCounts:
     """Counts of one layer of annotation in one split.
 
-    documents (int): number of documents with this layer.
-    without (int): number of these documents that have no span.
+    documents (int): number of Docs with this layer.
+    without (int): number of these Docs that have no span.
     labels (Counter[str]): number of spans, or of tagged tokens, by label.
-    unknown (int): number of tokens in these documents that are not annotated.
+    unknown (int): number of tokens in these Docs that are not annotated.
     longest (int): length of the longest span in tokens.
     longest_text (str): the text of the longest span.
     """
@@ -68,9 +72,9 @@ class LayerCounts:
 class SplitCounts:
     """Counts of one split.
 
-    documents (int): number of documents.
-    empty (int): number of documents without tokens.
-    sentences (int): number of sentences; a document without sentence starts counts as one.
+    documents (int): number of Docs.
+    empty (int): number of Docs without tokens.
+    sentences (int): number of sentences; a Doc without sentence starts counts as one.
     tokens (int): number of tokens.
     longest_document, longest_sentence (int): their lengths in tokens.
     layers (dict[str, LayerCounts]): the counts of each layer.
@@ -111,20 +115,17 @@ class CorpusCheck:
         """
         # `asdict` does not copy a Counter correctly.
         splits = {
-            name: {**vars(split), "layers": {key: vars(own) for key, own in split.layers.items()}}
+            name: {**vars(split), "layers": {key: vars(n) for key, n in split.layers.items()}}
             for name, split in self.splits.items()
         }
         return {"splits": splits, "findings": [asdict(finding) for finding in self.findings]}
 
 
-def check_corpus(
-    splits: Mapping[str, Iterable[Example]], *, train: str | None = None, rare: int = 50
-) -> CorpusCheck:
+def check_corpus(splits: Mapping[str, Iterable[Example]], *, rare: int = 50) -> CorpusCheck:
     """Check the splits of a corpus.
 
-    splits (Mapping[str, Iterable[Example]]): the examples of each split. Each is iterated once.
-    train (str | None): the split to train on; `None` for "train", or for the first split if there
-        is no "train".
+    splits (Mapping[str, Iterable[Example]]): the examples of each split. Each is iterated once. The
+        training split is "train", or the first split if there is no "train".
     rare (int): a label with fewer spans in the training split is reported.
     RETURNS (CorpusCheck): counts and findings.
     """
@@ -132,7 +133,7 @@ def check_corpus(
     for name, examples in splits.items():
         checks[name] = _SplitCheck(name)
         checks[name].read(examples)
-    train = train or ("train" if "train" in checks else next(iter(checks), ""))
+    train = "train" if "train" in checks else next(iter(checks), "")
     findings = [finding for check in checks.values() for finding in check.findings()]
     if train in checks:
         findings += _label_findings(checks, train, rare)
@@ -150,10 +151,12 @@ class _SplitCheck:
         self.name = name
         self.counts = SplitCounts()
         self.docs: dict[str, list[MatchedDoc]] = defaultdict(list)  # by layer
-        self.numbers: dict[tuple[str, ...], list[int]] = defaultdict(list)  # documents by words
+        self.numbers: dict[tuple[str, ...], list[int]] = defaultdict(list)  # Docs by words
         self._annotations: dict[tuple[str, ...], list[_Annotation]] = defaultdict(list)
         self._cases: dict[tuple[Level, str, str, str], list[str]] = defaultdict(list)
         self._failure: str | None = None
+        self._unset = 0  # Docs without sentence starts
+        self._not_passed_on = 0  # Docs whose sentence starts only the gold Doc has
 
     def read(self, examples: Iterable[Example]) -> None:
         """Read all examples. An error of the reader ends the split, and becomes a finding."""
@@ -169,9 +172,12 @@ class _SplitCheck:
         counts.documents += 1
         if not len(doc):
             counts.empty += 1
-            self._case("warning", "", "document", "without tokens", f"document {number}")
+            self._case("warning", "", "Doc", "without tokens", f"Doc {number}")
             return
         starts = sentence_starts(doc)
+        if not example.predicted.has_annotation("SENT_START"):
+            self._unset += not doc.has_annotation("SENT_START")
+            self._not_passed_on += len(starts) > 1
         ends = [*starts[1:], len(doc)]
         counts.sentences += len(starts)
         counts.tokens += len(doc)
@@ -195,7 +201,7 @@ class _SplitCheck:
             spans = task.spans(doc)
         except ValueError:
             text = "with overlapping spans: a tagger cannot learn them"
-            self._case("error", layer, "document", text, _place(number, doc))
+            self._case("error", layer, "Doc", text, _place(number, doc))
             return []
         unknown = task.unknown_tokens(doc)
         counts.without += not spans
@@ -225,9 +231,9 @@ class _SplitCheck:
         if not same_words(example):
             aligned = []
             for span in spans:
-                found = example.get_aligned_spans_y2x([span])
-                aligned += found
-                if not found:
+                parts = example.get_aligned_spans_y2x([span])
+                aligned += parts
+                if not parts:
                     text = "not aligned with the tokens of the tokenizer: not learned"
                     self._case(
                         "warning", layer, "span", text, _place(number, example.reference, span)
@@ -242,9 +248,9 @@ class _SplitCheck:
             "space": "with white space at an end: learned without it, and so scored as missing",
             "sentence": "across a sentence start: never predicted",
         }
-        for own in correct_gold(tags, doc, cut_at_sentences=True)[1]:
-            case = _place(number, doc, doc[own.start : own.end], own.label)
-            self._case("warning", layer, "span", texts[own.problem], case)
+        for correction in correct_gold(tags, doc, cut_at_sentences=True)[1]:
+            case = _place(number, doc, doc[correction.start : correction.end], correction.label)
+            self._case("warning", layer, "span", texts[correction.problem], case)
 
     def _case(self, level: Level, layer: str, noun: str, text: str, case: str) -> None:
         self._cases[level, layer, noun, text].append(case)
@@ -264,30 +270,37 @@ class _SplitCheck:
         for (level, layer, noun, text), cases in self._cases.items():
             n = len(cases)
             yield Finding(level, f"{_count(n, noun)} {text}", name, layer, n, cases)
+        if self._unset:
+            text = f"{_count(self._unset, 'Doc')} without sentence starts: {_ESTIMATED}"
+            yield Finding("warning", text, name, "", self._unset)
+        if self._not_passed_on:
+            n = self._not_passed_on
+            text = f"{_count(n, 'Doc')} whose sentence starts the reader leaves out: {_ESTIMATED}"
+            yield Finding("warning", text, name, "", n)
         full = counts.documents - counts.empty
-        for layer, own in counts.layers.items():
-            if own.documents < full:
-                n = full - own.documents
-                yield Finding(
-                    "note", f"{_count(n, 'document')} without this annotation", name, layer, n
-                )
-            if own.unknown:
-                text = f"{_count(own.unknown, 'token')} not annotated: nothing is learned from them"
-                yield Finding("note", text, name, layer, own.unknown)
-            if not own.labels:
+        for layer, annotated in counts.layers.items():
+            if annotated.documents < full:
+                n = full - annotated.documents
+                yield Finding("note", f"{_count(n, 'Doc')} without this annotation", name, layer, n)
+            if annotated.unknown:
+                n = annotated.unknown
+                text = f"{_count(n, 'token')} not annotated: nothing is learned from them"
+                yield Finding("note", text, name, layer, n)
+            if not annotated.labels:
                 yield Finding("warning", "is annotated, but has no labels", name, layer)
         yield from self._repetitions()
 
     def _repetitions(self) -> Iterator[Finding]:
-        repeated = {words: own for words, own in self.numbers.items() if len(own) > 1}
-        n = sum(len(own) - 1 for own in repeated.values())
+        repeated = {words: numbers for words, numbers in self.numbers.items() if len(numbers) > 1}
+        n = sum(len(numbers) - 1 for numbers in repeated.values())
         if n:
             text = (
-                f"{_count(n, 'document')} repeated from earlier in this split"
-                f"{_how_many_long(repeated)}"
+                f"{_count(n, 'Doc')} repeated from earlier in this split{_how_many_long(repeated)}"
             )
             yield Finding("note", text, self.name, "", n, _longest(repeated))
-        differing = {words: own for words, own in repeated.items() if self._differences(words)}
+        differing = {
+            words: numbers for words, numbers in repeated.items() if self._differences(words)
+        }
         if differing:
             n = len(differing)
             text = f"{_count(n, 'text')} repeated with different annotation"
@@ -298,8 +311,8 @@ class _SplitCheck:
             yield Finding("warning", text, self.name, "", n, cases)
 
     def _differences(self, words: tuple[str, ...]) -> str:
-        own = self._annotations[words]
-        several = sorted(frozenset.union(*own) - frozenset.intersection(*own))
+        annotations = self._annotations[words]
+        several = sorted(frozenset.union(*annotations) - frozenset.intersection(*annotations))
         return ", ".join(
             f"{' '.join(words[start:end])!r} ({label})" for _, start, end, label in several[:4]
         )
@@ -307,8 +320,8 @@ class _SplitCheck:
 
 def _label_findings(checks: Mapping[str, _SplitCheck], train: str, rare: int) -> Iterator[Finding]:
     trained = checks[train].counts.layers
-    for layer, own in trained.items():
-        few = sorted((n, label) for label, n in own.labels.items() if n < rare)
+    for layer, counts in trained.items():
+        few = sorted((n, label) for label, n in counts.labels.items() if n < rare)
         if few:
             cases = [f"{label} ({n})" for n, label in few]
             text = f"{_count(len(few), 'label')} with fewer than {rare} occurrences"
@@ -316,15 +329,15 @@ def _label_findings(checks: Mapping[str, _SplitCheck], train: str, rare: int) ->
     for name, check in checks.items():
         if name == train:
             continue
-        for layer, own in check.counts.layers.items():
+        for layer, counts in check.counts.layers.items():
             known = trained[layer].labels if layer in trained else Counter[str]()
-            new = sorted(own.labels.keys() - known.keys())
+            new = sorted(counts.labels.keys() - known.keys())
             if new:
-                n = sum(own.labels[label] for label in new)
+                n = sum(counts.labels[label] for label in new)
                 text = f"{_count(len(new), 'label')} absent from {train}: never predicted"
-                cases = [f"{label} ({own.labels[label]})" for label in new]
+                cases = [f"{label} ({counts.labels[label]})" for label in new]
                 yield Finding("warning", text, name, layer, n, cases)
-            absent = sorted(known.keys() - own.labels.keys())
+            absent = sorted(known.keys() - counts.labels.keys())
             if absent:
                 text = f"{_count(len(absent), 'label')} of {train} absent: not scored"
                 cases = [f"{label} ({known[label]} in {train})" for label in absent]
@@ -334,10 +347,10 @@ def _label_findings(checks: Mapping[str, _SplitCheck], train: str, rare: int) ->
 def _shared_documents(checks: Mapping[str, _SplitCheck], train: str) -> Iterator[Finding]:
     seen = checks[train].numbers
     for name, check in checks.items():
-        shared = {words: own for words, own in check.numbers.items() if words in seen}
+        shared = {words: numbers for words, numbers in check.numbers.items() if words in seen}
         n = sum(map(len, shared.values()))
         if n and name != train:
-            text = f"{_count(n, 'document')} also in {train}{_how_many_long(shared)}"
+            text = f"{_count(n, 'Doc')} also in {train}{_how_many_long(shared)}"
             level: Level = "warning" if _long(shared) else "note"
             yield Finding(level, text, name, "", n, _longest(shared))
 
@@ -365,9 +378,9 @@ def _describe(form: SurfaceForm) -> str:
 
 def _place(number: int, doc: Doc, span: Span | None = None, label: str = "") -> str:
     if span is None:
-        return f"document {number}: {_shorten(doc.text)}"
+        return f"Doc {number}: {_shorten(doc.text)}"
     context = doc[max(span.start - 3, 0) : span.end + 3].text
-    return f"document {number}: {span.text!r} ({label or span.label_}) in {_shorten(context)}"
+    return f"Doc {number}: {span.text!r} ({label or span.label_}) in {_shorten(context)}"
 
 
 def _shorten(text: str) -> str:
@@ -375,7 +388,7 @@ def _shorten(text: str) -> str:
 
 
 def _long(texts: Mapping[tuple[str, ...], list[int]]) -> int:
-    return sum(len(own) for words, own in texts.items() if len(words) >= _LONG)
+    return sum(len(numbers) for words, numbers in texts.items() if len(words) >= _LONG)
 
 
 def _how_many_long(texts: Mapping[tuple[str, ...], list[int]]) -> str:
@@ -385,8 +398,8 @@ def _how_many_long(texts: Mapping[tuple[str, ...], list[int]]) -> str:
 
 def _longest(texts: Mapping[tuple[str, ...], list[int]]) -> list[str]:
     return [
-        f"documents {', '.join(map(str, own[:5]))}: {_shorten(' '.join(words))}"
-        for words, own in ((words, texts[words]) for words in _by_length(texts))
+        f"Docs {', '.join(map(str, numbers[:5]))}: {_shorten(' '.join(words))}"
+        for words, numbers in ((words, texts[words]) for words in _by_length(texts))
     ]
 
 

@@ -27,7 +27,7 @@ def render_check(check: CorpusCheck, *, n_cases: int = N_CASES) -> str:
     for level, (title, _) in _TITLES.items():
         findings = check.level(level)
         if findings:
-            lines = [line for own in findings for line in _render_finding(own, n_cases)]
+            lines = [line for finding in findings for line in _render_finding(finding, n_cases)]
             blocks.append("\n".join([title, *lines]))
     counts = [(len(check.level(level)), singular) for level, (_, singular) in _TITLES.items()]
     blocks.append(", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in counts))
@@ -36,10 +36,10 @@ def render_check(check: CorpusCheck, *, n_cases: int = N_CASES) -> str:
 
 def _render_sizes(splits: Mapping[str, SplitCounts]) -> str:
     rows: dict[str, Callable[[SplitCounts], int]] = {
-        "documents": lambda split: split.documents,
+        "Docs": lambda split: split.documents,
         "sentences": lambda split: split.sentences,
         "tokens": lambda split: split.tokens,
-        "longest document (tokens)": lambda split: split.longest_document,
+        "longest Doc (tokens)": lambda split: split.longest_document,
         "longest sentence (tokens)": lambda split: split.longest_sentence,
     }
     numbers = {
@@ -49,16 +49,16 @@ def _render_sizes(splits: Mapping[str, SplitCounts]) -> str:
 
 
 def _render_layer(splits: Mapping[str, SplitCounts], layer: str) -> str:
-    own = [split.layers.get(layer) for split in splits.values()]
+    layers = [split.layers.get(layer) for split in splits.values()]
     task = TASKS.get(layer)
     title = f"spans {layer!r}" if task is None or task.assigns == "doc.spans" else layer
-    rows = {title: ["-" if counts is None else f"{counts.labels.total():,}" for counts in own]}
-    labels = sorted({label for counts in own if counts is not None for label in counts.labels})
+    rows = {title: ["-" if counts is None else f"{counts.labels.total():,}" for counts in layers]}
+    labels = sorted({label for counts in layers if counts is not None for label in counts.labels})
     for label in labels:
-        rows[f"  {label}"] = ["" if c is None else f"{c.labels[label]:,}" for c in own]
+        rows[f"  {label}"] = ["" if c is None else f"{c.labels[label]:,}" for c in layers]
     if task is None or not task.per_token:
-        rows["  documents without any"] = ["" if c is None else f"{c.without:,}" for c in own]
-        rows["  longest (tokens)"] = ["" if c is None else f"{c.longest:,}" for c in own]
+        rows["  Docs without any"] = ["" if c is None else f"{c.without:,}" for c in layers]
+        rows["  longest (tokens)"] = ["" if c is None else f"{c.longest:,}" for c in layers]
     return _table(splits, rows)
 
 

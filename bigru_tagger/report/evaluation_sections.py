@@ -203,7 +203,7 @@ def _first(analysis: Analysis) -> list[Block]:
     ]
     frequent = analysis.frequent
     if frequent:
-        rows = [_confusion_row(own) for own in frequent[:_MOST_ROWS]]
+        rows = [_confusion_row(confusion) for confusion in frequent[:_MOST_ROWS]]
         title = _first_of("Errors that occur several times", frequent)
         header = ("text", "gold", "predicted", "error", "times")
         blocks.append(Table(title, header, rows, n_names=4))
@@ -225,15 +225,19 @@ def _first(analysis: Analysis) -> list[Block]:
 def _forms_table(title: str, forms: Sequence[SurfaceForm], analysis: Analysis) -> Table:
     header: tuple[str, ...] = ("text", "gold", "predicted")
     rows: list[tuple[Cell, ...]] = [
-        (Cell(own.text, find=own.text), Cell(_by_count(own.gold)), Cell(_by_count(own.predicted)))
-        for own in forms[:_MOST_ROWS]
+        (
+            Cell(form.text, find=form.text),
+            Cell(_by_count(form.gold)),
+            Cell(_by_count(form.predicted)),
+        )
+        for form in forms[:_MOST_ROWS]
     ]
     if analysis.training is not None:
         labels = analysis.training.labels
         header = (*header, "in training")
         rows = [
-            (*row, Cell(_by_count(labels.get(own.text, {})) or "never"))
-            for row, own in zip(rows, forms, strict=False)
+            (*row, Cell(_by_count(labels.get(form.text, {})) or "never"))
+            for row, form in zip(rows, forms, strict=False)
         ]
     return Table(title, header, rows, n_names=len(header))
 
@@ -243,16 +247,17 @@ def _first_of(title: str, rows: Sequence[object], most: int = _MOST_ROWS) -> str
     return f"{title}{more}"
 
 
-def _confusion_row(own: Confusion) -> tuple[Cell, ...]:
-    sides = [side for side in (own.gold, own.predicted) if side is not None]
+def _confusion_row(confusion: Confusion) -> tuple[Cell, ...]:
+    gold, predicted = confusion.gold, confusion.predicted
+    sides = [side for side in (gold, predicted) if side is not None]
     text = sides[0][0]
     other = sides[-1][0]
     return (
         Cell(text, find=text),
-        Cell(own.gold[1] if own.gold else NONE),
-        Cell(own.predicted[1] if own.predicted else NONE, other if other != text else ""),
-        Cell(own.kind),
-        Cell(f"{own.count:,}"),
+        Cell(gold[1] if gold else NONE),
+        Cell(predicted[1] if predicted else NONE, other if other != text else ""),
+        Cell(confusion.kind),
+        Cell(f"{confusion.count:,}"),
     )
 
 
@@ -269,18 +274,15 @@ def _kinds(analysis: Analysis) -> list[Block]:
         for label, kinds in [*by_type, ("all", analysis.all_kinds)]
     ]
     split, merged = analysis.remainders["spurious"], analysis.remainders["missing"]
+    categories = ("correct", "incorrect", "partial", "missing", "spurious")
     muc = [
         (
             Cell(schema),
-            *(
-                Cell(f"{n:,}")
-                for n in (own.correct, own.incorrect, own.partial, own.missing, own.spurious)
-            ),
-            *(Cell(percent(value)) for value in (own.precision, own.recall, own.f1)),
+            *(Cell(f"{getattr(counts, category):,}") for category in categories),
+            *(Cell(percent(value)) for value in (counts.precision, counts.recall, counts.f1)),
         )
-        for schema, own in analysis.muc.items()
+        for schema, counts in analysis.muc.items()
     ]
-    muc_header = ("schema", "correct", "incorrect", "partial", "missing", "spurious")
     return [
         Paragraph(
             "Each gold entity is matched with at most one prediction that overlaps it. Each "
@@ -294,7 +296,7 @@ def _kinds(analysis: Analysis) -> list[Block]:
         Table("", ("", *columns), rows, n_totals=1),
         Table(
             "Partial matches, in the categories of MUC-5 and the schemas of SemEval-2013",
-            (*muc_header, "precision", "recall", "F1"),
+            ("schema", *categories, "precision", "recall", "F1"),
             muc,
         ),
         Paragraph(
@@ -352,13 +354,13 @@ def _seen(analysis: Analysis) -> list[Block]:
     names = _OF_WORDS if analysis.task.per_token else {}
     rows = [
         (
-            Cell(names.get(own.name, own.name)),
-            score_cell(own.recall, own.intervals[1], bar=True),
-            Cell(f"{own.gold:,}"),
-            Cell(f"{own.correct:,}"),
-            Cell(f"{percent(own.gold / total)} %"),
+            Cell(names.get(score.name, score.name)),
+            score_cell(score.recall, score.intervals[1], bar=True),
+            Cell(f"{score.gold:,}"),
+            Cell(f"{score.correct:,}"),
+            Cell(f"{percent(score.gold / total)} %"),
         )
-        for own in analysis.novelty
+        for score in analysis.novelty
     ]
     text = (
         "An entity is seen if its whole text is an entity in the training data, and new otherwise. "

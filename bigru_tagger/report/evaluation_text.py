@@ -22,7 +22,7 @@ def render(evaluation: Evaluation) -> str:
         "model": evaluation.model,
         "pipes": ", ".join(evaluation.pipes),
         "data": source,
-        "documents": evaluation.documents,
+        "Docs": evaluation.documents,
         "tokens": evaluation.tokens,
     }
     if evaluation.words_per_second is None:
@@ -57,14 +57,14 @@ def label_hint(evaluation: Evaluation) -> str | None:
     evaluation (Evaluation): the scores.
     RETURNS (str | None): the hint; `None` unless each side has labels that the other lacks.
     """
-    counts = [
-        item
+    rows = [
+        row
         for task in evaluation.tasks
         if not task.per_token
-        for item in evaluation.scores[task.name].default.items()
+        for row in evaluation.scores[task.name].default.items()
     ]
-    spurious = [label for label, own in counts if own.predicted and not own.gold]
-    missing = [label for label, own in counts if own.gold and not own.predicted]
+    spurious = [label for label, counts in rows if counts.predicted and not counts.gold]
+    missing = [label for label, counts in rows if counts.gold and not counts.predicted]
     if not spurious or not missing:
         return None
     return (

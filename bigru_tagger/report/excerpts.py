@@ -14,25 +14,24 @@ _CUT = "… "
 def group_errors(docs: Iterable[MatchedDoc], *, only_error: bool = False) -> list[ErrorGroup]:
     """Group all errors by their kind and types.
 
-    docs (Iterable[MatchedDoc]): the documents.
+    docs (Iterable[MatchedDoc]): the Docs.
     only_error (bool): whether to mark only the error, and no other entities of the sentence.
     RETURNS (list[ErrorGroup]): the groups, the largest first. In each group, the most probable
         predictions come first, because they are the most likely errors of the gold data. Errors
         without a probability come last, in the order of the data.
     """
-    found: dict[tuple[Kind, str | None, str | None], list[Excerpt]] = {}
+    grouped: dict[tuple[Kind, str | None, str | None], list[Excerpt]] = {}
     for doc in docs:
         places = MatchPlaces(doc.matches)
         for match in doc.matches:
             if match.kind != "correct":
                 types = (_label(match.gold), _label(match.predicted))
-                found.setdefault((match.kind, *types), []).append(
+                grouped.setdefault((match.kind, *types), []).append(
                     make_excerpt(doc, match, None if only_error else places)
                 )
-    for excerpts in found.values():
-        excerpts.sort(key=lambda own: -1.0 if own.probability is None else -own.probability)
-        excerpts.sort(key=lambda own: own.probability is None)
-    groups = [ErrorGroup(*key, excerpts) for key, excerpts in found.items()]
+    for excerpts in grouped.values():
+        excerpts.sort(key=lambda one: (one.probability is None, -(one.probability or 0.0)))
+    groups = [ErrorGroup(*key, excerpts) for key, excerpts in grouped.items()]
     return sorted(groups, key=lambda group: -len(group.excerpts))
 
 
@@ -62,7 +61,7 @@ class MatchPlaces:
 def make_excerpt(doc: MatchedDoc, match: Match, others: MatchPlaces | None) -> Excerpt:
     """Show an error in its sentence, with the other entities of the sentence.
 
-    doc (MatchedDoc): the document.
+    doc (MatchedDoc): the Doc.
     match (Match): the error.
     others (MatchPlaces | None): all matches of the document; `None` to mark only the error.
     RETURNS (Excerpt): the sentence, or CONTEXT tokens around the error.
@@ -71,8 +70,8 @@ def make_excerpt(doc: MatchedDoc, match: Match, others: MatchPlaces | None) -> E
     begin, end = max(begin, match.start - CONTEXT), min(end, match.end + CONTEXT)
     shown = [match] if others is None else others.between(begin, end)
     gold, predicted = (
-        _pieces(doc, begin, end, [getattr(other, side) for other in shown], own)
-        for side, own in (("gold", match.gold), ("predicted", match.predicted))
+        _pieces(doc, begin, end, [getattr(other, side) for other in shown], mention)
+        for side, mention in (("gold", match.gold), ("predicted", match.predicted))
     )
     place = f"Doc {doc.number}"
     if len(doc.starts) > 1:
@@ -119,10 +118,10 @@ def _pieces(
     pieces = [Piece(_CUT)] if not _is_start(doc, begin) else []
     token = begin
     while token < end:
-        own, first = shown.get(token), token
-        while token < end and shown.get(token) is own:
+        current, first = shown.get(token), token
+        while token < end and shown.get(token) is current:
             token += 1
-        pieces += _piece(doc, first, token, own, own is not None and own is focus)
+        pieces += _piece(doc, first, token, current, current is not None and current is focus)
     if end < len(doc.words) and not _is_start(doc, end):
         pieces.append(Piece(_CUT))
     if focus is not None and focus.start == focus.end:  # its tokens are not in the reference

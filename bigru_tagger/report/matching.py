@@ -81,12 +81,12 @@ class Match(NamedTuple):
 
 
 class MatchedDoc(NamedTuple):
-    """The entities of one document, matched.
+    """The entities of one Doc, matched.
 
-    number (int): the number of the document, from 1.
+    number (int): the number of the Doc, from 1.
     words (list[str]): the tokens of the reference.
     spaces (list[bool]): whether a space follows each token.
-    starts (list[int]): the first token of each sentence; only the first token of the document if
+    starts (list[int]): the first token of each sentence; only the first token of the Doc if
         the gold data have no sentence boundaries.
     unknown (frozenset[int]): the tokens without gold annotation. Predictions on them do not count.
     matches (list[Match]): the matches, from left to right. Each entity of either side is in one.
@@ -169,16 +169,16 @@ def match_mentions(gold: Sequence[Mention], predicted: Sequence[Mention]) -> lis
     boundaries and the other is spurious. If two are merged, one has wrong boundaries and the other
     is missing. In data without splits and merges, the result equals that of nervaluate.
 
-    gold, predicted (Sequence[Mention]): the entities of one document.
+    gold, predicted (Sequence[Mention]): the entities of one Doc.
     RETURNS (list[Match]): the matches of all entities, from left to right.
     """
     pairs = list(_overlapping(gold, predicted))
     pairs.sort(key=lambda pair: _preference(gold[pair[0]], predicted[pair[1]]))
     matched: dict[int, int] = {}  # from gold to predicted
     taken: set[int] = set()
-    for own, other in pairs:
-        if own not in matched and other not in taken:
-            matched[own] = other
+    for mention, other in pairs:
+        if mention not in matched and other not in taken:
+            matched[mention] = other
             taken.add(other)
     touched = [set(side) for side in zip(*pairs, strict=True)] or [set(), set()]
     matches = [
@@ -207,7 +207,7 @@ def match_example(
     eg (Example): a prediction with its reference.
     task (Task): the task to match.
     confidence (Iterable[str]): see `Task.probabilities`.
-    number (int): the number of the document, from 1.
+    number (int): the number of the Doc, from 1.
     RETURNS (MatchedDoc | None): the matches, or `None` where the reference is not annotated.
     RAISES (ValueError): see `scoring.tag_example`.
     """
@@ -243,9 +243,9 @@ def match_example(
 
 
 def count_kinds(docs: Iterable[MatchedDoc]) -> Counter[Kind]:
-    """Count the matches of documents by kind.
+    """Count the matches of Docs by kind.
 
-    docs (Iterable[MatchedDoc]): the documents.
+    docs (Iterable[MatchedDoc]): the Docs.
     RETURNS (Counter[Kind]): number of matches of each kind.
     """
     return Counter(match.kind for doc in docs for match in doc.matches)

@@ -65,13 +65,13 @@ def plot_reliability(confidences: Confidences) -> str:
 
     def draw(axes: Any) -> None:
         bins = confidences.bins
-        largest = max(own.count for own in bins)
+        largest = max(part.count for part in bins)
         axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
-        points = [own.probability for own in bins], [own.precision for own in bins]
+        points = [part.probability for part in bins], [part.precision for part in bins]
         axes.plot(*points, color=DATA, alpha=0.4)
         axes.scatter(
             *points,
-            s=[20 + 180 * own.count / largest for own in bins],
+            s=[20 + 180 * part.count / largest for part in bins],
             color=DATA,
             linewidths=0,
         )

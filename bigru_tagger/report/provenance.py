@@ -32,9 +32,9 @@ def describe_evaluation(
     about = {
         "model": f"{evaluation.model}{_fingerprint(evaluation.model)}",
         "data": _data(evaluation.data, evaluation.split) if evaluation.data else "",
-        "documents": f"{evaluation.documents:,} Docs with {evaluation.tokens:,} tokens",
+        "Docs": f"{evaluation.documents:,} with {evaluation.tokens:,} tokens",
         "machine": f"{machine['cpu']}, {machine['cores']} threads, GPU: {machine['gpu'] or 'none'}",
-        "versions": ", ".join(f"{name} {found}" for name, found in evaluation.versions.items()),
+        "versions": ", ".join(f"{name} {number}" for name, number in evaluation.versions.items()),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "command": command,
     }
@@ -57,7 +57,7 @@ def n_parameters(nlp: Language) -> dict[str, int]:
     RETURNS (dict[str, int]): number of parameters by component, without frozen word vectors.
     """
     return {
-        name: sum(own.numel() for own in shim.network.parameters())
+        name: sum(weights.numel() for weights in shim.network.parameters())
         for name, pipe in nlp.pipeline
         for model in [getattr(pipe, "model", None)]
         if model is not None and "trace" in model.attrs
@@ -89,5 +89,5 @@ def _data(data: str, split: str) -> str:
 def _fingerprint(source: str) -> str:
     # Computed from the contents, so it is the same on any machine. Without local files it is the
     # name.
-    found = fingerprint(source)
-    return "" if found == source else f" ({found})"
+    identity = fingerprint(source)
+    return "" if identity == source else f" ({identity})"

@@ -12,9 +12,10 @@ from markupsafe import Markup
 from spacy.language import Language
 from spacy.training import Example
 
+from ..files import replacing
 from ..markdown import escape_markdown, markdown_table
 from ..plots import can_plot
-from ..scoring.run import Evaluation, replacing
+from ..scoring.run import Evaluation
 from .analysis import Analysis, analyse_tasks
 from .blocks import Cell, Figure, Piece, Report, Table
 from .calibration import confidence_attributes

@@ -135,7 +135,6 @@ def bootstrap_difference(
     other: np.ndarray,
     statistic: Statistic,
     *,
-    confidence: float = CONFIDENCE,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> np.ndarray:
@@ -146,18 +145,18 @@ def bootstrap_difference(
     counts, other (ndarray): the counts of both systems per document, (n_docs, ...) each, with the
         same documents and types in the same order.
     statistic (Statistic): the function of the summed counts of a system.
-    confidence, n_resamples, seed: see `bootstrap_interval`.
+    n_resamples, seed: see `bootstrap_interval`.
     RETURNS (ndarray): the percentile interval of `statistic(counts) - statistic(other)`, float64
         (2, ...).
     RAISES (ValueError): see `bootstrap_interval`; or the counts of the systems differ in shape.
     """
     _check_pair(counts, other)
-    both = np.stack([counts, other], 1)
-    values = [
-        statistic(sums[:, 0]) - statistic(sums[:, 1])
-        for sums in _resampled(both, n_resamples, seed)
-    ]
-    return _quantiles(np.concatenate(values), confidence)
+    return bootstrap_interval(
+        np.stack([counts, other], 1),
+        lambda sums: statistic(sums[:, 0]) - statistic(sums[:, 1]),
+        n_resamples=n_resamples,
+        seed=seed,
+    )
 
 
 def randomization_test(
@@ -195,8 +194,8 @@ def randomization_test(
     for size in _chunks(n_trials, len(moved)):
         swapped = generator.integers(2, size=(size, len(moved))).astype(np.float64)
         to_other = below + np.tensordot(swapped, moved, 1)
-        found = statistic(total - to_other) - statistic(to_other)
-        extreme += (~(np.abs(found) < np.abs(difference) - _ROUNDING)).sum(0)
+        trial = statistic(total - to_other) - statistic(to_other)
+        extreme += (~(np.abs(trial) < np.abs(difference) - _ROUNDING)).sum(0)
     return np.asarray((1 + extreme) / (1 + n_trials))
 
 
@@ -210,7 +209,7 @@ def _check_documents(counts: np.ndarray) -> None:
     if len(counts) < 2:
         raise ValueError(
             f"resampling needs at least 2 documents, and there are {len(counts)}: use more "
-            "documents, for example by fewer sentences per document"
+            "documents, for example by fewer sentences per Doc"
         )
 
 

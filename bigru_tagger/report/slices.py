@@ -27,7 +27,7 @@ NOVELTY = (
 
 Interval: TypeAlias = tuple[float, float] | None
 Slice: TypeAlias = Callable[[MatchedDoc, Mention], int]
-"""Maps a document and one of its entities to the number of the entity's slice, from 0."""
+"""Maps a Doc and one of its entities to the number of the entity's slice, from 0."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def scores_of(names: Sequence[str], counts: np.ndarray) -> list[Score]:
     sums = counts.sum(0).tolist()
     intervals = intervals_of(counts, per_type, len(names))
     return [
-        score_of(name, Counts(*own), interval)
-        for name, own, interval in zip(names, sums, intervals, strict=True)
-        if any(own)
+        score_of(name, Counts(*row), interval)
+        for name, row, interval in zip(names, sums, intervals, strict=True)
+        if any(row)
     ]
 
 
@@ -148,7 +148,7 @@ def intervals_of(
 def count_slices(docs: Sequence[MatchedDoc], n_slices: int, slice_of: Slice) -> np.ndarray:
     """Count the entities of each document by slice.
 
-    docs (Sequence[MatchedDoc]): the documents.
+    docs (Sequence[MatchedDoc]): the Docs.
     n_slices (int): number of slices.
     slice_of (Slice): returns the slice of an entity. A predicted entity is sorted by its own
         properties. So the precision of a slice by length is that of predictions with this length.
@@ -158,9 +158,9 @@ def count_slices(docs: Sequence[MatchedDoc], n_slices: int, slice_of: Slice) -> 
     for row, doc in zip(counts, docs, strict=True):
         for match in doc.matches:
             if match.gold is not None:
-                own = slice_of(doc, match.gold)
-                row[own, 0] += 1
-                row[own, 2] += match.kind == "correct"
+                slice_number = slice_of(doc, match.gold)
+                row[slice_number, 0] += 1
+                row[slice_number, 2] += match.kind == "correct"
             if match.predicted is not None:
                 row[slice_of(doc, match.predicted), 1] += 1
     return counts

@@ -42,7 +42,7 @@ class Confusion:
 def find_surface_forms(docs: Sequence[MatchedDoc]) -> list[SurfaceForm]:
     """Count all occurrences of the texts that are a gold or predicted entity somewhere.
 
-    docs (Sequence[MatchedDoc]): the documents.
+    docs (Sequence[MatchedDoc]): the Docs.
     RETURNS (list[SurfaceForm]): the texts, in the order of their first entity.
     """
     forms: dict[tuple[str, ...], SurfaceForm] = {}
@@ -77,18 +77,18 @@ def inconsistent(forms: Iterable[SurfaceForm], side: str) -> list[SurfaceForm]:
     RETURNS (list[SurfaceForm]): the texts, by falling number of occurrences that do not have their
         most common type.
     """
-    found = [
+    several = [
         form
         for form in forms
         if len(getattr(form, side)) > 1 and (side == "gold" or len(form.gold) <= 1)
     ]
-    return sorted(found, key=lambda form: -_n_minority(getattr(form, side)))
+    return sorted(several, key=lambda form: -_n_minority(getattr(form, side)))
 
 
 def frequent_confusions(docs: Iterable[MatchedDoc], at_least: int = 2) -> list[Confusion]:
     """Count errors with the same texts and types.
 
-    docs (Iterable[MatchedDoc]): the documents.
+    docs (Iterable[MatchedDoc]): the Docs.
     at_least (int): the least number of occurrences.
     RETURNS (list[Confusion]): the errors, the most frequent first.
     """

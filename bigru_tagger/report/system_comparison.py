@@ -185,12 +185,12 @@ def compare_systems(
 def _check_same_gold(a: TaggedText, b: TaggedText) -> None:
     for what in ("words", "gold"):
         pairs = enumerate(zip_longest(getattr(a, what), getattr(b, what)))
-        found = next(((i, pair) for i, pair in pairs if pair[0] != pair[1]), None)
-        if found is not None:
-            i, (own, other) = found
+        mismatch = next(((i, pair) for i, pair in pairs if pair[0] != pair[1]), None)
+        if mismatch is not None:
+            i, (of_a, of_b) = mismatch
             raise ValueError(
                 f"The systems were scored on different gold data: token {i + 1} is "
-                f"{own!r} for A and {other!r} for B. Evaluate both on the same data and split"
+                f"{of_a!r} for A and {of_b!r} for B. Evaluate both on the same data and split"
             )
 
 
@@ -261,14 +261,14 @@ def _known(value: float) -> float | None:
 def _compare_spans(a: TaggedText, b: TaggedText) -> dict[str, Any]:
     """Compare the entities. RETURNS: the fields of `TaskComparison` that describe them."""
     gold = entity_spans(a.gold)
-    found = entity_spans(a.predicted), entity_spans(b.predicted)
-    right_a, right_b = (set(spans) & set(gold) for spans in found)
+    predicted = entity_spans(a.predicted), entity_spans(b.predicted)
+    right_a, right_b = (set(spans) & set(gold) for spans in predicted)
     wrong_a, wrong_b = (
         (set(spans) - set(gold))
         | {(label_of(tag), start, word) for start, word, tag in text.unaligned}
-        for spans, text in zip(found, (a, b), strict=True)
+        for spans, text in zip(predicted, (a, b), strict=True)
     )
-    context = _Context(a, gold, *found)
+    context = _Context(a, gold, *predicted)
     only_a, only_b = right_a - right_b, right_b - right_a
     return {
         "gold": _overlap(right_a, right_b, len(gold)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from spacy.training import Example
 
 from ..corpus.sentences import sentence_starts
+from ..schemes import OUTSIDE
 from ..scoring.scoring import TaggedDoc, tag_example
 from ..tasks import ENTITIES, Task
 
@@ -54,7 +55,7 @@ class TaggedText:
             documents.append(
                 TaggedDoc(
                     words=self.words[start:end] + [text for text, _ in unaligned],
-                    gold=self.gold[start:end] + ["O"] * len(unaligned),
+                    gold=self.gold[start:end] + [OUTSIDE] * len(unaligned),
                     predicted=self.predicted[start:end] + [tag for _, tag in unaligned],
                 )
             )
@@ -93,8 +94,8 @@ def join_examples(examples: Iterable[Example], task: Task = ENTITIES) -> TaggedT
         text.doc_ends.append(start + size)
         doc = tag_example(eg, task)
         if doc is None:
-            text.gold += ["O"] * size
-            text.predicted += ["O"] * size
+            text.gold += [OUTSIDE] * size
+            text.predicted += [OUTSIDE] * size
             continue
         text.annotated.append(start)
         text.n_sentences += len(sentences)

@@ -87,7 +87,7 @@ def read_kind(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, An
     arguments = dict(settings)
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str):
-        raise ValueError(f"embedding {name!r}: 'kind' has to be a name; got {kind!r}")
+        raise ValueError(f"embedding {name!r}: 'kind' must be a name; got {kind!r}")
     kind, renamed = _FORMER_KINDS.get(kind, (kind, {}))
     return kind, {renamed.get(key, key): value for key, value in arguments.items()}
 
@@ -195,7 +195,7 @@ class HashArrays(ArrayEmbedding):
         """Take the parameters. See `HashModule` for the others."""
         sizes = np.array(rows, dtype=np.int64).reshape(len(rows), 1)
         if len(rows) and not all(isinstance(n, int) and n > 0 for n in rows):
-            raise ValueError(f"'rows' have to be positive numbers; got {rows!r}")
+            raise ValueError(f"'rows' must be positive numbers; got {rows!r}")
         self._sizes, self._offsets = sizes, sizes.cumsum(0) - sizes
         self._table = weights.under("table").take("weight", sum(rows), width)
         shape = (len(rows), width)

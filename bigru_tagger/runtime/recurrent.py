@@ -162,9 +162,9 @@ class Encoder:
             parameters do not fit.
         """
         if cell not in _FACTORS:
-            raise ValueError(f"'cell' has to be one of {list(_FACTORS)}; got {cell!r}")
+            raise ValueError(f"'cell' must be one of {list(_FACTORS)}; got {cell!r}")
         if any(units < 1 for units in hidden):
-            raise ValueError(f"hidden widths have to be positive; got {list(hidden)}")
+            raise ValueError(f"hidden widths must be positive; got {list(hidden)}")
         self.layers: list[Layer] = []
         self.width = input_width
         for number, units in enumerate(hidden):

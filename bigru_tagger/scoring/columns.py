@@ -5,10 +5,10 @@ r"""The columns of a file of predictions: escaping, and entities that do not ali
   because the original tokens are in the gold data.
 - Labels: a space is written as "␣". Other white space, "␣" itself, zero bytes and byte-order marks
   are written as JSON escapes. For example, a no-break space is `\u00a0`.
-- Entities that do not align with the gold tokens follow the tokens of their document. Their first
-  column is "␣", the number of characters from the start of the entity to the end of the document,
+- Entities that do not align with the gold tokens follow the tokens of their Doc. Their first column
+  is "␣", the number of characters from the start of the entity to the end of the Doc,
   "␣", and the text of the entity, escaped like a label. White space is not counted. For example,
-  `␣4␣York` is the last four characters of a document whose gold tokens end with `New-York`.
+  `␣4␣York` is the last four characters of a Doc whose gold tokens end with `New-York`.
 """
 
 import re
@@ -100,7 +100,7 @@ def escape(text: str) -> str:
     RETURNS (str): the column.
     """
     return _UNSAFE.sub(
-        lambda found: _WHITE_SPACE if found[0] == " " else f"\\u{ord(found[0]):04x}", text
+        lambda match: _WHITE_SPACE if match[0] == " " else f"\\u{ord(match[0]):04x}", text
     )
 
 
@@ -110,7 +110,7 @@ def unescape(column: str) -> str:
     column (str): the escaped label or tag.
     RETURNS (str): the label or tag.
     """
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else " ", column)
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else " ", column)
 
 
 def unaligned_columns(eg: Example, task: Task) -> list[str]:
@@ -137,10 +137,10 @@ def read_unaligned(column: str, tag: str, line: int) -> UnalignedEntity | None:
     line (int): the line number of the last token before it.
     RETURNS (UnalignedEntity | None): the entity, None if the line contains a token.
     """
-    found = _UNALIGNED.fullmatch(column)
-    if found is None or tag == OUTSIDE:
+    match = _UNALIGNED.fullmatch(column)
+    if match is None or tag == OUTSIDE:
         return None
-    return UnalignedEntity(unescape(found[2]), label_of(tag), int(found[1]), line)
+    return UnalignedEntity(unescape(match[2]), label_of(tag), int(match[1]), line)
 
 
 def place_unaligned(
@@ -200,7 +200,7 @@ def split_tokens(
     """
     words: list[str] = []
     spaces: list[bool] = []
-    found = []
+    entities = []
     starts, ends = [], []  # for each gold token, the range of its new tokens
     joined: set[int] = set()  # tokens of an entity, except the entity's last token
 
@@ -216,7 +216,7 @@ def split_tokens(
         for part in entity.text.partition(core) if core else (entity.text,):
             add(part)
         joined.update(range(start, len(words) - 1))
-        found.append((entity.label, start, len(words)))
+        entities.append((entity.label, start, len(words)))
 
     waiting = deque(entity for entity in unaligned if _letters(entity.text))
     left = 0  # characters of the last added entity that are still to be skipped
@@ -247,12 +247,12 @@ def split_tokens(
         # An entity of only white space overlaps no gold token, so any position will do.
         if not _letters(entity.text):
             add_entity(entity)
-    found += [(label, starts[start], ends[end - 1]) for label, start, end in aligned]
+    entities += [(label, starts[start], ends[end - 1]) for label, start, end in aligned]
     if reference.has_unknown_spaces:
         spaces = [token not in joined for token in range(len(words))]
     doc = Doc(reference.vocab, words=words, spaces=spaces)
     doc.has_unknown_spaces = reference.has_unknown_spaces
-    return doc, sorted(found, key=lambda entity: entity[1])
+    return doc, sorted(entities, key=lambda entity: entity[1])
 
 
 def _letters(text: str) -> str:

@@ -43,33 +43,6 @@ def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) ->
     return _load(model, dict.fromkeys(overrides, device))
 
 
-def read_gold(
-    nlp: Language,
-    data: str,
-    *,
-    split: str | None,
-    n_sents: int | None,
-    spans_key: str,
-    options: Mapping[str, Any] | None = None,
-) -> Iterable[Example]:
-    """Read gold data with the pipeline's corpus settings, see `open_gold`.
-
-    nlp (Language): the pipeline.
-    data, split, n_sents, spans_key, options: see `open_gold`.
-    RETURNS (Iterable[Example]): the examples.
-    RAISES (ValueError): if the data cannot be read with these settings.
-    """
-    reader = open_gold(
-        nlp,
-        data,
-        split=split,
-        n_sents=n_sents,
-        spans_key=spans_key,
-        options=options,
-    )
-    return reader(nlp)
-
-
 def open_gold(
     nlp: Language,
     data: str,
@@ -96,10 +69,7 @@ def open_gold(
     settings = {**settings_for(data, dev), **(options or {})}
     if n_sents is not None:
         settings["sentences_per_doc"] = n_sents
-    try:
-        corpus = open_corpus(data, split=split, **settings)
-    except TypeError as error:  # a setting that the reader of these data does not have
-        raise ValueError(str(error)) from error
+    corpus = open_corpus(data, split=split, **settings)
     # The spans of a .spacy file already have a key.
     if isinstance(corpus, SentenceReader):
         corpus.spans_key = spans_key
@@ -109,6 +79,16 @@ def open_gold(
             corpus.sentences_per_doc = dev.get("sentences_per_doc", 1)
             group_where_marked(corpus)
     return corpus
+
+
+def read_gold(nlp: Language, data: str, **settings: Any) -> Iterable[Example]:
+    """Read gold data with the pipeline's corpus settings.
+
+    nlp, data, settings: see `open_gold`.
+    RETURNS (Iterable[Example]): the examples.
+    RAISES (ValueError): if the data cannot be read with these settings.
+    """
+    return open_gold(nlp, data, **settings)(nlp)
 
 
 def dev_corpus(nlp: Language) -> Mapping[str, Any]:

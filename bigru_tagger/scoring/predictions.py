@@ -19,6 +19,7 @@ from ..corpus.sentences import (
     sentence_iob2,
     sentence_starts,
 )
+from ..files import replacing
 from ..schemes import OUTSIDE, entity_spans, goes_on, is_tag, label_of
 from ..tasks import ENTITIES, Task, list_tasks
 from .columns import (
@@ -32,7 +33,6 @@ from .columns import (
     unaligned_columns,
     unescape,
 )
-from .run import replacing
 from .scoring import tag_example, type_of
 
 
@@ -78,12 +78,12 @@ class Predictions:
 def write_predictions(path: str | Path, examples: Iterable[Example], task: Task = ENTITIES) -> None:
     """Write the columns `token gold predicted` in IOB2, the input format of conlleval.
 
-    A blank line follows each sentence, or each document if the reference has no sentence
+    A blank line follows each sentence, or each Doc if the reference has no sentence
     boundaries. There is no blank line within an entity, gold or predicted, so conlleval counts the
-    same entities as `evaluate`. Documents without gold annotation are omitted.
+    same entities as `evaluate`. Docs without gold annotation are omitted.
 
     Tokens and labels are escaped, see `columns`. Entities that do not align with the gold tokens
-    follow the tokens of their document.
+    follow the tokens of their Doc.
 
     path (str | Path): the file, written atomically.
     examples (Iterable[Example]): predictions and references, such as `Evaluation.examples`.
@@ -148,8 +148,8 @@ def align_predictions(
     """Align the predictions of a file with gold data.
 
     The file must contain the tokens of the gold data in the same order. Sentence and document
-    boundaries can differ. If a predicted entity crosses the end of a gold document, this document
-    and the next are joined. Gold documents without annotation can be missing from the file, because
+    boundaries can differ. If a predicted entity crosses the end of a gold Doc, this Doc
+    and the next are joined. Gold Docs without annotation can be missing from the file, because
     `write_predictions` omits them. If entities do not align with the gold tokens, the predicted Doc
     has these tokens split.
 
@@ -172,7 +172,7 @@ def align_predictions(
     placed = place_unaligned(predictions.path, predictions.unaligned, lines, references)
     return [
         _annotate(reference, tags, entities, labels, task)
-        for reference, tags, entities in _join_documents(
+        for reference, tags, entities in _join_docs(
             references, [token.tag for token in tokens], placed
         )
     ]
@@ -283,7 +283,7 @@ def _without_boundaries(
 def _complete(
     tokens: Sequence[PredictedToken], references: Sequence[Doc], task: Task
 ) -> Sequence[PredictedToken]:
-    """Add the tokens of documents without gold annotation, if only these are missing."""
+    """Add the tokens of Docs without gold annotation, if only these are missing."""
     annotated = list(map(task.is_annotated, references))
     lengths = [len(doc) for doc in references]
     n_annotated = sum(n for n, known in zip(lengths, annotated, strict=True) if known)
@@ -323,12 +323,12 @@ def _check_tokens(path: Path, tokens: Sequence[PredictedToken], references: Sequ
         )
 
 
-def _join_documents(
+def _join_docs(
     references: Iterable[Doc], tags: Sequence[str], unaligned: Iterable[PlacedEntity]
 ) -> Iterator[tuple[Doc, Sequence[str], list[PlacedEntity]]]:
-    """Join documents until no entity crosses their end.
+    """Join Docs until no entity crosses their end.
 
-    YIELDS: a document, its tags, and its entities that do not align.
+    YIELDS: a Doc, its tags, and its entities that do not align.
     """
     group: list[Doc] = []
     entities: list[PlacedEntity] = []
@@ -363,10 +363,10 @@ def _annotate(
     labels: dict[str, str],
     task: Task,
 ) -> Example:
-    found = entity_spans(tags)
+    spans = entity_spans(tags)
     if unaligned:
-        doc, found = split_tokens(reference, found, unaligned)
+        doc, spans = split_tokens(reference, spans, unaligned)
     else:
         doc = copy_tokens(reference.vocab, reference, None)
-    task.write(doc, [Span(doc, start, end, labels[label]) for label, start, end in found])
+    task.write(doc, [Span(doc, start, end, labels[label]) for label, start, end in spans])
     return Example(doc, reference)

@@ -4,13 +4,12 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import starmap
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from spacy.language import Language
@@ -21,7 +20,6 @@ from threadpoolctl import threadpool_info
 from tqdm import tqdm
 
 from ..corpus.sentences import copy_tokens
-from ..files import atomic_path
 from ..tasks import CHUNKS, Task, list_tasks
 from .renaming import rename_labels
 from .scoring import Counts, count_tagged, micro_counts, same_words, tag_examples
@@ -79,7 +77,7 @@ class Evaluation:
 
     model, data, split (str): the caller's names of the model, the data and the split.
     pipes (tuple[str, ...]): names of the pipeline's components; empty for a file of predictions.
-    documents, tokens (int): the number of documents and tokens of the gold data.
+    documents, tokens (int): the number of Docs and tokens of the gold data.
     seconds (float | None): the time of `nlp.pipe` in seconds, without the warm-up. None for a file
         of predictions.
     spans_key (str): the key of `doc.spans` for chunks.
@@ -160,7 +158,7 @@ def evaluate(
     spans_key (str): the key of `doc.spans` for chunks.
     rename (Mapping[str, str] | None): new names of predicted labels. Spans with the new name ""
         are removed. Gold labels are not renamed.
-    batch_size (int | None): documents per batch, None for the pipeline's setting.
+    batch_size (int | None): Docs per batch, None for the pipeline's setting.
     model, data, split (str): names for the report. The default for `model` is the pipeline's name.
     RETURNS (Evaluation): the scores and the predictions.
     RAISES (ValueError): if no example has tokens, or no task is annotated in both the gold data
@@ -339,17 +337,3 @@ def _numbers(counts: Counts) -> dict[str, float]:
         "predicted": counts.predicted,
         "correct": counts.correct,
     }
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """Open a text file for writing that replaces `path` on success.
-
-    path (Path): the file to create or replace.
-    YIELDS (TextIO): the open file.
-    """
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as file,
-    ):
-        yield file

@@ -25,7 +25,7 @@ Mode = Literal["default", "strict"]
 
 
 class TaggedDoc(NamedTuple):
-    """The gold and predicted IOB2 tags of one document.
+    """The gold and predicted IOB2 tags of one Doc, or of the Docs of one document.
 
     words (list[str]): the reference's tokens, followed by the texts of predicted entities that do
         not align with these tokens, one word each.
@@ -95,7 +95,7 @@ def tag_example(eg: Example, task: Task = ENTITIES) -> TaggedDoc | None:
 
     All tags are for the reference's tokens. If the predicted Doc has other tokens, each predicted
     entity is aligned with the reference's tokens that have exactly its text. An entity without such
-    tokens is a false positive. To count it, its text is appended to the document's tokens as one
+    tokens is a false positive. To count it, its text is appended to the Doc's tokens as one
     word with the gold tag O.
 
     A predicted entity that overlaps a token without gold annotation (`token.ent_iob == 0`, or no
@@ -142,7 +142,7 @@ def place_predictions(eg: Example, task: Task = ENTITIES) -> list[PlacedSpan]:
     # Read once: at each access, spaCy compares the tokens of both Docs again.
     alignment = None if same_words(eg) else eg.alignment.x2y
     taken = np.zeros(len(eg.reference), dtype=bool)
-    found = []
+    placed = []
     for span in task.spans(eg.predicted):
         if alignment is None:
             touched = np.arange(span.start, span.end)
@@ -154,13 +154,13 @@ def place_predictions(eg: Example, task: Task = ENTITIES) -> list[PlacedSpan]:
             continue
         # Two entities can align with the same token only if they are white space.
         if aligned is not None and not taken[aligned.start : aligned.end].any():
-            found.append(PlacedSpan(aligned.start, aligned.end, True, span))
+            placed.append(PlacedSpan(aligned.start, aligned.end, True, span))
             taken[aligned.start : aligned.end] = True
         elif len(touched):
-            found.append(PlacedSpan(int(touched.min()), int(touched.max()) + 1, False, span))
+            placed.append(PlacedSpan(int(touched.min()), int(touched.max()) + 1, False, span))
         else:
-            found.append(PlacedSpan(len(taken), len(taken), False, span))
-    return found
+            placed.append(PlacedSpan(len(taken), len(taken), False, span))
+    return placed
 
 
 def tag_examples(examples: Iterable[Example], task: Task = ENTITIES) -> list[TaggedDoc]:
@@ -231,10 +231,10 @@ def count_documents(
     """
     counts = np.zeros((len(docs), len(labels), 3), dtype=np.int64)
     for row, doc in zip(counts, docs, strict=True):
-        found = count_tagged([doc], mode=mode)
+        counted = count_tagged([doc], mode=mode)
         for column, label in enumerate(labels):
-            if label in found:
-                of_type = found[label]
+            if label in counted:
+                of_type = counted[label]
                 row[column] = of_type.gold, of_type.predicted, of_type.correct
     return counts
 
@@ -340,8 +340,8 @@ def _aligned(doc: Doc, span: Span, touched: np.ndarray) -> Span | None:
     """
     if not len(touched):
         return None
-    found = doc[int(touched[0]) : int(touched[-1]) + 1]
-    return found if _letters(found) == _letters(span) else None
+    tokens = doc[int(touched[0]) : int(touched[-1]) + 1]
+    return tokens if _letters(tokens) == _letters(span) else None
 
 
 def _letters(span: Span) -> str:
@@ -363,7 +363,7 @@ def _read_entities(tags: Sequence[list[str]], mode: Mode) -> set[tuple[str, int,
     if mode == "strict":
         scheme = require("seqeval.scheme", "scoring")
         sequences = scheme.Entities(tags, scheme=scheme.IOB2).entities
-        return {(e.tag, e.sent_id, e.start, e.end) for found in sequences for e in found}
+        return {(e.tag, e.sent_id, e.start, e.end) for entities in sequences for e in entities}
     labeling = require("seqeval.metrics.sequence_labeling", "scoring")
     # In default mode, seqeval concatenates the sequences, so positions are unique without a
     # sequence number.

@@ -103,7 +103,7 @@ def evaluate_system(
     system (System): the system.
     name (str): the name of the system in the report.
     gold (GoldData): the gold data.
-    batch_size (int | None): documents per batch, None for the pipeline's setting.
+    batch_size (int | None): Docs per batch, None for the pipeline's setting.
     RETURNS (Evaluation): the scores and the predictions.
     RAISES (ValueError): see `read_gold`, `evaluate` and `align_predictions`.
     """

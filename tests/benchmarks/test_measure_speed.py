@@ -220,7 +220,7 @@ def test_no_data(tmp_path: Path) -> None:
     spacy.tokens.DocBin().to_disk(spacy_file)
     with pytest.raises(ValueError, match="the split 'test' has no tokens"):
         read_passages(str(spacy_file), split="test")
-    with pytest.raises(ValueError, match=r"--sentences-per-doc: .*sentences_per_doc"):
+    with pytest.raises(ValueError, match="no setting `sentences_per_doc`"):
         read_passages(str(spacy_file), split="test", sentences_per_doc=1)
 
 

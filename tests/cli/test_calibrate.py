@@ -70,6 +70,18 @@ def test_another_pipeline_is_written(model, data, tmp_path):
     assert "already exists: remove it" in result.output
 
 
+def test_the_device_of_the_command_is_not_stored(model, data, tmp_path):
+    options = ("--component", "bigru_ner", "--output", tmp_path / "new", "--device", "cpu")
+    result = run(model, data, *options)
+    assert result.exit_code == 0, result.output
+    stored = spacy.load(tmp_path / "new")
+    assert stored.get_pipe("bigru_ner").temperature != 1.0
+    assert stored.config == spacy.load(model).config
+    failed = run(model, data, *options[:2], "--device", "abacus")
+    assert failed.exit_code == 1
+    assert "abacus" in failed.output
+
+
 def test_a_missing_component_is_named(model, data):
     result = run(model, data)
     assert result.exit_code == 1

@@ -103,12 +103,12 @@ def test_without_other_paths_the_sample_is_read():
 def test_unknown_settings_of_the_chosen_reader(tmp_path):
     path = make_rows(tmp_path / "x", WORDS)
     with pytest.raises(
-        TypeError, match=r"x.jsonl is read by HFCorpus, which has no setting `columns`"
+        CorpusError, match=r"x.jsonl is read by HFCorpus, which has no setting `columns`"
     ):
         list(AnyCorpus(path, columns=["tokens", "ner"])(spacy.blank("en")))
     path = make_spacy(tmp_path / "x", WORDS)
     with pytest.raises(
-        TypeError, match=r"x.spacy is read by Corpus, which has no setting `scheme`"
+        CorpusError, match=r"x.spacy is read by Corpus, which has no setting `scheme`"
     ):
         list(AnyCorpus(path, scheme="IOB2", sentences_per_doc=3)(spacy.blank("en")))
 

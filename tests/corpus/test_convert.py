@@ -63,7 +63,7 @@ def test_options_are_passed_to_the_reader(source, tmp_path):
     assert counts["train"].sentences == 2
     [doc] = read(tmp_path / "out" / "train.spacy")
     assert [span.label_ for span in doc.spans["np"]] == ["NP", "VP", "NP"]
-    with pytest.raises(TypeError, match="no setting `color`"):
+    with pytest.raises(CorpusError, match="no setting `color`"):
         convert(source, tmp_path / "out", color=1)
 
 
@@ -133,7 +133,7 @@ def test_table():
     }
     assert counts_table(counts) == (
         "            train  dev\n"
-        "documents   1,200    2\n"
+        "Docs        1,200    2\n"
         "sentences   1,200    3\n"
         "tokens     15,000   40\n"
         "entities       13    3\n"
@@ -147,5 +147,5 @@ def test_table():
 def test_table_without_a_training_split():
     counts = {"x": SplitCounts(1, 1, 2, Counter(), Counter(NP=1))}
     assert counts_table(counts) == (
-        "           x\ndocuments  1\nsentences  1\ntokens     2\nchunks     1\n  NP       1"
+        "           x\nDocs       1\nsentences  1\ntokens     2\nchunks     1\n  NP       1"
     )

@@ -479,7 +479,7 @@ def test_missing_file_is_not_taken_for_a_hub_id(tmp_path, name):
     ],
 )
 def test_unknown_setting(source, message):
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(CorpusError, match=message):
         open_corpus(source, shape=1, color=2)
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(CorpusError, match=message):
         corpus_splits(source, shape=1, color=2)

@@ -174,7 +174,7 @@ def test_a_table_is_read_once_and_let_go(files):
         (lambda: ClusterEmbedding("x", [], 4), r"'prefixes' .* got prefixes = \[\], width = 4"),
         (lambda: ClusterEmbedding("x", [0], 4), r"from 1 to 62 bits.*\[0\]"),
         (lambda: ClusterEmbedding("x", [4, 63], 4), r"from 1 to 62 bits.*\[4, 63\]"),
-        (lambda: ClusterEmbedding("x", [4], 0), "'width' has to be positive.*width = 0"),
+        (lambda: ClusterEmbedding("x", [4], 0), "'width' must be positive.*width = 0"),
         (lambda: VectorFileEmbedding("x", -1), "VectorFileEmbed: 'correction_rows' .* 0; got -1"),
         (lambda: GazetteerEmbedding("x", 0, 4), "'width' .* got width = 0"),
         (lambda: GazetteerEmbedding("x", 4, 0), "'max_words' .* max_words = 0"),

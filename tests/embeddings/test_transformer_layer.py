@@ -517,10 +517,10 @@ def test_the_cache_is_bounded_and_keeps_what_came_first():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"cache_mb": -1}, "'cache_mb' has to be at least 0.*cache_mb = -1"),
+        ({"cache_mb": -1}, "'cache_mb' must be at least 0.*cache_mb = -1"),
         ({"learn_rate": 0.0}, "'learn_rate' positive, or null.*learn_rate = 0.0"),
         ({"learn_rate": 1e-5}, "needs a trainable transformer: set trainable = true"),
-        ({"pooling": "max"}, "'pooling' has to be one of"),
+        ({"pooling": "max"}, "'pooling' must be one of"),
     ],
 )
 def test_settings_that_do_not_fit(settings, message):

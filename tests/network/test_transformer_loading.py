@@ -106,8 +106,8 @@ def test_what_transformers_writes_while_loading_is_not_seen(bert, capfd):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"pooling": "max"}, r"'pooling' has to be one of \['first', 'last', 'mean'\]; got 'max'"),
-        ({"layers": 0}, "'layers' has to be at least 1.*got layers = 0"),
+        ({"pooling": "max"}, r"'pooling' must be one of \['first', 'last', 'mean'\]; got 'max'"),
+        ({"layers": 0}, "'layers' must be at least 1.*got layers = 0"),
         ({"overlap": -1}, "'overlap' at least 0.*overlap = -1"),
         ({"window": 0}, "'window' positive, or null.*window = 0"),
     ],

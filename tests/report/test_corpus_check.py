@@ -15,17 +15,25 @@ from bigru_tagger.report.corpus_check_text import render_check
 VOCAB = spacy.blank("en").vocab
 
 
-def example(text, ents=(), *, starts=None, spans=None, tags=None, predicted=None, annotated=True):
-    """An example: words with `ents` as (start, end, label), `starts` for both of its Docs."""
+def example(
+    text, ents=(), *, starts=(0,), given=(0,), spans=None, tags=None, predicted=None, annotated=True
+):
+    """An example: words with `ents` as (start, end, label).
+
+    The gold Doc has the sentence starts `starts`, and the Doc for predictions those of `given`.
+    """
     words = [{"_": " "}.get(word, word) for word in text.split()]
-    given = None if starts is None else [i in starts for i in range(len(words))]
-    doc = Doc(VOCAB, words=words, sent_starts=given, tags=tags)
+    doc = with_starts(words, starts, tags=tags)
     if annotated:
         doc.set_ents([Span(doc, *span[:2], label=span[2]) for span in ents], default="outside")
     for key, own in (spans or {}).items():
         doc.spans[key] = [Span(doc, *span[:2], label=span[2]) for span in own]
-    bare = Doc(VOCAB, words=words if predicted is None else predicted.split(), sent_starts=given)
-    return Example(bare, doc)
+    return Example(with_starts(words if predicted is None else predicted.split(), given), doc)
+
+
+def with_starts(words, starts, tags=None):
+    given = None if starts is None else [i in starts for i in range(len(words))]
+    return Doc(VOCAB, words=words, sent_starts=given, tags=tags)
 
 
 def findings(check, level):
@@ -45,6 +53,7 @@ def test_counts_of_a_worked_example():
                     "Anna left Linz . She sang .",
                     [(0, 1, "PER"), (2, 3, "LOC")],
                     starts=(0, 4),
+                    given=(0, 4),
                     tags=["NNP", "VBD", "NNP", ".", "PRP", "VBD", "."],
                 ),
                 example("New York City", [(0, 3, "LOC")]),
@@ -63,8 +72,8 @@ def test_counts_of_a_worked_example():
     assert counts.layers["tags"].labels == {"NNP": 2, "VBD": 2, ".": 2, "PRP": 1}
     assert counts.layers["np"].labels == {"NP": 1}
     assert findings(check, "note") == [
-        ("train", "tags", "2 documents without this annotation", 2),
-        ("train", "np", "2 documents without this annotation", 2),
+        ("train", "tags", "2 Docs without this annotation", 2),
+        ("train", "np", "2 Docs without this annotation", 2),
     ]
     assert not check.level("error")
     assert not check.level("warning")
@@ -81,7 +90,7 @@ def test_counts_of_a_worked_example():
             "white space",
         ),
         (
-            example("Anna Berg", [(0, 2, "PER")], starts=(0, 1)),
+            example("Anna Berg", [(0, 2, "PER")], starts=(0, 1), given=(0, 1)),
             "warning",
             "entities",
             "sentence start",
@@ -105,12 +114,39 @@ def test_annotation_that_cannot_be_learned_is_listed(eg, level, layer, text):
     (found,) = [own for own in check.level(level) if own.layer == layer]
     assert text in found.text
     assert found.count == 1
-    assert found.cases[0].startswith("document 1: ")
+    assert found.cases[0].startswith("Doc 1: ")
 
 
 def test_a_span_whose_ends_are_token_boundaries_is_no_finding():
     fine = example("AnnaBerg sang", [(0, 1, "PER")], predicted="Anna Berg sang")
     assert not check_corpus({"train": [fine]}, rare=0).findings
+
+
+def test_missing_sentence_starts_are_a_warning():
+    check = check_corpus(
+        {
+            "train": [
+                example("Anna sang", [(0, 1, "PER")]),
+                # One sentence, so nothing is lost.
+                example("Anna sat", [(0, 1, "PER")], given=None),
+                # The reader does not pass on the second start.
+                example("Anna ate . Linz too", [(0, 1, "PER")], starts=(0, 3), given=None),
+                # There are no starts at all.
+                example("Anna lost . Linz too", [(0, 1, "PER")], starts=None, given=None),
+                example("Anna won . Linz too", [(0, 1, "PER")], starts=None, given=None),
+                # One token is one sentence.
+                example("Anna", [(0, 1, "PER")], starts=None, given=None),
+                # The pipeline gets starts that the gold Doc lacks.
+                example("Anna lay . Linz too", [(0, 1, "PER")], starts=None, given=(0, 3)),
+            ]
+        },
+        rare=0,
+    )
+    unset, left_out = check.level("warning")
+    assert unset.text.startswith("2 Docs without sentence starts: the pipeline estimates them")
+    assert left_out.text.startswith("1 Doc whose sentence starts the reader leaves out: ")
+    assert (unset.count, left_out.count) == (2, 1)
+    assert check.splits["train"].sentences == 8  # only the third Doc has two
 
 
 def test_labels_are_compared_with_the_training_split():
@@ -150,17 +186,17 @@ def test_duplicates_within_and_between_splits():
         (
             "train",
             "1 text repeated with different annotation",
-            ["documents 1, 2: 'x y' differs in 'x' (PER), 'x y' (LOC)"],
+            ["Docs 1, 2: 'x y' differs in 'x' (PER), 'x y' (LOC)"],
         ),
         (
             "test",
-            "1 document also in train (1 different text of 10 tokens or more)",
-            [f"documents 0: '{long}'"],
+            "1 Doc also in train (1 different text of 10 tokens or more)",
+            [f"Docs 0: '{long}'"],
         ),
     ]
     repeated, shared, *_ = check.level("note")
     assert (repeated.split, repeated.count) == ("train", 2)
-    assert (shared.split, shared.text) == ("other", "1 document also in train")
+    assert (shared.split, shared.text) == ("other", "1 Doc also in train")
 
 
 def test_texts_with_several_labels_and_texts_annotated_in_part():
@@ -189,7 +225,7 @@ def test_texts_with_several_labels_and_texts_annotated_in_part():
         ([], "error", "has no tokens"),
         ([example("a b", annotated=False)], "error", "nothing to learn"),
         ([example("a b")], "warning", "is annotated, but has no labels"),
-        ([example("a", [(0, 1, "X")]), example("")], "warning", "1 document without tokens"),
+        ([example("a", [(0, 1, "X")]), example("")], "warning", "1 Doc without tokens"),
     ],
 )
 def test_empty_splits(examples, level, text):
@@ -247,13 +283,25 @@ def test_the_command_reads_several_files_and_fails_on_errors(tmp_path):
         DocBin(docs=[doc]).to_disk(tmp_path / f"{name}.spacy")
     result = run(tmp_path / "one.spacy", tmp_path / "two.spacy", "--lang", "en")
     assert result.exit_code == 1
-    assert result.output.count("1 document with overlapping spans") == 2
+    assert result.output.count("1 Doc with overlapping spans") == 2
     assert "one" in result.output.splitlines()[0]
     missing = run(tmp_path / "three.spacy")
     assert missing.exit_code == 1
     assert "three.spacy: no such file" in missing.output
     unknown = run(tmp_path / "one.spacy", "--split", "dev")
     assert "no split dev: it has no splits" in unknown.output
+
+
+def test_converted_files_of_several_sentences_lose_their_starts(tmp_path):
+    write_columns(tmp_path / "train.conll", ["Anna B-PER\nsang O", "Linz B-LOC", "Berg B-PER"])
+    warning = "1 Doc whose sentence starts the reader leaves out"
+    for size, lost in ((1, False), (2, True)):
+        options = ["--sentences-per-doc", size]
+        assert warning not in run(tmp_path / "train.conll", *options).output
+        target = tmp_path / f"converted{size}"
+        command = ["convert", tmp_path / "train.conll", target, *options]
+        assert CliRunner().invoke(app, [*map(str, command)]).exit_code == 0
+        assert (warning in run(target / "train.spacy").output) is lost
 
 
 def test_number_of_cases_that_are_shown():

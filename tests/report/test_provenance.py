@@ -39,7 +39,7 @@ def test_description_of_an_evaluation(tmp_path):
     assert about["model"] == f"{model} ({fingerprint(str(model))})"
     assert about["data"] == f"{data}, split test ({fingerprint(str(data))})"
     assert about["training data"] == "conll2003, split train"
-    assert about["documents"] == "1 Docs with 2 tokens"
+    assert about["Docs"] == "1 with 2 tokens"
     assert about["components"] == "tests_oracle"
     assert about["command"] == "c"
     assert about["speed"].startswith(f"{evaluation.words_per_second:,.0f} words/s: 2 tokens in ")

@@ -100,7 +100,9 @@ def test_report_is_seqevals(nlp):
     for options in ({}, {"mode": "strict", "scheme": IOB2}):
         report = classification_report(gold, predicted, digits=4, zero_division=0, **options)
         assert report.rstrip() in text
-    assert text.startswith("model      m\npipes      entity_ruler\ndata       d (split dev)\n")
+    assert text.startswith(
+        "model    m\npipes    entity_ruler\ndata     d (split dev)\nDocs     2\n"
+    )
     assert "PER      2           3         1" in text
     assert "all      4           4         2" in text
 

@@ -1,4 +1,4 @@
-"""Options for the settings of corpus readers, shared by all commands that read data."""
+"""Options that several commands share."""
 
 import functools
 import inspect
@@ -6,6 +6,29 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+
+Model = Annotated[str, typer.Argument(help="A pipeline: a folder or the name of a package.")]
+Device = Annotated[
+    str | None, typer.Option(help="torch device of the components that have a `device`.")
+]
+GpuId = Annotated[int, typer.Option(help="GPU of all components (requires CuPy); -1: none.")]
+SpansKey = Annotated[str, typer.Option(help="The key of the chunks in doc.spans.")]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Docs per batch. Default: as in the pipeline.", min=1)
+]
+
+
+def sentences_per_doc_option(default: str = "") -> Any:
+    """Create the option for the number of sentences per Doc.
+
+    default (str): What applies without the option, if the help does not show it by itself.
+    RETURNS (Any): The option, for the annotation of a parameter.
+    """
+    help_text = "Sentences per Doc; 0 for whole documents."
+    if default:
+        help_text += f" Default: {default}."
+    return typer.Option("--sentences-per-doc", "--n-sents", help=help_text, min=0)
+
 
 AUTO = "auto"
 """Option value that detects a setting, and overrides the setting of a config."""

@@ -29,6 +29,15 @@ class TimeSteps:
             the sequences are concatenated.
         backward (bool): order each sequence from its last token to its first.
         """
+        if len(lengths) == 1:  # one short text: as few operations as possible
+            n_tokens = int(lengths[0])
+            self.begins = np.arange(n_tokens)
+            self.counts = np.ones_like(self.begins)
+            self.sequence = np.zeros_like(self.begins)
+            self.order = self.begins[::-1] if backward else self.begins
+            if first is not None:
+                self.order = self.order + first[0]
+            return
         if first is None:
             first = lengths.cumsum() - lengths
         by_length = np.argsort(-lengths, kind="stable")

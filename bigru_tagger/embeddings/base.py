@@ -15,6 +15,7 @@ from spacy.vocab import Vocab
 
 _FULL_STOPS = frozenset(Sentencizer.default_punct_chars)
 _DIGIT = re.compile(r"\d")
+_PASSES, _ENDS = 1, 2  # values of `UniqueWords.boundaries`
 _Value = TypeVar("_Value")
 
 
@@ -60,6 +61,17 @@ class UniqueWords:
     lengths: np.ndarray
 
     @classmethod
+    def from_orths(cls, vocab: Vocab, orths: np.ndarray) -> "UniqueWords":
+        """Select words, without tokens.
+
+        vocab (Vocab): the vocab.
+        orths (ndarray): hashes of distinct words, ascending, uint64 (n_words,).
+        RETURNS (UniqueWords): the words.
+        """
+        none = np.zeros(0, dtype=np.int64)
+        return cls(vocab, orths, none, none)
+
+    @classmethod
     def from_docs(cls, docs: Sequence[Doc]) -> "UniqueWords":
         """Collect the distinct words of Docs that share a vocab.
 
@@ -101,39 +113,20 @@ class UniqueWords:
 
     @cached_property
     def sentence_starts(self) -> np.ndarray:
-        """Estimated sentence starts, bool (n_tokens,).
+        """Estimated sentence starts, see `estimate_starts`, bool (n_tokens,)."""
+        return estimate_starts(self.boundaries[self.index], self.lengths)
 
-        As in spaCy's `Sentencizer`, a sentence starts at the first token after a full stop (or its
-        equivalent in any script) that is not punctuation. A sentence also starts after an empty
-        line. Docs do not affect each other.
-        """
-        stops = np.array([text in _FULL_STOPS for text in self.strings], dtype=bool)
-        gaps = np.array([text.count("\n") > 1 for text in self.strings], dtype=bool)
-        passive = stops | gaps | self.attributes([IS_PUNCT]).reshape(-1).astype(bool)
-        ends, passes = (stops | gaps)[self.index], passive[self.index]
-        # Ends of sentences are counted. A token that is neither an end nor punctuation starts a
-        # sentence if there was an end since the previous such token or the start of its Doc.
-        n_ends = np.concatenate([[0], ends.cumsum()])
-        tokens = np.flatnonzero(~passes)
-        doc_starts = np.repeat(self.lengths.cumsum() - self.lengths, self.lengths)
-        since = np.maximum(np.append(0, n_ends[tokens][:-1]), n_ends[doc_starts[tokens]])
-        starts = np.zeros(len(self.index), dtype=bool)
-        starts[tokens] = n_ends[tokens] > since[: len(tokens)]
-        return starts
+    @cached_property
+    def boundaries(self) -> np.ndarray:
+        """How each word marks boundaries of sentences, for `estimate_starts`, uint8 (n_words,)."""
+        is_end = [text in _FULL_STOPS or text.count("\n") > 1 for text in self.strings]
+        punctuation = self.attributes([IS_PUNCT]).reshape(-1) != 0
+        return np.where(is_end, _ENDS, np.where(punctuation, _PASSES, 0)).astype(np.uint8)
 
     @property
     def forms(self) -> np.ndarray:
         """Hash of each distinct word's lower-cased form, int64 (n_words,)."""
         return cast(np.ndarray, self.attributes([LOWER])[:, 0].view(np.int64))
-
-    def subset(self, words: np.ndarray) -> "UniqueWords":
-        """Select some of the words, without tokens.
-
-        words (ndarray): indices of the words, ascending, int (n_words,).
-        RETURNS (UniqueWords): these words.
-        """
-        none = np.zeros(0, dtype=np.int64)
-        return UniqueWords(self.vocab, self.orths[words], none, none)
 
     def attributes(self, attrs: Sequence[int]) -> np.ndarray:
         """Read lexical attributes of the words.
@@ -148,6 +141,29 @@ class UniqueWords:
     def _doc(self) -> Doc:
         # Reading attributes of a Doc takes a quarter of the time of reading them from lexemes.
         return Doc(self.vocab, words=self.strings)
+
+
+def estimate_starts(boundaries: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Estimate where sentences start.
+
+    As in spaCy's `Sentencizer`, a sentence starts at the first token after a full stop (or its
+    equivalent in any script) that is not punctuation. A sentence also starts after an empty line.
+    Docs do not affect each other.
+
+    boundaries (ndarray): see `UniqueWords.boundaries`, uint8 (n_tokens,).
+    lengths (ndarray): tokens of each Doc, int64 (n_docs,).
+    RETURNS (ndarray): whether each token starts a sentence, bool (n_tokens,). The first token of a
+        Doc does not count.
+    """
+    # Ends of sentences are counted. A token that is neither an end nor punctuation starts a
+    # sentence if there was an end since the previous such token or the start of its Doc.
+    n_ends = np.concatenate([[0], (boundaries == _ENDS).cumsum()])
+    tokens = np.flatnonzero(boundaries == 0)
+    doc_starts = np.repeat(lengths.cumsum() - lengths, lengths)
+    since = np.maximum(np.append(0, n_ends[tokens][:-1]), n_ends[doc_starts[tokens]])
+    starts = np.zeros(len(boundaries), dtype=bool)
+    starts[tokens] = n_ends[tokens] > since[: len(tokens)]
+    return starts
 
 
 class Embedding:

@@ -28,7 +28,7 @@ from ..decoding.targets import Targets
 from ..embeddings.base import WordEmbedding
 from ..embeddings.standard import standard_embed
 from ..files import atomic_path
-from ..model.batches import read_batch
+from ..model.batches import DocReader
 from ..model.devices import Precision, use_bfloat16
 from ..model.thinc_model import DropoutSettings, network_shim
 from ..network.dropout import NO_DROPOUT
@@ -323,16 +323,11 @@ class BiGRUForTokenClassification(PreTrainedModel):
         if not any(map(len, docs)):
             return torch.zeros((0, network.width), device=self.device)
         shim = network_shim(parts.component.model)
-        if shim.device != self.device:
+        if shim.device != str(self.device):
             shim.device = str(self.device)
             shim.features.clear()
-        batch = read_batch(
-            docs,
-            parts.words,
-            shim,
-            by_sentence=parts.by_sentence,
-            with_groups=network.spec.occurrences > 0 or network.spec.global_context > 0,
-        )
+        with_groups = network.spec.occurrences > 0 or network.spec.global_context > 0
+        batch = DocReader(parts.words, parts.by_sentence, with_groups).read(docs, shim)
         rates = NO_DROPOUT
         half = use_bfloat16(parts.predict_precision, str(self.device))
         if self.training:

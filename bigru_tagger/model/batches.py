@@ -2,160 +2,199 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import numpy as np
-from spacy.attrs import SENT_START
+from spacy.attrs import ORTH, SENT_START
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from ..decoding.transitions import Array, library_of
-from ..embeddings.base import UniqueWords, WordEmbedding
+from ..embeddings.base import UniqueWords, WordEmbedding, estimate_starts
 from ..runtime.spec import Batch
 from ..stages import EMBED, READ, stage
 from .devices import to_torch
 from .shim import NetworkShim
 
-_FORMS = "words.forms"  # in addition to the names used by `Network.prepare`
+# In addition to the names used by `Network.prepare`.
+_FORMS = "words.forms"
+_BOUNDARIES = "words.boundaries"
 # New words that are prepared at once, to limit memory. The states of their characters need most.
 _WORDS_AT_ONCE = 1024
+# Odd, so that multiplication modulo 2^64 is invertible: 2^64 / golden ratio.
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-@stage(READ)
-def read_batch(
-    docs: list[Doc],
-    words: dict[str, WordEmbedding],
-    shim: NetworkShim,
-    *,
-    by_sentence: bool,
-    with_groups: bool,
-) -> Batch:
-    """Create the input of the network's word embeddings in training, as tensors.
+class DocReader(NamedTuple):
+    """Converts Docs to the network's input.
 
-    The features of a word are cached on the device.
-
-    docs (list[Doc]): at least one Doc.
-    words (dict[str, WordEmbedding]): the embeddings by name.
-    shim (NetworkShim): the shim of the network.
+    words (Mapping[str, WordEmbedding]): the word embeddings by name.
     by_sentence (bool): make each sentence a sequence; otherwise each Doc.
     with_groups (bool): set the groups of tokens in `Batch.groups`.
-    RETURNS (Batch): the network's input, without `tokens`, the input of other embeddings.
+    upstream (Sequence[str]): the names of the embeddings that are layers of the thinc model, in
+        order.
     """
-    words = _present(words, shim)
-    distinct = UniqueWords.from_docs(docs)
-    convert = partial(to_torch, device=shim.device)
-    read: dict[str, tuple[Array, ...]] = dict.fromkeys(words, ())
-    if words and len(distinct.orths):
 
-        def compute(rows: np.ndarray) -> dict[str, Array]:
-            new = distinct.subset(rows)
+    words: Mapping[str, WordEmbedding]
+    by_sentence: bool
+    with_groups: bool
+    upstream: Sequence[str] = ()
+
+    @stage(READ)
+    def read(self, docs: Sequence[Doc], shim: NetworkShim) -> Batch:
+        """Create the input of the network's word embeddings in training, as tensors.
+
+        The features of a word are cached on the device.
+
+        docs (Sequence[Doc]): at least one Doc.
+        shim (NetworkShim): the shim of the network.
+        RETURNS (Batch): the network's input, without `tokens`, the input of other embeddings.
+        """
+        tokens = DocTokens.from_docs(docs)
+        words = _present(self.words, shim)
+        distinct = UniqueWords.from_docs(docs)
+        convert = partial(to_torch, device=shim.device)
+        read: dict[str, tuple[Array, ...]] = dict.fromkeys(words, ())
+        if words and len(distinct.orths):
+
+            def compute(orths: np.ndarray) -> dict[str, Array]:
+                new = UniqueWords.from_orths(distinct.vocab, orths)
+                return {
+                    f"{name}.{number}": tensor
+                    for name, embedding in words.items()
+                    for number, tensor in enumerate(_read(embedding, new, convert))
+                }
+
+            tables, rows = shim.features.look_up(distinct.orths, _version(distinct.vocab), compute)
+            index = convert(rows)
+            for key, table in tables.items():
+                read[key.rpartition(".")[0]] += (table[index],)
+        else:
+            read = {name: _read(embedding, distinct, convert) for name, embedding in words.items()}
+        groups: dict[str, Array] = {}
+        if self.with_groups:
+            for name, keys in tokens.groups(distinct.forms[distinct.index]).items():
+                groups[name] = convert(np.unique(keys, return_inverse=True)[1].reshape(-1))
+        return Batch(
+            lengths=self._lengths(tokens, distinct.boundaries[distinct.index]),
+            index=convert(distinct.index),
+            words=read,
+            groups=groups,
+        )
+
+    @stage(READ)
+    def read_prepared(self, docs: Sequence[Doc], shim: NetworkShim) -> Batch:
+        """Create the input of the network's word embeddings in prediction.
+
+        Context-independent features are computed once per word and cached.
+
+        docs (Sequence[Doc]): at least one Doc.
+        shim (NetworkShim): the shim of the network, with the cache.
+        RETURNS (Batch): the network's input, without `tokens`, the input of other embeddings.
+        """
+        tokens = DocTokens.from_docs(docs)
+        if not len(tokens.orths):
+            return self.read(docs, shim)
+        words = _present(self.words, shim)
+        vocab = docs[0].vocab
+
+        def compute(orths: np.ndarray) -> dict[str, Array]:
+            parts = [
+                prepare(orths[begin : begin + _WORDS_AT_ONCE])
+                for begin in range(0, len(orths), _WORDS_AT_ONCE)
+            ]
+            if len(parts) == 1:
+                return parts[0]
             return {
-                f"{name}.{number}": tensor
-                for name, embedding in words.items()
-                for number, tensor in enumerate(_read(embedding, new, convert))
+                name: library_of(rows).concatenate([part[name] for part in parts])
+                for name, rows in parts[0].items()
             }
 
-        tables, rows = shim.features.look_up(distinct.orths, _version(distinct.vocab), compute)
-        index = convert(rows)
-        for key, table in tables.items():
-            read[key.rpartition(".")[0]] += (table[index],)
-    else:
-        read = {name: _read(embedding, distinct, convert) for name, embedding in words.items()}
-    return Batch(
-        lengths=_lengths(docs, distinct, by_sentence),
-        index=convert(distinct.index),
-        words=read,
-        groups=_group(distinct, distinct.forms, convert) if with_groups else {},
-    )
+        def prepare(orths: np.ndarray) -> dict[str, Array]:
+            new = UniqueWords.from_orths(vocab, orths)
+            read = {name: _read(embedding, new, shim.convert) for name, embedding in words.items()}
+            prepared = shim.prepare(read) if read else {}
+            # These stay in NumPy, where tokens are grouped.
+            return {**prepared, _FORMS: new.forms, _BOUNDARIES: new.boundaries}
+
+        version = (*shim.version, *_version(vocab))
+        tables, rows = shim.cache.look_up(tokens.orths, version, compute)
+        groups: dict[str, Array] = {}
+        if self.with_groups:
+            for name, keys in tokens.groups(tables[_FORMS][rows]).items():
+                groups[name] = shim.convert_groups(keys)
+        return Batch(
+            lengths=self._lengths(tokens, tables[_BOUNDARIES][rows]),
+            index=shim.convert(rows),
+            prepared=tables,
+            groups=groups,
+        )
+
+    def _lengths(self, tokens: "DocTokens", boundaries: np.ndarray) -> np.ndarray:
+        return tokens.sentence_lengths(boundaries) if self.by_sentence else tokens.lengths
 
 
-@stage(READ)
-def read_prepared(
-    docs: list[Doc],
-    words: dict[str, WordEmbedding],
-    shim: NetworkShim,
-    *,
-    by_sentence: bool,
-    with_groups: bool,
-) -> Batch:
-    """Create the input of the network's word embeddings in prediction.
+class DocTokens(NamedTuple):
+    """What the network's input needs of the tokens of Docs, concatenated.
 
-    Context-independent features are computed once per word and cached.
-
-    docs (list[Doc]): at least one Doc.
-    words (dict[str, WordEmbedding]): the embeddings by name.
-    shim (NetworkShim): the shim of the network, with the cache.
-    by_sentence (bool): see `read_batch`.
-    with_groups (bool): see `read_batch`.
-    RETURNS (Batch): the network's input, without `tokens`, the input of other embeddings.
+    orths (ndarray): hash of each token's word, uint64 (n_tokens,).
+    starts (ndarray): spaCy's `SENT_START`: 1 for the start of a sentence, -1 for another token, 0
+        if it is not known, int64 (n_tokens,).
+    lengths (ndarray): tokens of each Doc, int64 (n_docs,).
     """
-    words = _present(words, shim)
-    distinct = UniqueWords.from_docs(docs)
-    lengths = _lengths(docs, distinct, by_sentence)
-    if not words or not len(distinct.orths):
-        groups = _group(distinct, distinct.forms, shim.convert) if with_groups else {}
-        return Batch(lengths, shim.convert(distinct.index), groups=groups)
 
-    def compute(rows: np.ndarray) -> dict[str, Array]:
-        parts = [
-            prepare(rows[begin : begin + _WORDS_AT_ONCE])
-            for begin in range(0, len(rows), _WORDS_AT_ONCE)
-        ]
-        if len(parts) == 1:
-            return parts[0]
-        return {
-            name: library_of(rows).concatenate([part[name] for part in parts])
-            for name, rows in parts[0].items()
-        }
+    orths: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
 
-    def prepare(rows: np.ndarray) -> dict[str, Array]:
-        new = distinct.subset(rows)
-        read = {name: _read(embedding, new, shim.convert) for name, embedding in words.items()}
-        # Forms stay in NumPy, where tokens are grouped.
-        return {**shim.prepare(read), _FORMS: new.forms}
+    @classmethod
+    def from_docs(cls, docs: Sequence[Doc]) -> "DocTokens":
+        """Read the attributes of tokens.
 
-    version = (*shim.version, *_version(distinct.vocab))
-    tables, rows = shim.cache.look_up(distinct.orths, version, compute)
-    groups = _group(distinct, tables[_FORMS][rows], shim.convert) if with_groups else {}
-    return Batch(lengths, shim.convert(rows[distinct.index]), groups=groups, prepared=tables)
+        docs (Sequence[Doc]): at least one Doc. Docs may be empty.
+        RETURNS (DocTokens): the attributes.
+        """
+        columns = [doc.to_array([ORTH, SENT_START]).reshape(len(doc), 2) for doc in docs]
+        orths, starts = np.concatenate(columns).astype(np.uint64, copy=False).T
+        lengths = np.array([len(doc) for doc in docs], dtype=np.int64)
+        return cls(orths, starts.view(np.int64), lengths)
 
+    def sentence_lengths(self, boundaries: np.ndarray) -> np.ndarray:
+        """Count the tokens of each sentence.
 
-def sentence_lengths(docs: Sequence[Doc], words: UniqueWords) -> list[int]:
-    """Count the tokens of each sentence.
+        In a Doc without sentence boundaries, these are estimated, see `estimate_starts`.
 
-    docs (Sequence[Doc]): Docs. In a Doc without sentence boundaries, these are estimated, see
-        `UniqueWords.sentence_starts`.
-    words (UniqueWords): the words of these Docs.
-    RETURNS (list[int]): tokens of each sentence of all Docs, in order. An empty Doc has no
-        sentence.
-    """
-    if not len(words.index):
-        return []
-    given = np.concatenate([doc.to_array(SENT_START).reshape(-1) for doc in docs]).view(np.int64)
-    begins = (words.lengths.cumsum() - words.lengths)[words.lengths > 0]
-    # Like `Doc.has_annotation`, ignore first tokens, which always start a sentence.
-    later = given != 0
-    later[begins] = False
-    known = np.repeat(np.logical_or.reduceat(later, begins), words.lengths[words.lengths > 0])
-    starts = given == 1
-    if not known.all():
-        starts = np.where(known, starts, words.sentence_starts)
-    starts[begins] = True
-    lengths: list[int] = np.diff(np.append(np.flatnonzero(starts), len(starts))).tolist()
-    return lengths
+        boundaries (ndarray): see `UniqueWords.boundaries`, uint8 (n_tokens,).
+        RETURNS (ndarray): tokens of each sentence of all Docs, in order, int64 (n_sentences,). An
+            empty Doc has no sentence.
+        """
+        if not len(self.starts):
+            return np.zeros(0, dtype=np.int64)
+        used = self.lengths[self.lengths > 0]
+        begins = used.cumsum() - used
+        # Like `Doc.has_annotation`, ignore first tokens, which always start a sentence.
+        given = self.starts != 0
+        given[begins] = False
+        known = np.repeat(np.logical_or.reduceat(given, begins), used)
+        starts = self.starts == 1
+        if not known.all():
+            starts = np.where(known, starts, estimate_starts(boundaries, self.lengths))
+        starts[begins] = True
+        return np.diff(np.append(np.flatnonzero(starts), len(starts)))
 
+    def groups(self, forms: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute keys that the tokens of a group share.
 
-def occurrence_keys(words: UniqueWords, forms: np.ndarray) -> np.ndarray:
-    """Compute a number for each token that the occurrences of its word in the Doc share.
-
-    words (UniqueWords): the words of a batch.
-    forms (ndarray): a key for each distinct word, such as the hash of its lower-cased form, int64
-        (n_words,). Words with the same key count as one word.
-    RETURNS (ndarray): numbers, not consecutive, int64 (n_tokens,).
-    """
-    kinds, kind = np.unique(forms, return_inverse=True)
-    docs = np.repeat(np.arange(len(words.lengths)), words.lengths)
-    return cast(np.ndarray, docs * len(kinds) + kind.reshape(-1)[words.index])
+        forms (ndarray): the hash of each token's lower-cased form, int64 (n_tokens,).
+        RETURNS (dict[str, ndarray]): keys that are not consecutive, int64 (n_tokens,):
+            "occurrences" is the same for all occurrences of a word in a Doc, "global_context" for
+            all tokens of a Doc.
+        """
+        docs = np.repeat(np.arange(len(self.lengths), dtype=np.int64), self.lengths)
+        # Differs between Docs. Two words of a batch get the same key as rarely as two words have
+        # the same hash: one pair in 2^64.
+        keys = (forms.view(np.uint64) ^ (docs.view(np.uint64) * _MIX)) * _MIX
+        return {"occurrences": keys.view(np.int64), "global_context": docs}
 
 
 def _present(words: Mapping[str, WordEmbedding], shim: NetworkShim) -> dict[str, WordEmbedding]:
@@ -174,18 +213,6 @@ def _version(vocab: Vocab) -> tuple[Any, ...]:
         getattr(vectors, "data", None),  # custom vectors need not have a table
         getattr(vectors, "n_keys", 0),
     )
-
-
-def _lengths(docs: Sequence[Doc], words: UniqueWords, by_sentence: bool) -> Sequence[int]:
-    return sentence_lengths(docs, words) if by_sentence else words.lengths.tolist()
-
-
-def _group(
-    words: UniqueWords, forms: np.ndarray, convert: Callable[[np.ndarray], Array]
-) -> dict[str, Array]:
-    docs = np.repeat(np.arange(len(words.lengths), dtype=np.int64), words.lengths)
-    occurrences = np.unique(occurrence_keys(words, forms), return_inverse=True)[1]
-    return {"occurrences": convert(occurrences.reshape(-1)), "global_context": convert(docs)}
 
 
 @stage(EMBED)

@@ -54,11 +54,11 @@ class WordCache:
     ) -> tuple[Mapping[str, Array], np.ndarray]:
         """Return the rows of words, and compute missing ones.
 
-        keys (ndarray): keys of distinct words, int (n_words,).
+        keys (ndarray): keys of words, which may be repeated, int (n_words,).
         version (tuple): objects that the rows depend on. If they differ from those of the last
             call, all rows are computed again. Integers are compared by value, others by identity.
-        compute (Callable): computes the rows for positions in `keys`: arrays of
-            (n_positions, ...) by name. Names, shapes and types must always be the same.
+        compute (Callable): computes the rows of distinct keys, ascending: arrays of (n_keys, ...)
+            by name. Names, shapes and types must always be the same.
         RETURNS (tuple[Mapping[str, Array], ndarray]): tables of (n_rows, ...), and the row of each
             word in them, int64 (n_words,).
         """
@@ -66,30 +66,36 @@ class WordCache:
             if not _same(version, self._version):
                 self.clear()
                 self._version = version
-            rows = np.array([self._rows.get(key, -1) for key in keys.tolist()], dtype=np.int64)
-            missing = np.flatnonzero(rows < 0)
-            if len(missing):
+            rows = self._find(keys)
+            is_new = rows < 0
+            if is_new.any():
+                missing = np.unique(keys[is_new])
                 new = compute(missing)
                 capacity = self._capacity(new, len(missing))
-                if len(self) + len(missing) > capacity and len(missing) < len(keys):
+                if len(self) + len(missing) > capacity and not is_new.all():
                     self.clear()
-                    missing = np.arange(len(keys))
+                    missing = np.unique(keys)
                     new = compute(missing)
                 if len(missing) > capacity:
-                    return new, missing
+                    return new, np.searchsorted(missing, keys)
                 if len(self) + len(missing) > capacity:
                     self.clear()
-                rows[missing] = self._add(keys[missing], new, capacity)
+                self._add(missing, new, capacity)
+                rows = self._find(keys)
             return dict(self._tables), rows
+
+    def _find(self, keys: np.ndarray) -> np.ndarray:
+        find = self._rows.get
+        return np.array([find(key, -1) for key in keys.tolist()], dtype=np.int64)
 
     def _capacity(self, rows: Mapping[str, Array], n_rows: int) -> int:
         if self._tables:
             capacity: int = len(next(iter(self._tables.values())))  # all have the same length
             return capacity
-        row_bytes = sum(table.nbytes for table in rows.values()) // n_rows
+        row_bytes: int = sum(table.nbytes for table in rows.values()) // n_rows
         return self.max_bytes // max(row_bytes, 1)
 
-    def _add(self, keys: np.ndarray, new: Mapping[str, Array], capacity: int) -> np.ndarray:
+    def _add(self, keys: np.ndarray, new: Mapping[str, Array], capacity: int) -> None:
         begin, end = len(self), len(self) + len(keys)
         for name, values in new.items():
             if name not in self._tables:
@@ -97,9 +103,7 @@ class WordCache:
                 # tables that grow would fragment the heap each time the cache is cleared.
                 self._tables[name] = _allocate((capacity, *values.shape[1:]), values)
             self._tables[name][begin:end] = values
-        rows = np.arange(begin, end)
-        self._rows.update(zip(keys.tolist(), rows.tolist(), strict=True))
-        return rows
+        self._rows.update(zip(keys.tolist(), range(begin, end), strict=True))
 
 
 def _allocate(shape: tuple[int, ...], like: Array) -> Array:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from multiprocessing.context import get_spawning_popen
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 from thinc.api import CupyOps, MPSOps, Ops, get_array_module, get_current_ops, torch2xp, xp2torch
 from thinc.types import Floats2d, FloatsXd
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ..decoding.transitions import Array, to_numpy
 from ..extras import require
@@ -21,28 +22,23 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "bfloat16", "auto"]
 
-# The process that the threads belong to. A forked process does not have these threads.
+# The process that torch's threads belong to. A forked process does not have these threads.
 _process = os.getpid()
 
 
 def use_one_thread_if_forked() -> None:
-    """Use one thread for matrix products, if this process was forked since the last call.
+    """Set torch to one thread, if this process was forked since the last call.
 
     A process that is forked from one with several torch threads hangs at its first parallel region.
-    Also, a worker with the threads of all cores would slow down the others. This is called when our
-    components run, not at the fork, so other forked processes are not affected.
+    This is called when our components run, not at the fork, so other forked processes are not
+    affected.
     """
     global _process  # noqa: PLW0603 - one value per process
     if _process != os.getpid():
         _process = os.getpid()
-        _use_one_thread()
-
-
-def _use_one_thread() -> None:
-    threadpool_limits(1, user_api="blas")
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            torch.set_num_threads(1)
 
 
 def is_pickled_for_worker() -> bool:
@@ -55,12 +51,67 @@ def is_pickled_for_worker() -> bool:
 
 
 def use_one_thread_in_worker() -> None:
-    """Use one thread for matrix products, unless OMP_NUM_THREADS is set.
+    """Set torch to one thread, unless OMP_NUM_THREADS is set.
 
     Otherwise each spawned worker, as on macOS and Windows, would use all cores.
     """
-    if "OMP_NUM_THREADS" not in os.environ:
-        _use_one_thread()
+    torch = sys.modules.get("torch")
+    if torch is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+
+
+class _BlasThreads:
+    # The number of threads of NumPy's matrix products in this process.
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._n_users = 0
+        self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+        self._before: list[int] = []
+
+    def limit(self) -> None:
+        with self._lock:
+            if not self._n_users:
+                self._before = [library.get_num_threads() for library in self._libraries]
+                self._set([1] * len(self._libraries))
+            self._n_users += 1
+
+    def restore(self) -> None:
+        with self._lock:
+            self._n_users -= 1
+            if not self._n_users:
+                self._set(self._before)
+
+    def _set(self, n_threads: list[int]) -> None:
+        for library, n in zip(self._libraries, n_threads, strict=True):
+            library.set_num_threads(n)
+
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_blas_threads: dict[int, _BlasThreads] = {}
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Use one thread for NumPy's matrix products within the context.
+
+    The products of a tagger are small. With more threads, they gain little on an idle machine, and
+    wait for each other on a busy one. The environment variables OMP_NUM_THREADS and
+    OPENBLAS_NUM_THREADS (or MKL_NUM_THREADS) set another number. The setting of the process is
+    restored on exit, when no other thread is in the context.
+    """
+    if any(name in os.environ for name in _THREAD_VARIABLES):
+        yield
+        return
+    # Each process has its own lock: one that another thread held during a fork is never released.
+    threads = _blas_threads.get(os.getpid())
+    if threads is None:
+        threads = _blas_threads.setdefault(os.getpid(), _BlasThreads())
+    threads.limit()
+    try:
+        yield
+    finally:
+        threads.restore()
 
 
 def choose_device(name: str | None) -> str:

@@ -13,7 +13,7 @@ from ..runtime.network import ArrayNetwork, pack_network
 from ..runtime.spec import NEW_TAG_MARGIN, Batch, NetworkSpec
 from ..stages import EMBED, NETWORK, stage
 from .cache import WordCache
-from .devices import to_host, to_torch, use_one_thread_if_forked
+from .devices import one_blas_thread, to_host, to_torch
 from .module_shim import NOT_INITIALISED, ModuleShim
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ class NetworkShim(ModuleShim):
 
         RAISES (ValueError): before initialisation.
         """
-        use_one_thread_if_forked()
         if self._model is not None:
             changes = self._changes
             if self._runtime is None or self._runtime_changes != changes:
@@ -163,6 +162,16 @@ class NetworkShim(ModuleShim):
         """
         return to_host(array) if self.uses_numpy else to_torch(array, self.device)
 
+    def convert_groups(self, keys: np.ndarray) -> Array:
+        """Convert the groups of tokens for prediction.
+
+        keys (ndarray): a key for each token, which the tokens of a group share, int64 (n_tokens,).
+        RETURNS (Array): groups for `Batch`.
+        """
+        if self.uses_numpy:
+            return keys  # need not be consecutive
+        return to_torch(keys, self.device).unique(return_inverse=True)[1]
+
     @stage(EMBED)
     def prepare(self, words: Mapping[str, tuple[Array, ...]]) -> dict[str, Array]:
         """Compute context-independent features once per word, with the precision of prediction.
@@ -172,7 +181,8 @@ class NetworkShim(ModuleShim):
             by name.
         """
         if self.uses_numpy:
-            return self.runtime.prepare(words)
+            with one_blas_thread():
+                return self.runtime.prepare(words)
         with self._predicting() as network:
             prepared: dict[str, Array] = network.prepare(words)
         return prepared
@@ -186,7 +196,8 @@ class NetworkShim(ModuleShim):
             network without tags.
         """
         if self.uses_numpy:
-            return self.runtime(batch)
+            with one_blas_thread():
+                return self.runtime(batch)
         with self._predicting() as network:
             return network(batch).float()
 

@@ -19,7 +19,7 @@ from ..extras import require
 from ..network.dropout import Dropout
 from ..runtime.spec import NEW_TAG_MARGIN, Batch, NetworkSpec
 from ..stages import EMBED, stage
-from .batches import read_batch, read_prepared
+from .batches import DocReader
 from .devices import join_arrays, split_array, to_array, to_torch
 from .module_shim import no_backprop
 from .shim import NetworkShim
@@ -63,48 +63,6 @@ class DropoutSettings:
             name: training_dropout if rate is None else rate for name, rate in vars(self).items()
         }
         return Dropout(**filled)
-
-
-@dataclass(frozen=True)
-class DocReader:
-    """Convert Docs to the network's input.
-
-    words (dict[str, WordEmbedding]): the word embeddings by name.
-    upstream (list[str]): the names of the embeddings that are layers of the thinc model, in order.
-    by_sentence (bool): see `read_batch`.
-    with_groups (bool): see `read_batch`.
-    """
-
-    words: dict[str, WordEmbedding]
-    upstream: list[str]
-    by_sentence: bool
-    with_groups: bool
-
-    def read(self, docs: list[Doc], shim: NetworkShim) -> Batch:
-        """Convert Docs for training or a trace, see `read_batch`."""
-        settings = {"by_sentence": self.by_sentence, "with_groups": self.with_groups}
-        return read_batch(docs, self.words, shim, **settings)
-
-    def read_prepared(self, docs: list[Doc], shim: NetworkShim) -> Batch:
-        """Convert Docs for prediction, see `bigru_tagger.model.batches.read_prepared`."""
-        settings = {"by_sentence": self.by_sentence, "with_groups": self.with_groups}
-        return read_prepared(docs, self.words, shim, **settings)
-
-    @stage(EMBED)
-    def predict_upstream(
-        self, model: Model[list[Doc], list[Floats2d]], docs: list[Doc]
-    ) -> dict[str, np.ndarray]:
-        """Run the upstream layers of the model in prediction.
-
-        model (Model[list[Doc], list[Floats2d]]): the model.
-        docs (list[Doc]): the Docs.
-        RETURNS (dict[str, ndarray]): vectors of all tokens, NumPy or CuPy arrays, (n_tokens,
-            width), by the embedding's name.
-        """
-        return {
-            name: join_arrays(layer.predict(docs), layer.get_dim("nO"))
-            for name, layer in zip(self.upstream, model.layers, strict=True)
-        }
 
 
 def docs_model(
@@ -152,7 +110,7 @@ def docs_model(
         name: embedding for name, embedding in embed.items() if isinstance(embedding, WordEmbedding)
     }
     with_groups = spec.occurrences > 0 or spec.global_context > 0
-    reader = DocReader(words, list(upstream), by_sentence, with_groups)
+    reader = DocReader(words, by_sentence, with_groups, tuple(upstream))
     model: Model[list[Doc], list[Floats2d]] = Model(
         name,
         partial(_tag, dropout=dropout, reader=reader),
@@ -334,9 +292,22 @@ def _predict_runs(
     n_tokens = _TOKENS_AT_ONCE if shim.device == "cpu" else _GPU_TOKENS_AT_ONCE
     for run in _runs(docs, n_tokens):
         batch = reader.read_prepared(run, shim)
-        upstream = reader.predict_upstream(model, run).items()
-        batch.tokens = {name: shim.convert(vectors) for name, vectors in upstream}
+        batch.tokens = _predict_upstream(model, run, reader, shim.convert)
         yield run, shim.predict(batch)
+
+
+@stage(EMBED)
+def _predict_upstream(
+    model: Model[list[Doc], list[Floats2d]],
+    docs: list[Doc],
+    reader: DocReader,
+    convert: Callable[[Any], Array],
+) -> dict[str, Array]:
+    # The vectors of all tokens, (n_tokens, width), by the embedding's name.
+    return {
+        name: convert(join_arrays(layer.predict(docs), layer.get_dim("nO")))
+        for name, layer in zip(reader.upstream, model.layers, strict=True)
+    }
 
 
 def _trace(
@@ -344,8 +315,7 @@ def _trace(
 ) -> "NetworkTrace":
     shim = network_shim(model)
     batch = reader.read(docs, shim)
-    upstream = reader.predict_upstream(model, docs).items()
-    batch.tokens = {name: to_torch(vectors, shim.device) for name, vectors in upstream}
+    batch.tokens = _predict_upstream(model, docs, reader, partial(to_torch, device=shim.device))
     return shim.trace(batch)
 
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from ..network.dropout import Dropout
 from ..network.network import Network
 from ..runtime.spec import Batch, NetworkSpec
+from .batches import DocReader
 from .devices import join_arrays, split_array, to_array, to_torch
 from .shim import NetworkShim
-from .thinc_model import INPUT, DocReader, decoder_of, network_shim
+from .thinc_model import INPUT, decoder_of, network_shim
 
 
 def initialise(

@@ -229,6 +229,9 @@ def _plan(lengths: np.ndarray, n_rows: int, n_directions: int) -> Iterator[_Run]
         ]
         tokens = np.stack([steps.order for steps in orders])
         begins, counts = orders[0].begins, orders[0].counts
+        if tokens.shape[1] <= _BLOCK:
+            yield _Run(tokens, counts.tolist(), True)
+            continue
         # A run ends with the step that fills it.
         ends = np.flatnonzero(np.diff(begins // _BLOCK)) + 1
         for steps in np.split(np.arange(len(counts)), ends):

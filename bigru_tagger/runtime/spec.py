@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from ..decoding.transitions import Array
 
 # A key in saved files. It does not change when a module is renamed.
@@ -69,19 +71,20 @@ class Batch:
 
     The tokens of all sequences are concatenated.
 
-    lengths (Sequence[int]): tokens of each sequence.
+    lengths (Sequence[int] | ndarray): tokens of each sequence.
     index (Array): each token's row in the arrays of `words` or `prepared`, int64 (n_tokens,).
     words (Mapping[str, tuple[Array, ...]]): for each word embedding the arguments of its module,
         with one row per distinct word.
     tokens (Mapping[str, Array]): for each embedding that reads vectors, one row per token.
-    groups (Mapping[str, Array]): number of each token's group, from 0, int64 (n_tokens,). The key
-        "occurrences" groups the occurrences of a word in a document, the key "global_context" the
-        tokens of a document. Needed by networks with these settings.
+    groups (Mapping[str, Array]): number of each token's group, int64 (n_tokens,); from 0 and
+        without gaps for PyTorch. The key "occurrences" groups the occurrences of a word in a
+        document, the key "global_context" the tokens of a document. Needed by networks with these
+        settings.
     prepared (Mapping[str, Array] | None): the output of `Network.prepare`, with one row per word;
         replaces `words` in prediction.
     """
 
-    lengths: Sequence[int]
+    lengths: Sequence[int] | np.ndarray
     index: Array
     words: Mapping[str, tuple[Array, ...]] = field(default_factory=dict)
     tokens: Mapping[str, Array] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from bigru_tagger.embeddings.gazetteer import GazetteerEmbed, GazetteerEmbedding
 from bigru_tagger.embeddings.resources import ResourceError
 from bigru_tagger.embeddings.vector_file import VectorFileEmbed, VectorFileEmbedding
 from bigru_tagger.model.architectures import BiGRUTagger
-from bigru_tagger.model.batches import read_batch
+from bigru_tagger.model.batches import DocReader
 from bigru_tagger.model.shim import NetworkShim
 from bigru_tagger.model.thinc_model import network_shim
 from bigru_tagger.network.embeddings.lookup import look_up
@@ -48,7 +48,7 @@ def embed(embedding, *texts):
     network.fill({"it": embedding.tensors(vocab)})
     docs = [Doc(vocab, words=text) for text in texts]
     shim = NetworkShim(network)
-    batch = read_batch(docs, {"it": embedding}, shim, by_sentence=False, with_groups=False)
+    batch = DocReader({"it": embedding}, False, False).read(docs, shim)
     return network.embed["it"], network(batch).detach().numpy()
 
 

@@ -24,7 +24,7 @@ from bigru_tagger.embeddings.vector_file import VectorFileEmbed
 from bigru_tagger.embeddings.vectors import VectorsEmbed
 from bigru_tagger.model import architectures, batches
 from bigru_tagger.model.architectures import BiGRUEncoder, BiGRUTagger, BiGRUTok2Vec
-from bigru_tagger.model.batches import read_batch
+from bigru_tagger.model.batches import DocReader
 from bigru_tagger.model.shim import NetworkShim
 from bigru_tagger.model.thinc_model import DropoutSettings, network_shim
 from bigru_tagger.network.encoder import Dropout
@@ -619,7 +619,7 @@ def test_static_vectors_are_corrected_for_words_of_the_training_alone():
     backprop([np.ones((len(doc), 2), dtype="float32") for doc in docs(nlp.vocab)])
     model.finish_update(SGD(1.0))
     batch = [Doc(nlp.vocab, words=["ADA", "zebra", "ships", "never"])]
-    read = read_batch(batch, embed, network_shim(model), by_sentence=False, with_groups=False)
+    read = DocReader(embed, False, False).read(batch, network_shim(model))
     module = network_shim(model).network.embed["vectors"].eval()
     static = torch.tensor([[0.5, -0.5], [0.1, 0.7], [0.0, 0.0], [0.0, 0.0]])
     static[2:] = module.unknown.detach()

@@ -7,26 +7,36 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc
 
 from bigru_tagger.embeddings.base import UniqueWords
-from bigru_tagger.model.batches import occurrence_keys, sentence_lengths
+from bigru_tagger.model.batches import DocTokens
 
 VOCAB = spacy.blank("en").vocab
 WORD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
 TEXTS = st.lists(st.lists(st.sampled_from(["a", "A", "the", " ", "😀"]) | WORD, max_size=6))
 
 
+def group(docs):
+    words = UniqueWords.from_docs(docs)
+    return DocTokens.from_docs(docs).groups(words.forms[words.index])
+
+
+def sentence_lengths(docs):
+    words = UniqueWords.from_docs(docs)
+    return DocTokens.from_docs(docs).sentence_lengths(words.boundaries[words.index]).tolist()
+
+
 @settings(max_examples=50, deadline=None)
 @given(TEXTS.filter(bool))
 def test_groups_are_the_words_of_a_doc_whatever_their_case(texts):
-    words = UniqueWords.from_docs([Doc(VOCAB, words=words) for words in texts])
-    keys = occurrence_keys(words, words.forms).tolist()
+    groups = group([Doc(VOCAB, words=words) for words in texts])
+    keys = groups["occurrences"].tolist()
     tokens = [(i, token.lower()) for i, text in enumerate(texts) for token in text]
     assert len(keys) == len(tokens)
     assert len(set(keys)) == len(set(tokens)) == len(set(zip(keys, tokens, strict=True)))
+    assert groups["global_context"].tolist() == [i for i, _ in tokens]
 
 
-def test_no_tokens_have_no_keys():
-    words = UniqueWords.from_docs([Doc(VOCAB), Doc(VOCAB)])
-    assert occurrence_keys(words, words.forms).shape == (0,)
+def test_no_tokens_have_no_groups():
+    assert [keys.shape for keys in group([Doc(VOCAB), Doc(VOCAB)]).values()] == [(0,), (0,)]
 
 
 def make_doc(*sentences):
@@ -53,7 +63,7 @@ def make_doc(*sentences):
     ],
 )
 def test_sentence_lengths(docs, expected):
-    assert sentence_lengths(docs, UniqueWords.from_docs(docs)) == expected
+    assert sentence_lengths(docs) == expected
 
 
 BOUNDARIES = st.sampled_from(["a", "B", ".", "!", "。", "؟", ",", '"', "(", ")", "…", "\n\n", " "])
@@ -63,6 +73,6 @@ BOUNDARIES = st.sampled_from(["a", "B", ".", "!", "。", "؟", ",", '"', "(", ")
 @given(st.lists(st.lists(BOUNDARIES, max_size=6), min_size=1, max_size=5))
 def test_sentence_lengths_do_not_depend_on_the_docs_before(texts):
     docs = [Doc(VOCAB, words=words, spaces=[False] * len(words)) for words in texts]
-    alone = [sentence_lengths([doc], UniqueWords.from_docs([doc])) for doc in docs]
-    together = sentence_lengths(docs, UniqueWords.from_docs(docs))
+    alone = [sentence_lengths([doc]) for doc in docs]
+    together = sentence_lengths(docs)
     assert together == [length for lengths in alone for length in lengths]

@@ -13,8 +13,6 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .extras import explained
-
 if TYPE_CHECKING:
     from .corpus.convert import convert
     from .corpus.corpus import AnyCorpus, open_corpus
@@ -76,6 +74,8 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .extras import explained  # noqa: PLC0415 - only imported where it is needed
+
     with explained(name):
         return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 

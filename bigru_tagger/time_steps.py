@@ -34,7 +34,7 @@ class TimeSteps:
             self.begins = np.arange(n_tokens)
             self.counts = np.ones_like(self.begins)
             self.sequence = np.zeros_like(self.begins)
-            self.order = self.begins[::-1] if backward else self.begins
+            self.order = self.begins[::-1].copy() if backward else self.begins
             if first is not None:
                 self.order = self.order + first[0]
             return

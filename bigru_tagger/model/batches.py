@@ -88,13 +88,11 @@ class DocReader(NamedTuple):
 
         Context-independent features are computed once per word and cached.
 
-        docs (Sequence[Doc]): at least one Doc.
+        docs (Sequence[Doc]): Docs with at least one token in total.
         shim (NetworkShim): the shim of the network, with the cache.
         RETURNS (Batch): the network's input, without `tokens`, the input of other embeddings.
         """
         tokens = DocTokens.from_docs(docs)
-        if not len(tokens.orths):
-            return self.read(docs, shim)
         words = _present(self.words, shim)
         vocab = docs[0].vocab
 

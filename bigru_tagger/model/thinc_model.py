@@ -291,6 +291,9 @@ def _predict_runs(
     shim = network_shim(model)
     n_tokens = _TOKENS_AT_ONCE if shim.device == "cpu" else _GPU_TOKENS_AT_ONCE
     for run in _runs(docs, n_tokens):
+        if not any(map(len, run)):
+            yield run, np.zeros((0, model.get_dim("nO")), np.float32)
+            continue
         batch = reader.read_prepared(run, shim)
         batch.tokens = _predict_upstream(model, run, reader, shim.convert)
         yield run, shim.predict(batch)

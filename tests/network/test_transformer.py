@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from bigru_tagger.network.storage import pack_tensors
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import TEXTS
@@ -24,6 +23,7 @@ from bigru_tagger.network.transformer import (
     split_windows,
 )
 from bigru_tagger.network.transformer_loading import PretrainedTransformer
+from bigru_tagger.runtime.storage import pack_arrays
 
 WORDS = [text.split() for text in TEXTS]
 
@@ -314,6 +314,10 @@ def test_a_frozen_encoder_has_no_dropout_in_training(bert):
 # --- storage
 
 
+def pack(tensors, key, spec):
+    return pack_arrays({name: tensor.numpy() for name, tensor in tensors.items()}, key, spec)
+
+
 @pytest.mark.parametrize("save", [save_bert, save_roberta])
 def test_bytes_contain_everything(save, tmp_path):
     transformer = load(save(tmp_path), layers=2, window=20, pooling="last")
@@ -342,15 +346,15 @@ def damaged(bert):
     yield b""
     yield b"nonsense"
     yield data[:-10]
-    yield pack_tensors(tensors, key, spec)  # no tokenizer
+    yield pack(tensors, key, spec)  # no tokenizer
     tensors["tokenizer"] = torch.from_numpy(text)
-    yield pack_tensors(tensors, "bigru_tagger.network", spec)
-    yield pack_tensors(tensors, key, {**spec, "more": 1})
-    yield pack_tensors(tensors, key, {**spec, "encoder": {"model_type": "none such"}})
-    yield pack_tensors(tensors, key, {**spec, "encoder": {**spec["encoder"], "hidden_size": 16}})
-    yield pack_tensors({**tensors, "tokenizer": torch.from_numpy(text[:50])}, key, spec)
+    yield pack(tensors, "bigru_tagger.network", spec)
+    yield pack(tensors, key, {**spec, "more": 1})
+    yield pack(tensors, key, {**spec, "encoder": {"model_type": "none such"}})
+    yield pack(tensors, key, {**spec, "encoder": {**spec["encoder"], "hidden_size": 16}})
+    yield pack({**tensors, "tokenizer": torch.from_numpy(text[:50])}, key, spec)
     del tensors["encoder.embeddings.word_embeddings.weight"]
-    yield pack_tensors(tensors, key, spec)
+    yield pack(tensors, key, spec)
 
 
 def test_other_bytes_are_no_transformer(bert):

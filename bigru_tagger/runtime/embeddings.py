@@ -247,7 +247,8 @@ class CharCNNArrays(ArrayEmbedding):
         if self._products is None:
             # The product of each character with each column of the kernel. A few rows are added
             # instead of a matrix product per position.
-            products = np.matmul(self._table, self._kernel.transpose(2, 1, 0))
+            kernel = np.ascontiguousarray(self._kernel.transpose(2, 1, 0))
+            products = np.matmul(self._table, kernel)
             products[:, 0] = 0.0  # padding
             self._products = products  # (kernel_size, rows, out_channels)
         half = len(self._products) // 2

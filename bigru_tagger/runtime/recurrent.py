@@ -148,13 +148,15 @@ class Layer:
             for direction in run.directions:
                 own = weights.inputs[begin:, direction].swapaxes(0, 1)  # (n_gates, width, units)
                 bias = weights.biases[direction]
-                if len(run.directions) == 1 and shared is None:
+                if len(run.directions) > 1:
+                    rows = np.flatnonzero(run.direction == direction)
+                    products = np.matmul(columns[run.tokens[rows]], own)
+                    inputs[:, rows] = products + (bias if shared is None else inputs[:, rows])
+                elif shared is None:
                     np.matmul(columns[run.tokens], own, out=inputs)
                     inputs += bias
-                    continue
-                rows = np.flatnonzero(np.broadcast_to(run.direction == direction, run.tokens.shape))
-                products = np.matmul(columns[run.tokens[rows]], own)
-                inputs[:, rows] = products + (bias if shared is None else inputs[:, rows])
+                else:
+                    inputs += np.matmul(columns[run.tokens], own)
         return inputs
 
 

@@ -17,7 +17,8 @@ from spacy.util import import_file
 
 from bigru_tagger.decoding.transitions import Transitions
 from bigru_tagger.network.network import Network
-from bigru_tagger.runtime import embeddings
+from bigru_tagger.runtime.embeddings import base
+from bigru_tagger.runtime.embeddings.hash import hash_multipliers
 from bigru_tagger.runtime.network import ArrayNetwork
 from bigru_tagger.runtime.spec import SPEC_KEY, Batch, NetworkSpec
 from bigru_tagger.runtime.storage import pack_arrays
@@ -311,7 +312,7 @@ def test_multipliers_of_hashes_are_those_of_torch():
     for n_attrs in (1, 2, 7):
         generator = torch.Generator().manual_seed(0)
         expected = torch.randint(1 << 62, (n_attrs, 4), generator=generator) | 1
-        assert embeddings.hash_multipliers(n_attrs).tolist() == expected.tolist()
+        assert hash_multipliers(n_attrs).tolist() == expected.tolist()
 
 
 def test_unsigned_hashes_are_the_same_as_signed_ones():
@@ -354,10 +355,10 @@ def test_an_embedding_without_a_numpy_version_runs_on_torch():
 
 
 def test_a_registered_embedding_replaces_that_of_torch(monkeypatch):
-    monkeypatch.setattr(embeddings, "_CLASSES", dict(embeddings._CLASSES))
+    monkeypatch.setattr(base, "_CLASSES", dict(base._CLASSES))
 
-    @embeddings.register("example.CountsEmbed.v1")
-    class Counts(embeddings.ArrayEmbedding):
+    @base.register("example.CountsEmbed.v1")
+    class Counts(base.ArrayEmbedding):
         def __init__(self, weights, width):
             self.weight = weights.take("linear.weight", width, 3)
             self.bias = weights.take("linear.bias", width)

@@ -141,7 +141,7 @@ class Layer:
             n_parts = self.n_directions * n_gates
             rows = index[run.tokens] * n_parts + run.direction * n_gates + _column(n_gates)
             parts = table.reshape(len(table) * n_parts, self.units)
-            # The rows exist. "clip" avoids another buffer.
+            # The rows exist, see `Encoder`. "clip" avoids another buffer.
             parts.take(rows, 0, out=inputs, mode="clip")
         if columns is not None:
             begin = len(weights.inputs) - columns.shape[1]
@@ -231,9 +231,12 @@ class Encoder:
         columns (ndarray | None): the other columns, one row per token, float32 (n_tokens, width);
             None if there are none.
         RETURNS (ndarray): the states, float32 (n_tokens, width).
+        RAISES (IndexError): if a row is not in the table.
         """
         if not lengths.any():
             return np.zeros((0, self.width), np.float32)
+        if shared is not None and not 0 <= shared[1].min() <= shared[1].max() < len(shared[0]):
+            raise IndexError(f"a token's row is not in the table of {len(shared[0])} words")
         if not self.layers:
             parts = [] if shared is None else [shared[0][shared[1]]]
             parts += [] if columns is None else [columns]

@@ -1,5 +1,6 @@
 """Compare prediction in NumPy with PyTorch: `scripts/compare_runtimes --help`."""
 
+import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -36,9 +37,10 @@ def compare_runtimes(
     tokens: Annotated[int, typer.Option(help="Tokens of a batch.")] = 16_384,
     rounds: Annotated[int, typer.Option(help="Timed runs of each task.", min=1)] = 7,
 ) -> None:
-    """Print the median speed of both, measured in turn, on a network and words drawn at random.
+    """Print the median words per CPU second of both, measured in turn.
 
-    The words are known to the cache in "network" and "recurrent layers", and new in "embeddings".
+    The network and the words are random. The words are new in "embeddings". Otherwise, they are
+    known to the cache. For one thread, set OMP_NUM_THREADS=1.
     """
     spec = NetworkSpec(
         _EMBED,
@@ -52,21 +54,22 @@ def compare_runtimes(
     lengths = np.random.default_rng(0).poisson(14, max(tokens // 14, 1))
     tasks: dict[tuple[str, str], Task] = {}
     for what, sizes in (("batch", lengths), ("13 words", np.array([13]))):
-        for name, run in _runs(spec, sizes).items():
-            tasks[name[0], f"{name[1]}, {what}"] = _task(run, int(sizes.sum()))
-    timings = {(one.system, one.variant): one for one in time_in_turn(tasks, rounds)}
+        for (library, part), task in _tasks(spec, sizes).items():
+            tasks[library, f"{part}, {what}"] = task
+    measured = time_in_turn(tasks, rounds, clock=time.process_time)
+    timings = {(one.system, one.variant): one for one in measured}
     rows = []
     for system, variant in timings:
         if system == "numpy":
             ours, theirs = timings["numpy", variant], timings["torch", variant]
             ratio = f"{ours.speed / theirs.speed:.2f}"
             rows.append((variant, f"{theirs.speed:,.0f}", f"{ours.speed:,.0f}", ratio))
-    header = ("words/s", "PyTorch", "NumPy", "ratio")
+    header = ("words per CPU second", "PyTorch", "NumPy", "ratio")
     typer.echo(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r")))
 
 
-def _runs(spec: NetworkSpec, lengths: np.ndarray) -> dict[tuple[str, str], Callable[[], Any]]:
-    # Functions that predict, by library and part of the network.
+def _tasks(spec: NetworkSpec, lengths: np.ndarray) -> dict[tuple[str, str], Task]:
+    # Tasks by library and part of the network.
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     network = Network(spec).eval()
@@ -75,9 +78,8 @@ def _runs(spec: NetworkSpec, lengths: np.ndarray) -> dict[tuple[str, str], Calla
     characters = rng.integers(1, 100, (_N_WORDS, 42))
     characters[np.arange(42) >= rng.integers(3, 12, (_N_WORDS, 1))] = 0  # padding
     words = {"words": (rng.integers(1 << 60, size=(_N_WORDS, 3)),), "characters": (characters,)}
-    new = {
-        name: tuple(array[: min(n_tokens, 1024)] for array in own) for name, own in words.items()
-    }
+    n_new = min(n_tokens, 1024)  # as many as are embedded at once
+    new = {name: tuple(array[:n_new] for array in own) for name, own in words.items()}
     docs = np.arange(n_tokens) // 400
     index = rng.zipf(1.5, n_tokens) % _N_WORDS  # as in natural language, few words are frequent
     occurrences = np.unique(docs * _N_WORDS + index, return_inverse=True)[1].reshape(-1)
@@ -85,12 +87,11 @@ def _runs(spec: NetworkSpec, lengths: np.ndarray) -> dict[tuple[str, str], Calla
     batch = Batch(lengths.tolist(), index, groups=groups, prepared=ours.prepare(words))
 
     def tensors(arrays: Any) -> Any:
-        return {
-            name: torch.from_numpy(own)
-            if isinstance(own, np.ndarray)
-            else tuple(map(torch.from_numpy, own))
-            for name, own in arrays.items()
-        }
+        if isinstance(arrays, np.ndarray):
+            return torch.from_numpy(arrays)
+        if isinstance(arrays, tuple):
+            return tuple(map(tensors, arrays))
+        return {name: tensors(own) for name, own in arrays.items()}
 
     with torch.inference_mode():
         prepared = network.prepare(tensors(words))
@@ -104,26 +105,28 @@ def _runs(spec: NetworkSpec, lengths: np.ndarray) -> dict[tuple[str, str], Calla
     def encode() -> Any:
         return network.encoder(no_columns, Layout(lengths, rows.device), shared=shared)
 
-    def in_torch(run: Callable[[], Any]) -> Callable[[], Any]:
-        return torch.inference_mode()(run)
-
     def encode_in_numpy() -> Any:
         with np.errstate(over="ignore"):
             return ours.encoder(lengths, inputs, None)
 
-    return {
-        ("torch", "recurrent layers"): in_torch(encode),
+    runs: dict[tuple[str, str], Callable[[], Any]] = {
+        ("torch", "recurrent layers"): encode,
         ("numpy", "recurrent layers"): encode_in_numpy,
-        ("torch", "network"): in_torch(lambda: network(known)),
+        ("torch", "network"): lambda: network(known),
         ("numpy", "network"): lambda: ours(batch),
-        ("torch", "embeddings"): in_torch(lambda: network.prepare(new_tensors)),
+        ("torch", "embeddings"): lambda: network.prepare(new_tensors),
         ("numpy", "embeddings"): lambda: ours.prepare(new),
+    }
+    return {
+        (library, part): _task(run, n_new if part == "embeddings" else n_tokens)
+        for (library, part), run in runs.items()
     }
 
 
 def _task(run: Callable[[], Any], n_words: int) -> Task:
     def work() -> int:
-        run()
+        with torch.inference_mode():
+            run()
         return n_words
 
     return lambda: work

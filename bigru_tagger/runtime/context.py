@@ -7,6 +7,9 @@ import numpy as np
 from ..stages import CONTEXT, stage
 from .storage import Weights
 
+# Tokens that are updated at once, so that their rows stay in the cache of a core.
+_BLOCK = 256
+
 
 class ContextPooling:
     """Combine the state of each token with weighted means of states in the same document."""
@@ -27,14 +30,15 @@ class ContextPooling:
         self.groups = [name for name, n in units.items() if n]
         self.width = n_out
         self._n_states = width
-        self._read = {}
+        self._units = [n for n in units.values() if n]
+        self._parameters = []
         for name in self.groups:
-            project = weights.under("project").under(name)
-            self._read[name] = (
-                project.take("weight", units[name], width),
-                project.take("bias", units[name]),
-                weights.under("attend").under(name).take("weight", 1, width),
-            )
+            project, attend = weights.under("project").under(name), weights.under("attend")
+            self._parameters += [
+                (project.take("weight", units[name], width), project.take("bias", units[name])),
+                (attend.under(name).take("weight", 1, width), np.zeros(1, np.float32)),
+            ]
+        self._read: tuple[np.ndarray, ...] | None = None
         combine = weights.under("combine")
         self._weight = combine.take("weight", n_out, width + occurrences + global_context)
         self._bias = combine.take("bias", n_out)
@@ -55,19 +59,28 @@ class ContextPooling:
             raise ValueError(f"the network needs the groups of the tokens for {missing}")
         if not len(states):
             return np.zeros((0, self.width), np.float32)
-        begin = self._n_states
-        mixed: np.ndarray = states @ self._weight[:, :begin].T
+        if self._read is None:
+            weights, biases = zip(*self._parameters, strict=True)
+            self._read = np.concatenate(weights), np.concatenate(biases)
+        weight, bias = self._read
+        # V h and q h of all groups in one product. A separate product for a single column would
+        # take as long as one for many columns.
+        read = states @ weight.T
+        read += bias
+        end = self._n_states
+        mixed: np.ndarray = states @ self._weight[:, :end].T
         mixed += self._bias
-        for name in self.groups:
-            weight, bias, attend = self._read[name]
-            values = states @ weight.T
-            values += bias
-            means, group = _mean(values, (states @ attend.T)[:, 0], groups[name])
+        place = 0
+        for name, units in zip(self.groups, self._units, strict=True):
+            values, scores = read[:, place : place + units], read[:, place + units]
+            means, group = _mean(values, scores, groups[name])
             np.tanh(means, out=means)
-            end = begin + means.shape[1]
+            begin, end, place = end, end + units, place + units + 1
             # One product per group, not one per token.
-            mixed += (means @ self._weight[:, begin:end].T)[group]
-            begin = end
+            products = means @ self._weight[:, begin:end].T
+            for start in range(0, len(group), _BLOCK):
+                here = slice(start, start + _BLOCK)
+                mixed[here] += products.take(group[here], 0)
         np.maximum(mixed, np.float32(0.0), out=mixed)
         return mixed
 

@@ -9,7 +9,7 @@ from ..decoding.decoder import Decoder
 from ..decoding.decoders import decoder_class
 from ..stages import EMBED, stage
 from .context import ContextPooling
-from .embeddings import build_embedding
+from .embeddings.base import build_embedding
 from .recurrent import Encoder, Shared
 from .spec import PREPARED_INPUT, SPEC_KEY, Batch, NetworkSpec, prepared_arrays
 from .storage import Weights, pack_arrays, unpack_arrays

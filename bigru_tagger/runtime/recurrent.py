@@ -14,6 +14,7 @@ A time step is a few operations on whole arrays, in place:
   contiguous.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -31,6 +32,11 @@ DIRECTIONS = ("forward_layer", "backward_layer")
 _FACTORS = {"gru": (-1.0, -1.0, -2.0), "lstm": (-1.0, -1.0, -2.0, -1.0)}
 # Tokens whose inputs are gathered at once.
 _BLOCK = 4096
+# Cells of the gates of a time step. With this many (320 KiB), a step fits into the cache of a core,
+# and the matrix product still runs at full speed.
+_CELLS = 80 * 1024
+# With at most this many rows, a step of both directions at once is faster than one after the other.
+_FEW = 16
 _ONE, _TWO = np.float32(1.0), np.float32(2.0)
 
 Shared: TypeAlias = tuple[np.ndarray, np.ndarray]
@@ -39,8 +45,10 @@ Shared: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class _Run:
-    # Consecutive time steps of sequences that run in parallel.
-    tokens: np.ndarray  # in the order of each direction, int64 (n_directions, n_tokens)
+    # Consecutive time steps of sequences that run in parallel, in one direction or in all.
+    directions: range
+    direction: np.ndarray  # of each row, int64 (n_rows,) or ()
+    tokens: np.ndarray  # of each row, by time step, direction and sequence, int64 (n_rows,)
     counts: list[int]  # number of sequences at each step
     is_first: bool  # whether it contains the first step
 
@@ -61,11 +69,13 @@ class Layer:
         RAISES (ValueError): if a parameter is missing, or has another shape.
         """
         self.units = units
+        n_gates = len(_FACTORS[cell])
         names = DIRECTIONS if bidirectional else DIRECTIONS[:1]
         self.n_directions = len(names)
         self.width = units * self.n_directions
+        # Sequences that run in parallel.
+        self.n_rows = max(_CELLS // (n_gates * units), 1)
         self._cell = cell
-        n_gates = len(_FACTORS[cell])
         shapes = {"ih": (n_gates * units, input_width), "hh": (n_gates * units, units)}
         self._parameters = [
             {
@@ -104,40 +114,68 @@ class Layer:
         columns (ndarray | None): the other columns, float32 (n_tokens, width).
         RETURNS (ndarray): the states, float32 (n_tokens, n_directions * units).
         """
-        n_tokens = sum(run.tokens.shape[1] for run in runs)
+        n_tokens = sum(len(run.tokens) for run in runs) // self.n_directions
         states = np.empty((n_tokens, self.n_directions, self.units), np.float32)
         step = _gru if self._cell == "gru" else _lstm
+        buffers = _Buffers()
         state: list[np.ndarray] = []
         for run in runs:
-            inputs = self._gather(run.tokens, shared, columns)
+            inputs = self._gather(run, shared, columns, buffers)
             if run.is_first:
-                shape = (self.n_directions, 1, run.counts[0], self.units)
+                shape = (len(run.directions), run.counts[0], self.units)
                 state = [np.zeros(shape, np.float32) for _ in range(2)]
-            output = np.empty((self.n_directions, 1, run.tokens.shape[1], self.units), np.float32)
-            step(self._weights, inputs, run.counts, state, output)
-            for direction, tokens in enumerate(run.tokens):
-                states[tokens, direction] = output[direction, 0]
+            output = buffers.get("output", (len(run.tokens), self.units))
+            step(self._weights, run, inputs, state, output)
+            states[run.tokens, run.direction] = output
         return states.reshape(n_tokens, self.width)
 
     def _gather(
-        self, tokens: np.ndarray, shared: Shared | None, columns: np.ndarray | None
+        self, run: _Run, shared: Shared | None, columns: np.ndarray | None, buffers: "_Buffers"
     ) -> np.ndarray:
-        # The projected inputs, (n_directions, n_gates, n_tokens, units).
+        # The projected inputs, (n_gates, n_rows, units).
         weights = self._weights
-        inputs: np.ndarray | None = None
+        n_gates = weights.biases.shape[1]
+        inputs = buffers.get("inputs", (n_gates, len(run.tokens), self.units))
         if shared is not None:
             table, index = shared
-            n_parts = weights.biases.shape[0] * weights.biases.shape[1]
-            parts = np.arange(n_parts).reshape(*weights.biases.shape[:2], 1)
-            rows = index[tokens][:, None] * n_parts + parts
-            inputs = table.reshape(len(table) * n_parts, self.units).take(rows, 0)
+            n_parts = self.n_directions * n_gates
+            rows = index[run.tokens] * n_parts + run.direction * n_gates + _column(n_gates)
+            parts = table.reshape(len(table) * n_parts, self.units)
+            # The rows exist, see `Encoder`. "clip" avoids another buffer.
+            parts.take(rows, 0, out=inputs, mode="clip")
         if columns is not None:
-            own = weights.inputs[len(weights.inputs) - columns.shape[1] :].transpose(1, 2, 0, 3)
-            products = np.matmul(columns[tokens][:, None], own)
-            products += weights.biases if inputs is None else inputs
-            inputs = products
-        assert inputs is not None
+            begin = len(weights.inputs) - columns.shape[1]
+            for direction in run.directions:
+                own = weights.inputs[begin:, direction].swapaxes(0, 1)  # (n_gates, width, units)
+                bias = weights.biases[direction]
+                if len(run.directions) > 1:
+                    rows = np.flatnonzero(run.direction == direction)
+                    products = np.matmul(columns[run.tokens[rows]], own)
+                    inputs[:, rows] = products + (bias if shared is None else inputs[:, rows])
+                elif shared is None:
+                    np.matmul(columns[run.tokens], own, out=inputs)
+                    inputs += bias
+                else:
+                    inputs += np.matmul(columns[run.tokens], own)
         return inputs
+
+
+def _column(size: int) -> np.ndarray:
+    return np.arange(size)[:, None]
+
+
+class _Buffers:
+    # Memory that is used again. New pages of memory take time at their first use.
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def get(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        size = math.prod(shape)
+        array = self._arrays.get(name)
+        if array is None or len(array) < size:
+            array = self._arrays[name] = np.empty(size, np.float32)
+        return array[:size].reshape(shape)
 
 
 class Encoder:
@@ -193,16 +231,19 @@ class Encoder:
         columns (ndarray | None): the other columns, one row per token, float32 (n_tokens, width);
             None if there are none.
         RETURNS (ndarray): the states, float32 (n_tokens, width).
+        RAISES (IndexError): if a row is not in the table.
         """
         if not lengths.any():
             return np.zeros((0, self.width), np.float32)
+        if shared is not None and not 0 <= shared[1].min() <= shared[1].max() < len(shared[0]):
+            raise IndexError(f"a token's row is not in the table of {len(shared[0])} words")
         if not self.layers:
             parts = [] if shared is None else [shared[0][shared[1]]]
             parts += [] if columns is None else [columns]
             return np.concatenate(parts, 1)
         runs: dict[int, list[_Run]] = {}
         for layer in self.layers:
-            n_rows = _rows_at_once(layer.units)
+            n_rows = layer.n_rows
             if n_rows not in runs:
                 runs[n_rows] = list(_plan(lengths, n_rows, layer.n_directions))
             columns = layer(runs[n_rows], shared, columns)
@@ -211,32 +252,56 @@ class Encoder:
         return columns
 
 
-def _rows_at_once(units: int) -> int:
-    # Sequences that run in parallel.
-    return 144 if units > 160 else 192
-
-
 def _plan(lengths: np.ndarray, n_rows: int, n_directions: int) -> Iterator[_Run]:
     # Sequences of similar length run in parallel, a fixed number at a time. So the time per token
     # does not depend on the batch size, and neither does the memory, except for the output.
     first = lengths.cumsum() - lengths
     by_length = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    # Few sequences run in all directions at once, as a step takes as long as its function calls.
+    n_parallel = n_directions if len(by_length) <= _FEW else 1
+    if len(by_length) == 1:
+        # One short text is common, and all of this takes a third of its time.
+        length, start = int(lengths.sum()), int(first[by_length[0]])
+        tokens = np.arange(start, start + length)
+        tokens = np.stack([tokens, tokens[::-1]][:n_directions], 1).reshape(-1)
+        direction = np.tile(np.arange(n_directions), length)
+        yield from _split(tokens, range(n_directions), direction, np.ones(length, np.int64))
+        return
     for begin in range(0, len(by_length), n_rows):
         rows = by_length[begin : begin + n_rows]
         orders = [
             TimeSteps(lengths[rows], first=first[rows], backward=backward)
             for backward in (False, True)[:n_directions]
         ]
-        tokens = np.stack([steps.order for steps in orders])
-        begins, counts = orders[0].begins, orders[0].counts
-        if tokens.shape[1] <= _BLOCK:
-            yield _Run(tokens, counts.tolist(), True)
-            continue
-        # A run ends with the step that fills it.
-        ends = np.flatnonzero(np.diff(begins // _BLOCK)) + 1
-        for steps in np.split(np.arange(len(counts)), ends):
-            here = slice(begins[steps[0]], begins[steps[-1]] + counts[steps[-1]])
-            yield _Run(tokens[:, here], counts[steps].tolist(), bool(steps[0] == 0))
+        counts = orders[0].counts
+        if n_parallel == 1:
+            for number, steps in enumerate(orders):
+                yield from _split(steps.order, range(number, number + 1), np.array(number), counts)
+        else:
+            step = np.repeat(np.arange(len(counts)), counts)
+            by_step = np.argsort(np.tile(step, n_directions), kind="stable")
+            tokens = np.concatenate([steps.order for steps in orders])[by_step]
+            direction = np.repeat(np.arange(n_directions), len(step))[by_step]
+            yield from _split(tokens, range(n_directions), direction, counts)
+
+
+def _split(
+    tokens: np.ndarray, directions: range, direction: np.ndarray, counts: np.ndarray
+) -> Iterator[_Run]:
+    # Split time steps into runs. A run ends with the step that fills it.
+    ends = counts.cumsum() * len(directions)  # rows until the end of each step
+    last = [*np.flatnonzero(np.diff((ends - counts) // _BLOCK)).tolist(), len(counts) - 1]
+    begin = start = 0
+    for step in last:
+        here = slice(start, int(ends[step]))
+        yield _Run(
+            directions,
+            direction if direction.ndim == 0 else direction[here],
+            tokens[here],
+            counts[begin : step + 1].tolist(),
+            is_first=begin == 0,
+        )
+        begin, start = step + 1, here.stop
 
 
 @dataclass(frozen=True)
@@ -270,83 +335,103 @@ def _derive(parameters: Sequence[dict[str, np.ndarray]], cell: str, units: int) 
     )
 
 
+class _Rows:
+    # The arrays of a time step, for a number of sequences.
+
+    def __init__(self, weights: _Derived, run: _Run, count: int) -> None:
+        n_directions = len(run.directions)
+        _, n_gates, units, _ = weights.recurrent.shape
+        self.n_rows = n_directions * count
+        self.gates = np.empty((n_gates, self.n_rows, units), np.float32)
+        # W_h h of all gates is one call: h and W_h are broadcast to the shape of the products.
+        if n_directions == 1:
+            direction = run.directions[0]
+            self.recurrent, self.bias = weights.recurrent[direction], weights.candidate[direction]
+            self.shape: tuple[int, ...] = (count, units)  # of h
+            self.products: np.ndarray = self.gates
+        else:
+            self.recurrent = weights.recurrent
+            self.bias = weights.candidate.repeat(count, 1).reshape(self.n_rows, units)
+            self.shape = (n_directions, 1, count, units)
+            self.products = self.gates.reshape(n_gates, n_directions, count, units).swapaxes(0, 1)
+
+
 def _gru(
-    weights: _Derived,
-    inputs: np.ndarray,
-    counts: Sequence[int],
-    state: list[np.ndarray],
-    output: np.ndarray,
+    weights: _Derived, run: _Run, inputs: np.ndarray, state: list[np.ndarray], output: np.ndarray
 ) -> None:
-    # inputs (n_directions, 3, n_tokens, units), state [h] and output (n_directions, 1, n, units).
-    matmul, exp, reciprocal = np.matmul, np.exp, np.reciprocal
+    # inputs (3, n_rows, units), state [h] (n_directions, n_sequences, units), output
+    # (n_rows, units).
+    matmul, exp = np.matmul, np.exp
     add, subtract, multiply, divide = np.add, np.subtract, np.multiply, np.divide
-    recurrent, bias = weights.recurrent, weights.candidate
-    inputs_rz, inputs_n = inputs[:, :2], inputs[:, 2]
+    n_directions, units = len(run.directions), inputs.shape[2]
+    inputs_rz, inputs_n = inputs[:2], inputs[2]
     h = state[0]
-    begin = n_rows = 0
-    for count in counts:
-        if count != n_rows:
-            n_rows = count
-            h = h[:, :, :count]
-            gates = np.empty((*inputs.shape[:2], count, inputs.shape[3]), np.float32)
-            rz, r, z, n = gates[:, :2], gates[:, 0], gates[:, 1], gates[:, 2]
-        end = begin + count
-        out = output[:, 0, begin:end]
-        matmul(h, recurrent, out=gates)
-        add(rz, inputs_rz[:, :, begin:end], out=rz)
+    begin = last = 0
+    for count in run.counts:
+        if count != last:
+            last = count
+            h = h.reshape(n_directions, -1, units)[:, :count].reshape(-1, units)
+            rows = _Rows(weights, run, count)
+            recurrent, products, shape = rows.recurrent, rows.products, rows.shape
+            bias, n_rows = rows.bias, rows.n_rows
+            rz, r, z, n = rows.gates[:2], *rows.gates
+        end = begin + n_rows
+        out = output[begin:end]
+        matmul(h.reshape(shape), recurrent, out=products)
+        add(rz, inputs_rz[:, begin:end], out=rz)
         exp(rz, out=rz)
         add(rz, _ONE, out=rz)
-        reciprocal(rz, out=rz)
+        divide(_ONE, rz, out=rz)
         add(n, bias, out=n)
         multiply(n, r, out=n)
-        add(n, inputs_n[:, begin:end], out=n)
+        add(n, inputs_n[begin:end], out=n)
         exp(n, out=n)
         add(n, _ONE, out=n)
         divide(_TWO, n, out=n)
         subtract(n, _ONE, out=n)
-        subtract(h[:, 0], n, out=out)
+        subtract(h, n, out=out)
         multiply(out, z, out=out)
         add(out, n, out=out)
-        h = output[:, :, begin:end]
+        h = out
         begin = end
-    state[0] = h
+    state[0] = h.copy()  # the memory of the output is used again
 
 
 def _lstm(
-    weights: _Derived,
-    inputs: np.ndarray,
-    counts: Sequence[int],
-    state: list[np.ndarray],
-    output: np.ndarray,
+    weights: _Derived, run: _Run, inputs: np.ndarray, state: list[np.ndarray], output: np.ndarray
 ) -> None:
     # As `_gru`, with state [h, c]. c_t = f ∘ c_{t-1} + i ∘ g, h_t = o ∘ tanh(c_t).
+    n_directions, units = len(run.directions), inputs.shape[2]
     h, c = state
-    begin = n_rows = 0
-    for count in counts:
-        if count != n_rows:
-            n_rows = count
-            h, c = h[:, :, :count], c[:, :, :count]
-            cell = c[:, 0]
-            gates = np.empty((*inputs.shape[:2], count, inputs.shape[3]), np.float32)
-            i, f, g, o = gates[:, 0], gates[:, 1], gates[:, 2], gates[:, 3]
-        end = begin + count
-        out = output[:, 0, begin:end]
-        np.matmul(h, weights.recurrent, out=gates)
-        np.add(gates, inputs[:, :, begin:end], out=gates)
+    begin = last = 0
+    for count in run.counts:
+        if count != last:
+            last = count
+            h, c = (
+                part.reshape(n_directions, -1, units)[:, :count].reshape(-1, units)
+                for part in (h, c)
+            )
+            rows = _Rows(weights, run, count)
+            gates = rows.gates
+            i, f, g, o = gates
+        end = begin + rows.n_rows
+        out = output[begin:end]
+        np.matmul(h.reshape(rows.shape), rows.recurrent, out=rows.products)
+        np.add(gates, inputs[:, begin:end], out=gates)
         np.exp(gates, out=gates)
         np.add(gates, _ONE, out=gates)
-        np.reciprocal(gates, out=gates)
+        np.divide(_ONE, gates, out=gates)
         np.multiply(g, _TWO, out=g)
         np.subtract(g, _ONE, out=g)
         np.multiply(g, i, out=g)
-        np.multiply(cell, f, out=cell)
-        np.add(cell, g, out=cell)
-        np.multiply(cell, -_TWO, out=out)
+        np.multiply(c, f, out=c)
+        np.add(c, g, out=c)
+        np.multiply(c, -_TWO, out=out)
         np.exp(out, out=out)
         np.add(out, _ONE, out=out)
         np.divide(_TWO, out, out=out)
         np.subtract(out, _ONE, out=out)
         np.multiply(out, o, out=out)
-        h = output[:, :, begin:end]
+        h = out
         begin = end
-    state[:] = h, c
+    state[:] = h.copy(), c

@@ -27,7 +27,7 @@ class NetworkSpec:
     """The structure of a network.
 
     embed (Mapping[str, Mapping[str, Any]]): the embeddings by name: `kind`, see
-        `bigru_tagger.runtime.embeddings`, and the keyword arguments of the class.
+        `bigru_tagger.runtime.embeddings.base`, and the keyword arguments of the class.
     hidden (Sequence[int]): units of each layer and direction; empty for no encoder.
     cell (str): "gru" or "lstm".
     bidirectional (bool): whether the encoder has a backward direction.

@@ -13,6 +13,7 @@ from samples import ROOT
 MODULES = {
     "benchmark": "measure_speed",
     "compare_cells": "compare_cells",
+    "compare_runtimes": "compare_runtimes",
     "import_costs": "import_costs",
     "learning_curve": "learning_curve",
     "replicate": "replicate",

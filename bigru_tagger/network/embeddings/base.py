@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from ...runtime.embeddings import Reads, read_kind
+from ...runtime.embeddings.base import Reads, read_kind
 
 _MODULES: dict[str, type["EmbeddingModule"]] = {}
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ...runtime.embeddings import FILTER_BITS, hash_multipliers
+from ...runtime.embeddings.hash import FILTER_BITS, hash_multipliers
 from .base import EmbeddingModule
 
 

@@ -1,0 +1,1 @@
+"""The embeddings in NumPy, one module per kind. No torch, no spaCy."""

@@ -111,23 +111,6 @@ class BiGRUEncoder(nn.Module):
             self.layers.append(nn.ModuleDict(layer))
             width = units * len(directions)
         self.width = width
-        # For prediction: the copied weights of each layer, the parameters and their versions.
-        self._recurrences: dict[nn.Module, tuple[Recurrence, list[nn.Parameter], list[int]]] = {}
-
-    def train(self, mode: bool = True) -> "BiGRUEncoder":
-        """Set training or evaluation mode, and clear the weights that are cached for prediction.
-
-        mode (bool): True for training.
-        RETURNS (BiGRUEncoder): self.
-        """
-        # Versions are not enough to detect a change: torch's fused optimizers do not raise them.
-        self._recurrences.clear()
-        super().train(mode)
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Exclude the weights that are cached for prediction from copies and pickles."""
-        return {**self.__dict__, "_recurrences": {}}
 
     @stage(ENCODE)
     def forward(
@@ -165,8 +148,7 @@ class BiGRUEncoder(nn.Module):
         for layer in self.layers.children():
             directions = dict(layer.named_children())
             if own_gru and not torch.is_grad_enabled() and dropout.recurrent <= 0.0:
-                recurrence = self._recurrence(layer)
-                states = _predict_gru(directions, vectors, layout, recurrence, shared)
+                states = _predict_gru(directions, vectors, layout, shared)
             elif own_gru:
                 states = _run_gru(directions, vectors, layout, dropout.recurrent, shared)
             elif on_cpu:
@@ -213,23 +195,6 @@ class BiGRUEncoder(nn.Module):
             return rows
         return project_inputs(_grus(self.layers[0].children()), rows)
 
-    def _recurrence(self, layer: nn.Module) -> Recurrence:
-        # Cached, since copying a layer's weights takes as long as encoding a short sentence.
-        parameters = list(layer.parameters())
-        versions = [parameter._version for parameter in parameters]
-        dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else parameters[0].dtype
-        recurrence, read, read_versions = self._recurrences.get(layer, (None, [], []))
-        if (
-            recurrence is None
-            or self.training
-            or recurrence.weights.dtype != dtype
-            or versions != read_versions
-            or any(one is not other for one, other in zip(parameters, read, strict=True))
-        ):
-            recurrence = Recurrence.of(_grus(layer.children()), dtype)
-            self._recurrences[layer] = recurrence, parameters, versions
-        return recurrence
-
     def _has_own_gru(self, device: torch.device) -> bool:
         return self.own_gru and self.cell == "gru" and device.type == "cpu"
 
@@ -254,14 +219,14 @@ def _grus(modules: Iterable[nn.Module]) -> list[nn.GRU]:
 
 
 def _predict_gru(
-    layer: dict[str, nn.Module],
-    vectors: Tensor,
-    layout: Layout,
-    recurrence: Recurrence,
-    shared: SharedInput | None,
+    layer: dict[str, nn.Module], vectors: Tensor, layout: Layout, shared: SharedInput | None
 ) -> Tensor:
     backward = [name == _BACKWARD for name in layer]
     directions = _grus(layer.values())
+    dtype = next(directions[0].parameters()).dtype
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.bfloat16
+    recurrence = Recurrence.of(directions, dtype)
     return predict_gru(directions, backward, layout.lengths, vectors, recurrence, shared)
 
 

@@ -21,8 +21,10 @@ English.Defaults.tokenizer_exceptions = {
 # reads once, at its import. Without this, the search takes half of the time to build a pipeline.
 Registry._get_entry_points = functools.cache(Registry._get_entry_points)
 
-# Modules that --fast leaves out, since this import alone takes seconds.
-_TRANSFORMERS = re.compile(r"^(import|from) (transformers|tiny_transformer)\b", re.MULTILINE)
+# What modules import that --fast leaves out: to import transformers takes longer than PyTorch.
+_TRANSFORMERS = re.compile(
+    r"^(import|from) (transformers|tiny_transformer|bigru_tagger\.huggingface)\b", re.MULTILINE
+)
 
 
 def pytest_addoption(parser):

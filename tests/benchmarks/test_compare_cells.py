@@ -144,7 +144,7 @@ def test_the_plot_names_all(tmp_path: Path) -> None:
 
 
 def test_amounts_are_the_number_of_words(model: Path) -> None:
-    config = load_config(CONFIGS / "sample.cfg")
+    config = load_config(CONFIGS / "sample.cfg", overrides={"paths.clusters": None})
     prepared = []
     ((trained,), (predicted,)) = time_cells(
         {"GRU": config},

@@ -384,7 +384,12 @@ def test_configs_to_train() -> None:
         read_configs(configs, {"training.none.x": 1})
 
 
-SMALL = {"paths.data": DATA, "components.ner.model.hidden": 8, "corpora.train.limit": 40}
+SMALL = {
+    "paths.data": DATA,
+    "paths.clusters": None,  # a million words, seconds to read
+    "components.ner.model.hidden": 8,
+    "corpora.train.limit": 40,
+}
 
 
 def test_a_round_of_training_has_enough_words() -> None:
@@ -530,7 +535,7 @@ def test_all_sections_of_a_quick_run(
     monkeypatch.setattr(measure_speed, "QUICK", replace(QUICK, **few))
     command = [DATA, "--model", "ours=model:best:bigru_ner", "--baseline", "ours", "--quick"]
     command += ["--train", f"learner={CONFIG}", "--rounds", "1", "--output", "out", "--"]
-    command += [part for key, value in SMALL.items() for part in (f"--{key}", str(value))]
+    command += [part for key, value in SMALL.items() for part in (f"--{key}", json.dumps(value))]
     ended = run_benchmark(*command)
     assert ended.exit_code == 0, ended.output
     written = (tmp_path / "out" / "benchmark.md").read_text(encoding="utf8")

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,7 +27,6 @@ from benchmarks.replication.runs import (
     split_source,
 )
 
-SCRIPT = ROOT / "scripts" / "replicate"
 SAMPLE = ROOT / "configs" / "sample.cfg"
 
 
@@ -294,10 +291,8 @@ def test_two_seeds_a_resume_and_a_failure(replicate: Callable[..., Result], tmp_
     arguments = [str(SAMPLE), "--seeds", "0-1", "--jobs", str(min(2, cores)), "--name", "tiny"]
     arguments += ["--test", "bigru_tagger/sample:test", "--"]
     arguments += [part for setting in SMALL.items() for part in setting]
-    first = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False
-    )
-    assert first.returncode == 0, first.stderr
+    first = replicate(*arguments)
+    assert first.exit_code == 0, first.output
     assert "| `sample` | tiny | entity F1 | 2 |" in first.stdout
 
     path = tmp_path / "results" / "sample.jsonl"

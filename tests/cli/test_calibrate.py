@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import spacy
-from samples import ROOT, SENTENCES, TINY, build, train
+from samples import ROOT, SENTENCES
 from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
@@ -31,10 +31,9 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def model(tmp_path):
-    pipeline = build("bigru_ner", model=TINY)
-    train(pipeline)
-    pipeline.to_disk(tmp_path / "model")
+def model(ner, tmp_path):
+    """A trained pipeline on disk, which a test may change."""
+    ner.to_disk(tmp_path / "model")
     return tmp_path / "model"
 
 

@@ -16,7 +16,9 @@ from bigru_tagger.corpus.convert import convert
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 CONFIGS = ROOT / "configs"
+NO_CLUSTERS = {"paths.clusters": "null"}  # a million words, seconds to read
 SMALL = {
+    **NO_CLUSTERS,
     "components.ner.model.hidden": 8,
     "corpora.train.limit": 40,
     "corpora.dev.limit": 20,
@@ -90,7 +92,7 @@ def test_debug_config() -> None:
 
 
 def test_debug_data() -> None:
-    output = run("debug", "data", CONFIGS / "sample.cfg")
+    output = run("debug", "data", CONFIGS / "sample.cfg", *overrides(NO_CLUSTERS))
     assert "616 training docs" in output
 
 
@@ -115,7 +117,7 @@ def test_init_config_and_fill_config(tmp_path: Path) -> None:
 
 
 def test_init_labels(tmp_path: Path) -> None:
-    run("init", "labels", CONFIGS / "sample.cfg", tmp_path)
+    run("init", "labels", CONFIGS / "sample.cfg", tmp_path, *overrides(NO_CLUSTERS))
     labels = json.loads((tmp_path / "ner.json").read_text(encoding="utf8"))
     assert labels == ["LOC", "MISC", "ORG", "PER"]
 

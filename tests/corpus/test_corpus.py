@@ -385,7 +385,9 @@ tokens = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs"]), min_size=
 tagged = st.tuples(tokens.filter(lambda t: t[0] not in "#-\ufeff"), st.sampled_from(NER))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
+)
 @given(sentences=st.lists(st.lists(tagged, min_size=1, max_size=5), min_size=1, max_size=4))
 def test_any_text_is_read_alike_from_both_sources(sentences, tmp_path, nlp):
     file = tmp_path / "x.conll"

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -312,8 +309,3 @@ def test_new_tags_are_never_in_the_best_sequence(lengths, seed, scale):
     labels = [f"{part}-{label}" for label in "XYZ" for part in "BILU"]
     after = decode(wider, np.array(lengths), crf.transitions(Transitions.biluo(["O", *labels])))
     np.testing.assert_array_equal(after, before)
-
-
-def test_the_module_imports_no_spacy():
-    program = "import sys, bigru_tagger.decoding.crf; sys.exit('spacy' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True)

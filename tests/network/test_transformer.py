@@ -1,7 +1,5 @@
 import itertools
 import json
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -369,11 +367,3 @@ def test_storage_is_json_and_tensors(bert):
     spec = json.loads(header["__metadata__"]["bigru_tagger.transformer"])
     assert (spec["width"], spec["window"], spec["encoder"]["model_type"]) == (8, 32, "bert")
     assert header["tokenizer"]["dtype"] == "U8"
-
-
-def test_the_module_needs_neither_spacy_nor_transformers():
-    program = (
-        "import sys, bigru_tagger.network.transformer, bigru_tagger.network.transformer_loading; "
-        "sys.exit('spacy' in sys.modules or 'transformers' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)

@@ -214,7 +214,7 @@ def test_label_smoothing_by_hand(smoothing):
 
 def test_label_smoothing_bounds_the_loss_and_is_saved(task, tmp_path):
     nlp = build(task.factory, label_smoothing=0.2)
-    losses = train(nlp, steps=80)
+    losses = train(nlp, steps=40, sgd=Adam(0.03, L2=0.0))
     n_tags = len(pipe_of(nlp).tags)
     least = -0.8 * np.log(0.8) - 0.2 * np.log(0.2 / (n_tags - 1))  # the entropy of the targets
     assert least < losses[task.factory] < least + 0.02
@@ -387,8 +387,8 @@ def test_adding_a_label_to_a_trained_crf_keeps_the_old_scores(task, trained_crf)
     words = ["Ships", "sink"]
     gold = one_label(Doc(nlp.vocab, words=words))
     examples = [*read_examples(nlp.vocab), Example(Doc(nlp.vocab, words=words), gold)]
-    optimizer = Adam(0.01)
-    for _ in range(80):
+    optimizer = Adam(0.03)
+    for _ in range(30):
         nlp.update(examples, sgd=optimizer)
     assert task.read(tagged(nlp, words)) == task.read(gold)
     with nlp.use_params(optimizer.averages):
@@ -426,7 +426,7 @@ def test_rehearsal_with_a_crf_restores_the_distributions(task, trained_crf):
     for _ in range(10):
         nlp.update(wrong, sgd=optimizer)
     changed, transitions = np.abs(distributions() - original), pipe.transitions
-    for _ in range(60):
+    for _ in range(20):
         nlp.rehearse([Example(doc, doc.copy()) for doc in docs], sgd=optimizer)
     assert np.abs(distributions() - original).mean() < 0.5 * changed.mean()
     np.testing.assert_array_equal(pipe.transitions.between, transitions.between)
@@ -511,14 +511,14 @@ def test_adding_a_label_to_a_trained_pipe_keeps_the_old_scores(task, trained):
             new[:, n_old:] + 16.0, np.repeat(old[:, :1], len(pipe.tags) - n_old, 1), atol=1e-5
         )
     # The label can be learned with an optimizer that has already updated the smaller network.
-    optimizer = Adam(0.01)
+    optimizer = Adam(0.03)
     nlp.update(read_examples(nlp.vocab), sgd=optimizer)
     pipe.add_label("NEWER")
     example = Example(
         Doc(nlp.vocab, words=["Ships", "sink"]),
         one_label(Doc(nlp.vocab, words=["Ships", "sink"]), "NEWER"),
     )
-    for _ in range(80):
+    for _ in range(30):
         nlp.update([*read_examples(nlp.vocab), example], sgd=optimizer)
     doc = tagged(nlp, ["Ships", "sink"])
     assert task.read(doc) == task.read(example.reference)
@@ -554,8 +554,8 @@ def test_adding_labels_changes_no_prediction(task, model, temperature, tmp_path)
     texts = {"A": ["Ships", "sink"], "C": ["Rain", "fell"]}
     gold = [one_label(Doc(again.vocab, words=words), label) for label, words in texts.items()]
     examples = [Example(Doc(again.vocab, words=[t.text for t in doc]), doc) for doc in gold]
-    optimizer = Adam(0.01)
-    for _ in range(80):
+    optimizer = Adam(0.03)
+    for _ in range(30):
         again.update([*read_examples(again.vocab), *examples], sgd=optimizer)
     for doc in gold:
         assert task.read(tagged(again, [token.text for token in doc])) == task.read(doc)

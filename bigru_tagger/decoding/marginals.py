@@ -154,23 +154,17 @@ def _send_in_pieces(
 ) -> _Messages | None:
     # None if the messages between pieces do not converge.
     library = library_of(potentials)
-    sequence = np.repeat(np.arange(len(lengths)), n_pieces)
-    number = np.arange(len(sequence)) - np.repeat(n_pieces.cumsum() - n_pieces, n_pieces)
-    sizes, longer = np.divmod(lengths[sequence], n_pieces[sequence])
-    sizes += number < longer
+    sizes, later = _divide(lengths, n_pieces)
     steps = TimeSteps(sizes)
     ends = array_like(steps.place[sizes.cumsum() - 1], potentials)
     begins = array_like(steps.place[sizes.cumsum() - sizes], potentials)
-    later = np.flatnonzero(number)  # pieces with one before them
     n_tags = len(transitions.first)
-    between, first, last = (
-        np.exp(table) for table in (transitions.between, transitions.first, transitions.last)
-    )
+    between, _, first, last = transitions.exponentials
     unknown = np.tile(first, (len(sizes), 1))
     unknown[later] = np.full(n_tags, 1.0 / n_tags) @ between
     start = array_like(unknown, potentials)
     later, sooner = array_like(later, potentials), array_like(later - 1, potentials)
-    go_on, go_back = _flows(transitions, array_like(between, potentials))
+    go_on, go_back = _flows(transitions, potentials)
     last = array_like(last, potentials)
 
     potentials = potentials[array_like(steps.order, potentials)]
@@ -178,7 +172,7 @@ def _send_in_pieces(
     forward = library.empty_like(potentials)
     scale = library.empty_like(potentials[:, 0])
 
-    def go_forward() -> Array:
+    def go_forward() -> None:
         entering[begins] = start
         for before, here in [(None, steps.slices[0]), *steps]:
             if before is not None:
@@ -186,23 +180,28 @@ def _send_in_pieces(
             mass = library.multiply(entering[here], potentials[here], out=forward[here])
             scale[here] = mass.sum(1)
             mass /= scale[here][:, None]
-        return go_on(forward[ends[sooner]], library.empty_like(forward[ends[sooner]]))
 
-    if not _agree(go_forward, start, later):
+    def send_on() -> Array:
+        mass = forward[ends[sooner]]
+        return go_on(mass, library.empty_like(mass))
+
+    if not _agree(go_forward, send_on, start, later):
         return None
     backward = library.empty_like(potentials)
     arriving = potentials / scale[:, None]
     end = last / (forward[ends] @ last)[:, None]
     end[sooner] = 1.0  # the initial message of a piece with a successor
 
-    def go_backward() -> Array:
+    def go_backward() -> None:
         backward[ends] = end
         for before, here in reversed(list(steps)):
             go_back(arriving[here] * backward[here], backward[before])
+
+    def send_back() -> Array:
         mass = arriving[begins[later]] * backward[begins[later]]
         return go_back(mass, library.empty_like(mass))
 
-    if not _agree(go_backward, end, sooner):
+    if not _agree(go_backward, send_back, end, sooner):
         return None
     place = array_like(steps.place, potentials)
     return _Messages(place, entering, forward, arriving, backward)
@@ -211,11 +210,23 @@ def _send_in_pieces(
 _Flow: TypeAlias = Callable[[Array, Array], Array]
 
 
-def _flows(transitions: Transitions, between: Array) -> tuple[_Flow, _Flow]:
+def _divide(lengths: np.ndarray, n_pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # The tokens of each piece, and which pieces have one before them in the same sequence.
+    if n_pieces.max(initial=0) <= 1:
+        return lengths[n_pieces > 0], np.zeros(0, dtype=np.int64)
+    sequence = np.repeat(np.arange(len(lengths)), n_pieces)
+    number = np.arange(len(sequence)) - np.repeat(n_pieces.cumsum() - n_pieces, n_pieces)
+    sizes, longer = np.divmod(lengths[sequence], n_pieces[sequence])
+    sizes += number < longer
+    return sizes, np.flatnonzero(number)
+
+
+def _flows(transitions: Transitions, like: Array) -> tuple[_Flow, _Flow]:
     # Functions that propagate mass, (n_rows, n_tags), over one transition into an output array:
     # forward and backward.
-    library = library_of(between)
-    if isinstance(between, np.ndarray) and len(between) > _MANY_TAGS and transitions.only_forbids:
+    library = library_of(like)
+    n_tags = len(transitions.first)
+    if isinstance(like, np.ndarray) and n_tags > _MANY_TAGS and transitions.only_forbids:
 
         def by(sets: TagSets) -> _Flow:
             def carry(mass: Array, out: Array) -> Array:
@@ -225,17 +236,20 @@ def _flows(transitions: Transitions, between: Array) -> tuple[_Flow, _Flow]:
             return carry
 
         return by(transitions.into), by(transitions.onward)
-    back = array_like(np.ascontiguousarray(to_numpy(between).T), between)
+    between, back = (array_like(table, like) for table in transitions.exponentials[:2])
     return (
         lambda mass, out: library.matmul(mass, between, out=out),
         lambda mass, out: library.matmul(mass, back, out=out),
     )
 
 
-def _agree(go: Callable[[], Array], given: Array, pieces: Array) -> bool:
+def _agree(go: Callable[[], None], send: Callable[[], Array], given: Array, pieces: Array) -> bool:
     # Repeat passes until the messages that pieces receive equal those that their neighbours send.
     for _ in range(_PASSES):
-        found = go()
+        go()
+        if not len(pieces):
+            return True
+        found = send()
         if (abs(found - given[pieces]) <= _SAME * abs(given[pieces])).all():
             return True
         given[pieces] = found

@@ -119,6 +119,12 @@ class Transitions:
         return not any((table[np.isfinite(table)] != 0.0).any() for table in tables)
 
     @cached_property
+    def exponentials(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The exponentiated scores of `between`, of its transpose, `first` and `last`."""
+        between = np.exp(self.between)
+        return between, np.ascontiguousarray(between.T), np.exp(self.first), np.exp(self.last)
+
+    @cached_property
     def into(self) -> "TagSets":
         """The tags that may precede each tag, for transitions that only forbid."""
         return TagSets(np.isfinite(self.between).T)

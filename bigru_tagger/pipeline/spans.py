@@ -19,8 +19,11 @@ from ..stages import DECODE, stage
 from .component import SequenceTagger
 from .gold import Gold, correct_gold
 
-# The same for every batch, and slow to build: one step for each pair of tags.
-_biluo_transitions = lru_cache(maxsize=16)(Transitions.biluo)
+
+@lru_cache(maxsize=16)
+def _biluo_transitions(labels: tuple[str, ...]) -> Transitions:
+    # The same for every batch, and slow to build: one step for each pair of tags.
+    return Transitions.biluo(biluo_tags(labels))
 
 
 class Entity(NamedTuple):
@@ -131,7 +134,7 @@ class SpanTagger(SequenceTagger):
     @property
     def valid_transitions(self) -> Transitions:
         """RETURNS (Transitions): the valid transitions of the BILUO scheme."""
-        return _biluo_transitions(tuple(self.tags))
+        return _biluo_transitions(self.labels)
 
     def findable(self, tags: Gold, example: Example) -> Gold:
         """Correct gold spans that the decoder can never predict, see `correct_gold`.

@@ -142,10 +142,10 @@ class NetworkShim(ModuleShim):
 
     @property
     def version(self) -> tuple[Any, ...]:
-        """The network, and a number that every change of its weights raises, to check caches."""
+        """The network, and numbers that change with its weights and precision, to check caches."""
         if self._model is None:
-            return self.runtime, 0
-        return self._model, self._changes
+            return self.runtime, 0, int(self.uses_numpy)
+        return self._model, self._changes, int(self.uses_numpy)
 
     @property
     def _changes(self) -> int:

@@ -14,6 +14,9 @@ from spacy.training.loop import train as train_loop
 from spacy.util import registry
 from thinc.api import SGD, Adam, NumpyOps, RAdam
 
+from bigru_tagger import extras
+from bigru_tagger.embeddings.standard import standard_embed
+from bigru_tagger.model.batches import DocReader
 from bigru_tagger.model.devices import choose_device
 from bigru_tagger.model.shim import NetworkShim
 from bigru_tagger.network.network import Network
@@ -334,6 +337,72 @@ def test_a_copy_keeps_its_settings_and_leaves_the_moments():
     step(clone, optimizer, bias=-1.0)
     step(fresh, Adam(0.1), bias=-1.0)
     assert values(clone) == pytest.approx(values(fresh))
+
+
+# --- NumPy and torch
+
+
+def torch_logits(pipe):
+    """The logits by torch's network, in the order of `logits`."""
+    model = pipe.model
+    shim = model.shims[0]
+    docs = [Doc(pipe.vocab, words=text.split()) for text in TEXTS]
+    batch = DocReader(standard_embed(), by_sentence=True, with_groups=False).read(docs, shim)
+    with torch.no_grad():
+        return shim.network.eval()(batch).numpy()
+
+
+def test_a_loaded_pipeline_predicts_without_torchs_network(tmp_path):
+    nlp = build("bigru_ner", model=TINY)
+    train(nlp, steps=3)
+    nlp.to_disk(tmp_path)
+    loaded = spacy.load(tmp_path)
+    pipe = loaded.get_pipe("bigru_ner")
+    shim = pipe.model.shims[0]
+    found = logits(loaded)
+    loaded.to_bytes()
+    pickle.loads(pickle.dumps(loaded))
+    assert shim._model is None
+    np.testing.assert_allclose(found, logits(nlp), atol=1e-5)
+    network = shim.network  # built now, on the same memory
+    assert np.shares_memory(network.linear.weight.detach().numpy(), shim.arrays["linear.weight"])
+    np.testing.assert_allclose(logits(loaded), found, atol=1e-6)
+
+
+def test_numpy_follows_the_training_of_torchs_network(tmp_path):
+    nlp = build("bigru_ner", model={"hidden": 8})
+    nlp.to_disk(tmp_path)
+    loaded = spacy.load(tmp_path)
+    pipe = loaded.get_pipe("bigru_ner")
+    before = logits(loaded)
+    loaded.resume_training()
+    optimizer = Adam(0.05, use_averages=True)
+    for _ in range(3):
+        train(loaded, steps=1, sgd=optimizer)
+        now = logits(loaded)
+        assert abs(now - before).max() > 0.01
+        np.testing.assert_allclose(now, torch_logits(pipe), atol=1e-5)
+        with loaded.use_params(optimizer.averages):
+            np.testing.assert_allclose(logits(loaded), torch_logits(pipe), atol=1e-5)
+        before = now
+    pipe.add_label("NEW")
+    np.testing.assert_allclose(logits(loaded), torch_logits(pipe), atol=1e-5)
+
+
+def test_what_torch_is_needed_for_says_so(tmp_path, monkeypatch):
+    nlp = build("bigru_ner", model=TINY)
+    nlp.to_disk(tmp_path)
+    loaded = spacy.load(tmp_path)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    loaded(TEXTS[0])
+    message = (
+        r"needs the package torch, which is not installed: pip install 'bigru-tagger\[torch\]'"
+    )
+    with pytest.raises(ImportError, match=f"training, a GPU or bfloat16 {message}"):
+        loaded.get_pipe("bigru_ner").model.shims[0].network  # noqa: B018 - a property
+    for setting in ({"device": "cuda"}, {"predict_precision": "bfloat16"}):
+        with pytest.raises(ImportError, match=message):
+            build("bigru_ner", model={**TINY, **setting})
 
 
 # --- storage

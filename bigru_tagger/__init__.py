@@ -92,6 +92,17 @@ _MOVED = {
     "bigru_tagger.data.schemes": "bigru_tagger.schemes",
     "bigru_tagger.distillation": "bigru_tagger.distill",
     "bigru_tagger.evaluation": "bigru_tagger.scoring",
+    "bigru_tagger.model.resources": "bigru_tagger.embeddings.resources",
+    "bigru_tagger.model.tables": "bigru_tagger.embeddings.tables",
+    "bigru_tagger.network.constrained_softmax": "bigru_tagger.decoding.constrained_softmax",
+    "bigru_tagger.network.crf": "bigru_tagger.decoding.crf",
+    "bigru_tagger.network.decoder": "bigru_tagger.decoding.decoder",
+    "bigru_tagger.network.decoders": "bigru_tagger.decoding.decoders",
+    "bigru_tagger.network.decoding": "bigru_tagger.decoding.viterbi",
+    "bigru_tagger.network.marginals": "bigru_tagger.decoding.marginals",
+    "bigru_tagger.network.storage": "bigru_tagger.runtime.storage",
+    "bigru_tagger.network.time_steps": "bigru_tagger.time_steps",
+    "bigru_tagger.network.transitions": "bigru_tagger.decoding.transitions",
     "bigru_tagger.reports": "bigru_tagger.report",
 }
 

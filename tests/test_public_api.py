@@ -1,7 +1,7 @@
 """The public Python API: what `bigru_tagger.__all__` names."""
 
 import ast
-import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -69,6 +69,9 @@ def test_modules_are_found_by_their_names_of_before_the_move() -> None:
         "evaluation.scoring": "scoring.scoring",
         "components.ner": "pipeline.ner",
         "reports": "report",
+        "network.decoding": "decoding.viterbi",
+        "network.storage": "runtime.storage",
+        "network.time_steps": "time_steps",
     }
     code = """
 import importlib, json, sys, warnings
@@ -84,6 +87,11 @@ for old, new in json.loads(sys.argv[1]).items():
         [sys.executable, "-c", code, json.dumps(names)], capture_output=True, text=True, check=True
     )
     assert result.stdout.splitlines() == [f"{old} True True" for old in names]
+
+
+def test_the_new_names_of_moved_modules_exist() -> None:
+    for old, new in bigru_tagger._MOVED.items():
+        assert importlib.util.find_spec(new) is not None, old
 
 
 def test_an_old_name_gives_a_warning() -> None:

@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from .. import __version__
+from ..extras import explained
 
 app = typer.Typer(
     name="bigru-tagger",
@@ -73,9 +74,11 @@ def report_errors(kinds: tuple[type[Exception], ...] = (OSError, ValueError)) ->
 
     kinds (tuple[type[Exception], ...]): The exceptions that are caused by invalid input.
     RAISES (typer.Exit): One of these exceptions was raised. The exit status is 1.
+    RAISES (MissingExtraError): a package that an extra installs is missing.
     """
     try:
-        yield
+        with explained("this command"):
+            yield
     except BrokenPipeError:  # for example from `| head`; typer exits without a message
         raise
     except kinds as error:

@@ -18,6 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from ..extras import require
 from ..pipeline.ner import biluo
 from ..schemes import biluo_to_iob2, iob2_tags
 from .model_config import BiGRUConfig
@@ -34,8 +35,9 @@ def training_arguments(config: Config, output: Path, **settings: Any) -> Trainin
     output (Path): the output folder for checkpoints and the model.
     **settings (Any): further arguments of `TrainingArguments`.
     RETURNS (TrainingArguments): the arguments.
-    RAISES (ImportError): if `accelerate` is not installed.
+    RAISES (MissingExtraError): if `accelerate` is not installed.
     """
+    require("accelerate", "transformers.Trainer")
     return TrainingArguments(
         str(output),
         warmup_steps=100,

@@ -239,7 +239,7 @@ def _initialise(
             f"cannot initialise the model {model.name!r} without Docs, which determine the width "
             "of its input: pass examples to nlp.initialize()"
         )
-    require("torch", "training")
+    require("torch", "training", "train")
     from .training import initialise  # noqa: PLC0415 - imports torch
 
     if Y:
@@ -343,7 +343,7 @@ def _initialise_encoder(
     *,
     spec: NetworkSpec,
 ) -> None:
-    require("torch", "training")
+    require("torch", "training", "train")
     from .training import initialise  # noqa: PLC0415 - imports torch
 
     initialise(network_shim(model), spec, {})

@@ -15,6 +15,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
+from .. import __version__
 from ..decoding.transitions import Array, Transitions, to_numpy
 from ..model.thinc_model import decoder_of, network_shim, predict_runs, resize_output
 from ..runtime.spec import NEW_TAG_MARGIN
@@ -169,6 +170,8 @@ class SequenceTagger(TrainablePipe):
         self.check_soft_labels()
         check_vectors(self.name, self.model, self.vocab)
         check_weights(self.name, self.model, "trained")
+        if nlp is not None:
+            _require_extras(nlp)
 
     @abstractmethod
     def decode(self, docs: Sequence[Doc], logits: Array) -> list[Any]:
@@ -397,3 +400,14 @@ class SequenceTagger(TrainablePipe):
             self.vocab.strings.add(label)
         check_weights(self.name, self.model, "loaded")
         return self
+
+
+def _require_extras(nlp: Language) -> None:
+    # `spacy package` requires this distribution without extras, unless the meta data names it. No
+    # upper bound, since the requirement is saved, and later versions load the pipeline, too.
+    models = [getattr(component, "model", None) for _, component in nlp.components]
+    layers = (layer for model in models if isinstance(model, Model) for layer in model.walk())
+    if any(layer.name == "bigru_transformer" for layer in layers):
+        required = nlp.meta.setdefault("requirements", [])
+        if not any(name.startswith("bigru-tagger") for name in required):
+            required.append(f"bigru-tagger[transformers]>={__version__}")

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..extras import require
 from ..pipeline.spans import SpanTagger
 from ..schemes import biluo_spans
 from ..scoring.run import bare_copy
@@ -259,7 +259,7 @@ class Calibrator:
                 "for this component that the pipeline was not trained on"
             )
         bounds = (math.log(_TEMPERATURES[0]), math.log(_TEMPERATURES[1]))
-        best = minimize_scalar(
+        best = require("scipy.optimize", "calibration").minimize_scalar(
             lambda value: _cross_entropy(self.outcomes(math.exp(value))),
             bounds=bounds,
             method="bounded",

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +35,46 @@ def ruler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("ruler") / "model"
     nlp.to_disk(path)
     return path
+
+
+LIGHT = """
+import json, sys
+for name in ("torch", "datasets", "scipy", "seqeval", "tokenizers", "transformers"):
+    sys.modules[name] = None  # as if it were not installed
+from bigru_tagger.cli import main
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["bigru-tagger", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        print("status", ended.code, file=sys.stderr)
+"""
+
+
+def test_the_light_install_tags_and_names_the_extra_for_the_rest(
+    ner: Language, tmp_path: Path
+) -> None:
+    ner.to_disk(tmp_path)
+    text, converted = "Eve met Ada in Rome .", tmp_path / "converted"
+    commands = [
+        ["tag", tmp_path, text],
+        ["check", SAMPLE],
+        ["evaluate", tmp_path, SAMPLE],
+        ["convert", SAMPLE, converted],
+    ]
+    program = [sys.executable, "-W", "ignore", "-c", LIGHT, json.dumps(commands, default=str)]
+    ended = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert ended.stdout == run("tag", tmp_path, text)
+    extra = "which is not installed: pip install 'bigru-tagger[train]'"
+    missing = ["datasets", "seqeval", "datasets"]
+    assert ended.stderr.splitlines() == [
+        "status 0",
+        *(
+            line
+            for package in missing
+            for line in (f"Error: this command needs the package {package}, {extra}", "status 1")
+        ),
+    ]
 
 
 def test_config_lists_prints_and_copies(tmp_path: Path) -> None:

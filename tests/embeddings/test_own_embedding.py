@@ -136,6 +136,25 @@ def test_an_embedding_of_a_file_loads_by_code(trained, folder):
     assert_same(found, logits(trained))
 
 
+WITHOUT_TORCH = """
+import json, sys
+sys.modules["torch"] = None  # as if it were not installed
+import spacy
+folder, code, decoder, *texts = sys.argv[1:]
+spacy.util.import_file("own_decoder", decoder)
+spacy.util.import_file("python_code", code)
+pipe = spacy.load(folder).get_pipe("bigru_ner")
+print(json.dumps([pipe.model.predict([spacy.blank("en")(text)])[0].tolist() for text in texts]))
+"""
+
+
+def test_prediction_needs_no_torch(trained, folder):
+    decoder = FILE.with_name("own_decoder.py")
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_TORCH, folder, FILE, decoder, *TEXTS]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert_same(json.loads(ended.stdout), logits(trained))
+
+
 def test_a_file_that_is_imported_again_replaces_its_classes(folder):
     for name in ("one", "two"):
         module = import_file(name, FILE)

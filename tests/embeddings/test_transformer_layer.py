@@ -1,4 +1,5 @@
 import copy
+import json
 import os
 import pickle
 import shutil
@@ -10,6 +11,7 @@ import pytest
 import spacy
 import torch
 from samples import TEXTS, WORDS, build, read_examples, train
+from spacy.cli.package import get_meta
 from spacy.tokens import Doc
 from thinc.api import SGD, Adam
 from thinc.api import registry as thinc_registry
@@ -161,20 +163,26 @@ def test_a_stored_pipeline_needs_neither_folder_nor_network(folder, tmp_path):
     assert eval(ran.stdout) == pytest.approx(expected, abs=1e-5)
 
 
-def test_components_share_a_transformer(folder, tmp_path, calls):
+def share(transformer, factories):
+    """A pipeline whose components share an encoder with a transformer."""
     encoder = {
         "@architectures": "bigru_tagger.BiGRUTok2Vec.v1",
         "hidden": 8,
-        "embed": {"transformer": block(folder, trainable=True, learn_rate=0.002)},
+        "embed": {"transformer": transformer},
     }
     listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": 16, "upstream": "*"}
     shared = {"@misc": "bigru_tagger.Tok2VecEmbed.v1", "tok2vec": listener}
     nlp = spacy.blank("en")
     nlp.add_pipe("tok2vec", config={"model": encoder})
-    factories = ["bigru_ner", "bigru_tagger"]
     for factory in factories:
         nlp.add_pipe(factory, config={"model": {"hidden": 8, "embed": {"shared": shared}}})
     nlp.initialize(lambda: read_examples(nlp.vocab))
+    return nlp
+
+
+def test_components_share_a_transformer(folder, tmp_path, calls):
+    factories = ["bigru_ner", "bigru_tagger"]
+    nlp = share(block(folder, trainable=True, learn_rate=0.002), factories)
     shim = nlp.get_pipe("tok2vec").model.layers[0].shims[0]
     before = states(shim.transformer)
     calls.clear()
@@ -191,6 +199,23 @@ def test_components_share_a_transformer(folder, tmp_path, calls):
         )
         for one, other in zip(first, second, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (pipeline, ["bigru-tagger[transformers]>=0.2.0"]),
+        (lambda folder: share(block(folder), ["bigru_ner"]), ["bigru-tagger[transformers]>=0.2.0"]),
+        (lambda _: build("bigru_ner"), ["bigru-tagger>=0.2.0,<0.3.0"]),
+    ],
+    ids=["own", "shared", "none"],
+)
+def test_a_package_requires_the_extra_of_a_transformer(make, expected, folder, tmp_path):
+    nlp = make(folder)
+    nlp.initialize(lambda: read_examples(nlp.vocab))  # as often as one likes
+    nlp.to_disk(tmp_path)
+    saved = json.loads((tmp_path / "meta.json").read_text(encoding="utf8"))
+    assert get_meta(tmp_path, saved)["requirements"] == expected  # as `spacy package` does
 
 
 def test_the_vectors_stand_beside_those_of_the_other_embeddings(folder):

@@ -347,30 +347,15 @@ OWN = {"counts": {"kind": "example.CountsEmbed.v1", "width": 3}}
 COUNTS = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0]], np.float32)
 
 
-def test_an_embedding_without_a_numpy_version_runs_on_torch():
-    import_file("own_embedding", Path(__file__).parents[1] / "examples" / "own_embedding.py")
-    network = make_network(0, OWN)
-    batch = Batch([2, 1], np.array([0, 1, 1]), {"counts": (COUNTS,)})
-    assert_equal(in_numpy(network)(batch), predict(network, batch))
-
-
-def test_a_registered_embedding_replaces_that_of_torch(monkeypatch):
-    monkeypatch.setattr(base, "_CLASSES", dict(base._CLASSES))
-
-    @base.register("example.CountsEmbed.v1")
-    class Counts(base.ArrayEmbedding):
-        def __init__(self, weights, width):
-            self.weight = weights.take("linear.weight", width, 3)
-            self.bias = weights.take("linear.bias", width)
-            self.width = width
-
-        def __call__(self, counts):
-            return np.log1p(counts) @ self.weight.T + self.bias
-
-    import_file("own_embedding", Path(__file__).parents[1] / "examples" / "own_embedding.py")
+@pytest.mark.parametrize("has_own", [True, False])
+def test_an_embedding_without_a_numpy_version_runs_on_torch(has_own, monkeypatch):
+    example = import_file("own_embedding", Path(__file__).parents[1] / "examples/own_embedding.py")
+    if not has_own:
+        monkeypatch.delitem(base._CLASSES, "example.CountsEmbed.v1")
     network = make_network(0, OWN)
     ours = in_numpy(network)
-    assert isinstance(ours.embed["counts"], Counts)
+    expected = example.CountsArrays if has_own else base.TorchEmbedding
+    assert type(ours.embed["counts"]) is expected
     batch = Batch([2, 1], np.array([0, 1, 1]), {"counts": (COUNTS,)})
     assert_equal(ours(batch), predict(network, batch))
 
@@ -411,5 +396,5 @@ def test_prediction_needs_neither_torch_nor_spacy(tmp_path):
     expected = predict(network, Batch([3], np.array([0, 1, 0]), words))
     assert_equal(np.array(json.loads(logits), np.float32), expected)
     assert "embedding 'counts': the kind 'example.CountsEmbed.v1' has no version for NumPy" in error
-    assert "pip install 'bigru-tagger[train]'" in error
+    assert "pip install 'bigru-tagger[torch]'" in error
     assert imported == "[]"

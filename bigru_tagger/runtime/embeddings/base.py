@@ -110,7 +110,7 @@ def build_embedding(name: str, settings: Mapping[str, Any], weights: Weights) ->
             raise
         raise ValueError(
             f"embedding {name!r}: the kind {kind!r} has no version for NumPy, so it needs "
-            "PyTorch: pip install 'bigru-tagger[train]'"
+            "PyTorch: pip install 'bigru-tagger[torch]'"
         ) from error
 
 

@@ -71,8 +71,8 @@ def measure_memory(
     for system in systems:
         for variant in ("", ZONES):
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                sized = (sizes.stream_words, sizes.stream_steps, threads, variant)
-                measured.append(pool.submit(run_stream, system, passages, *sized).result())
+                arguments = (system, passages, sizes.stream_words, sizes.stream_steps, threads)
+                measured.append(pool.submit(run_stream, *arguments, variant=variant).result())
     return measured
 
 
@@ -82,6 +82,7 @@ def run_stream(
     n_words: int,
     steps: int,
     threads: int,
+    *,
     variant: str = "",
 ) -> Memory:
     """Run a pipeline on a stream, and measure the memory of this process meanwhile.

@@ -251,8 +251,8 @@ def _roofline(roofline: Roofline) -> list[str]:
     size = roofline.matrix
     text = (
         f"A product of two float32 matrices of {size:,} by {size:,} reaches "
-        f"{roofline.peak / _GIGA:.1f} GFLOP/s on this machine. The recurrent products of a GRU need "
-        "2 · 3 · units² FLOPs per word in each layer and direction, those of an LSTM "
+        f"{roofline.peak / _GIGA:.1f} GFLOP/s on this machine. The recurrent products of a GRU "
+        "need 2 · 3 · units² FLOPs per word in each layer and direction, those of an LSTM "
         "2 · 4 · units². The input is computed before, and not timed."
     )
     rows = [

@@ -398,7 +398,7 @@ def test_memory_is_measured_during_the_stream(tiny: Language, tmp_path: Path) ->
     assert memory.strings[-1] > memory.strings[0]
     assert memory.cached == sorted(memory.cached)
     assert memory.cached[0] == 0.0 < memory.cached[1]
-    in_zones = run_stream(system, PASSAGES, 1_000, 4, threads, ZONES)
+    in_zones = run_stream(system, PASSAGES, 1_000, 4, threads, variant=ZONES)
     assert in_zones.words == memory.words
     assert in_zones.strings == [memory.strings[0]] * 5
     if resident_memory() is not None:

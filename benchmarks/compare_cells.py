@@ -175,7 +175,7 @@ def measure(plan: Plan, sizes: Sizes) -> list[Measured]:
     )
     training, prediction = time_cells(
         {**configs, BY_TORCH: configs[first]},
-        {**models, BY_TORCH: models[first]},
+        models,
         passages,
         sizes.rounds,
         train_words=sizes.train_words,
@@ -183,8 +183,8 @@ def measure(plan: Plan, sizes: Sizes) -> list[Measured]:
     )
     (target, _), *_ = found_targets([run for of_one in runs.values() for run in of_one]).items()
     measured = []
-    *of_kinds, by_torch = zip(training, prediction, strict=True)
-    for name, (trained, predicted) in zip(plan.settings, of_kinds, strict=True):
+    *of_kinds, by_torch = training
+    for name, trained, predicted in zip(plan.settings, of_kinds, prediction, strict=True):
         all_parameters, recurrent = count_parameters(spacy.load(models[name]))
         measured.append(
             Measured(
@@ -199,12 +199,11 @@ def measure(plan: Plan, sizes: Sizes) -> list[Measured]:
                 test=score_values(runs[name], "test", target),
             )
         )
-    trained, predicted = by_torch
     again = replace(
         measured[0],
         name=BY_TORCH,
-        training=trained,
-        prediction=predicted,
+        training=by_torch,
+        prediction=None,
         training_mebibytes=None,
         prediction_mebibytes=None,
         dev=(),

@@ -1,6 +1,7 @@
 """Measure the time and memory of importing the package: `scripts/import_costs --help`."""
 
 import json
+import shutil
 import subprocess
 import sys
 from statistics import median
@@ -9,14 +10,17 @@ from typing import Annotated
 import typer
 from wasabi.tables import table
 
-_HIDE = """
+# Selects the entry points that spaCy finds. For a fair comparison, it runs before all pipelines.
+_FIND = """
 import catalogue
 from importlib.metadata import EntryPoints, distributions
 points = [point for own in distributions() for point in own.entry_points]
 catalogue.AVAILABLE_ENTRY_POINTS = EntryPoints(
-    [point for point in points if not point.value.startswith("bigru_tagger")]
+    [point for point in points if not point.value.startswith({hidden!r})]
 )
 """
+_FIND_ALL = _FIND.format(hidden="(none)")
+_HIDE = _FIND.format(hidden="bigru_tagger")
 _MEASURE = """
 import json, os, sys, time
 from pathlib import Path
@@ -30,7 +34,16 @@ exec(sys.argv[1])
 seconds = time.process_time() - seconds
 print(json.dumps([seconds, memory() - n_mebibytes, len(sys.modules) - n_modules]))
 """
+_PACKAGES = """
+import json, os, sysconfig
+from importlib.util import find_spec
+roots = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+files = [(folder, name) for root in roots for folder, _, names in os.walk(root) for name in names]
+n_bytes = sum(os.lstat(os.path.join(folder, name)).st_size for folder, name in files)
+print(json.dumps([n_bytes, find_spec("torch") is not None]))
+"""
 _LOAD = """
+import spacy
 names = spacy.util.load_config(spacy.util.ensure_path({path!r}) / "config.cfg")["nlp"]["pipeline"]
 nlp = spacy.load({path!r}, exclude=[name for name in names if name not in ({only!r} or names)])
 nlp("Ada Lovelace wrote to Babbage from London.")
@@ -46,23 +59,29 @@ def import_costs(
     runs: Annotated[
         int, typer.Option(help="Number of processes per line. Lines take turns.", min=1)
     ] = 7,
+    python: Annotated[
+        str, typer.Option(help="The Python of the environment, such as .venv/bin/python.")
+    ] = sys.executable,
 ) -> None:
     """Print the medians of CPU seconds, memory and modules over processes. It needs Linux.
 
-    The costs of pipelines do not include `import spacy`, which imports torch if it is installed.
+    A pipeline is loaded and called once. Its costs include `import spacy`, which imports torch if
+    it is installed. The last line is the size of all packages of the environment.
     """
+    if shutil.which(python) is None:
+        raise typer.BadParameter(f"{python}: no such command", param_hint="--python")
+    n_bytes, has_torch = run(_PACKAGES, "", python)
     spacy = "import spacy"
-    steps = {
-        "import torch": ("", "import torch"),
+    steps = {"import torch": ("", "import torch")} if has_torch else {}
+    steps |= {
         spacy: ("", spacy),
         "spacy.blank, package hidden": (f"{spacy}\n{_HIDE}", "spacy.blank('en')"),
         "spacy.blank": (spacy, "spacy.blank('en')"),
     }
     if against is not None:
-        load = _LOAD.format(path=against, only=["ner"])
-        steps[f"{against}, package hidden"] = (f"{spacy}\n{_HIDE}", load)
+        steps[f"{against}, package hidden"] = (_HIDE, _LOAD.format(path=against, only=["ner"]))
     if model is not None:
-        steps[model] = (spacy, _LOAD.format(path=model, only=None))
+        steps[model] = (_FIND_ALL, _LOAD.format(path=model, only=None))
     steps["bigru-tagger --help"] = (
         "import sys; sys.argv[2:] = []",
         "import bigru_tagger.cli; bigru_tagger.cli.app(['--help'], standalone_mode=False)",
@@ -70,23 +89,25 @@ def import_costs(
     measured: dict[str, list[list[float]]] = {name: [] for name in steps}
     for _ in range(runs):
         for name, (prepare, step) in steps.items():
-            measured[name].append(run(prepare, step))
+            measured[name].append(run(f"{prepare}\n{_MEASURE}", step, python))
     rows = []
     for name, own in measured.items():
         seconds, mebibytes, modules = (median(column) for column in zip(*own, strict=True))
         rows.append((name, f"{seconds:.2f}", f"{mebibytes:.0f}", f"{modules:.0f}"))
     header = ("", "CPU s", "MiB", "modules")
     typer.echo(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r")))
+    typer.echo(f"Packages: {n_bytes / 1e6:,.0f} MB")
 
 
-def run(prepare: str, step: str) -> list[float]:
-    """Run a step in a new process.
+def run(code: str, argument: str, python: str = sys.executable) -> list[float]:
+    """Run code in a new process.
 
-    prepare (str): Python code that runs before the step, and is not measured.
-    step (str): Python code of the step.
-    RETURNS (list[float]): CPU seconds, memory in MiB, and number of imported modules.
+    code (str): Python code, which prints numbers as JSON.
+    argument (str): its argument.
+    python (str): the Python to run.
+    RETURNS (list[float]): the numbers of its last line.
     """
-    command = [sys.executable, "-W", "ignore", "-c", f"{prepare}\n{_MEASURE}", step]
+    command = [python, "-W", "ignore", "-c", code, argument]
     output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     numbers: list[float] = json.loads(output.splitlines()[-1])
     return numbers

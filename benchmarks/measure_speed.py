@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sized
 from contextlib import ExitStack
 from datetime import datetime, timezone
@@ -20,7 +21,7 @@ from bigru_tagger.scoring.run import describe_machine, package_versions
 
 from .speed.external import ExternalTagger, parse_external
 from .speed.memory import measure_memory
-from .speed.passages import Passage, read_passages, short_text
+from .speed.passages import Passage, first_words, read_passages, short_text
 from .speed.plot import plot_benchmark
 from .speed.prediction import (
     FULL,
@@ -37,6 +38,7 @@ from .speed.prediction import (
 from .speed.report import Benchmark, read_benchmark, render_benchmark
 from .speed.roofline import measure_roofline
 from .speed.stages import measure_stages
+from .speed.timing import Clock
 from .speed.training import measure_training, parse_training, read_configs
 
 SECTIONS = ("prediction", "latency", "stages", "roofline", "lengths", "memory", "training")
@@ -106,7 +108,21 @@ def benchmark(
         int | None,
         typer.Option(help="Timed runs of each system; at least 5, except with --quick.", min=1),
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 1,
+    threads: Annotated[
+        int,
+        typer.Option(help=f"Threads of torch. NumPy uses one, unless {THREADS} is set.", min=1),
+    ] = 1,
+    processes: Annotated[
+        int,
+        typer.Option(help="Predict with this number of processes, too, by `n_process`.", min=1),
+    ] = 1,
+    cpu_time: Annotated[
+        bool,
+        typer.Option(
+            "--cpu-time",
+            help="Measure the CPU time of this process, not wall time. For a busy machine.",
+        ),
+    ] = False,
     only: Annotated[
         str | None,
         typer.Option(help=f"Sections to measure, separated by commas: {','.join(SECTIONS)}."),
@@ -137,6 +153,9 @@ def benchmark(
                 f"--rounds {rounds}: use at least {FULL.rounds} rounds, or --quick for a test"
             )
         rounds = rounds or sizes.rounds
+        if cpu_time and (peer or processes > 1):
+            raise ValueError("--cpu-time excludes other processes: leave out --peer or --processes")
+        clock = time.process_time if cpu_time else time.perf_counter
         systems = by_name("--model", [(s.name, s) for s in map(parse_system, model or [])])
         commands = by_name("--peer", [(p.name, p) for p in map(parse_external, peer or [])])
         configs = by_name("--train", [parse_training(text) for text in train or []])
@@ -156,11 +175,12 @@ def benchmark(
         )
         pipelines = {name: load_system(system) for name, system in systems.items()}
         about = describe(threads, rounds, f"{data} (split {split})", passages, systems)
+        about["times"] = "CPU time of this process" if cpu_time else "wall time"
         # First, because errors in a config or its data appear only here.
         measured: dict[str, Any] = {}
         if "training" in sections:
             measured["training"] = measure_training(
-                trained, rounds, n_words=sizes.train_words, from_step=from_step
+                trained, rounds, n_words=sizes.train_words, from_step=from_step, clock=clock
             )
             about["training"] = f"from step {from_step:,}"
         with ExitStack() as running:
@@ -178,6 +198,8 @@ def benchmark(
                 sizes=sizes,
                 rounds=rounds,
                 threads=threads,
+                processes=processes,
+                clock=clock,
             )
         write(Benchmark(about, baseline, **measured), output)
     except (OSError, ValueError) as error:
@@ -230,6 +252,8 @@ def measure_predicting(
     sizes: Sizes,
     rounds: int,
     threads: int,
+    processes: int = 1,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, Any]:
     """Measure the sections on prediction.
 
@@ -241,30 +265,30 @@ def measure_predicting(
     sizes (Sizes): the amounts to measure.
     rounds (int): number of timed rounds.
     threads (int): number of torch's threads.
+    processes (int): see `measure_prediction`.
+    clock (Clock): the clock.
     RETURNS (dict[str, Any]): the arguments for `Benchmark`.
     """
     everything: dict[str, Language | ExternalTagger] = {**pipelines, **external}
     measures: dict[str, Callable[[], Any]] = {
-        "prediction": lambda: measure_prediction(everything, passages, rounds),
-        "latency": lambda: measure_latency(everything, short_text(passages), sizes.calls),
+        "prediction": lambda: measure_prediction(
+            everything, passages, rounds, processes=processes, clock=clock
+        ),
+        "latency": lambda: measure_latency(
+            everything, short_text(passages), sizes.calls, clock=clock
+        ),
         "stages": lambda: measure_stages(pipelines, passages, rounds),
         "roofline": lambda: measure_roofline(
-            pipelines, first_words(passages, sizes.roofline_words), rounds, matrix=sizes.matrix
+            pipelines,
+            list(first_words(passages, sizes.roofline_words)),
+            rounds,
+            matrix=sizes.matrix,
+            clock=clock,
         ),
-        "lengths": lambda: measure_lengths(pipelines, passages, shapes(sizes), rounds),
+        "lengths": lambda: measure_lengths(pipelines, passages, shapes(sizes), rounds, clock=clock),
         "memory": lambda: measure_memory(systems.values(), passages, sizes, threads),
     }
     return {name: measure() for name, measure in measures.items() if name in sections}
-
-
-def first_words(passages: list[Passage], n_words: int) -> list[Passage]:
-    """Return the first Docs that have at least `n_words` words together."""
-    taken: list[Passage] = []
-    for passage in passages:
-        if sum(map(len, taken)) >= n_words:
-            break
-        taken.append(passage)
-    return taken
 
 
 def describe(

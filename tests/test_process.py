@@ -1,5 +1,6 @@
-"""What the package and its pipelines do to the process around them: imports, chance, forks."""
+"""What the package and its pipelines do to the process around them: imports, chance, threads."""
 
+import inspect
 import json
 import multiprocessing
 import os
@@ -7,16 +8,18 @@ import random
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import spacy
 import torch
-from samples import NARROW, TEXTS, TINY, build
+from samples import CRF, NARROW, TEXTS, TINY, build, train
 
 from bigru_tagger import __version__
 from bigru_tagger.embeddings.base import cached_property
 from bigru_tagger.model.cache import TextCache, WordCache
+from bigru_tagger.model.shim import NetworkShim
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -33,6 +36,24 @@ def run(script, *args, **env):
     )
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout.splitlines()[-1])
+
+
+def annotations(docs):
+    """Spans and tags of each Doc, and the confidences of all entities. Scripts run its source."""
+    found, confidences = [], []
+    for doc in docs:
+        spans = [*doc.ents, *doc.spans.get("chunks", [])]
+        tags = [token.tag_ for token in doc]
+        found.append([[[span.start, span.end, span.label_] for span in spans], tags])
+        confidences += [entity._.confidence for entity in doc.ents]
+    return [found, confidences]
+
+
+def check_same(ours, theirs):
+    """Compare the results of `annotations`."""
+    assert ours[0] == theirs[0]
+    assert ours[1] == pytest.approx(theirs[1], abs=1e-6)
+    assert ours[1]  # else nothing was compared
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +73,7 @@ def saved(tmp_path_factory):
     }
     model = {**NARROW, "embed": embed, "decode": "crf"}
     nlp = build("bigru_ner", "bigru_tagger", "bigru_chunker", model=model)
+    train(nlp, steps=15)
     folder = tmp_path_factory.mktemp("process") / "model"
     nlp.to_disk(folder)
     return folder
@@ -75,19 +97,55 @@ print(json.dumps([imported, found]))
     assert run(script) == [names, [True, True, True]]
 
 
-def test_prediction_needs_no_torch(saved):
-    script = """
+NO_TORCH = """
 import json, sys
 for name in ("torch", "datasets", "scipy", "seqeval", "tokenizers", "transformers"):
     sys.modules[name] = None  # as if it were not installed
 import spacy
-nlp = spacy.load(sys.argv[1])
-doc = nlp(sys.argv[2])
-print(json.dumps([[entity.text for entity in doc.ents], [token.tag_ for token in doc]]))
 """
-    doc = spacy.load(saved)(TEXTS[0])
-    expected = [[entity.text for entity in doc.ents], [token.tag_ for token in doc]]
-    assert run(script, saved, TEXTS[0]) == expected
+
+
+@pytest.fixture(scope="module")
+def saved_kinds(saved, tmp_path_factory):
+    """One pipeline for each kind of network."""
+    context = {"occurrences": 4, "global_context": 3}
+    kinds = {
+        "ner": build("bigru_ner", model={**CRF, **context, "context_width": 5, "hidden": [8, 6]}),
+        "tagger": build("bigru_tagger", model={**TINY, **context, "cell": "lstm"}),
+        "chunker": build("bigru_chunker", model={**TINY, "by_sentence": True}),
+    }
+    paths = [saved]
+    for name, nlp in kinds.items():
+        train(nlp, steps=15)
+        paths.append(tmp_path_factory.mktemp("process") / name)
+        nlp.to_disk(paths[-1])
+    return paths
+
+
+def test_prediction_needs_no_torch_and_equals_it(saved_kinds, monkeypatch):
+    script = """
+found = []
+for path in json.loads(sys.argv[1]):
+    nlp = spacy.load(path)
+    docs = list(nlp.pipe(sys.argv[2:]))
+    logits = [[array.tolist() for array in pipe.model.predict(docs)] for _, pipe in nlp.pipeline]
+    found.append([annotations(docs), logits])
+print(json.dumps(found))
+"""
+    paths = json.dumps([str(path) for path in saved_kinds])
+    ours = run(NO_TORCH + inspect.getsource(annotations) + script, paths, *TEXTS)
+    monkeypatch.setattr(NetworkShim, "uses_numpy", False)
+    for path, (found, logits) in zip(saved_kinds, ours, strict=True):
+        nlp = spacy.load(path)
+        docs = list(nlp.pipe(TEXTS))
+        theirs = annotations(docs)
+        assert found[0] == theirs[0]
+        assert found[1] == pytest.approx(theirs[1], abs=1e-5)
+        for (_, pipe), arrays in zip(nlp.pipeline, logits, strict=True):
+            assert pipe.model.shims[0]._model is not None  # torch was used
+            for array, expected in zip(arrays, pipe.model.predict(docs), strict=True):
+                assert np.abs(expected).max() > 1.0
+                np.testing.assert_allclose(array, expected, atol=1e-5)
 
 
 def test_what_loading_and_running_a_pipeline_imports(saved):
@@ -216,38 +274,99 @@ def test_no_lock_of_another_thread_hangs_a_forked_child(name):
 
 WORKERS = """
 import json, multiprocessing, sys
-import spacy, torch
+
+path, method, precision, is_used, *texts = sys.argv[1:]
+if precision == "float32":
+    sys.modules["torch"] = None  # in spawned workers too
+import spacy
 
 if __name__ == "__main__":
-    multiprocessing.set_start_method(sys.argv[2])
-    torch.set_num_threads(4)
-    torch.ones(512, 512) @ torch.ones(512, 512)  # which starts the threads
-    nlp = spacy.load(sys.argv[1])
-    texts = sys.argv[3:]
-    long = " ".join(texts * 200)  # so long that torch divides the work
-    alone = [nlp(text).to_json() for text in (*texts, long)]
-    workers = [doc.to_json() for doc in nlp.pipe((*texts, long), n_process=2, batch_size=2)]
-    print(json.dumps([torch.get_num_threads(), alone == workers]))
+    multiprocessing.set_start_method(method)
+    if precision == "bfloat16":
+        import torch
+        torch.set_num_threads(4)
+        torch.ones(512, 512) @ torch.ones(512, 512)  # which starts the threads
+    settings = {"predict_precision": precision}
+    nlp = spacy.load(path, config={"components": {"bigru_ner": {"model": settings}}})
+    texts.append(" ".join(texts * 200))  # so long that a library could divide the work
+    alone = annotations(nlp.pipe(texts, batch_size=2)) if is_used == "True" else None
+    workers = annotations(nlp.pipe(texts, batch_size=2, n_process=2))
+    print(json.dumps([alone or annotations(nlp.pipe(texts, batch_size=2)), workers]))
 """
 
 
 @pytest.mark.parametrize(
-    "method",
+    ("method", "precision", "is_used"),
     [
-        pytest.param("fork", marks=forks),
-        pytest.param("forkserver", marks=[forks, pytest.mark.slow]),
-        pytest.param("spawn", marks=pytest.mark.slow),
+        pytest.param("fork", "float32", False, marks=forks),
+        pytest.param("fork", "float32", True, marks=forks),
+        pytest.param("fork", "bfloat16", True, marks=forks),
+        pytest.param("forkserver", "float32", True, marks=[forks, pytest.mark.slow]),
+        ("spawn", "float32", True),
     ],
 )
-def test_workers_of_a_process_that_ran_torch_on_threads(saved, tmp_path, method):
+def test_workers_predict_the_same(saved, tmp_path, method, precision, is_used):
     path = tmp_path / "workers.py"
-    path.write_text(WORKERS, encoding="utf8")
+    path.write_text(inspect.getsource(annotations) + WORKERS, encoding="utf8")
     ended = subprocess.run(
-        [sys.executable, "-W", "ignore", path, saved, method, *TEXTS],
+        [sys.executable, "-W", "ignore", path, saved, method, precision, str(is_used), *TEXTS],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout) == [4, True]
+    check_same(*json.loads(ended.stdout))
+
+
+@forks
+def test_a_fork_during_a_prediction_of_another_thread(saved):
+    script = """
+import os, signal, threading, time
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.pop(name, None)  # so that the number of BLAS threads is limited and restored
+nlp = spacy.load(sys.argv[1])
+texts = sys.argv[2:]
+expected = annotations(nlp.pipe(texts))
+assert expected[1]
+is_done = threading.Event()
+
+def predict():
+    while not is_done.is_set():
+        for _ in nlp.pipe([" ".join(texts * 20), f"new{time.monotonic()}"]):
+            pass
+
+thread = threading.Thread(target=predict)
+thread.start()
+ended = []
+for _ in range(8):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if annotations(nlp.pipe(texts)) == expected else 1)
+    until = time.monotonic() + 20
+    while (status := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < until:
+        time.sleep(0.01)
+    if status[0] == 0:
+        os.kill(child, signal.SIGKILL)
+        status = os.waitpid(child, 0)
+    ended.append(os.waitstatus_to_exitcode(status[1]))
+is_done.set()
+thread.join()
+print(json.dumps(ended))
+"""
+    assert run(NO_TORCH + inspect.getsource(annotations) + script, saved, *TEXTS) == [0] * 8
+
+
+def test_threads_share_a_pipeline(saved):
+    texts = [f"{text} Unheard{number}" for number in range(10) for text in TEXTS]
+    expected = annotations(spacy.load(saved).pipe(texts, batch_size=3))
+    nlp = spacy.load(saved)
+    start = threading.Barrier(8)
+
+    def predict(_):
+        start.wait(60)
+        return annotations(nlp.pipe(texts, batch_size=3))
+
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(predict, range(8)):
+            check_same(found, expected)

@@ -67,9 +67,9 @@ CELLS = (
     Cell("LSTM, one direction", "lstm", bidirectional=False),
 )
 BY_TORCH = "GRU, by torch's cells"
-"""The first of CELLS, computed by torch's GRU instead of the one of this package.
+"""The first of CELLS, trained by torch's GRU instead of the one of this package.
 
-An LSTM is always computed by torch."""
+An LSTM is always trained by torch. Prediction runs in NumPy, see `scripts/compare_runtimes`."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ class Measured:
     name (str): the name of the layer.
     parameters (int): number of trainable parameters of the whole network.
     recurrent (int): number of parameters of the recurrent layers.
-    training, prediction (Timing): the times, with amounts in words.
+    training, prediction (Timing | None): the times, with amounts in words; `None` for a layer that
+        predicts in the same way as another one.
     training_mebibytes, prediction_mebibytes (float | None): the peak memory of a separate process,
         in MiB; `None` except on Linux.
     dev, test (Sequence[float]): F1 or accuracy of each seed, in percent. `test` is empty without
@@ -90,7 +91,7 @@ class Measured:
     parameters: int
     recurrent: int
     training: Timing
-    prediction: Timing
+    prediction: Timing | None
     training_mebibytes: float | None
     prediction_mebibytes: float | None
     dev: Sequence[float]
@@ -112,9 +113,9 @@ def count_parameters(nlp: Language) -> tuple[int, int]:
 
 
 def use_torch_gru(nlp: Language) -> None:
-    """Use torch's GRU instead of the one of this package.
+    """Train by torch's GRU instead of the one of this package.
 
-    nlp (Language): a pipeline with networks of this package, which has not run yet.
+    nlp (Language): a pipeline with networks of this package, which has not been trained yet.
     """
     for shim in our_shims(nlp):
         shim.network.encoder.own_gru = False
@@ -131,21 +132,18 @@ def time_cells(
 ) -> tuple[list[Timing], list[Timing]]:
     """Time training and prediction, each in turn.
 
-    configs (Mapping[str, Config]): a training config for each kind of layer.
-    models (Mapping[str, Path]): a trained pipeline for each kind of layer.
+    configs (Mapping[str, Config]): the training configs by name.
+    models (Mapping[str, Path]): the trained pipelines by name.
     passages (Sequence[Passage]): the texts to predict.
     rounds (int): number of timed rounds.
     train_words (int): the least number of words in a round of training.
     prepare (Mapping[str, Callable[[Language], None]] | None): functions that change the pipelines
-        of some kinds before they run.
+        of some configs before they are trained.
     RETURNS (tuple[list[Timing], list[Timing]]): the times of training and of prediction, with
         amounts in words. Prediction is timed with words in the cache.
     """
-    prepare = prepare or {}
     training = measure_training(configs, rounds, n_words=train_words, prepare=prepare)
     pipelines = {name: load_system(parse_system(f"{name}={path}")) for name, path in models.items()}
-    for name, change in prepare.items():
-        change(pipelines[name])
     prediction = measure_prediction(pipelines, passages, rounds)
     return training, [timing for timing in prediction if not timing.variant]
 
@@ -220,7 +218,7 @@ def cells_table(measured: Sequence[Measured]) -> str:
             each.name,
             f"{each.parameters:,} ({each.recurrent:,})",
             _speed(each.training, first.training),
-            _speed(each.prediction, first.prediction),
+            "" if each.prediction is None else _speed(each.prediction, first.prediction),
             *_memory_and_scores(each, first),
         ]
         for each in measured
@@ -239,7 +237,8 @@ def _memory_and_scores(each: Measured, first: Measured) -> list[str]:
     ]
 
 
-def _speed(timing: Timing, first: Timing) -> str:
+def _speed(timing: Timing, first: Timing | None) -> str:
+    assert first is not None
     return f"{timing.speed:,.0f} ({timing.speed / first.speed:.2f})"
 
 

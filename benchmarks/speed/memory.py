@@ -4,16 +4,19 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from .passages import Passage, stream
+from .passages import Passage, first_words, stream
 from .prediction import Sizes, System, load_system, our_shims
 
 _STATM = Path("/proc/self/statm")  # https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html
 _MEBIBYTE = 2**20
+ZONES = "memory zones"
+"""The variant that runs in `nlp.memory_zone()`, one per measurement."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Memory:
     mebibytes (list[float]): the memory at each measurement, in MiB.
     cached (list[float]): the part of it in word caches of this package, in MiB.
     strings (list[int]): number of entries in the vocab's string store.
+    variant (str): "", or `ZONES`.
     """
 
     system: str
@@ -32,6 +36,7 @@ class Memory:
     mebibytes: list[float]
     cached: list[float]
     strings: list[int]
+    variant: str = ""
 
 
 def resident_memory() -> float | None:
@@ -48,13 +53,14 @@ def resident_memory() -> float | None:
 def measure_memory(
     systems: Iterable[System], passages: Sequence[Passage], sizes: Sizes, threads: int
 ) -> list[Memory]:
-    """Measure the memory of each system over a long stream, in a separate process.
+    """Measure the memory of each system over a long stream, in separate processes.
 
     systems (Iterable[System]): the systems.
     passages (Sequence[Passage]): the data to make the stream of.
     sizes (Sizes): the length of the stream.
     threads (int): number of torch's threads.
-    RETURNS (list[Memory]): the measurements; empty except on Linux.
+    RETURNS (list[Memory]): the measurements of each system, without and with memory zones; empty
+        except on Linux.
     RAISES (ValueError): see `load_system`.
     """
     if resident_memory() is None:
@@ -63,14 +69,21 @@ def measure_memory(
     context = multiprocessing.get_context("spawn")
     measured = []
     for system in systems:
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            arguments = (system, passages, sizes.stream_words, sizes.stream_steps, threads)
-            measured.append(pool.submit(run_stream, *arguments).result())
+        for variant in ("", ZONES):
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                arguments = (system, passages, sizes.stream_words, sizes.stream_steps, threads)
+                measured.append(pool.submit(run_stream, *arguments, variant=variant).result())
     return measured
 
 
 def run_stream(
-    system: System, passages: Sequence[Passage], n_words: int, steps: int, threads: int
+    system: System,
+    passages: Sequence[Passage],
+    n_words: int,
+    steps: int,
+    threads: int,
+    *,
+    variant: str = "",
 ) -> Memory:
     """Run a pipeline on a stream, and measure the memory of this process meanwhile.
 
@@ -79,13 +92,14 @@ def run_stream(
     n_words (int): see `stream`.
     steps (int): number of measurements, in addition to the one before the stream.
     threads (int): number of torch's threads.
+    variant (str): "", or `ZONES`.
     RETURNS (Memory): the measurements.
     RAISES (ValueError): see `load_system`.
     """
     torch.set_num_threads(threads)
     nlp = load_system(system)
     shims = our_shims(nlp)
-    memory = Memory(system.name, [], [], [], [])
+    memory = Memory(system.name, [], [], [], [], variant)
     n_done = 0
 
     def measure() -> None:
@@ -95,13 +109,10 @@ def run_stream(
         memory.strings.append(len(nlp.vocab.strings))
 
     measure()
-    # A whole batch is processed before its first Doc is returned, so a batch must not have more
-    # words than a step.
-    mean_length = sum(map(len, passages)) / len(passages)
-    batch_size = max(min(nlp.batch_size, int(n_words / steps / mean_length)), 1)
-    docs = (passage.doc(nlp.vocab) for passage in stream(passages, n_words))
-    for doc in nlp.pipe(docs, batch_size=batch_size):
-        n_done += len(doc)
-        if n_done >= len(memory.words) * n_words / steps:
-            measure()
+    remaining = stream(passages, n_words)
+    for step in range(1, steps + 1):
+        with nlp.memory_zone() if variant == ZONES else nullcontext():
+            few = first_words(remaining, step * n_words / steps - n_done)
+            n_done += sum(map(len, nlp.pipe(passage.doc(nlp.vocab) for passage in few)))
+        measure()
     return memory

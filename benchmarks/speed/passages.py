@@ -160,6 +160,20 @@ def reshape(passages: Sequence[Passage], shape: Shape) -> list[Passage]:
     return [Passage(passage.words, passage.spaces, None) for passage in cut]
 
 
+def first_words(passages: Iterable[Passage], n_words: float) -> Iterator[Passage]:
+    """Take the first passages that have at least a number of words together, one or more.
+
+    passages (Iterable[Passage]): the passages. Of an iterator, no other is taken.
+    n_words (float): the number.
+    YIELDS (Passage): the passages.
+    """
+    for passage in passages:
+        yield passage
+        n_words -= len(passage)
+        if n_words <= 0:
+            return
+
+
 def stream(
     passages: Sequence[Passage], n_words: int, *, random_share: float = _RANDOM, seed: int = 0
 ) -> Iterator[Passage]:

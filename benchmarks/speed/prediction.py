@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,6 +152,7 @@ def measure_prediction(
     passages: Sequence[Passage],
     rounds: int,
     *,
+    processes: int = 1,
     clock: Clock = time.perf_counter,
 ) -> list[Timing]:
     """Time `nlp.pipe` on new Docs, and with an empty word cache for pipelines that have one.
@@ -160,6 +161,8 @@ def measure_prediction(
         sentences of the data.
     passages (Sequence[Passage]): the data.
     rounds (int): number of timed rounds.
+    processes (int): with 2 or more, also time `nlp.pipe` with `n_process`. This includes the start
+        of the processes.
     clock (Clock): the clock.
     RETURNS (list[Timing]): the times, with amounts in words.
     """
@@ -170,6 +173,9 @@ def measure_prediction(
             continue
         for variant in variants(system):
             tasks[name, variant] = prediction_task(system, passages, cold=variant == COLD)
+        if processes > 1:
+            task = prediction_task(system, passages, processes=processes)
+            tasks[name, f"{processes} processes"] = task
     return time_in_turn(tasks, rounds, title="prediction", clock=clock)
 
 
@@ -182,12 +188,15 @@ def variants(nlp: Language) -> list[str]:
     return ["", COLD] if our_shims(nlp) else [""]
 
 
-def prediction_task(nlp: Language, passages: Sequence[Passage], *, cold: bool = False) -> Task:
+def prediction_task(
+    nlp: Language, passages: Sequence[Passage], *, cold: bool = False, processes: int = 1
+) -> Task:
     """Make a task that runs `nlp.pipe` on new Docs.
 
     nlp (Language): the pipeline.
     passages (Sequence[Passage]): the data.
     cold (bool): whether to empty the word cache before each run.
+    processes (int): the argument `n_process`.
     RETURNS (Task): the task. Its amount is in words.
     """
 
@@ -196,7 +205,7 @@ def prediction_task(nlp: Language, passages: Sequence[Passage], *, cold: bool = 
         if cold:
             for shim in our_shims(nlp):
                 shim.cache.clear()
-        return lambda: sum(map(len, nlp.pipe(docs)))
+        return lambda: sum(map(len, nlp.pipe(docs, n_process=processes)))
 
     return prepare
 
@@ -245,7 +254,7 @@ def shapes(sizes: Sizes) -> list[Shape]:
 def measure_lengths(
     pipelines: Mapping[str, Language],
     passages: Sequence[Passage],
-    shapes: Iterable[Shape],
+    shapes: Collection[Shape],
     rounds: int,
     *,
     clock: Clock = time.perf_counter,
@@ -259,9 +268,10 @@ def measure_lengths(
     clock (Clock): the clock.
     RETURNS (dict[Shape, list[Timing]]): the times of each pipeline, with amounts in words.
     """
-    measured = {}
+    tasks: dict[tuple[str, str], Task] = {}
     for shape in shapes:
         docs = reshape(passages, shape)
-        tasks = {(name, ""): prediction_task(nlp, docs) for name, nlp in pipelines.items()}
-        measured[shape] = time_in_turn(tasks, rounds, title=str(shape), clock=clock)
-    return measured
+        for name, nlp in pipelines.items():
+            tasks[name, str(shape)] = prediction_task(nlp, docs)
+    timings = time_in_turn(tasks, rounds, title="lengths", clock=clock)
+    return {shape: [one for one in timings if one.variant == str(shape)] for shape in shapes}

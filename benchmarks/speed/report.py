@@ -251,9 +251,9 @@ def _roofline(roofline: Roofline) -> list[str]:
     size = roofline.matrix
     text = (
         f"A product of two float32 matrices of {size:,} by {size:,} reaches "
-        f"{roofline.peak / _GIGA:.1f} GFLOP/s on this machine. The recurrent products of the GRU "
-        "need 2 · 3 · units² FLOPs per word in each layer and direction. The input of the GRU is "
-        "computed before, and not timed."
+        f"{roofline.peak / _GIGA:.1f} GFLOP/s on this machine. The recurrent products of a GRU "
+        "need 2 · 3 · units² FLOPs per word in each layer and direction, those of an LSTM "
+        "2 · 4 · units². The input is computed before, and not timed."
     )
     rows = [
         [
@@ -266,7 +266,7 @@ def _roofline(roofline: Roofline) -> list[str]:
         for timing in roofline.recurrences
     ]
     if not rows:
-        return [text, "No system has a GRU of this package on the CPU."]
+        return [text, "No system has recurrent layers of this package that run in NumPy."]
     header = [
         "system",
         "words/s of the recurrence",
@@ -289,7 +289,7 @@ def _lengths_table(lengths: dict[Shape, list[Timing]]) -> str:
 def _memory(measured: Sequence[Memory]) -> list[str]:
     if not measured:
         return ["Memory was not measured, because it can only be read on Linux."]
-    header = ["words", *(memory.system for memory in measured)]
+    header = ["words", *(_label(memory.system, memory.variant) for memory in measured)]
     rows = []
     for step in range(len(measured[0].words)):
         cells = [
@@ -300,6 +300,6 @@ def _memory(measured: Sequence[Memory]) -> list[str]:
     return [
         "Resident memory of a separate process in MiB, over a stream with a growing vocabulary. "
         "In brackets: the MiB in the word cache of this package, and the number of entries in "
-        "spaCy's string store, which stores every word.",
+        "spaCy's string store, which stores every word, in memory zones only until their end.",
         _table(header, rows),
     ]

@@ -1,33 +1,34 @@
-"""Compare the speed of the GRU's recurrence with the peak of the machine."""
+"""Compare the speed of the recurrent layers with the peak of the machine."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-import torch
+import numpy as np
 from spacy.language import Language
-from torch import Tensor, nn
 
-from bigru_tagger.network import encoder
-from bigru_tagger.network.gru import SharedInput, predict_gru
+from bigru_tagger.model.devices import one_blas_thread
+from bigru_tagger.runtime.recurrent import Layer
+from bigru_tagger.runtime.spec import NetworkSpec
 
 from .passages import Passage
-from .prediction import prediction_task
+from .prediction import our_shims, prediction_task
 from .timing import Clock, Task, Timing, time_in_turn
+
+_GATES = {"gru": 3, "lstm": 4}
 
 
 @dataclass(frozen=True)
 class Roofline:
-    """The speed of the GRU's recurrence, and the peak of the machine.
+    """The speed of recurrent layers in NumPy, and the peak of the machine.
 
     matrix (int): rows and columns of the matrices whose product measures the peak.
     product (Timing): the times of that product, with amounts in FLOPs.
     flops (dict[str, int]): FLOPs of the recurrent products per word, by system.
-    recurrences (list[Timing]): the times of only `predict_gru`, for all layers, with amounts in
-        words.
+    recurrences (list[Timing]): the times of only the recurrent layers, with amounts in words.
     """
 
     matrix: int
@@ -49,13 +50,15 @@ class Roofline:
         return timing.speed * self.flops[timing.system] / self.peak
 
 
-def recurrent_flops(directions: Iterable[nn.RNNBase]) -> int:
+def recurrent_flops(spec: NetworkSpec) -> int:
     """Count the operations of the products W_h h for one word.
 
-    directions (Iterable[RNNBase]): all directions of all layers.
-    RETURNS (int): one multiplication and one addition per weight: 2 · 3 · units² for a GRU.
+    spec (NetworkSpec): the structure of the network.
+    RETURNS (int): one multiplication and one addition per weight: 2 · 3 · units² for each layer and
+        direction of a GRU.
     """
-    return sum(2 * dict(rnn.named_parameters())["weight_hh_l0"].numel() for rnn in directions)
+    n_blocks = (1 + spec.bidirectional) * _GATES[spec.cell]
+    return 2 * n_blocks * sum(units**2 for units in spec.hidden)
 
 
 def measure_roofline(
@@ -71,8 +74,8 @@ def measure_roofline(
     The recurrences run on the same sequences as in prediction. Their input is computed before, so
     their only matrix products are W_h h.
 
-    pipelines (Mapping[str, Language]): the pipelines by name. Pipelines without a GRU of this
-        package on the CPU are left out.
+    pipelines (Mapping[str, Language]): the pipelines by name. Pipelines without recurrent layers
+        that run in NumPy are left out.
     passages (Sequence[Passage]): the data.
     rounds (int): number of timed rounds.
     matrix (int): rows and columns of the matrices.
@@ -85,53 +88,52 @@ def measure_roofline(
     for name, nlp in pipelines.items():
         recurrences = _recurrences(nlp, passages)
         if recurrences:
-            # One call per layer and batch.
-            done = [
-                recurrent_flops(gru) * int(lengths.sum()) for gru, _, lengths, *_ in recurrences
-            ]
-            flops[name] = sum(done) // n_words
+            shims = [shim for shim in our_shims(nlp) if shim.uses_numpy]
+            flops[name] = sum(recurrent_flops(shim.spec) for shim in shims)
             tasks[name, ""] = _recur(recurrences, n_words)
     product, *timings = time_in_turn(tasks, rounds, title="roofline", clock=clock)
     return Roofline(matrix, product, flops, timings)
 
 
 def _product(size: int) -> Task:
-    left, right = (torch.rand((size, size)) for _ in range(2))
+    left, right = np.random.default_rng(0).random((2, size, size), np.float32)
 
     def work() -> int:
-        torch.mm(left, right)
+        with one_blas_thread():
+            left @ right
         return 2 * size**3
 
     return lambda: work
 
 
 def _recurrences(nlp: Language, passages: Sequence[Passage]) -> list[tuple[Any, ...]]:
-    # The arguments of `predict_gru` for each layer and batch, with the input in a prepared table.
-    # If prediction has no such table, its values are random.
+    # The arguments of each layer and batch, with the projected input in a table. If prediction has
+    # no such table, its values are random.
     calls: list[tuple[Any, ...]] = []
 
-    def record(run: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def recorded(*args: Any) -> Tensor:
-            directions, backward, lengths, vectors, recurrence, prepared = args
-            if prepared is None:
-                width = sum(3 * rnn.hidden_size for rnn in directions)
-                rows = torch.rand((len(vectors), width))
-                prepared = SharedInput(rows, torch.arange(len(vectors)), is_prepared=True)
-            calls.append((directions, backward, lengths, vectors[:, :0], recurrence, prepared))
-            return run(*args)
+    def record(run: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        def recorded(layer: Layer, *arguments: Any) -> np.ndarray:
+            states = run(layer, *arguments)
+            runs, shared, _ = arguments
+            if shared is None:
+                width = layer.project(np.zeros((1, 1), np.float32)).shape[1]
+                rows = np.random.default_rng(0).random((len(states), width), np.float32)
+                shared = rows, np.arange(len(states))
+            calls.append((layer, runs, shared, None))
+            return states
 
         return recorded
 
-    with replaced(encoder, "predict_gru", record):
+    with replaced(Layer, "__call__", record):
         prediction_task(nlp, passages)()()
     return calls
 
 
 def _recur(recurrences: Sequence[tuple[Any, ...]], n_words: int) -> Task:
     def work() -> int:
-        with torch.inference_mode():
-            for arguments in recurrences:
-                predict_gru(*arguments)
+        with one_blas_thread(), np.errstate(over="ignore"):
+            for layer, *arguments in recurrences:
+                layer(*arguments)
         return n_words
 
     return lambda: work

@@ -84,7 +84,13 @@ class _BlasThreads:
 
     def _set(self, n_threads: list[int]) -> None:
         for library, n in zip(self._libraries, n_threads, strict=True):
+            # threadpoolctl 3.8 ignores calls from other threads than the first, while that lives.
+            release = getattr(library, "clear_controlling_thread", None)
+            if release is not None:
+                release(force=True)
             library.set_num_threads(n)
+            if release is not None:
+                release(force=True)
 
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

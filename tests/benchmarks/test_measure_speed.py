@@ -14,15 +14,16 @@ import typer
 from click.testing import Result
 from samples import ROOT, SENTENCES, TINY, build
 from spacy.language import Language
-from torch import nn
+from spacy.tokens import Doc
 from typer.testing import CliRunner
 
 from benchmarks import measure_speed
 from benchmarks.speed import timing as timing_module
-from benchmarks.speed.memory import Memory, measure_memory, resident_memory, run_stream
+from benchmarks.speed.memory import ZONES, Memory, measure_memory, resident_memory, run_stream
 from benchmarks.speed.passages import (
     Passage,
     Shape,
+    first_words,
     join,
     part,
     read_passages,
@@ -45,7 +46,13 @@ from benchmarks.speed.prediction import (
     shapes,
 )
 from benchmarks.speed.report import Benchmark, read_benchmark, render_benchmark
-from benchmarks.speed.roofline import Roofline, measure_roofline, recurrent_flops, replaced
+from benchmarks.speed.roofline import (
+    Roofline,
+    _recurrences,
+    measure_roofline,
+    recurrent_flops,
+    replaced,
+)
 from benchmarks.speed.stages import REST, StageTimes, measure_stages, stage_seconds
 from benchmarks.speed.timing import Timing, time_in_turn
 from benchmarks.speed.training import (
@@ -55,6 +62,7 @@ from benchmarks.speed.training import (
 )
 from bigru_tagger import plots
 from bigru_tagger.network import gru
+from bigru_tagger.runtime.spec import NetworkSpec
 from bigru_tagger.stages import STAGES
 
 CONFIG = ROOT / "configs" / "sample.cfg"
@@ -263,6 +271,13 @@ def test_the_stream_has_new_words() -> None:
     assert [part.words for part in stream(PASSAGES, 8, random_share=0.0)] == [PASSAGES[0].words]
 
 
+def test_the_first_words() -> None:
+    remaining = iter([passage("a b"), passage("c"), passage("d e")])
+    assert list(first_words(remaining, 3)) == [passage("a b"), passage("c")]
+    assert list(first_words(remaining, 3)) == [passage("d e")]
+    assert list(first_words(PASSAGES, 0)) == PASSAGES[:1]
+
+
 def test_a_short_sentence() -> None:
     long = passage(" ".join("abcdefghijklmnopqrstuvwxyz"))
     assert short_text([long, *PASSAGES]) == "Ada Lovelace wrote to Babbage from London ."
@@ -284,6 +299,21 @@ def test_prediction_counts_words_and_empties_the_cache_if_cold(
     assert [(t.system, t.variant) for t in timings] == [("tiny", ""), ("tiny", COLD), ("other", "")]
     assert all(t.amounts == (words, words) for t in timings)
     assert len(missing) in (3, 4)  # three cold runs, and the first run if the cache was empty
+
+
+def test_prediction_with_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = []
+
+    def pipe(docs: list[Doc], n_process: int) -> list[Doc]:
+        numbers.append(n_process)
+        return docs
+
+    nlp = spacy.blank("en")
+    monkeypatch.setattr(nlp, "pipe", pipe)
+    alone, together = measure_prediction({"other": nlp}, PASSAGES, 2, processes=3)
+    assert numbers == [1, 3] * 3
+    assert (alone.variant, together.variant) == ("", "3 processes")
+    assert together.amounts == alone.amounts
 
 
 def test_latency(tiny: Language) -> None:
@@ -310,23 +340,36 @@ def test_the_median_of_each_stage() -> None:
 
 
 def test_flops_of_the_recurrence() -> None:
-    layers = [nn.GRU(7, 128), nn.GRU(7, 128), nn.GRU(256, 64), nn.GRU(256, 64)]
-    assert recurrent_flops(layers) == 2 * (2 * 3 * 128 * 128) + 2 * (2 * 3 * 64 * 64)
-    assert recurrent_flops([nn.LSTM(7, 10)]) == 2 * 4 * 10 * 10
+    gru = NetworkSpec({}, [128, 64])
+    assert recurrent_flops(gru) == 2 * (2 * 3 * 128 * 128) + 2 * (2 * 3 * 64 * 64)
+    assert recurrent_flops(NetworkSpec({}, [10], cell="lstm", bidirectional=False)) == 2 * 4 * 100
 
 
 def test_roofline() -> None:
     model = {**TINY, "hidden": [8, 4], "by_sentence": True}
     nlp = build("bigru_ner", model=model)
     nlp.batch_size = 3  # so that there are two batches of four Docs
-    lstm = build("bigru_ner", model={**TINY, "cell": "lstm"})
-    systems = {"ours": nlp, "lstm": lstm, "other": spacy.blank("en")}
+    lstm = build("bigru_ner", model={**TINY, "cell": "lstm", "bidirectional": False})
+    by_torch = build("bigru_ner", model={**TINY, "predict_precision": "bfloat16"})
+    systems = {"ours": nlp, "lstm": lstm, "bfloat16": by_torch, "other": spacy.blank("en")}
     roofline = measure_roofline(systems, PASSAGES, 2, matrix=8)
     assert roofline.product.amounts == (2 * 8**3,) * 2
-    assert roofline.flops == {"ours": 2 * (2 * 3 * 8 * 8) + 2 * (2 * 3 * 4 * 4)}
-    (recurrence,) = roofline.recurrences
-    assert recurrence.system == "ours"
-    assert recurrence.amounts == (sum(map(len, PASSAGES)),) * 2
+    ours = 2 * (2 * 3 * 8 * 8) + 2 * (2 * 3 * 4 * 4)
+    assert roofline.flops == {"ours": ours, "lstm": 2 * 4 * 16 * 16}
+    assert [recurrence.system for recurrence in roofline.recurrences] == ["ours", "lstm"]
+    for recurrence in roofline.recurrences:
+        assert recurrence.amounts == (sum(map(len, PASSAGES)),) * 2
+
+
+def test_the_recurrences_are_those_of_prediction() -> None:
+    nlp = build("bigru_ner", model={**TINY, "hidden": [8, 4], "by_sentence": True})
+    nlp.batch_size = 3
+    first, second, *others = _recurrences(nlp, PASSAGES)
+    assert len(others) == 2  # two layers in each of two batches
+    n_words = sum(len(passage) for passage in PASSAGES[:3])
+    for (layer, runs, shared, columns), units in ((first, 8), (second, 4)):
+        assert columns is None
+        assert layer(runs, shared, columns).shape == (n_words, 2 * units)
 
 
 def test_the_share_of_the_peak() -> None:
@@ -340,7 +383,7 @@ def test_lengths(tiny: Language) -> None:
     wanted = [Shape(2, 30, True), Shape(3, None, True)]
     measured = measure_lengths({"tiny": tiny}, PASSAGES, wanted, 1)
     assert list(measured) == wanted
-    assert [timings[0].amounts for timings in measured.values()] == [(60,), (19,)]
+    assert [timing.amounts for (timing,) in measured.values()] == [(60,), (19,)]
 
 
 def test_memory_is_measured_during_the_stream(tiny: Language, tmp_path: Path) -> None:
@@ -348,13 +391,16 @@ def test_memory_is_measured_during_the_stream(tiny: Language, tmp_path: Path) ->
     system = System("tiny", str(tmp_path))
     threads = torch.get_num_threads()
     memory = run_stream(system, PASSAGES, 1_000, 4, threads)
-    assert memory.system == "tiny"
+    assert (memory.system, memory.variant) == ("tiny", "")
     assert memory.words[0] == 0
     for words, least in zip(memory.words, (0, 250, 500, 750, 1_000), strict=True):
         assert least <= words < least + 10
     assert memory.strings[-1] > memory.strings[0]
     assert memory.cached == sorted(memory.cached)
     assert memory.cached[0] == 0.0 < memory.cached[1]
+    in_zones = run_stream(system, PASSAGES, 1_000, 4, threads, variant=ZONES)
+    assert in_zones.words == memory.words
+    assert in_zones.strings == [memory.strings[0]] * 5
     if resident_memory() is not None:
         assert all(mebibytes > 10 for mebibytes in memory.mebibytes)
 
@@ -473,7 +519,7 @@ def test_empty_tables() -> None:
     )
     text = render_benchmark(nothing)
     assert "No system has a component" in text
-    assert "No system has a GRU" in text
+    assert "No system has recurrent layers" in text
     assert "Memory was not measured, because it can only be read on Linux" in text
     assert "| " not in text
     assert render_benchmark(Benchmark({"date": "today"}, None)) == "# Speed\n\n- date: today"
@@ -555,8 +601,8 @@ def test_all_sections_of_a_quick_run(
     assert all(content.values())
     assert [t["variant"] for t in content["prediction"]] == ["", COLD]
     assert len(content["lengths"]) == 6
-    (memory,) = content["memory"]
-    assert memory["words"][-1] >= 300
+    assert [memory["variant"] for memory in content["memory"]] == ["", ZONES]
+    assert all(memory["words"][-1] >= 300 for memory in content["memory"])
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
@@ -569,13 +615,16 @@ def test_only_some_sections(
     tiny.to_disk(tmp_path / "model")
     few = replace(QUICK, words=500, calls=20)
     monkeypatch.setattr(measure_speed, "QUICK", few)
-    ended = run_benchmark(DATA, "--model", "ours=model", "--quick", "--only", "latency,stages")
+    ended = run_benchmark(
+        DATA, "--model", "ours=model", "--quick", "--only", "latency,stages", "--cpu-time"
+    )
     assert ended.exit_code == 0, ended.output
     assert re.findall("^## .*", ended.stdout, re.MULTILINE) == [
         "## Latency",
         "## Stages of prediction",
     ]
     assert "\n- threads: 1 (" in ended.stdout
+    assert "\n- times: CPU time of this process" in ended.stdout
 
 
 def test_tables_of_an_earlier_run(
@@ -625,6 +674,10 @@ def test_there_is_no_plot_without_matplotlib(
         (["--train", f"x={CONFIG}", "--only", "latency"], "--only latency: this needs --model"),
         (["--model", "x=a", "--rounds", "2"], "--rounds 2: use at least 5 rounds"),
         (["--model", "x=a", "--", "--a.b", "1"], "Arguments after -- override settings"),
+        (
+            ["--model", "x=a", "--processes", "2", "--cpu-time"],
+            "--cpu-time excludes other processes",
+        ),
         (["--model", "x=not_there"], "Cannot load 'not_there' as a spaCy pipeline"),
         (["--train", "x=none.cfg"], "none.cfg: no such config"),
         (["--peer", "x"], "--peer x: write NAME=COMMAND"),

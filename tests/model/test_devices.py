@@ -1,12 +1,16 @@
 import multiprocessing
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from samples import TINY, build
+from threadpoolctl import ThreadpoolController
 
-from bigru_tagger.model.devices import choose_device, to_torch, use_bfloat16
+from bigru_tagger.model import devices
+from bigru_tagger.model.devices import choose_device, one_blas_thread, to_torch, use_bfloat16
 
 
 def test_choose_device():
@@ -94,3 +98,99 @@ def test_other_workers_have_the_threads_that_they_choose(monkeypatch):
     context = multiprocessing.get_context("spawn")
     with context.Pool(1, _set_threads, (2, None)) as pool:
         assert pool.apply(_threads, (True,)) == 2
+
+
+BLAS_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def blas_threads():
+    """The different numbers of threads of the BLAS libraries in this process."""
+    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    return {library.get_num_threads() for library in libraries}
+
+
+@pytest.fixture
+def two_blas_threads(monkeypatch):
+    """Two BLAS threads, and no environment variable that sets them."""
+    for name in BLAS_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(devices, "_blas_threads", {})
+    with ThreadpoolController().limit(limits=2, user_api="blas"):
+        if blas_threads() != {2}:
+            pytest.skip("threadpoolctl does not know the BLAS library of NumPy")
+        yield
+
+
+@pytest.mark.usefixtures("two_blas_threads")
+def test_the_number_of_blas_threads_is_restored():
+    for _ in range(2):
+        with one_blas_thread():
+            assert blas_threads() == {1}
+            with one_blas_thread():
+                assert blas_threads() == {1}
+            assert blas_threads() == {1}
+        assert blas_threads() == {2}
+    with pytest.raises(ValueError, match="oops"), one_blas_thread():
+        raise ValueError("oops")
+    assert blas_threads() == {2}
+
+
+@pytest.mark.usefixtures("two_blas_threads")
+def test_one_blas_thread_until_the_last_thread_ends():
+    first, second = one_blas_thread(), one_blas_thread()
+    with ThreadPoolExecutor(1) as pool:
+        first.__enter__()
+        pool.submit(second.__enter__).result()
+        first.__exit__(None, None, None)
+        assert blas_threads() == {1}
+        pool.submit(second.__exit__, None, None, None).result()
+    assert blas_threads() == {2}
+
+
+@pytest.mark.usefixtures("two_blas_threads")
+def test_one_blas_thread_in_many_threads():
+    start = threading.Barrier(8)
+
+    def enter_often(_):
+        found = set()
+        start.wait(60)
+        for _ in range(50):
+            with one_blas_thread():
+                found |= blas_threads()
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(enter_often, range(8))) == [{1}] * 8
+    assert blas_threads() == {2}
+
+
+@pytest.mark.usefixtures("two_blas_threads")
+@pytest.mark.parametrize("name", BLAS_VARIABLES)
+def test_a_variable_sets_the_number_of_blas_threads(name, monkeypatch):
+    monkeypatch.setenv(name, "2")
+    with one_blas_thread():
+        assert blas_threads() == {2}
+
+
+def _blas_threads_within_and_after():
+    with one_blas_thread():
+        within = blas_threads()
+    return within, blas_threads()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.usefixtures("two_blas_threads")
+def test_a_forked_child_has_its_own_limit_of_blas_threads():
+    context = multiprocessing.get_context("fork")
+    with one_blas_thread():
+        pass
+    # As in another thread, which is about to set the number.
+    with devices._blas_threads[os.getpid()]._lock, context.Pool(1) as pool:
+        within, after = pool.apply_async(_blas_threads_within_and_after).get(60)
+    assert (within, after) == ({1}, {2})
+    with one_blas_thread():
+        with context.Pool(1) as pool:
+            within, after = pool.apply_async(_blas_threads_within_and_after).get(60)
+        assert (within, after) == ({1}, {1})  # what it inherited
+    assert blas_threads() == {2}

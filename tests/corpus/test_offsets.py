@@ -92,6 +92,28 @@ def test_rows_of_all_tools(tmp_path, name, form):
         assert example.get_aligned_ner() == ["B-PER", "L-PER", "O", "U-LOC", "O"]
 
 
+def test_texts_that_nobody_has_annotated_in_label_studio_are_left_out(tmp_path):
+    # They are not texts without entities.
+    cancelled = [{"was_cancelled": True, "result": []}]
+    open_tasks = [{"data": {"text": "Vogt ."}, "annotations": of} for of in ([], cancelled)]
+    path = write_lines(tmp_path / "x.jsonl", open_tasks[0], ROWS["Label Studio"], open_tasks[1])
+    assert entities(eg.reference for eg in read(path)) == [[PER, LOC]]
+
+
+def test_limit_is_a_number_of_texts(tmp_path):
+    rows = [{"text": text, "entities": []} for text in ("a", "", "b", "c")]  # "" has no tokens
+    path = write_lines(tmp_path / "x.jsonl", *rows)
+    assert [eg.reference.text for eg in read(path, limit=2)] == ["a", "b"]
+
+
+def test_entities_of_one_token_overlap_after_alignment(tmp_path):
+    row = {"text": "OrtrunVogt left", "entities": [[0, 6, "PER"], [6, 10, "LOC"]]}
+    path = write_lines(tmp_path / "x.jsonl", row)
+    message = "'OrtrunVogt' and 'OrtrunVogt' overlap after alignment"
+    with pytest.raises(CorpusError, match=message):
+        read(path, alignment="expand")
+
+
 def test_annotations_with_classes(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps({"classes": ["PER"], "annotations": [ROWS["spaCy"], None]}))

@@ -74,14 +74,16 @@ class WordCache:
                 capacity = self._capacity(new, len(missing))
                 if len(self) + len(missing) > capacity and not is_new.all():
                     self.clear()
+                    is_new[:] = True
                     missing = np.unique(keys)
                     new = compute(missing)
+                place = np.searchsorted(missing, keys[is_new])
                 if len(missing) > capacity:
-                    return new, np.searchsorted(missing, keys)
+                    return new, place
                 if len(self) + len(missing) > capacity:
                     self.clear()
+                rows[is_new] = len(self) + place
                 self._add(missing, new, capacity)
-                rows = self._find(keys)
             return dict(self._tables), rows
 
     def _find(self, keys: np.ndarray) -> np.ndarray:

@@ -80,3 +80,18 @@ def running(lengths: np.ndarray) -> np.ndarray:
     steps = np.arange(int(lengths.max(initial=0)))
     counts: np.ndarray = len(lengths) - np.searchsorted(lengths[::-1], steps, side="right")
     return counts
+
+
+def lengths_from(starts: np.ndarray) -> np.ndarray:
+    """Count the tokens from each start to the next one, or to the end.
+
+    starts (ndarray): whether each token starts a sequence; the first one does, bool (n_tokens,).
+    RETURNS (ndarray): tokens of each sequence, int64 (n_sequences,).
+    """
+    # `np.diff` and `np.append` take several times as long for short texts.
+    begins = starts.nonzero()[0]
+    lengths: np.ndarray = np.empty_like(begins)
+    lengths[:-1] = begins[1:]
+    lengths[-1:] = len(starts)
+    lengths -= begins
+    return lengths

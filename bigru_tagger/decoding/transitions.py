@@ -119,6 +119,14 @@ class Transitions:
         return not any((table[np.isfinite(table)] != 0.0).any() for table in tables)
 
     @cached_property
+    def forbidden(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which scores of `between`, `first` and `last` are negative.
+
+        If transitions only forbid, these are the forbidden ones.
+        """
+        return self.between < 0.0, self.first < 0.0, self.last < 0.0
+
+    @cached_property
     def exponentials(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The exponentiated scores of `between`, of its transpose, `first` and `last`."""
         between = np.exp(self.between)

@@ -8,7 +8,7 @@ maximum. In the BILUO scheme, time is then also linear in the number of tags.
 
 import numpy as np
 
-from ..time_steps import TimeSteps
+from ..time_steps import TimeSteps, lengths_from
 from .transitions import (
     CELLS,
     Array,
@@ -60,10 +60,7 @@ def _are_invalid(tags: Array, lengths: np.ndarray, transitions: Transitions) -> 
     used = lengths > 0
     ends = lengths.cumsum()[used]
     begins = ends - lengths[used]
-    between, first, last = (
-        array_like(table < 0.0, tags)
-        for table in (transitions.between, transitions.first, transitions.last)
-    )
+    between, first, last = (array_like(table, tags) for table in transitions.forbidden)
     at_begin, at_end = array_like(begins, tags), array_like(ends - 1, tags)
     broken = last[tags]  # an invalid transition into the token, or out of the last token
     broken[:-1] = False
@@ -102,7 +99,7 @@ def _cut(
     others[np.arange(len(best)), best] = -np.inf
     certain = independent[best] & (top - others.max(1) > loss_before + loss_after)
     starts[1:] |= certain[:-1]
-    return np.diff(np.append(np.flatnonzero(starts), len(scores)))
+    return lengths_from(starts)
 
 
 def _search(logits: Array, lengths: np.ndarray, transitions: Transitions) -> Array:

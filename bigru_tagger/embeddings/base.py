@@ -155,9 +155,12 @@ def estimate_starts(boundaries: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     RETURNS (ndarray): whether each token starts a sentence, bool (n_tokens,). The first token of a
         Doc does not count.
     """
+    is_end = boundaries == _ENDS
+    if not is_end[:-1].any():
+        return np.zeros(len(boundaries), dtype=bool)
     # Ends of sentences are counted. A token that is neither an end nor punctuation starts a
     # sentence if there was an end since the previous such token or the start of its Doc.
-    n_ends = np.concatenate([[0], (boundaries == _ENDS).cumsum()])
+    n_ends = np.concatenate([[0], is_end.cumsum()])
     tokens = np.flatnonzero(boundaries == 0)
     doc_starts = np.repeat(lengths.cumsum() - lengths, lengths)
     since = np.maximum(np.append(0, n_ends[tokens][:-1]), n_ends[doc_starts[tokens]])

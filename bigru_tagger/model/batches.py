@@ -13,6 +13,7 @@ from ..decoding.transitions import Array, library_of
 from ..embeddings.base import UniqueWords, WordEmbedding, estimate_starts
 from ..runtime.spec import Batch
 from ..stages import EMBED, READ, stage
+from ..time_steps import lengths_from
 from .devices import to_torch
 from .shim import NetworkShim
 
@@ -173,12 +174,15 @@ class DocTokens(NamedTuple):
         # Like `Doc.has_annotation`, ignore first tokens, which always start a sentence.
         given = self.starts != 0
         given[begins] = False
-        known = np.repeat(np.logical_or.reduceat(given, begins), used)
         starts = self.starts == 1
-        if not known.all():
-            starts = np.where(known, starts, estimate_starts(boundaries, self.lengths))
+        if not given.any():
+            starts = estimate_starts(boundaries, self.lengths)
+        else:
+            known = np.repeat(np.logical_or.reduceat(given, begins), used)
+            if not known.all():
+                starts = np.where(known, starts, estimate_starts(boundaries, self.lengths))
         starts[begins] = True
-        return np.diff(np.append(np.flatnonzero(starts), len(starts)))
+        return lengths_from(starts)
 
     def groups(self, forms: np.ndarray) -> dict[str, np.ndarray]:
         """Compute keys that the tokens of a group share.

@@ -16,6 +16,7 @@ from ..decoding.transitions import Array, Transitions, array_like, to_numpy
 from ..model.thinc_model import decoder_of
 from ..schemes import Spans, TagParts, biluo_tags
 from ..stages import DECODE, stage
+from ..time_steps import lengths_from
 from .component import SequenceTagger
 from .gold import Gold, correct_gold
 
@@ -89,7 +90,7 @@ class Tokens(NamedTuple):
     @property
     def lengths(self) -> np.ndarray:
         """RETURNS (ndarray): the number of tokens of each sequence, int64 (n_starts,)."""
-        return np.diff(np.append(np.flatnonzero(self.starts), len(self.starts)))
+        return lengths_from(self.starts)
 
 
 class SpanTagger(SequenceTagger):

@@ -85,15 +85,6 @@ class Weights:
         self._taken.add(name)
         return array
 
-    def take_all(self) -> dict[str, np.ndarray]:
-        """Return all arrays of this part, for code that checks them itself.
-
-        RETURNS (dict[str, ndarray]): the arrays by name, without the prefix.
-        """
-        names = [name for name in self._arrays if name.startswith(self._prefix)]
-        self._taken.update(names)
-        return {name.removeprefix(self._prefix): self._arrays[name] for name in names}
-
     def check_all_taken(self) -> None:
         """Check that the file contains no other arrays.
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .pipeline.chunker import BiGRUChunker
     from .pipeline.ner import BiGRUNer
     from .pipeline.tagger import BiGRUTokenTagger
+    from .recipes.training import train
     from .report.analysis import analyse_tasks
     from .report.gates import read_gates
     from .report.render import write_report
@@ -47,6 +48,7 @@ __all__ = [
     "open_corpus",
     "read_gates",
     "save_transformers",
+    "train",
     "write_report",
 ]
 
@@ -67,6 +69,7 @@ _MODULES = {
     "open_corpus": "corpus.corpus",
     "read_gates": "report.gates",
     "save_transformers": "huggingface.exchange",
+    "train": "recipes.training",
     "write_report": "report.render",
 }
 

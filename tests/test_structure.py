@@ -26,6 +26,7 @@ ORDER = [
     "pipeline",
     "report",
     "distill",
+    "recipes",
     "huggingface",
     "cli",
 ]

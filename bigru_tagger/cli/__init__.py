@@ -12,6 +12,7 @@ from . import (  # noqa: F401 - each module registers its commands
     distill,
     evaluate,
     show,
+    train,
     train_with_trainer,
     transformers,
 )

@@ -68,17 +68,17 @@ def config_command(
 
     The first line of each config is a comment that describes it.
     """
-    configs = {path.stem: path for path in sorted(configs_dir().glob("*.cfg"))}
+    from ..recipes.configs import find_config, list_configs
+
     if name is None:
+        configs = list_configs()
         width = max(map(len, configs))
         for title, path in configs.items():
             with path.open(encoding="utf8") as file:
                 typer.echo(f"{title:<{width}}  {file.readline().removeprefix('# ').rstrip()}")
         return
-    if name not in configs:
-        typer.echo(f"Error: no config {name!r}: choose from {', '.join(configs)}", err=True)
-        raise typer.Exit(1)
-    text = configs[name].read_text(encoding="utf8")
+    with report_errors():
+        text = find_config(name).read_text(encoding="utf8")
     if output is None:
         typer.echo(text)
     elif output.exists():
@@ -87,14 +87,3 @@ def config_command(
     else:
         output.write_text(text, encoding="utf8")
         typer.echo(f"Written to {output}")
-
-
-def configs_dir() -> Path:
-    """Get the folder of the training configs.
-
-    RETURNS (Path): The folder `configs`: inside the package, or in the repository root of a
-        checkout on a system without symbolic links.
-    """
-    package = Path(__file__).parent.parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"

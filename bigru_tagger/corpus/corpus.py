@@ -22,7 +22,7 @@ from .conll import FILE_ENDINGS, find_files
 from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
 from .offsets import Alignment
 from .readers import ConllCorpus, HFCorpus, SentenceReader, column_files, pattern_folder
-from .sentences import CorpusError
+from .sentences import CorpusError, copy_tokens, sentence_starts
 from .splits import (
     base_split,
     canonical_split,
@@ -50,7 +50,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Reader: TypeAlias = Callable[[Language], Iterable[Example]]
-_ReaderClass: TypeAlias = type[Corpus | HFCorpus | ConllCorpus]
+_ReaderClass: TypeAlias = "type[SpacyCorpus | HFCorpus | ConllCorpus]"
 
 SPACY_ENDING = ".spacy"
 READING_SETTINGS = (
@@ -61,13 +61,13 @@ READING_SETTINGS = (
 
 _DEFAULT_SPLIT = "test"
 # Settings for building Docs from sentences. They do not apply to the Docs of .spacy files.
-_DOC_SETTINGS = frozenset(("given_sentences", "sentences_per_doc", "spans_key"))
+_DOC_SETTINGS = frozenset(("sentences_per_doc", "spans_key"))
 
 
 def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Reader:
     """Open a corpus with the reader for its format.
 
-    - spaCy's Corpus reads a `.spacy` file, or a folder of them.
+    - SpacyCorpus reads a `.spacy` file, or a folder of them.
     - HFCorpus reads a `.json`, `.jsonl`, `.parquet`, `.csv` or `.arrow` file with the builder of
       `datasets` for its format. It also reads a `.txt` file, or a file with an unknown suffix, if
       it holds Parquet or JSON lines.
@@ -100,9 +100,8 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
         raise CorpusError(
             f"{source}: slices such as {split!r} work only for datasets: set limit instead"
         )
-    make = _NamedCorpus if reader is Corpus else reader
     if path.is_file() or (split is None and _is_undivided(source)):
-        return make(source, **options)
+        return reader(source, **options)
     if not path.is_dir():
         pattern = ConllCorpus(source, split=split, **options)
         _ = pattern.files  # raise at once if there is no file of the split
@@ -110,7 +109,7 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
     files = _files(path, reader)
     chosen = choose_files(path, files, split or _DEFAULT_SPLIT)
     if len(chosen) == 1:
-        return make(str(chosen[0]), **options)
+        return reader(str(chosen[0]), **options)
     if reader is ConllCorpus:
         return ConllCorpus(source, split=split or _DEFAULT_SPLIT, **options)
     if set(chosen) != set(_files(chosen[0].parent, reader)):
@@ -118,11 +117,40 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
             f"{source}: {len(chosen)} files of the split {split!r} share a folder with other "
             "files: put each split into its own folder"
         )
-    return make(str(chosen[0].parent), **options)
+    return reader(str(chosen[0].parent), **options)
 
 
-class _NamedCorpus(Corpus):
-    """spaCy's Corpus, with errors that name the file, and one limit for all files together."""
+class SpacyCorpus(Corpus):
+    """spaCy's Corpus, with given sentences, errors that name the file, and one limit for all files.
+
+    path (str): A `.spacy` file, or a folder of them.
+    given_sentences (bool): Whether `predicted` has the gold sentence starts, if the gold Doc has
+        any and both have the same tokens.
+    settings (Any): See spaCy's Corpus.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        given_sentences: bool = True,
+        limit: int = 0,
+        gold_preproc: bool = False,
+        max_length: int = 0,
+        augmenter: Callable[..., Any] | None = None,
+    ) -> None:
+        super().__init__(
+            path, limit=limit, gold_preproc=gold_preproc, max_length=max_length, augmenter=augmenter
+        )
+        self.given_sentences = given_sentences
+
+    def _make_example(self, nlp: Language, reference: Doc, gold_preproc: bool) -> Example:
+        example = super()._make_example(nlp, reference, gold_preproc)
+        if not self.given_sentences or len(sentence_starts(reference)) < 2:
+            return example
+        if [token.text for token in example.predicted] != [token.text for token in reference]:
+            return example
+        return Example(copy_tokens(nlp.vocab, example.predicted, reference), reference)
 
     def read_docbin(self, vocab: Vocab, locs: Iterable[str | Path]) -> Iterator[Doc]:
         docs = (doc for loc in locs for doc in self._read(vocab, loc))
@@ -229,7 +257,7 @@ def _files(folder: Path, reader: _ReaderClass) -> list[Path]:
     """List the files of a folder that a reader can read, at any depth."""
     if reader is ConllCorpus:
         return column_files(folder)
-    endings = {SPACY_ENDING} if reader is Corpus else {*SUFFIX_BUILDERS}
+    endings = {SPACY_ENDING} if reader is SpacyCorpus else {*SUFFIX_BUILDERS}
     return sorted(file for file in folder.rglob("*") if content_suffix(file) in endings)
 
 
@@ -241,7 +269,7 @@ def _choose_reader(path: Path) -> _ReaderClass:
     ending = content_suffix(path)
     if path.is_file():
         if ending == SPACY_ENDING:
-            return Corpus
+            return SpacyCorpus
         if ending == ".zip":
             raise CorpusError(f"{path}: an archive: unpack it and use its files")
         return HFCorpus if _builder(path) else ConllCorpus
@@ -251,10 +279,10 @@ def _choose_reader(path: Path) -> _ReaderClass:
 
 
 def _choose_for_folder(folder: Path) -> _ReaderClass:
-    readers: tuple[_ReaderClass, ...] = (Corpus, ConllCorpus, HFCorpus)
+    readers: tuple[_ReaderClass, ...] = (SpacyCorpus, ConllCorpus, HFCorpus)
     files = {reader: matching for reader in readers if (matching := _files(folder, reader))}
-    if Corpus in files:
-        return Corpus
+    if SpacyCorpus in files:
+        return SpacyCorpus
     named = [reader for reader, matching in files.items() if files_by_split(folder, matching)]
     if len(named) > 1:
         names = ", ".join(files[reader][0].name for reader in named)
@@ -304,8 +332,8 @@ class AnyCorpus:
     """Read any corpus with the reader for its format, see `open_corpus`.
 
     Settings that are not described here are those of HFCorpus, ConllCorpus and spaCy's Corpus. A
-    setting that the chosen reader does not have is an error. `sentences_per_doc`, `given_sentences`
-    and `spans_key` are exceptions: they have no effect on a source that holds Docs.
+    setting that the chosen reader does not have is an error. `sentences_per_doc` and `spans_key`
+    are exceptions: they have no effect on a source that holds Docs.
 
     path (str): The source.
     split (str | None): The split; for None, see `open_corpus`.

@@ -1,0 +1,30 @@
+"""Find the training configs of this package."""
+
+from pathlib import Path
+
+
+def list_configs() -> dict[str, Path]:
+    """List the training configs of this package.
+
+    RETURNS (dict[str, Path]): the files by name. They are in the folder `configs` inside the
+        package, or in the repository root of a checkout on a system without symbolic links.
+    """
+    package = Path(__file__).parent.parent
+    inside = package / "configs"
+    folder = inside if inside.is_dir() else package.parent / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.cfg"))}
+
+
+def find_config(name: str | Path) -> Path:
+    """Find a config by its name or file.
+
+    name (str | Path): the name of a config of this package, or a file.
+    RETURNS (Path): the file.
+    RAISES (ValueError): there is no such config.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    configs = list_configs()
+    if str(name) not in configs:
+        raise ValueError(f"no config {str(name)!r}: choose a file, or {', '.join(configs)}")
+    return configs[str(name)]

@@ -1,0 +1,195 @@
+"""Read the data of a training, and store them as `.spacy` files."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+from spacy.training import Example
+from tqdm import tqdm
+
+from ..corpus.corpus import SPACY_ENDING, Reader, corpus_splits, open_corpus
+from ..corpus.holdout import are_in_order, hold_out
+from ..corpus.readers import SentenceReader
+from ..corpus.sentences import CorpusError
+from ..corpus.splits import canonical_split
+from ..files import atomic_path
+from ..report.corpus_check import CorpusCheck, SplitCounts, check_corpus
+from ..tasks import CHUNKS, TASKS, Task
+
+if TYPE_CHECKING:
+    import datasets
+
+    Source: TypeAlias = str | Path | datasets.Dataset | datasets.DatasetDict
+TRAIN, DEV = "train", "dev"
+_WINDOW = 32  # sentences per Doc, if neighbouring sentences belong together
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The data of a training.
+
+    files (dict[str, Path]): the `.spacy` files with the splits "train" and "dev".
+    check (CorpusCheck): counts and findings of both.
+    task (Task): the task that is trained.
+    sentences_per_doc (int): sentences per Doc: 1; a number for a window of neighbouring sentences;
+        0 for whole documents or texts.
+    held_out (bool): whether the development data were held out from the training data.
+    """
+
+    files: dict[str, Path]
+    check: CorpusCheck
+    task: Task
+    sentences_per_doc: int
+    held_out: bool
+
+    @property
+    def counts(self) -> SplitCounts:
+        """The counts of the training data."""
+        return self.check.splits[TRAIN]
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the task in the training data, the most frequent first."""
+        return [label for label, _ in self.counts.layers[self.task.name].labels.most_common()]
+
+
+def prepare_data(
+    source: "Source",
+    folder: Path,
+    *,
+    lang: str,
+    dev: "Source | None" = None,
+    dev_share: float = 0.1,
+    task: str | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> TrainingData:
+    """Read training and development data, check them, and store them as `.spacy` files.
+
+    If the source has development data, they are used unless `dev` is set. Otherwise, documents are
+    held out, see `corpus.holdout.hold_out`.
+
+    source (str | Path | Dataset | DatasetDict): the data, in any format of `open_corpus`, or a
+        dataset of the library `datasets`.
+    folder (Path): the folder for the files. It is created if it does not exist.
+    lang (str): the language of the tokenizer, for texts with character offsets.
+    dev (str | Path | Dataset | DatasetDict | None): the development data.
+    dev_share (float): the share of the Docs to hold out, if there are no development data.
+    task (str | None): the name of the task, see `tasks.TASKS`; None for the first that is
+        annotated.
+    seed (int): the seed of the choice of documents to hold out.
+    options (Mapping[str, Any] | None): settings of the reader, see `open_corpus`.
+    RETURNS (TrainingData): the files, counts and findings.
+    RAISES (CorpusError): the data cannot be read, or do not have the task. (ValueError): see
+        `hold_out`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    nlp = spacy.blank(lang)
+    path, dev_path = (
+        _path(source, folder / "data"),
+        None if dev is None else _path(dev, folder / "dev-data"),
+    )
+    options = dict(options or {})
+    train_split, dev_split = _splits(path, options)
+    training = _read(path, train_split, nlp, options)
+    held_out = dev_path is None and dev_split is None
+    docs = {TRAIN: training.docs}
+    if held_out:
+        docs[TRAIN], docs[DEV] = hold_out(training.docs, dev_share, seed)
+    else:
+        place = path if dev_path is None else dev_path
+        split = dev_split if dev_path is None else _splits(dev_path, options)[1]
+        docs[DEV] = _read(place, split, nlp, options, like=training.sentences_per_doc).docs
+    check = check_corpus(
+        {name: [Example(doc.copy(), doc) for doc in found] for name, found in docs.items()}
+    )
+    return TrainingData(
+        {name: _write(found, folder / f"{name}{SPACY_ENDING}") for name, found in docs.items()},
+        check,
+        _choose_task(check, path, task),
+        training.sentences_per_doc,
+        held_out,
+    )
+
+
+class _Read(NamedTuple):
+    docs: list[Doc]
+    sentences_per_doc: int
+
+
+def _path(source: "Source", folder: Path) -> str:
+    """Get the path of a source; a dataset of the library `datasets` is saved first."""
+    if isinstance(source, str | Path):
+        return str(source)
+    if not hasattr(source, "save_to_disk"):
+        raise CorpusError(
+            f"data must be a path, or a Dataset or DatasetDict of `datasets`, not {type(source)}"
+        )
+    source.save_to_disk(folder)
+    return str(folder)
+
+
+def _splits(source: str, options: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Find the splits of a source for training and for development; None if there is none."""
+    by_name = {
+        canonical_split(split): split for split in reversed(corpus_splits(source, **options))
+    }
+    if by_name and "train" not in by_name and len(by_name) > 1:
+        raise CorpusError(
+            f"{source}: no split for training among {', '.join(by_name.values())}: give one file"
+        )
+    only = next(iter(by_name.values()), None)
+    return by_name.get("train", only), by_name.get("validation")
+
+
+def _read(
+    source: str,
+    split: str | None,
+    nlp: Language,
+    options: Mapping[str, Any],
+    *,
+    like: int | None = None,
+) -> _Read:
+    """Read a split: whole documents, or single sentences if neighbours do not belong together.
+
+    like (int | None): the number of sentences per Doc of other data with which these are used.
+    """
+    reader = open_corpus(source, split=split, **options)
+    size = 0
+    if isinstance(reader, SentenceReader) and not reader.holds_texts:
+        size = reader.sentences_per_doc = 0 if reader.marks_documents else 1
+    docs = _docs(reader, nlp, split or Path(source).name)
+    if size == 1 and like is None and are_in_order([[token.text for token in d] for d in docs]):
+        like = _WINDOW
+    if size == 1 and like not in (None, 1):
+        size = reader.sentences_per_doc = like
+        docs = _docs(reader, nlp, split or Path(source).name)
+    return _Read(docs, size)
+
+
+def _docs(reader: Reader, nlp: Language, name: str) -> list[Doc]:
+    progress = tqdm(reader(nlp), desc=name, unit=" docs", disable=None, leave=False)
+    return [example.reference for example in progress if len(example.reference)]
+
+
+def _choose_task(check: CorpusCheck, source: str, name: str | None) -> Task:
+    """Choose the task: the user's, or the first that has labels."""
+    layers = [name for name, counts in check.splits[TRAIN].layers.items() if counts.labels]
+    known = [*TASKS.values()]
+    known += [replace(CHUNKS, name=key, key=key) for key in layers if key not in TASKS]
+    known.sort(key=lambda task: task.per_token)
+    for task in known:
+        if task.name in layers and name in (None, task.name, task.factory):
+            return task
+    has = ", ".join(layers) or "no annotation"
+    raise CorpusError(f"{source}: no {name or 'entities, chunks or tags'}: it has {has}")
+
+
+def _write(docs: Iterable[Doc], path: Path) -> Path:
+    with atomic_path(path) as temporary:
+        DocBin(docs=docs).to_disk(temporary)
+    return path

@@ -1,0 +1,247 @@
+"""Train a pipeline on any data, without a config."""
+
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import spacy
+from spacy.language import Language
+from spacy.schemas import ConfigSchemaTraining
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import create_train_batches
+from spacy.training.loop import train as train_pipeline
+from spacy.util import load_config, registry, resolve_dot_names
+from thinc.api import Config
+
+from ..corpus.corpus import default_split, open_corpus
+from ..extras import require
+from ..files import atomic_path
+from ..scoring.run import Evaluation, evaluate
+from .configs import find_config
+from .data import DEV, TrainingData, prepare_data
+from .recipe import (
+    AUTO,
+    N_EVALUATIONS,
+    NONE,
+    Recipe,
+    choose_recipe,
+    find_vectors,
+    make_config,
+    use_files,
+)
+
+if TYPE_CHECKING:
+    from .data import Source
+
+_MEASURED_STEPS = 10  # to estimate how many steps fit into the given time
+_MAX_STEPS = "training.max_steps"
+_BEST, _LAST = "model-best", "model-last"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that is ready to run.
+
+    output (Path): the output folder.
+    config (Path): the config, which `spacy train` takes as well.
+    data (TrainingData): the data.
+    recipe (Recipe | None): the settings that were chosen by the data; None with the user's config.
+    lang (str): the language.
+    vectors (str | None): the pipeline with word vectors.
+    options (Mapping[str, Any]): settings of the reader.
+    """
+
+    output: Path
+    config: Path
+    data: TrainingData
+    recipe: Recipe | None
+    lang: str
+    vectors: str | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Path:
+        """The folder of the best model."""
+        return self.output / _BEST
+
+
+@dataclass(frozen=True)
+class Training:
+    """The result of a training.
+
+    nlp (Language): the best pipeline.
+    plan (Plan): the data and the config.
+    evaluations (dict[str, Evaluation]): the scores on the development data ("dev"), and on the test
+        data ("test") if there are any.
+    """
+
+    nlp: Language
+    plan: Plan
+    evaluations: dict[str, Evaluation]
+
+
+def train(
+    source: "Source",
+    output: str | Path,
+    *,
+    test: str | None = None,
+    **settings: Any,
+) -> Training:
+    """Train a pipeline on any data, and score it.
+
+        training = bigru_tagger.train("notes.jsonl", "output/notes")
+        doc = training.nlp("Ada Lovelace lived in London.")
+
+    The output folder then has the data (`corpus`), the config (`config.cfg`), and the pipelines
+    `model-best` and `model-last`, as with `spacy train`.
+
+    source (str | Path | Dataset | DatasetDict): the data, in any format of `open_corpus`, or a
+        dataset of the library `datasets`.
+    output (str | Path): the output folder.
+    test (str | None): test data to score the pipeline on.
+    settings (Any): see `plan_training`.
+    RETURNS (Training): the pipeline and its scores.
+    RAISES (ValueError): see `plan_training`.
+    """
+    return run_training(plan_training(source, output, **settings), test=test)
+
+
+def plan_training(
+    source: "Source",
+    output: str | Path,
+    *,
+    dev: "Source | None" = None,
+    dev_share: float = 0.1,
+    lang: str = "en",
+    vectors: str = AUTO,
+    task: str | None = None,
+    config: str | Path | None = None,
+    gpu: bool = False,
+    minutes: float | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Plan:
+    """Read and check the data, choose a recipe, and write the config.
+
+    source, dev, dev_share, task, options: see `recipes.data.prepare_data`.
+    output (str | Path): the output folder.
+    lang (str): the language of the pipeline.
+    vectors (str): a pipeline with word vectors; "auto" for an installed one, "none" for none.
+    config (str | Path | None): a config to use in place of the recipe: the name of one of this
+        package, or a file.
+    gpu (bool): whether to train on a GPU.
+    minutes (float | None): train about as long at most. The number of steps is set to what fits.
+    seed (int): the seed.
+    overwrite (bool): whether to replace the models of an earlier training in the output folder.
+    overrides (Mapping[str, Any] | None): settings of the config by their path, such as
+        "training.dropout". With "training.max_steps", the schedule of the learn rate changes too.
+    RETURNS (Plan): the plan.
+    RAISES (ValueError): the data cannot be read or have errors, the output folder holds a model, or
+        a setting is wrong.
+    """
+    torch = require("torch", "training", "train")
+    if gpu and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise ValueError("there is no GPU that PyTorch can use: leave out the option for it")
+    output = Path(output)
+    old = [folder for name in (_BEST, _LAST) if (folder := output / name).exists()]
+    if old and not overwrite:
+        raise ValueError(f"{old[0]} already exists: choose another output, or set `overwrite`")
+    if minutes is not None and config is not None:
+        raise ValueError("`minutes` changes the recipe, not your config: leave one of them out")
+    overrides = {"system.seed": seed, **(overrides or {})}
+    vectors_found = find_vectors(lang) if vectors == AUTO else vectors
+    vectors_found = None if vectors_found == NONE else vectors_found
+    if config is not None:  # an error in it should come before the data are read
+        given = load_config(find_config(config), overrides=overrides, interpolate=False)
+    data = prepare_data(
+        source,
+        output / "corpus",
+        lang=lang,
+        dev=dev,
+        dev_share=dev_share,
+        task=task,
+        seed=seed,
+        options=options,
+    )
+    recipe = None
+    if config is not None:
+        use_files(given, data.files)
+        if vectors != AUTO:
+            given["paths"]["vectors"] = vectors_found
+        vectors_found = given["paths"].get("vectors")
+    else:
+        recipe = choose_recipe(data)
+        if _MAX_STEPS in overrides:
+            recipe = recipe.scaled(overrides[_MAX_STEPS])
+        make = partial(make_config, data, lang=lang, vectors=vectors_found, gpu=gpu)
+        if minutes is not None:
+            steps = _fitting_steps(_override(make(recipe), overrides), 60 * minutes)
+            recipe = recipe.scaled(min(recipe.steps, steps))
+        given = _override(make(recipe), overrides)
+    path = output / "config.cfg"
+    with atomic_path(path) as temporary:
+        given.to_disk(temporary, interpolate=False)
+    return Plan(output, path, data, recipe, lang, vectors_found, options)
+
+
+def _override(config: Config, overrides: Mapping[str, Any]) -> Config:
+    return Config().from_str(config.to_str(), overrides=dict(overrides), interpolate=False)
+
+
+def _fitting_steps(config: Config, seconds: float) -> int:
+    """Estimate how many steps of a config fit into a time, from its first steps."""
+    begin = time.perf_counter()
+    nlp = init_nlp(config)
+    interpolated = nlp.config.interpolate()
+    settings = registry.resolve(interpolated["training"], schema=ConfigSchemaTraining)
+    names = [settings["train_corpus"], settings["dev_corpus"]]
+    train_corpus, dev_corpus = resolve_dot_names(interpolated, names)
+    batches = create_train_batches(nlp, train_corpus, settings["batcher"], 0)
+    times = []
+    for _, batch in islice(batches, _MEASURED_STEPS):
+        start = time.perf_counter()
+        nlp.update(batch, drop=settings["dropout"], sgd=settings["optimizer"])
+        times.append(time.perf_counter() - start)
+    examples = list(dev_corpus(nlp))
+    start = time.perf_counter()
+    nlp.evaluate(examples)
+    evaluations = (N_EVALUATIONS + 1) * (time.perf_counter() - start)
+    # The first steps and the first evaluation are the slowest. Loading comes twice.
+    left = seconds - 2 * (start - begin) - evaluations
+    return max(0, int(left / median(times)))
+
+
+def run_training(plan: Plan, *, test: str | None = None) -> Training:
+    """Train by a plan, and score the best pipeline.
+
+    plan (Plan): the plan.
+    test (str | None): test data, see `train`.
+    RETURNS (Training): the pipeline and its scores.
+    """
+    sources = {DEV: (str(plan.data.files[DEV]), None, {})}
+    if test is not None:
+        options = {"sentences_per_doc": plan.data.sentences_per_doc, **plan.options}
+        sources["test"] = (test, default_split(test), options)
+        open_corpus(test, split=default_split(test), **options)  # an error should come before
+    nlp = init_nlp(load_config(plan.config, interpolate=False))
+    train_pipeline(nlp, plan.output, stdout=io.StringIO())
+    nlp = spacy.load(plan.best)
+    evaluations = {
+        name: evaluate(
+            nlp,
+            open_corpus(source, split=split, **options)(nlp),
+            model=str(plan.best),
+            data=source,
+            split=split or "",
+        )
+        for name, (source, split, options) in sources.items()
+    }
+    return Training(nlp, plan, evaluations)

@@ -1,6 +1,7 @@
 """The command `distill`: train a small pipeline on the predictions of a large one."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,16 +24,13 @@ def distill_command(
             "used."
         ),
     ],
-    student_config_path: Annotated[
-        Path,
-        typer.Argument(metavar="STUDENT_CONFIG", help="A training config.", dir_okay=False),
-    ],
-    texts: Annotated[
+    arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="TEXT...",
-            help="A corpus in any format that `evaluate` reads, with or without entities, or a "
-            ".txt file with one text per line.",
+            metavar="[STUDENT_CONFIG] TEXT...",
+            help="A training config (.cfg), if the recipe is not to be chosen by the texts. Then "
+            "corpora in any format that `evaluate` reads, with or without entities, or .txt files "
+            "with one text per line.",
         ),
     ],
     *,
@@ -68,6 +66,19 @@ def distill_command(
     gold: Annotated[
         bool, typer.Option(help="Also learn from the gold entities of the texts.")
     ] = True,
+    vectors: Annotated[
+        str,
+        typer.Option(
+            help="Without a config: a pipeline with word vectors for the student, or none."
+        ),
+    ] = "none",
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Without a config: train the student for this time at most."),
+    ] = None,
+    package: Annotated[
+        bool, typer.Option("--package", help="Also write a wheel, which pip installs.")
+    ] = False,
     sentences_per_doc: Annotated[int | None, sentences_per_doc_option("as in the config")] = None,
     device: Annotated[
         str | None, typer.Option(help="torch device of the teacher, if it has a `device`.")
@@ -77,54 +88,46 @@ def distill_command(
 ) -> None:
     """Train a small pipeline on the predictions of a large one.
 
-    Everything after -- is passed to `spacy train` as config overrides.
+    Without a config, the recipe is chosen by the texts, and the scores are the agreement with the
+    teacher on texts that are held out. Everything after -- overrides settings of the config.
     """
     import spacy
     from spacy.cli._util import parse_config_overrides
-    from spacy.cli.train import train
     from spacy.util import load_config
 
     from ..corpus.corpus import default_split, settings_for
     from ..corpus.fingerprint import fingerprint
-    from ..distill.outputs import (
-        check_student,
-        read_row,
-        store_outputs,
-        student_config,
-        training_corpus,
-    )
-    from ..distill.teachers import load_teacher, teacher_names
+    from ..distill.outputs import check_student, read_row, training_corpus
+    from ..distill.teachers import load_teacher, teacher_lang, teacher_names
     from ..distill.texts import read_texts
     from ..scoring.loading import load_pipeline
     from ..scoring.renaming import parse_names
 
     with report_errors():
+        config, texts = _split_arguments(arguments)
         overrides = parse_config_overrides(list(ctx.obj))
         names = parse_names(rename or ())
-        # Check the student's config before the teacher's predictions, which take long.
-        student = load_config(student_config_path, overrides=overrides, interpolate=True)
-        check_student(student)
-        corpus = training_corpus(student)
+        corpus: dict[str, Any] = {}
+        tokenizer: dict[str, Any] = {}
+        lang = teacher_lang(teacher)
+        if config is not None:
+            # Check the student's config before the teacher's predictions, which take long.
+            student = load_config(config, overrides=overrides, interpolate=True)
+            check_student(student)
+            corpus = training_corpus(student)
+            lang = student["nlp"]["lang"]
+            tokenizer = {"nlp": {"tokenizer": student["nlp"].get("tokenizer", {})}}
+        nlp = spacy.blank(lang, config=tokenizer)
         if sentences_per_doc is None:
             sentences_per_doc = corpus.get("sentences_per_doc", 1)
-        outputs = output / "teacher"
-        config = student_config(
-            load_config(student_config_path, interpolate=False),
-            outputs,
-            temperature=temperature,
-            weight=weight,
-        )
-        tokenizer = {"nlp": {"tokenizer": student["nlp"].get("tokenizer", {})}}
-        nlp = spacy.blank(student["nlp"]["lang"], config=tokenizer)
-        store_outputs(
-            outputs,
-            lambda: load_teacher(
+        outputs: dict[str, Any] = {
+            "teacher": lambda: load_teacher(
                 teacher,
                 lambda name: load_pipeline(name, gpu_id=gpu_id, device=device),
                 device=device or (f"cuda:{gpu_id}" if gpu_id >= 0 else None),
                 rename=names,
             ),
-            lambda: (
+            "rows": lambda: (
                 read_row(doc, gold=gold)
                 for text in texts
                 for doc in read_texts(
@@ -135,15 +138,86 @@ def distill_command(
                     options={**settings_for(text, corpus), **reader},
                 )
             ),
-            settings={
+            "settings": {
                 "teacher": [fingerprint(name) for name in teacher_names(teacher)],
                 "rename": names,
             },
-            top_k=top_k,
-        )
-        with atomic_path(output / "config.cfg") as temporary:
-            config.to_disk(temporary)
-    arguments = [str(output / "config.cfg"), "--output", str(output), *ctx.obj]
+            "top_k": top_k,
+            "temperature": temperature,
+            "weight": weight,
+        }
+        if config is None:
+            _distill_by_recipe(
+                output,
+                lang=lang,
+                vectors=None if vectors == "none" else vectors,
+                minutes=minutes,
+                overrides=overrides,
+                **outputs,
+            )
+        else:
+            _distill_by_config(config, output, gpu_id=gpu_id, overrides=list(ctx.obj), **outputs)
+        if package:
+            _package(output)
+
+
+def _split_arguments(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    config = Path(arguments[0]) if arguments[0].endswith(".cfg") else None
+    texts = list(arguments[config is not None :])
+    if config is not None and not config.is_file():
+        raise ValueError(f"{config}: no such file")
+    if not texts:
+        raise ValueError("there are no texts after the config: add a file or another corpus")
+    return config, texts
+
+
+def _distill_by_recipe(output: Path, **settings: Any) -> None:
+    from ..recipes.distillation import plan_distillation
+    from ..recipes.text import describe_plan, describe_training
+    from ..recipes.training import run_training
+
+    plan = plan_distillation(output=output, **settings)
+    typer.echo(describe_plan(plan))
+    typer.echo("The scores are the agreement with the teacher.")
+    typer.echo(describe_training(run_training(plan)))
+
+
+def _distill_by_config(
+    path: Path,
+    output: Path,
+    *,
+    gpu_id: int,
+    overrides: list[str],
+    temperature: float,
+    weight: float,
+    **settings: Any,
+) -> None:
+    from spacy.cli._util import parse_config_overrides
+    from spacy.cli.train import train
+    from spacy.util import load_config
+
+    from ..distill.outputs import store_outputs, student_config
+
+    outputs = output / "teacher"
+    student = load_config(path, interpolate=False)
+    config = student_config(student, outputs, temperature=temperature, weight=weight)
+    store_outputs(outputs, **settings)
+    with atomic_path(output / "config.cfg") as temporary:
+        config.to_disk(temporary)
+    arguments = [str(output / "config.cfg"), "--output", str(output), *overrides]
     typer.echo("To train again, without the teacher:")
     typer.echo(f"  python -m spacy train {shlex.join(arguments)}")
-    train(output / "config.cfg", output, use_gpu=gpu_id, overrides=overrides)
+    train(
+        output / "config.cfg",
+        output,
+        use_gpu=gpu_id,
+        overrides=parse_config_overrides(overrides),
+    )
+
+
+def _package(output: Path) -> None:
+    from spacy.cli.package import package
+
+    folder = output / "package"
+    folder.mkdir(exist_ok=True)
+    package(output / "model-best", folder, create_sdist=False, create_wheel=True, force=True)

@@ -64,6 +64,14 @@ def train_command(
             "config` lists."
         ),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="A pipeline whose training is continued with new labels or new data. It keeps its "
+            "other labels.",
+        ),
+    ] = None,
     gpu: Annotated[bool, typer.Option("--gpu", help="Train on the GPU.")] = False,
     minutes: Annotated[
         float | None,
@@ -95,6 +103,7 @@ def train_command(
             vectors=vectors,
             task=task,
             config=config,
+            start=start,
             gpu=gpu,
             minutes=minutes,
             seed=seed,

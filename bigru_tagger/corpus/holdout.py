@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Hashable, Sequence, Set
 from itertools import pairwise
+from math import sqrt
 
 from spacy.tokens import Doc
 
@@ -75,7 +76,7 @@ def are_in_order(sentences: Sequence[Sequence[str]], *, window: int = 16) -> boo
     near = 0
     expected = 0.0
     for found in places.values():
-        if 2 <= len(found) <= max(2, n // 100):
+        if 2 <= len(found) <= max(2, sqrt(n) / 2):
             near += sum(right - left <= window for left, right in pairwise(found))
             further = len(found) - 1
             expected += further * (1 - (1 - min(window / n, 1)) ** further)

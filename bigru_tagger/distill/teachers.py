@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.util import is_package
+from spacy.util import get_package_path, is_package, load_config
 
 from ..corpus.sentences import copy_tokens
 from ..pipeline.ner import BiGRUNer, biluo
@@ -94,17 +94,20 @@ class HardTeacher:
 class RenamedTeacher:
     """A teacher with renamed labels."""
 
-    def __init__(self, teacher: Teacher, names: Mapping[str, str]) -> None:
+    def __init__(
+        self, teacher: Teacher, names: Mapping[str, str], also: Iterable[str] = ()
+    ) -> None:
         """Initialize the teacher.
 
         teacher (Teacher): the teacher.
         names (Mapping[str, str]): new names by label. Labels with the same new name are merged.
             The new name "" replaces a label by O.
+        also (Iterable[str]): labels to add, whose tags have the probability 0.
         RAISES (TeacherError): if no label is left.
         """
         self._teacher = teacher
         new = {label: names.get(label, label) for label in teacher.labels}
-        self.labels = tuple(sorted({name for name in new.values() if name}))
+        self.labels = tuple(sorted({name for name in (*new.values(), *also) if name}))
         if not self.labels:
             raise TeacherError("all labels of the teacher are renamed to O: keep at least one")
         column = {tag: index for index, tag in enumerate(biluo_tags(self.labels))}
@@ -212,6 +215,20 @@ def teacher_names(name: str) -> list[str]:
     if "" in names:
         raise TeacherError(f"the teacher {name!r} contains an empty name: extra comma?")
     return names
+
+
+def teacher_lang(name: str) -> str:
+    """Find the language of a teacher.
+
+    name (str): see `load_teacher`.
+    RETURNS (str): the language of the first spaCy pipeline; "en" for Hugging Face models.
+    """
+    for part in teacher_names(name):
+        folder = get_package_path(part) if is_package(part) else Path(part)
+        config = next(folder.glob("**/config.cfg"), None)
+        if config is not None:
+            return str(load_config(config)["nlp"]["lang"])
+    return "en"
 
 
 def _load_one(name: str, load: Callable[[str], Language], device: str) -> Teacher:

@@ -18,10 +18,11 @@ from ..corpus.sentences import CorpusError
 from ..corpus.splits import canonical_split
 from ..files import atomic_path
 from ..report.corpus_check import CorpusCheck, SplitCounts, check_corpus
+from ..report.corpus_check_text import render_findings
 from ..tasks import CHUNKS, TASKS, Task
 
 if TYPE_CHECKING:
-    import datasets
+    import datasets  # type: ignore[import-untyped]
 
     Source: TypeAlias = str | Path | datasets.Dataset | datasets.DatasetDict
 TRAIN, DEV = "train", "dev"
@@ -107,8 +108,13 @@ def prepare_data(
     check = check_corpus(
         {name: [Example(doc.copy(), doc) for doc in found] for name, found in docs.items()}
     )
+    errors = check.level("error")
+    if errors:
+        raise CorpusError(
+            f"{path}: {render_findings(errors)}\nTo see all findings: bigru-tagger check {path}"
+        )
     return TrainingData(
-        {name: _write(found, folder / f"{name}{SPACY_ENDING}") for name, found in docs.items()},
+        {name: write_docs(found, folder / f"{name}{SPACY_ENDING}") for name, found in docs.items()},
         check,
         _choose_task(check, path, task),
         training.sentences_per_doc,
@@ -159,15 +165,16 @@ def _read(
     like (int | None): the number of sentences per Doc of other data with which these are used.
     """
     reader = open_corpus(source, split=split, **options)
-    size = 0
-    if isinstance(reader, SentenceReader) and not reader.holds_texts:
-        size = reader.sentences_per_doc = 0 if reader.marks_documents else 1
-    docs = _docs(reader, nlp, split or Path(source).name)
-    if size == 1 and like is None and are_in_order([[token.text for token in d] for d in docs]):
+    name = split or Path(source).name
+    if not isinstance(reader, SentenceReader) or reader.holds_texts:
+        return _Read(_docs(reader, nlp, name), 0)
+    size = reader.sentences_per_doc = 0 if reader.marks_documents else 1
+    docs = _docs(reader, nlp, name)
+    if size and like is None and are_in_order([[token.text for token in doc] for doc in docs]):
         like = _WINDOW
-    if size == 1 and like not in (None, 1):
+    if size and like not in (None, size):
         size = reader.sentences_per_doc = like
-        docs = _docs(reader, nlp, split or Path(source).name)
+        docs = _docs(reader, nlp, name)
     return _Read(docs, size)
 
 
@@ -189,7 +196,13 @@ def _choose_task(check: CorpusCheck, source: str, name: str | None) -> Task:
     raise CorpusError(f"{source}: no {name or 'entities, chunks or tags'}: it has {has}")
 
 
-def _write(docs: Iterable[Doc], path: Path) -> Path:
+def write_docs(docs: Iterable[Doc], path: Path) -> Path:
+    """Write Docs to a `.spacy` file, atomically.
+
+    docs (Iterable[Doc]): the Docs.
+    path (Path): the file.
+    RETURNS (Path): the file.
+    """
     with atomic_path(path) as temporary:
         DocBin(docs=docs).to_disk(temporary)
     return path

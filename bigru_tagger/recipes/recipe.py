@@ -9,8 +9,8 @@ from spacy.cli.init_config import init_config
 from spacy.util import get_installed_models
 from thinc.api import Config
 
-from ..tasks import CHUNKS, SpanGroupTask
-from .data import DEV, TRAIN, TrainingData
+from ..tasks import CHUNKS, SpanGroupTask, Task
+from .data import DEV, TRAIN
 
 AUTO, NONE = "auto", "none"
 N_EVALUATIONS = 12  # of the development data
@@ -30,38 +30,42 @@ class Recipe:
         in the rest.
     epochs (float): number of passes over the training data.
     occurrences (int): width of the mean over all occurrences of a word in a Doc; 0 for none.
+    evaluations (int): number of evaluations of the development data.
     """
 
     docs_per_batch: int
     steps: int
     epochs: float
     occurrences: int
+    evaluations: int = N_EVALUATIONS
 
-    def scaled(self, steps: int) -> "Recipe":
+    def scaled(self, steps: int, evaluations: int = N_EVALUATIONS) -> "Recipe":
         """Change the number of updates.
 
         steps (int): the number of updates.
-        RETURNS (Recipe): the recipe, with all that depends on it.
+        evaluations (int): the number of evaluations.
+        RETURNS (Recipe): the recipe, with all that depends on these.
         """
-        steps = max(steps, N_EVALUATIONS)
-        return replace(self, steps=steps, epochs=self.epochs * steps / self.steps)
+        epochs = self.epochs * steps / self.steps
+        return replace(self, steps=steps, epochs=epochs, evaluations=min(evaluations, steps))
 
 
-def choose_recipe(data: TrainingData) -> Recipe:
+def choose_recipe(n_docs: int, n_tokens: int, sentences_per_doc: int) -> Recipe:
     """Choose a recipe by the number of tokens, and by what a Doc is.
 
     The formulas were fitted on development data of several corpora, see the documentation.
 
-    data (TrainingData): the data.
+    n_docs, n_tokens (int): Docs and tokens of the training data.
+    sentences_per_doc (int): see `TrainingData`.
     RETURNS (Recipe): the recipe.
     """
-    counts = data.counts
-    sentences = max(1.0, counts.tokens / _TOKENS_PER_SENTENCE)
-    epochs = min(max(20 * (1000 / sentences) ** 0.35, 12), 50)
-    per_batch = 2 ** round(min(max(log2(sentences) / 2 - 1, 2), 6))  # half of the square root
-    docs = max(1, round(per_batch * counts.documents / sentences))
-    steps = max(N_EVALUATIONS, round(epochs * counts.documents / docs))
-    return Recipe(docs, steps, epochs, occurrences=0 if data.sentences_per_doc == 1 else 128)
+    n_sentences = max(1.0, n_tokens / _TOKENS_PER_SENTENCE)
+    epochs = min(20 * (1000 / n_sentences) ** 0.2, 50)
+    # Half of the square root, as a power of two from 4 to 64.
+    per_batch = 2 ** round(min(max(log2(n_sentences) / 2 - 1, 2), 6))
+    docs = max(1, round(per_batch * n_docs / n_sentences))
+    steps = max(N_EVALUATIONS, round(epochs * n_docs / docs))
+    return Recipe(docs, steps, epochs, occurrences=0 if sentences_per_doc == 1 else 128)
 
 
 def find_vectors(lang: str) -> str | None:
@@ -76,7 +80,8 @@ def find_vectors(lang: str) -> str | None:
 
 
 def make_config(
-    data: TrainingData,
+    task: Task,
+    files: Mapping[str, Path],
     recipe: Recipe,
     *,
     lang: str,
@@ -85,21 +90,22 @@ def make_config(
 ) -> Config:
     """Write a recipe as a training config.
 
-    data (TrainingData): the data.
+    task (Task): the task to learn.
+    files (Mapping[str, Path]): see `use_files`.
     recipe (Recipe): the settings.
     lang (str): the language.
     vectors (str | None): a pipeline with word vectors.
     gpu (bool): whether to use a GPU if there is one.
     RETURNS (Config): the complete config.
     """
-    factory = data.task.factory
+    factory = task.factory
     config = init_config(lang=lang, pipeline=[factory], optimize="efficiency", silent=True)
     name = COMPONENT[factory]
     component = config["components"].pop(factory)
     config["components"][name] = component
     config["nlp"]["pipeline"] = [name]
     config["paths"]["vectors"] = vectors
-    use_files(config, data.files)
+    use_files(config, files)
     component["model"].update(
         hidden=192,
         input_dropout=0.33,
@@ -110,7 +116,7 @@ def make_config(
     training.update(
         dropout=0.5,
         max_steps=recipe.steps,
-        eval_frequency=-(-recipe.steps // N_EVALUATIONS),
+        eval_frequency=-(-recipe.steps // recipe.evaluations),
         patience=-(-recipe.steps // 2),
         batcher={
             "@batchers": "spacy.batch_by_sequence.v1",
@@ -128,8 +134,8 @@ def make_config(
             "initial_rate": 0.003,
         },
     )
-    if isinstance(data.task, SpanGroupTask):
-        _set_spans_key(config, name, data.task.key)
+    if isinstance(task, SpanGroupTask):
+        _set_spans_key(config, name, task.key)
     return config
 
 

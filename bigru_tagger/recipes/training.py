@@ -2,9 +2,8 @@
 
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -24,6 +23,7 @@ from ..extras import require
 from ..files import atomic_path
 from ..scoring.run import Evaluation, evaluate
 from .configs import find_config
+from .continuing import continue_from
 from .data import DEV, TrainingData, prepare_data
 from .recipe import (
     AUTO,
@@ -122,6 +122,7 @@ def plan_training(
     vectors: str = AUTO,
     task: str | None = None,
     config: str | Path | None = None,
+    start: str | None = None,
     gpu: bool = False,
     minutes: float | None = None,
     seed: int = 0,
@@ -137,6 +138,8 @@ def plan_training(
     vectors (str): a pipeline with word vectors; "auto" for an installed one, "none" for none.
     config (str | Path | None): a config to use in place of the recipe: the name of one of this
         package, or a file.
+    start (str | None): a pipeline whose training is continued. Its other labels are kept: on tokens
+        that the data do not annotate, the pipeline's own predictions are learned.
     gpu (bool): whether to train on a GPU.
     minutes (float | None): train about as long at most. The number of steps is set to what fits.
     seed (int): the seed.
@@ -151,11 +154,13 @@ def plan_training(
     if gpu and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         raise ValueError("there is no GPU that PyTorch can use: leave out the option for it")
     output = Path(output)
-    old = [folder for name in (_BEST, _LAST) if (folder := output / name).exists()]
-    if old and not overwrite:
-        raise ValueError(f"{old[0]} already exists: choose another output, or set `overwrite`")
-    if minutes is not None and config is not None:
-        raise ValueError("`minutes` changes the recipe, not your config: leave one of them out")
+    earlier = [folder for name in (_BEST, _LAST) if (folder := output / name).exists()]
+    if earlier and not overwrite:
+        raise ValueError(f"{earlier[0]} already exists: choose another output, or set `overwrite`")
+    if config is not None and not (minutes is None and start is None):
+        raise ValueError(
+            "`config` replaces the recipe, which `minutes` and `start` change: use either"
+        )
     overrides = {"system.seed": seed, **(overrides or {})}
     vectors_found = find_vectors(lang) if vectors == AUTO else vectors
     vectors_found = None if vectors_found == NONE else vectors_found
@@ -178,45 +183,96 @@ def plan_training(
             given["paths"]["vectors"] = vectors_found
         vectors_found = given["paths"].get("vectors")
     else:
-        recipe = choose_recipe(data)
-        if _MAX_STEPS in overrides:
-            recipe = recipe.scaled(overrides[_MAX_STEPS])
-        make = partial(make_config, data, lang=lang, vectors=vectors_found, gpu=gpu)
-        if minutes is not None:
-            steps = _fitting_steps(_override(make(recipe), overrides), 60 * minutes)
-            recipe = recipe.scaled(min(recipe.steps, steps))
-        given = _override(make(recipe), overrides)
+        counts = data.counts
+        recipe = choose_recipe(counts.documents, counts.tokens, data.sentences_per_doc)
+        continued = None if start is None else continue_from(start, data, output)
+        if continued is not None:
+            data, vectors_found = continued.data, None
+            lang = str(continued.nlp.lang)
+
+        def make(recipe: Recipe) -> Config:
+            made = make_config(
+                data.task, data.files, recipe, lang=lang, vectors=vectors_found, gpu=gpu
+            )
+            return made if continued is None else continued.change(made)
+
+        recipe, given = fit_recipe(recipe, make, overrides, minutes)
     path = output / "config.cfg"
     with atomic_path(path) as temporary:
         given.to_disk(temporary, interpolate=False)
     return Plan(output, path, data, recipe, lang, vectors_found, options)
 
 
+def fit_recipe(
+    recipe: Recipe,
+    make: Callable[[Recipe], Config],
+    overrides: Mapping[str, Any],
+    minutes: float | None,
+) -> tuple[Recipe, Config]:
+    """Change the number of steps of a recipe to the user's, or to what fits into a time.
+
+    recipe (Recipe): the recipe.
+    make (Callable[[Recipe], Config]): makes the config of a recipe.
+    overrides (Mapping[str, Any]): settings of the config by their path.
+    minutes (float | None): the time for the training.
+    RETURNS (tuple[Recipe, Config]): the changed recipe, and its config with the overrides.
+    """
+    if _MAX_STEPS in overrides:
+        recipe = recipe.scaled(overrides[_MAX_STEPS])
+    if minutes is not None:
+        measured = _measure(_override(make(recipe), overrides))
+        steps, evaluations = steps_within(60 * minutes, *measured)
+        if steps < recipe.steps:
+            recipe = recipe.scaled(steps, evaluations)
+    return recipe, _override(make(recipe), overrides)
+
+
 def _override(config: Config, overrides: Mapping[str, Any]) -> Config:
     return Config().from_str(config.to_str(), overrides=dict(overrides), interpolate=False)
 
 
-def _fitting_steps(config: Config, seconds: float) -> int:
-    """Estimate how many steps of a config fit into a time, from its first steps."""
-    begin = time.perf_counter()
+def _measure(config: Config) -> tuple[float, float, float]:
+    """Measure the seconds to load a pipeline, of a training step, and of an evaluation."""
+    start = time.perf_counter()
     nlp = init_nlp(config)
     interpolated = nlp.config.interpolate()
     settings = registry.resolve(interpolated["training"], schema=ConfigSchemaTraining)
     names = [settings["train_corpus"], settings["dev_corpus"]]
     train_corpus, dev_corpus = resolve_dot_names(interpolated, names)
     batches = create_train_batches(nlp, train_corpus, settings["batcher"], 0)
-    times = []
+    optimizer = settings["optimizer"]
+    seconds = []
     for _, batch in islice(batches, _MEASURED_STEPS):
-        start = time.perf_counter()
-        nlp.update(batch, drop=settings["dropout"], sgd=settings["optimizer"])
-        times.append(time.perf_counter() - start)
+        begin = time.perf_counter()
+        nlp.update(batch, drop=settings["dropout"], sgd=optimizer)
+        optimizer.step_schedules()
+        seconds.append(time.perf_counter() - begin)
     examples = list(dev_corpus(nlp))
-    start = time.perf_counter()
+    loaded = time.perf_counter()
     nlp.evaluate(examples)
-    evaluations = (N_EVALUATIONS + 1) * (time.perf_counter() - start)
-    # The first steps and the first evaluation are the slowest. Loading comes twice.
-    left = seconds - 2 * (start - begin) - evaluations
-    return max(0, int(left / median(times)))
+    return loaded - start, median(seconds), time.perf_counter() - loaded
+
+
+def steps_within(seconds: float, load: float, step: float, evaluation: float) -> tuple[int, int]:
+    """Compute how many steps and evaluations fit into a time.
+
+    seconds (float): the time, in seconds.
+    load, step, evaluation (float): the seconds to load the pipeline, which was done once and comes
+        again, of a step, and of an evaluation.
+    RETURNS (tuple[int, int]): the steps, and the evaluations, which take a fifth of the time at
+        most if there are more than two.
+    RAISES (ValueError): not even one step for each of two evaluations fits.
+    """
+    left = seconds - 2 * load
+    evaluations = min(max(int(0.2 * left / evaluation), 2), N_EVALUATIONS)
+    steps = int((left - evaluations * evaluation) / step)
+    if steps < evaluations:
+        needed = (2 * load + 2 * (evaluation + step)) / 60
+        raise ValueError(
+            f"`minutes` = {seconds / 60:g} is too short: loading and two evaluations alone take "
+            f"{needed:.1f} minutes"
+        )
+    return steps, evaluations
 
 
 def run_training(plan: Plan, *, test: str | None = None) -> Training:
@@ -226,7 +282,9 @@ def run_training(plan: Plan, *, test: str | None = None) -> Training:
     test (str | None): test data, see `train`.
     RETURNS (Training): the pipeline and its scores.
     """
-    sources = {DEV: (str(plan.data.files[DEV]), None, {})}
+    sources: dict[str, tuple[str, str | None, dict[str, Any]]] = {
+        DEV: (str(plan.data.files[DEV]), None, {})
+    }
     if test is not None:
         options = {"sentences_per_doc": plan.data.sentences_per_doc, **plan.options}
         sources["test"] = (test, default_split(test), options)

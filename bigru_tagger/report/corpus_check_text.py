@@ -1,6 +1,6 @@
 """Render a corpus check as text, for `bigru-tagger check`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from wasabi.tables import table
 
@@ -27,11 +27,20 @@ def render_check(check: CorpusCheck, *, n_cases: int = N_CASES) -> str:
     for level, (title, _) in _TITLES.items():
         findings = check.level(level)
         if findings:
-            lines = [line for finding in findings for line in _render_finding(finding, n_cases)]
-            blocks.append("\n".join([title, *lines]))
+            blocks.append(f"{title}\n{render_findings(findings, n_cases=n_cases)}")
     counts = [(len(check.level(level)), singular) for level, (_, singular) in _TITLES.items()]
     blocks.append(", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in counts))
     return "\n\n".join(blocks)
+
+
+def render_findings(findings: Iterable[Finding], *, n_cases: int = N_CASES) -> str:
+    """Render findings as a list.
+
+    findings (Iterable[Finding]): the findings.
+    n_cases (int): number of cases to show for each finding.
+    RETURNS (str): the lines.
+    """
+    return "\n".join(line for found in findings for line in _render_finding(found, n_cases))
 
 
 def _render_sizes(splits: Mapping[str, SplitCounts]) -> str:

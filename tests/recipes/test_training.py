@@ -1,0 +1,198 @@
+"""Training on annotated data without a config."""
+
+import io
+import json
+
+import pytest
+import spacy
+from datasets import Dataset
+from samples import SENTENCES, annotate
+from spacy.cli.train import train as spacy_train
+from spacy.tokens import Doc, DocBin
+from spacy.util import load_config
+from typer.testing import CliRunner
+
+import bigru_tagger
+from bigru_tagger.cli import app
+from bigru_tagger.corpus.corpus import open_corpus
+from bigru_tagger.recipes import training
+from bigru_tagger.recipes.progress import ProgressLogger
+from bigru_tagger.recipes.training import plan_training, steps_within
+
+SHORT = {"training.max_steps": 24}
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory):
+    """Texts with offsets, in doccano's format."""
+    path = tmp_path_factory.mktemp("data") / "notes.jsonl"
+    rows = []
+    for text, ents, *_ in SENTENCES:
+        doc = annotate(Doc(spacy.blank("xx").vocab, words=text.split()), ents)
+        rows.append(
+            {"text": doc.text, "label": [[e.start_char, e.end_char, e.label_] for e in doc.ents]}
+        )
+    path.write_text("\n".join(map(json.dumps, rows * 5)), encoding="utf8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def output(notes, tmp_path_factory):
+    """The folder and the printed text of a training by the command."""
+    folder = tmp_path_factory.mktemp("output") / "notes"
+    arguments = ["train", str(notes), "--output", str(folder), "--lang", "xx", "--dev-share", "0.2"]
+    arguments += ["--", "--training.max_steps", "24"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    return folder, result.output
+
+
+def weights(folder):
+    return (folder / "model-best" / "ner" / "model").read_bytes()
+
+
+def test_the_command_says_what_it_found_and_chose(output):
+    folder, text = output
+    # 20 texts: a fifth is held out. A sentence without entities is among them.
+    assert "16 Docs with" in text
+    assert "4 (held out) for development" in text
+    # 109 tokens are some 7 sentences, so 9 Docs are 4 of them. 24 · 9 / 16 = 13.5.
+    assert "24 steps of 9 Docs, which are 13 passes over the data" in text
+    assert "no word vectors" in text
+    assert f"bigru-tagger tag {folder}/model-best" in text
+    assert {path.name for path in folder.iterdir()} == {
+        "corpus",
+        "config.cfg",
+        "model-best",
+        "model-last",
+    }
+    assert "\r" not in text  # no progress bar
+
+
+def test_the_pipeline_was_trained(output):
+    nlp = spacy.load(output[0] / "model-best")
+    assert nlp.get_pipe("ner").labels == ("LOC", "ORG", "PER")
+    doc = nlp("Ada Lovelace wrote to Babbage from London .")
+    assert ("Ada Lovelace", "PER") in [(ent.text, ent.label_) for ent in doc.ents]
+
+
+def test_spacy_train_gives_the_same_weights(output, tmp_path):
+    spacy_train(output[0] / "config.cfg", tmp_path / "again")
+    assert weights(tmp_path / "again") == weights(output[0])
+
+
+def test_an_earlier_model_is_kept(output, notes):
+    before = weights(output[0])
+    result = CliRunner().invoke(app, ["train", str(notes), "--output", str(output[0])])
+    assert result.exit_code == 1
+    assert "model-best already exists: choose another output, or set --overwrite" in result.output
+    assert weights(output[0]) == before
+
+
+def test_a_dataset_of_the_library(tmp_path):
+    tags = ["O", "B-LOC"]
+    rows = {"tokens": [["in", "Oslo"], ["in", "Rome"]] * 4, "ner_tags": [tags] * 8}
+    result = bigru_tagger.train(
+        Dataset.from_dict(rows), tmp_path, lang="xx", dev_share=0.25, overrides=SHORT
+    )
+    assert result.evaluations["dev"].documents == 2
+    assert [ent.text for ent in result.nlp("in Oslo").ents] == ["Oslo"]
+
+
+def test_splits_of_the_data_are_used(tmp_path):
+    for split, city in (("train", "Oslo"), ("dev", "Rome"), ("test", "Riga")):
+        (tmp_path / f"{split}.conll").write_text(f"in O\n{city} B-LOC\n\n" * 3, encoding="utf8")
+    plan = plan_training(tmp_path, tmp_path / "out", lang="xx")
+    assert not plan.data.held_out
+    words = {
+        name: {
+            token.text for doc in DocBin().from_disk(file).get_docs(plan_vocab()) for token in doc
+        }
+        for name, file in plan.data.files.items()
+    }
+    assert words == {"train": {"in", "Oslo"}, "dev": {"in", "Rome"}}
+
+
+def plan_vocab():
+    return spacy.blank("xx").vocab
+
+
+def test_sentences_of_documents_stay_together(tmp_path):
+    document = "-DOCSTART- O\n\nin O\nOslo B-LOC\n\nit O\nrained O\n\n"
+    file = tmp_path / "columns.conll"
+    file.write_text(document * 4, encoding="utf8")
+    plan = plan_training(file, tmp_path / "out", lang="xx", dev_share=0.25)
+    assert plan.data.sentences_per_doc == 0
+    assert plan.data.counts.documents == 3
+    assert plan.data.counts.sentences == 6
+    # The reader of the config passes the sentence starts on.
+    (example,) = open_corpus(str(plan.data.files["dev"]))(spacy.blank("xx"))
+    assert [token.is_sent_start for token in example.predicted] == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "tags"}, "no tags: it has entities"),
+        ({"config": "nothing"}, "no config 'nothing': choose a file, or conll2003"),
+        ({"config": "sample", "minutes": 1}, "use either"),
+        ({"dev_share": 2.0}, "must be between 0 and 1"),
+        ({"vectors": "nothing"}, "nothing"),
+    ],
+)
+def test_wrong_settings(notes, tmp_path, settings, message):
+    with pytest.raises((ValueError, OSError), match=message):
+        bigru_tagger.train(notes, tmp_path, lang="xx", **settings)
+
+
+def test_overlapping_entities_are_an_error(tmp_path):
+    row = {"text": "New York City", "label": [[0, 8, "LOC"], [4, 13, "LOC"]]}
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join([json.dumps(row)] * 4), encoding="utf8")
+    with pytest.raises(ValueError, match="overlap"):
+        plan_training(path, tmp_path / "out", lang="xx")
+
+
+def test_steps_within_a_time():
+    # 100 s, of which 20 for loading. 12 evaluations of 1 s are less than a fifth of 80 s.
+    assert steps_within(100, load=10, step=0.5, evaluation=1) == (136, 12)
+    # A fifth of 80 s is 16 s: 4 evaluations of 4 s.
+    assert steps_within(100, load=10, step=0.5, evaluation=4) == (128, 4)
+    with pytest.raises(ValueError, match=r"and two evaluations alone take 1\.4 minutes"):
+        steps_within(60, load=30, step=1, evaluation=11)
+
+
+def test_a_short_time_means_fewer_steps(notes, tmp_path, monkeypatch):
+    usual = plan_training(notes, tmp_path, lang="xx").recipe
+    monkeypatch.setattr(training, "_measure", lambda config: (1.0, 0.5, 1.0))
+    short = plan_training(notes, tmp_path, lang="xx", minutes=0.5).recipe
+    # 28 s are left: 5 evaluations, and 46 steps in 23 s.
+    assert (short.steps, short.evaluations) == (46, 5)
+    assert short.epochs == pytest.approx(usual.epochs * 46 / usual.steps)
+    assert plan_training(notes, tmp_path, lang="xx", minutes=60).recipe == usual
+
+
+def test_the_time_of_a_step_is_measured(notes, tmp_path):
+    plan = plan_training(notes, tmp_path, lang="xx")
+    load, step, evaluation = training._measure(load_config(plan.config))
+    assert load > step > 0.0
+    assert evaluation > 0.0
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_progress_bar_shows_the_score():
+    nlp = spacy.blank("xx")
+    nlp.config["training"]["max_steps"] = 3
+    stream = Terminal()
+    log_step, finalize = ProgressLogger()(nlp, io.StringIO(), stream)
+    log_step({"step": 0, "score": 0.25, "checkpoints": [(0.25, 0)]})
+    log_step(None)
+    log_step({"step": 2, "score": 0.125, "checkpoints": [(0.25, 0), (0.125, 2)]})
+    finalize()
+    last = stream.getvalue().split("\r")[-1]
+    assert "2/3" in last
+    assert "dev 12.5%, best 25.0%" in last

@@ -110,13 +110,15 @@ class SequenceTagger(TrainablePipe):
         """
         return None
 
-    def add_label(self, label: str) -> int:
+    def add_label(self, label: str, *, margin: float = NEW_TAG_MARGIN) -> int:
         """Add a label.
 
         The predictions of a trained model do not change until it is trained further, see
         `Network.resize`.
 
         label (str): the label.
+        margin (float): see `Network.resize`. Confidences change by about exp(-margin), and the
+            smaller it is, the faster the label is learned.
         RETURNS (int): 0 if the label already exists, otherwise 1.
         RAISES (ValueError): if the label is not a string or is empty.
         """
@@ -128,7 +130,7 @@ class SequenceTagger(TrainablePipe):
         self.vocab.strings.add(label)
         if self.model.has_dim("nO"):
             # Probabilities are computed from logits divided by the temperature.
-            margin = NEW_TAG_MARGIN * max(1.0, self.cfg.get("temperature", 1.0))
+            margin *= max(1.0, self.cfg.get("temperature", 1.0))
             for model in filter(None, (self.model, self._rehearsal_model)):
                 resize_output(model, len(self.tags), margin)
         return 1

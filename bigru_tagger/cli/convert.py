@@ -48,8 +48,8 @@ def convert_command(
     typer.echo(f"Written to {output_dir}")
     if any(split.sentences > split.documents for split in counts.values()):
         typer.echo(
-            "Note: spaCy's reader of .spacy files does not pass sentence starts on to the "
-            "pipeline, which estimates them. To keep them, train and evaluate on the original data",
+            "Note: spacy.Corpus.v1 does not pass the sentence starts in .spacy files on to the "
+            "pipeline, which estimates them. bigru_tagger.Corpus.v1 does",
             err=True,
         )
 

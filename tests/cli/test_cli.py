@@ -97,7 +97,7 @@ def test_config_does_not_overwrite_and_lists_the_configs(tmp_path: Path) -> None
     copy.write_text("mine", encoding="utf8")
     assert "already exists: remove it" in run("config", "sample", copy, fails=True)
     assert copy.read_text(encoding="utf8") == "mine"
-    assert "choose from conll2003, conll2003_max" in run("config", "nope", fails=True)
+    assert "choose a file, or conll2003, conll2003_max" in run("config", "nope", fails=True)
 
 
 def test_convert_writes_every_split_and_a_table(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_convert_writes_every_split_and_a_table(tmp_path: Path) -> None:
 
 def test_convert_whole_documents_of_one_split(tmp_path: Path) -> None:
     output = run("convert", SAMPLE, tmp_path, "--split", "test", "--n-sents", 0)
-    assert "Note: spaCy's reader of .spacy files does not pass sentence starts on" in output
+    assert "Note: spacy.Corpus.v1 does not pass the sentence starts in .spacy files on" in output
     (path,) = tmp_path.iterdir()
     docs = list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
     assert len(docs) == 26

@@ -108,7 +108,7 @@ def test_unknown_settings_of_the_chosen_reader(tmp_path):
         list(AnyCorpus(path, columns=["tokens", "ner"])(spacy.blank("en")))
     path = make_spacy(tmp_path / "x", WORDS)
     with pytest.raises(
-        CorpusError, match=r"x.spacy is read by Corpus, which has no setting `scheme`"
+        CorpusError, match=r"x.spacy is read by SpacyCorpus, which has no setting `scheme`"
     ):
         list(AnyCorpus(path, scheme="IOB2", sentences_per_doc=3)(spacy.blank("en")))
 

@@ -113,19 +113,19 @@ def tag_example(eg: Example, task: Task = ENTITIES) -> TaggedDoc | None:
     words = [token.text for token in reference]
     gold = [OUTSIDE] * len(words)
     for span in task.spans(reference):
-        gold[span.start : span.end] = iob2_span_tags(type_of(span), span.end - span.start)
+        gold[span.start : span.end] = iob2_span_tags(counted_label(span), span.end - span.start)
     predicted = [OUTSIDE] * len(words)
     unaligned = []
     for placed in place_predictions(eg, task):
         if placed.aligned:
-            tags = iob2_span_tags(type_of(placed.span), placed.end - placed.start)
+            tags = iob2_span_tags(counted_label(placed.span), placed.end - placed.start)
             predicted[placed.start : placed.end] = tags
         else:
             unaligned.append(placed.span)
     return TaggedDoc(
         words=words + [span.text for span in unaligned],
         gold=gold + [OUTSIDE] * len(unaligned),
-        predicted=predicted + [iob2_span_tags(type_of(span), 1)[0] for span in unaligned],
+        predicted=predicted + [iob2_span_tags(counted_label(span), 1)[0] for span in unaligned],
     )
 
 
@@ -348,7 +348,7 @@ def _letters(span: Span) -> str:
     return span.text.lower().strip().replace(" ", "")
 
 
-def type_of(span: Span) -> str:
+def counted_label(span: Span) -> str:
     """Return the label under which a span is counted.
 
     span (Span): the span.

@@ -398,14 +398,7 @@ def test_prediction_needs_neither_torch_nor_spacy(tmp_path):
 
     def run(*folders):
         return subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                WITHOUT_TORCH,
-                tmp_path / "network",
-                tmp_path / "other",
-                *folders,
-            ],
+            [sys.executable, "-c", WITHOUT_TORCH, *files, *folders],
             capture_output=True,
             text=True,
             check=True,

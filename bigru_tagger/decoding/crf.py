@@ -59,6 +59,10 @@ class CRF(Decoder):
         # On the CPU: float64 and a long chain of small steps are slow on a GPU.
         tables = score_tables(self.parameters, valid)
         logits, tags = logits.cpu(), targets.tags.cpu()
+        allowed = None if targets.allowed is None else targets.allowed.cpu()
         if targets.weights is None:
-            return nll(logits, tags, targets.lengths, tables)
-        return weighted_nll(logits, tags, targets.weights.cpu(), targets.lengths, tables)
+            return nll(logits, tags, targets.lengths, tables, allowed, targets.excluded)
+        weights = targets.weights.cpu()
+        return weighted_nll(
+            logits, tags, weights, targets.lengths, tables, allowed, targets.excluded
+        )

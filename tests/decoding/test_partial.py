@@ -61,7 +61,7 @@ def agreeing(hypotheses, tags, allowed, begin, paths):
     return agree
 
 
-def crf_loss(logits, tags, lengths, allowed, paths, tables, weights=None):
+def crf_loss(logits, tags, lengths, allowed, paths, tables, weights=None):  # noqa: PLR0917
     learned = dict(zip(("between", "first", "last"), tables, strict=True))
     targets = Targets(
         torch.from_numpy(tags),
@@ -213,19 +213,14 @@ def test_peaked_logits_give_finite_losses_and_gradients():
 def test_all_allowed_is_the_same_as_unknown():
     logits = torch.from_numpy(make_logits(0, 4, 5))
     tags = torch.tensor([0, -1, 4, -1])
-    soft = SoftLabels(
-        torch.from_numpy(make_logits(1, 4, 5)).softmax(1).float(),
-        torch.ones(4),
-        torch.full((4,), 0.3),
-    )
+    teacher = torch.from_numpy(make_logits(1, 4, 5)).softmax(1).float()
+    soft = SoftLabels(teacher, torch.ones(4), torch.full((4,), 0.3))
+    learned = dict(zip(("between", "first", "last"), make_tables(0, 5), strict=True))
+    softmax = ConstrainedSoftmax(5)
     every = torch.ones(4, 5, dtype=torch.bool)
-    for decoder, teacher in (
-        (CRF(5), None),
-        (ConstrainedSoftmax(5), None),
-        (ConstrainedSoftmax(5), soft),
-    ):
-        plain = Targets(tags, [3, 1], soft=teacher)
-        partial = Targets(tags, [3, 1], soft=teacher, allowed=every)
+    for decoder, outputs in ((CRF(5, learned), None), (softmax, None), (softmax, soft)):
+        plain = Targets(tags, [3, 1], soft=outputs)
+        partial = Targets(tags, [3, 1], soft=outputs, allowed=every)
         assert partial.n_learned == plain.n_learned
         losses = [decoder.loss(logits, own, Transitions.biluo(FIVE)) for own in (plain, partial)]
         torch.testing.assert_close(*losses)

@@ -17,6 +17,8 @@ from spacy.training import Corpus, Example
 from spacy.util import registry
 from spacy.vocab import Vocab
 
+from ..tasks import CHUNKS
+from .annotated import AnnotatedLabels, labels_by_task, mark_examples
 from .columns import COLUMN_FIELDS
 from .conll import FILE_ENDINGS, find_files
 from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
@@ -123,6 +125,15 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
 
 class _NamedCorpus(Corpus):
     """spaCy's Corpus, with errors that name the file, and one limit for all files together."""
+
+    def __init__(
+        self, path: str, *, annotated_labels: AnnotatedLabels | None = None, **settings: Any
+    ) -> None:
+        super().__init__(path, **settings)
+        self._annotated = labels_by_task(annotated_labels, CHUNKS.key)
+
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        return mark_examples(super().__call__(nlp), self._annotated, str(self.path))
 
     def read_docbin(self, vocab: Vocab, locs: Iterable[str | Path]) -> Iterator[Doc]:
         docs = (doc for loc in locs for doc in self._read(vocab, loc))
@@ -289,6 +300,8 @@ def _is_json(text: str) -> bool:
 
 def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]) -> None:
     known = set(signature(reader).parameters) - {"path", "split"}
+    if reader is Corpus:
+        known.add("annotated_labels")
     unknown = sorted(set(options) - known)
     if unknown:
         raise CorpusError(
@@ -351,6 +364,7 @@ class AnyCorpus:
     gold_preproc: bool = False
     max_length: int = 0
     augmenter: Callable[..., Any] | None = None
+    annotated_labels: AnnotatedLabels | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Read the corpus. Each call starts at the beginning.

@@ -266,7 +266,7 @@ def test_labels_without_prefixes():
     assert to_iob2(tags, "io") == [
         *("B-PER", "I-PER", "B-LOC", "O", "B-LOC", "I-LOC", "B-part-of", "B-e-mail")
     ]
-    for tag in ("S-LOC", "", "-", None):
+    for tag in ("S-LOC", "", "--", None):
         with pytest.raises(TagError, match="position 1"):
             to_iob2(["O", tag], "io")
 

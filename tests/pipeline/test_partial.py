@@ -95,9 +95,10 @@ def test_other_spans_are_kept_in_further_training(model, marked):
     if marked:
         ENTITIES.set_annotated_labels(reference, ["VERB"])
     train(nlp, steps=30, examples=[Example(Doc(nlp.vocab, words=words), reference)])
-    found = [(ent.start, ent.end) for ent in nlp(TEXTS[0]).ents]
-    # The labels of the other spans are unknown, so nothing keeps them.
-    assert found == ([(0, 2), (2, 3), (4, 5), (6, 7)] if marked else [(2, 3)])
+    found = {(ent.start, ent.end) for ent in nlp(TEXTS[0]).ents}
+    assert (2, 3) in found
+    # Nothing keeps the labels of the other spans, which are unknown.
+    assert found & {(0, 2), (4, 5), (6, 7)} == ({(0, 2), (4, 5), (6, 7)} if marked else set())
 
 
 def test_a_doc_bin_can_keep_the_mark(tmp_path):

@@ -19,7 +19,7 @@ Excluded: TypeAlias = Sequence[tuple[int, Sequence[int]]]
 # Replaces minus infinity in log-sum-exp, whose gradient would not be finite otherwise.
 _NO_PATH = -1e30
 # The log of the share of an excluded path is at most this, so that the rest stays finite.
-_MAX_EXCLUDED = -1e-12
+_MAX_EXCLUDED = -1e-16
 
 
 def score_tables(learned: Mapping[str, Tensor], valid: Transitions) -> Tables:
@@ -214,11 +214,13 @@ def forward_scores(
             forward = (forward[:, None] + into).logsumexp(2)  # over (n_running, to, from)
         forward = forward + own
         for row, begin, path in ending.get(step, ()):
-            # Only this path reaches its last tag through its first one, so its sum is subtracted.
-            share = computed[begin][row, path[0]] - forward[row, path[-1]]
+            # The sum of exp(score) over all sequences that end with the span is subtracted. It is
+            # added up in the same order as `forward`, so that rounding errors are equal.
+            total = computed[begin][row, path[0]]
             for i in range(1, len(path)):
-                share = share + between[path[i - 1], path[i]] + steps[begin + i][row, path[i]]
-            rest = torch.log1p(-share.clamp(max=_MAX_EXCLUDED).exp())
+                total = total + between[path[i - 1], path[i]] + steps[begin + i][row, path[i]]
+            share = (total - forward[row, path[-1]]).clamp(max=_MAX_EXCLUDED)
+            rest = (-share.expm1()).log()
             where = torch.tensor(row), torch.tensor(path[-1])
             forward = forward.index_put(where, rest, accumulate=True)
         computed.append(forward)

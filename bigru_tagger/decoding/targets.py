@@ -53,7 +53,8 @@ class Targets:
     weights (Tensor | None): weight of each token in the loss, at least 0, float32 (n_tokens,). None
         for 1. A decoder defines how they are used.
     allowed (Tensor | None): the tags that the annotation allows for tokens without a gold tag, bool
-        (n_tokens, n_tags). None for all tags.
+        (n_tokens, n_tags). None for all tags. A decoder that does not use it treats these tokens as
+        tokens without annotation.
     excluded (Sequence[tuple[int, Sequence[int]]]): paths that are not correct: the index of the
         first token, and two or more tags from there on. A path must be a span, from its first token
         to its last.

@@ -26,6 +26,9 @@ SCHEMES = ("IOB1", "IOB2", "IOBES", "BILUO", "IO")
 """The names of the schemes. `check_scheme` also accepts aliases such as BIO and BMES."""
 
 OUTSIDE = "O"
+UNKNOWN = "-"
+"""The tag of a token without annotation, in every scheme."""
+
 LABELS_ALONE = "IO"
 """The scheme in which labels can have no prefix."""
 
@@ -88,7 +91,7 @@ class TagError(ValueError):
 
 
 class _Tag(NamedTuple):
-    """The parts of a tag. `notation` is "prefix", "suffix", "bare", "label", or "" for O."""
+    """The parts of a tag. `notation` is "prefix", "suffix", "bare", "label", or "" for O and -."""
 
     prefix: str
     label: str
@@ -100,12 +103,13 @@ def _split(tag: object) -> _Tag | None:
     """Split a tag into prefix and label. Labels can contain hyphens.
 
     tag (object): the tag; a value that is not a string is invalid.
-    RETURNS (_Tag | None): the parts, ("O", "", "") for O; None for an invalid tag.
+    RETURNS (_Tag | None): the parts, ("O", "", "") for O and ("-", "", "") for an unknown tag; None
+        for an invalid tag.
     """
     if not isinstance(tag, str):
         return None
-    if tag in (OUTSIDE, "o"):
-        return _Tag(OUTSIDE, "", "")
+    if tag in (OUTSIDE, "o", UNKNOWN):
+        return _Tag(tag.upper(), "", "")
     if len(tag) == 1 and tag.upper() in _ALL_PREFIXES:
         return _Tag(tag.upper(), BARE_LABEL, "bare")
     if match := _PREFIXED.fullmatch(tag):
@@ -122,7 +126,7 @@ def _split_io(tag: object) -> _Tag | None:
     `e-mail` and `s_bend` are labels. `E-MAIL`, `E_MAIL` and `e-Mail` are split, because they can be
     tags of another scheme.
     """
-    if not isinstance(tag, str) or tag in (OUTSIDE, "o", *"BIbi"):
+    if not isinstance(tag, str) or tag in (OUTSIDE, UNKNOWN, "o", *"BIbi"):
         return _split(tag)
     if (match := _PREFIXED.fullmatch(tag)) and not (match[1] in "esluwm" and match[2].islower()):
         return _split(tag)
@@ -134,10 +138,10 @@ def is_tag(text: str, *, bare: bool = True) -> bool:
 
     text (str): the text.
     bare (bool): whether prefixes without a label are valid. These can also be one-letter words.
-    RETURNS (bool): True if the text is a tag.
+    RETURNS (bool): True if the text is a tag. "-" is not, since it can also be a word.
     """
     parts = _split(text)
-    return parts is not None and (bare or parts.notation != "bare")
+    return parts is not None and text != UNKNOWN and (bare or parts.notation != "bare")
 
 
 def column_labels(values: Collection[str]) -> set[str] | None:
@@ -151,6 +155,8 @@ def column_labels(values: Collection[str]) -> set[str] | None:
     if not tags or None in tags:
         return None
     found = [tag for tag in tags if tag is not None and tag.label]
+    if not found and UNKNOWN in values:  # a column of placeholders
+        return None
     if len({tag.notation for tag in found}) > 1:
         return None
     if found and found[0].notation == "suffix" and not _suffixes_are_certain(found):
@@ -236,7 +242,7 @@ def to_iob2(tags: Sequence[str], scheme: str) -> list[str]:
 
     tags (Sequence[str]): the tags of one sentence.
     scheme (str): the scheme, see `check_scheme`. IOBES and BILUO accept each other's prefixes.
-    RETURNS (list[str]): the IOB2 tags, one per input tag.
+    RETURNS (list[str]): the IOB2 tags, one per input tag; "-" for unknown tags.
     RAISES (TagError): if a tag is invalid in the scheme.
     RAISES (ValueError): if the scheme is unknown.
     """
@@ -251,7 +257,7 @@ def to_iob2(tags: Sequence[str], scheme: str) -> list[str]:
             raise TagError(tag, position, scheme)
         prefix, label, _ = parts
         if not label:
-            iob2.append(OUTSIDE)
+            iob2.append(UNKNOWN if prefix == UNKNOWN else OUTSIDE)
         elif prefix in _STARTS or label != open_label:
             iob2.append(f"B-{label}")
         else:
@@ -270,7 +276,7 @@ def entity_spans(tags_iob2: Sequence[str]) -> list[tuple[str, int, int]]:
     """
     spans: list[tuple[str, int, int]] = []
     for position, tag in enumerate(to_iob2(tags_iob2, "IOB2")):
-        if tag == OUTSIDE:
+        if tag in (OUTSIDE, UNKNOWN):
             continue
         label = label_of(tag)
         if tag[0] == "B":

@@ -88,6 +88,30 @@ class Task(ABC):
         RETURNS (Sequence[Span]): the spans, which can overlap or be empty.
         """
 
+    @property
+    def _labels_key(self) -> str:
+        return f"bigru_tagger.annotated_labels: {self.place}"
+
+    def set_annotated_labels(self, doc: Doc, labels: Iterable[str]) -> None:
+        """Mark a gold Doc as partially annotated: only spans with some labels are annotated.
+
+        Spans with other labels are unknown, unless they are annotated too. The mark is stored in
+        `doc.user_data`, so a `DocBin` keeps it only with `store_user_data=True`.
+
+        doc (Doc): the reference of an example, modified in place.
+        labels (Iterable[str]): the labels whose spans are all annotated.
+        """
+        doc.user_data[self._labels_key] = sorted(labels)
+
+    def annotated_labels(self, doc: Doc) -> frozenset[str] | None:
+        """Get the labels that `set_annotated_labels` stored on a Doc.
+
+        doc (Doc): the reference of an example.
+        RETURNS (frozenset[str] | None): the labels, None if all labels are annotated.
+        """
+        labels = doc.user_data.get(self._labels_key)
+        return None if labels is None else frozenset(labels)
+
     def unknown_tokens(self, doc: Doc) -> np.ndarray:
         """Find the tokens without annotation.
 

@@ -19,6 +19,7 @@ from bigru_tagger.schemes import (
     iob2_labels,
     iob2_span_tags,
     iob2_tags,
+    is_tag,
     label_of,
     span_tags,
     to_iob2,
@@ -152,7 +153,30 @@ def test_labels_can_contain_hyphens():
     assert entity_spans(tags) == [("part-of", 0, 2), ("part", 2, 3)]
 
 
-@pytest.mark.parametrize("tag", ["X-PER", "B-", "", "PER", "0", "-PER", "PER-", "-", 3, None])
+@pytest.mark.parametrize(
+    ("tags", "scheme", "iob2"),
+    [
+        ("B-X - I-X O -", "IOB2", "B-X - B-X O -"),
+        ("- I-X I-X - I-X", "IO", "- B-X I-X - B-X"),
+        ("U-X - B-X L-X", "BILUO", "B-X - B-X I-X"),
+        ("X - O X X", "IO", "B-X - O B-X I-X"),
+    ],
+)
+def test_a_hyphen_is_an_unknown_tag(tags, scheme, iob2):
+    assert to_iob2(tags.split(), scheme) == iob2.split()
+    if not tags.startswith("X"):
+        assert detect_scheme([tags.split()]) == scheme
+    spans = entity_spans(iob2.split())
+    assert [label for label, _, _ in spans] == ["X"] * iob2.count("B-X")
+
+
+def test_a_column_of_hyphens_holds_no_tags():
+    assert column_labels({"-", "O"}) is None
+    assert column_labels({"-", "O", "B-X"}) == {"X"}
+    assert not is_tag("-")
+
+
+@pytest.mark.parametrize("tag", ["X-PER", "B-", "", "PER", "0", "-PER", "PER-", "--", 3, None])
 @pytest.mark.parametrize(
     "read", [lambda t: detect_scheme([["O"], t]), lambda t: to_iob2(t, "IOB2")]
 )
@@ -242,7 +266,7 @@ def test_labels_without_prefixes():
     assert to_iob2(tags, "io") == [
         *("B-PER", "I-PER", "B-LOC", "O", "B-LOC", "I-LOC", "B-part-of", "B-e-mail")
     ]
-    for tag in ("S-LOC", "", "-", None):
+    for tag in ("S-LOC", "", "--", None):
         with pytest.raises(TagError, match="position 1"):
             to_iob2(["O", tag], "io")
 

@@ -2,13 +2,12 @@
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from .passages import Passage, first_words, stream
 from .prediction import Sizes, System, load_system, our_shims
@@ -96,8 +95,10 @@ def run_stream(
     RETURNS (Memory): the measurements.
     RAISES (ValueError): see `load_system`.
     """
-    torch.set_num_threads(threads)
     nlp = load_system(system)
+    torch = sys.modules.get("torch")  # imported only if the pipeline needs it
+    if torch is not None:
+        torch.set_num_threads(threads)
     shims = our_shims(nlp)
     memory = Memory(system.name, [], [], [], [], variant)
     n_done = 0

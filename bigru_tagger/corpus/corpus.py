@@ -17,6 +17,8 @@ from spacy.training import Corpus, Example
 from spacy.util import registry
 from spacy.vocab import Vocab
 
+from ..tasks import CHUNKS
+from .annotated import AnnotatedLabels, labels_by_task, mark_examples
 from .columns import COLUMN_FIELDS
 from .conll import FILE_ENDINGS, find_files
 from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
@@ -126,7 +128,8 @@ class SpacyCorpus(Corpus):
     path (str): A `.spacy` file, or a folder of them.
     given_sentences (bool): Whether `predicted` has the gold sentence starts, if the gold Doc has
         any and both have the same tokens.
-    settings (Any): See spaCy's Corpus.
+    annotated_labels (AnnotatedLabels | None): See SentenceReader.
+    limit, gold_preproc, max_length, augmenter: See spaCy's Corpus.
     """
 
     def __init__(
@@ -138,11 +141,13 @@ class SpacyCorpus(Corpus):
         gold_preproc: bool = False,
         max_length: int = 0,
         augmenter: Callable[..., Any] | None = None,
+        annotated_labels: AnnotatedLabels | None = None,
     ) -> None:
         super().__init__(
             path, limit=limit, gold_preproc=gold_preproc, max_length=max_length, augmenter=augmenter
         )
         self.given_sentences = given_sentences
+        self._annotated = labels_by_task(annotated_labels, CHUNKS.key)
 
     def _make_example(self, nlp: Language, reference: Doc, gold_preproc: bool) -> Example:
         example = super()._make_example(nlp, reference, gold_preproc)
@@ -151,6 +156,9 @@ class SpacyCorpus(Corpus):
         if [token.text for token in example.predicted] != [token.text for token in reference]:
             return example
         return Example(copy_tokens(nlp.vocab, example.predicted, reference), reference)
+
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        return mark_examples(super().__call__(nlp), self._annotated, str(self.path))
 
     def read_docbin(self, vocab: Vocab, locs: Iterable[str | Path]) -> Iterator[Doc]:
         docs = (doc for loc in locs for doc in self._read(vocab, loc))
@@ -379,6 +387,7 @@ class AnyCorpus:
     gold_preproc: bool = False
     max_length: int = 0
     augmenter: Callable[..., Any] | None = None
+    annotated_labels: AnnotatedLabels | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Read the corpus. Each call starts at the beginning.

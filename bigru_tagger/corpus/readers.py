@@ -15,6 +15,7 @@ from spacy.training import Example
 from spacy.util import registry
 
 from ..schemes import LABELS_ALONE, TagError, check_scheme
+from .annotated import AnnotatedLabels, labels_by_task, mark_examples
 from .columns import BATCH_SIZE, COLUMN_FIELDS, Columns, RowReader, find_columns
 from .conll import FILE_ENDINGS, Layout, find_columns_of_file, find_files, read_file
 from .hub import DataFiles, DatasetSource, load_errors, load_split
@@ -45,6 +46,9 @@ class SentenceReader(ABC):
         pipeline processes them. Set to False if a component of the pipeline predicts them.
     spans_key (str): The key of the chunks in `doc.spans`.
     limit (int): The maximum number of Docs; 0 for no limit.
+    annotated_labels (AnnotatedLabels | None): The only labels that are annotated, if there are
+        others: a list for entities, or a list for each of the layers "ner", "pos" and "chunk". O
+        then means "no entity with one of these labels". None if all labels are annotated.
 
     `needs_annotation` cannot be set in a config. If it is False, data without annotation are
     read.
@@ -56,6 +60,7 @@ class SentenceReader(ABC):
     given_sentences: bool = True
     spans_key: str = "chunks"
     limit: int = 0
+    annotated_labels: AnnotatedLabels | None = None
     needs_annotation: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +69,7 @@ class SentenceReader(ABC):
         for setting in ("sentences_per_doc", "limit"):
             if getattr(self, setting) < 0:
                 raise ValueError(f"{setting} must be 0 or more, not {getattr(self, setting)}")
+        self._annotated = labels_by_task(self.annotated_labels, self.spans_key)
 
     @property
     @abstractmethod
@@ -130,7 +136,7 @@ class SentenceReader(ABC):
         RAISES (CorpusError): The corpus cannot be read, or has no tokens.
         """
         empty = True
-        for example in make_examples(
+        examples = make_examples(
             self.sentences(),
             nlp.vocab,
             schemes=self.schemes,
@@ -138,7 +144,8 @@ class SentenceReader(ABC):
             given_sentences=self.given_sentences,
             spans_key=self.spans_key,
             limit=self.limit,
-        ):
+        )
+        for example in mark_examples(examples, self._annotated, self.source):
             empty = False
             yield example
         if empty:
@@ -300,9 +307,8 @@ class HFCorpus(SentenceReader):
             yield from super().__call__(nlp)
             return
         example = None
-        for example in make_text_examples(
-            self.texts(), nlp, alignment=self.alignment, limit=self.limit
-        ):
+        examples = make_text_examples(self.texts(), nlp, alignment=self.alignment, limit=self.limit)
+        for example in mark_examples(examples, self._annotated, self.source):
             yield example
         if example is None:
             raise CorpusError(f"{self.source}: no text has tokens: check the path and split")

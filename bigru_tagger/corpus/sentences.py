@@ -13,7 +13,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 
 from ..errors import InputError
-from ..schemes import TagError, detect_scheme, entity_spans, to_iob2
+from ..schemes import UNKNOWN, TagError, detect_scheme, entity_spans, to_iob2
 
 
 class CorpusError(InputError):
@@ -132,13 +132,20 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
         offset = len(words)
         words += sentence.words
         if sentence.ner is not None:
-            ents += sentence_iob2(sentence, sentence.ner, schemes.ner)
+            iob2 = sentence_iob2(sentence, sentence.ner, schemes.ner)
+            ents += ("" if tag == UNKNOWN else tag for tag in iob2)  # "": no annotation
         if sentence.pos is not None:
             _check_length(sentence, sentence.pos)
             tags += sentence.pos
         elif has_tags:
             tags += [""] * len(sentence.words)
         if sentence.chunks is not None and schemes.chunks:
+            if UNKNOWN in sentence.chunks:
+                raise CorpusError(
+                    f"{sentence.place(list(sentence.chunks).index(UNKNOWN))}: the chunk tag "
+                    f"{UNKNOWN!r}: spans in doc.spans cannot be unknown. Remove the sentence, or "
+                    "set annotated_labels"
+                )
             spans = entity_spans(sentence_iob2(sentence, sentence.chunks, schemes.chunks))
             chunks += [(label, start + offset, end + offset) for label, start, end in spans]
     if "" in words:

@@ -13,8 +13,13 @@ from .transitions import Transitions
 Tables: TypeAlias = tuple[Tensor, Tensor, Tensor]
 """Scores of transitions between tags (from, to), into the first tag, and out of the last one."""
 
+Excluded: TypeAlias = Sequence[tuple[int, Sequence[int]]]
+"""Spans that are not correct, see `Targets.excluded`."""
+
 # Replaces minus infinity in log-sum-exp, whose gradient would not be finite otherwise.
 _NO_PATH = -1e30
+# The log of the share of an excluded path is at most this, so that the rest stays finite.
+_MAX_EXCLUDED = -1e-16
 
 
 def score_tables(learned: Mapping[str, Tensor], valid: Transitions) -> Tables:
@@ -32,17 +37,31 @@ def score_tables(learned: Mapping[str, Tensor], valid: Transitions) -> Tables:
     return between, first, last
 
 
-def nll(logits: Tensor, tags: Tensor, lengths: Sequence[int], tables: Tables) -> Tensor:
+def nll(  # noqa: PLR0917
+    logits: Tensor,
+    tags: Tensor,
+    lengths: Sequence[int],
+    tables: Tables,
+    allowed: Tensor | None = None,
+    excluded: Excluded = (),
+) -> Tensor:
     """Compute the negative log likelihood of gold tags.
 
     If gold tags are missing, the likelihood sums over all valid sequences that agree with the
-    known ones (Tsuboi et al. 2008, "Training Conditional Random Fields Using Incomplete
-    Annotations").
+    annotation (Tsuboi et al. 2008, "Training Conditional Random Fields Using Incomplete
+    Annotations", C08-1113):
+
+        loss = −log Σ_{y ∈ Y} p(y | x) = log Z − log Σ_{y ∈ Y} exp(score(y))
+
+    Y are the valid sequences with known tags where they are known, allowed tags elsewhere, and no
+    excluded span.
 
     logits (Tensor): (n_tokens, n_tags).
     tags (Tensor): gold tag of each token, -1 if it is missing, int64 (n_tokens,).
     lengths (Sequence[int]): tokens of each sequence, zeros allowed.
     tables (Tables): transition scores, see `score_tables`.
+    allowed (Tensor | None): see `Targets`.
+    excluded (Excluded): see `Targets`.
     RETURNS (Tensor): float64 (n_sequences,); infinity if no valid sequence agrees with the
         gold tags.
     """
@@ -50,11 +69,67 @@ def nll(logits: Tensor, tags: Tensor, lengths: Sequence[int], tables: Tables) ->
     if known.all():
         total = log_partition(logits, lengths, tables)
         return total - score(logits, tags, lengths, tables)
-    other = torch.arange(logits.shape[1], device=tags.device) != tags[:, None]
-    agreeing = logits.double().masked_fill(known[:, None] & other, _NO_PATH)
-    both = torch.cat([logits.double(), agreeing])
-    total, agreed = log_partition(both, [*lengths, *lengths], tables).chunk(2)
+    both = torch.cat([logits.double(), _agreeing(logits, tags, allowed)])
+    paths = [(len(logits) + begin, path) for begin, path in excluded]
+    total, agreed = log_partition(both, [*lengths, *lengths], tables, paths).chunk(2)
     return total - agreed
+
+
+def weighted_nll(  # noqa: PLR0917
+    logits: Tensor,
+    tags: Tensor,
+    weights: Tensor,
+    lengths: Sequence[int],
+    tables: Tables,
+    allowed: Tensor | None = None,
+    excluded: Excluded = (),
+) -> Tensor:
+    """Compute the negative log likelihood of gold tags, with a weight for each token.
+
+    The likelihood of the gold tags y of a text x is the product of the probabilities of each tag
+    given the gold tags before it. The logarithm of each factor is multiplied by the weight of its
+    token:
+
+        loss = −Σ_t w_t · log p(y_t | y_1 … y_{t−1}, x) = −Σ_t w_t · (P_t − P_{t−1})
+
+    P_t is the log probability of all tag sequences that agree with the gold tags up to token t,
+    and P_0 = 0. If all weights are w, the loss is w · `nll`. A missing tag agrees with every tag:
+    P_t is P_{t−1}, and its weight has no effect.
+
+    logits (Tensor): (n_tokens, n_tags).
+    tags (Tensor): gold tag of each token, -1 if it is missing, int64 (n_tokens,).
+    weights (Tensor): weight of each token, at least 0, (n_tokens,).
+    lengths (Sequence[int]): tokens of each sequence, zeros allowed.
+    tables (Tables): transition scores, see `score_tables`.
+    allowed (Tensor | None): see `Targets`.
+    excluded (Excluded): see `Targets`. A span counts at its last token.
+    RETURNS (Tensor): float64 (n_sequences,); infinity if no valid sequence agrees with the
+        gold tags.
+    """
+    between, first, last = tables
+    sizes = torch.tensor(lengths, dtype=torch.int64)
+    ends = sizes.cumsum(0)
+    sequence = torch.repeat_interleave(sizes)  # (n_tokens,)
+    # The backward algorithm is the forward algorithm from the last token to the first.
+    backward = forward_scores(logits, lengths, (between.T, last, first), backward=True)
+    agreeing = _agreeing(logits, tags, allowed)
+    agreed = forward_scores(agreeing, lengths, tables, excluded) + backward - logits.double()
+    upto = agreed.logsumexp(1)  # P_t + log Z
+    begins = torch.arange(len(sequence)) == (ends - sizes)[sequence]
+    before = torch.where(begins, (first.clamp(min=_NO_PATH) + backward).logsumexp(1), upto.roll(1))
+    losses = weights.double() * (before - upto)
+    loss = losses.new_zeros(len(sizes)).index_add(0, sequence, losses)
+    impossible = sequence[upto < _NO_PATH / 2]
+    return loss.index_fill(0, impossible, torch.inf)
+
+
+def _agreeing(logits: Tensor, tags: Tensor, allowed: Tensor | None) -> Tensor:
+    # The logits without a path through tags that the annotation does not allow, float64.
+    known = (tags >= 0)[:, None]
+    wrong = known & (torch.arange(logits.shape[1], device=tags.device) != tags[:, None])
+    if allowed is not None:
+        wrong |= ~known & ~allowed
+    return logits.double().masked_fill(wrong, _NO_PATH)
 
 
 def score(logits: Tensor, tags: Tensor, lengths: Sequence[int], tables: Tables) -> Tensor:
@@ -80,32 +155,73 @@ def score(logits: Tensor, tags: Tensor, lengths: Sequence[int], tables: Tables) 
     return total.index_add(0, sequence[ends], last[tags[ends]])
 
 
-def log_partition(logits: Tensor, lengths: Sequence[int], tables: Tables) -> Tensor:
+def log_partition(
+    logits: Tensor, lengths: Sequence[int], tables: Tables, excluded: Excluded = ()
+) -> Tensor:
     """Compute log Z by the forward algorithm.
 
     logits (Tensor): (n_tokens, n_tags).
     lengths (Sequence[int]): tokens of each sequence, zeros allowed.
     tables (Tables): transition scores, see `score_tables`.
+    excluded (Excluded): spans that no tag sequence of Z contains.
     RETURNS (Tensor): float64 (n_sequences,); zero for an empty sequence, minus infinity if no
         tag sequence is valid.
     """
-    between, first, last = (table.clamp(min=_NO_PATH) for table in tables)
+    sizes = torch.tensor(lengths, dtype=torch.int64)
+    nonempty = sizes > 0
+    ends = sizes.cumsum(0)[nonempty] - 1
+    final = forward_scores(logits, lengths, tables, excluded)[ends] + tables[2].clamp(min=_NO_PATH)
+    totals = final.logsumexp(1)
+    totals = totals.masked_fill(totals < _NO_PATH / 2, -torch.inf)
+    return totals.new_zeros(len(sizes)).index_copy(0, nonempty.nonzero()[:, 0], totals)
+
+
+def forward_scores(
+    logits: Tensor,
+    lengths: Sequence[int],
+    tables: Tables,
+    excluded: Excluded = (),
+    *,
+    backward: bool = False,
+) -> Tensor:
+    """Compute the forward scores of the forward algorithm.
+
+    logits (Tensor): (n_tokens, n_tags).
+    lengths (Sequence[int]): tokens of each sequence, zeros allowed.
+    tables (Tables): transition scores, see `score_tables`. The scores out of the last tag are not
+        used.
+    excluded (Excluded): spans that no tag sequence contains; only from the first token to the last.
+    backward (bool): process each sequence from its last token to its first.
+    RETURNS (Tensor): for each token and tag, the log of the sum of exp(score) over the tag
+        sequences that end there with this tag, float64 (n_tokens, n_tags).
+    """
+    between, first, _ = (table.clamp(min=_NO_PATH) for table in tables)
     into = between.T.contiguous()  # (to, from)
-    time_steps = TimeSteps(np.asarray(lengths, dtype=np.int64))
+    time_steps = TimeSteps(np.asarray(lengths, dtype=np.int64), backward=backward)
     # Ordered by time step, longest sequence first, so the sequences still running come first.
     steps = logits.double()[time_steps.order].split(time_steps.counts.tolist())
-    n_nonempty = len(steps[0]) if steps else 0
-    forward = first.expand(n_nonempty, -1)
-    ended = []
+    forward = first.expand(len(steps[0]) if steps else 0, -1)
+    ending: dict[int, list[tuple[int, int, Sequence[int]]]] = {}
+    for token, path in excluded:
+        place = int(time_steps.place[token])
+        begin = int(np.searchsorted(time_steps.begins, place, side="right")) - 1
+        row = place - int(time_steps.begins[begin])
+        ending.setdefault(begin + len(path) - 1, []).append((row, begin, path))
+    computed: list[Tensor] = []
     for step, own in enumerate(steps):
-        if len(own) < len(forward):
-            ended.append(forward[len(own) :])
-            forward = forward[: len(own)]
+        forward = forward[: len(own)]
         if step:
             forward = (forward[:, None] + into).logsumexp(2)  # over (n_running, to, from)
         forward = forward + own
-    ended.append(forward)
-    totals = (torch.cat(ended[::-1]) + last).logsumexp(1)
-    totals = totals.masked_fill(totals < _NO_PATH / 2, -torch.inf)
-    sequences = torch.from_numpy(time_steps.sequence[:n_nonempty])
-    return totals.new_zeros(len(lengths)).index_copy(0, sequences, totals)
+        for row, begin, path in ending.get(step, ()):
+            # The sum of exp(score) over all sequences that end with the span is subtracted. It is
+            # added up in the same order as `forward`, so that rounding errors are equal.
+            total = computed[begin][row, path[0]]
+            for i in range(1, len(path)):
+                total = total + between[path[i - 1], path[i]] + steps[begin + i][row, path[i]]
+            share = (total - forward[row, path[-1]]).clamp(max=_MAX_EXCLUDED)
+            rest = (-share.expm1()).log()
+            where = torch.tensor(row), torch.tensor(path[-1])
+            forward = forward.index_put(where, rest, accumulate=True)
+        computed.append(forward)
+    return torch.cat(computed)[time_steps.place] if computed else logits.double()

@@ -50,27 +50,51 @@ class Targets:
     label_smoothing (float): share of the gold probability that is divided equally among the other
         tags.
     soft (SoftLabels | None): a teacher's distributions.
+    weights (Tensor | None): weight of each token in the loss, at least 0, float32 (n_tokens,). None
+        for 1. A decoder defines how they are used.
+    allowed (Tensor | None): the tags that the annotation allows for tokens without a gold tag, bool
+        (n_tokens, n_tags). None for all tags. A decoder that does not use it treats these tokens as
+        tokens without annotation.
+    excluded (Sequence[tuple[int, Sequence[int]]]): paths that are not correct: the index of the
+        first token, and two or more tags from there on. A path must be a span, from its first token
+        to its last.
     """
 
     tags: Tensor
     lengths: Sequence[int]
     label_smoothing: float = 0.0
     soft: SoftLabels | None = None
+    weights: Tensor | None = None
+    allowed: Tensor | None = None
+    excluded: Sequence[tuple[int, Sequence[int]]] = ()
+
+    @property
+    def has_gold(self) -> Tensor:
+        """RETURNS (Tensor): tokens whose annotation allows only some tags, bool (n_tokens,)."""
+        known = self.tags >= 0
+        return known if self.allowed is None else known | ~self.allowed.all(1)
 
     @property
     def n_learned(self) -> int:
-        """RETURNS (int): tokens that have a gold tag or a teacher's distribution."""
-        learned = self.tags >= 0
+        """The number of tokens with annotation or a teacher's distribution.
+
+        RETURNS (int): tokens of `has_gold`, of `excluded`, and with a distribution.
+        """
+        learned = self.has_gold
+        for first, tags in self.excluded:
+            learned[first : first + len(tags)] = True
         if self.soft is not None:
             learned = learned | self.soft.known
         return int(learned.sum())
 
     def sum_by_sequence(self, losses: Tensor) -> Tensor:
-        """Sum the losses of tokens.
+        """Sum the losses of tokens, multiplied by their weights.
 
         losses (Tensor): loss of each token, (n_tokens,).
         RETURNS (Tensor): loss of each sequence, (n_sequences,).
         """
+        if self.weights is not None:
+            losses = losses * self.weights
         sizes = torch.as_tensor(self.lengths, dtype=torch.int64, device=losses.device)
         sequence = torch.repeat_interleave(sizes)
         return losses.new_zeros(len(sizes)).index_add(0, sequence, losses)

@@ -74,11 +74,12 @@ def BiGRUTagger(  # noqa: N802
     mixed_precision (bool): train with torch's automatic mixed precision in bfloat16.
     predict_precision (str): "float32", or "bfloat16" to compute matrix products in bfloat16 in
         prediction. "auto" selects bfloat16 if the CPU or GPU has instructions for it. Weights stay
-        in float32.
+        in float32. bfloat16 needs the extra `torch`. Without it, "auto" is "float32".
     allow_tf32 (bool): allow cuDNN's recurrent layers to round to TF32 on a GPU, like torch by
         default. The states then differ from those on a CPU by about 1e-3.
     device (str | None): a torch device such as "cuda:1"; "auto" for a GPU if there is one; null to
-        use spaCy's setting (`--gpu-id`). "cuda" does not need CuPy.
+        use spaCy's setting (`--gpu-id`). "cuda" does not need CuPy. All devices except "cpu" need
+        the extra `torch`. Without it, "auto" is "cpu".
     nO (int | None): number of tags; set by the component.
     RETURNS (Model[list[Doc], list[Floats2d]]): a model from Docs to logits, (n_tokens, n_tags) for
         each Doc.

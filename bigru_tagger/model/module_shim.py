@@ -12,7 +12,6 @@ import numpy as np
 from thinc.api import Optimizer
 from thinc.shims import Shim
 
-from ..extras import require
 from .devices import (
     Precision,
     choose_device,
@@ -44,7 +43,12 @@ def no_backprop(gradient: Any) -> list[Any]:
 
 
 class ModuleShim(Shim, ABC):
-    """A thinc shim of a torch module."""
+    """A thinc shim of a torch module.
+
+    device (str): the name of the torch device.
+    predicts_in_bfloat16 (bool): whether prediction computes matrix products in bfloat16 on this
+        device.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,7 @@ class ModuleShim(Shim, ABC):
         self.mixed_precision = mixed_precision
         self.predict_precision: Precision = predict_precision
         self.allow_tf32 = allow_tf32
-        use_bfloat16(predict_precision, self.device)
+        self.predicts_in_bfloat16 = use_bfloat16(predict_precision, self.device)
         self._trainer: Trainer | None = None
 
     @property
@@ -129,17 +133,13 @@ class ModuleShim(Shim, ABC):
             "allow_tf32": self.allow_tf32,
         }
 
-    @property
-    def predicts_in_bfloat16(self) -> bool:
-        """Whether prediction computes matrix products in bfloat16 on this device."""
-        return use_bfloat16(self.predict_precision, self.device)
-
     def _predict_autocast(self) -> contextlib.AbstractContextManager[Any]:
         return self._autocast(self.predicts_in_bfloat16)
 
     @contextlib.contextmanager
     def _autocast(self, enabled: bool) -> Iterator[None]:
-        torch = require("torch", "this setting of device or precision")
+        import torch  # noqa: PLC0415 - the module was built with it
+
         bfloat16 = torch.autocast(type_of(self.device), dtype=torch.bfloat16, enabled=enabled)
         with bfloat16, self._recurrent_precision():
             yield
@@ -183,6 +183,7 @@ class ModuleShim(Shim, ABC):
         """
         if self.device_name is None:
             self.device = "cpu" if device_type == "cpu" else f"cuda:{device_id}"
+            self.predicts_in_bfloat16 = use_bfloat16(self.predict_precision, self.device)
             if self._model is not None:
                 self._set_module(self._model)
 

@@ -203,8 +203,9 @@ class NetworkShim(ModuleShim):
 
     @contextlib.contextmanager
     def _predicting(self) -> "Iterator[Network]":
-        torch = require("torch", "a GPU or bfloat16")
         network = self.network
+        import torch  # noqa: PLC0415 - the network was built with it
+
         with torch.inference_mode(), self._predict_autocast():
             yield network.eval() if network.training else network  # `eval` visits all modules
 

@@ -74,13 +74,16 @@ class Network(nn.Module):
             self.context = ContextPooling(width, spec.occurrences, spec.global_context, n_out)
             width = n_out
         self.linear: nn.Linear | None = None
+        self._decoder: type[Decoder] | None = None
         if spec.n_tags is not None:
             self.linear = nn.Linear(width, spec.n_tags)
             nn.init.xavier_uniform_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
-            decoder = decoder_class(spec.decode)
-            zeros = {name: torch.zeros(n) for name, n in decoder.shapes(spec.n_tags).items()}
-            self.add_module(decoder.stored_as, nn.ParameterDict(zeros))
+            # Found once: the search goes through the entry points of all installed packages.
+            self._decoder = decoder_class(spec.decode)
+            shapes = self._decoder.shapes(spec.n_tags)
+            zeros = {name: torch.zeros(shape) for name, shape in shapes.items()}
+            self.add_module(self._decoder.stored_as, nn.ParameterDict(zeros))
 
     @property
     def decoder(self) -> Decoder:
@@ -88,11 +91,10 @@ class Network(nn.Module):
 
         RAISES (ValueError): if the network has no tags.
         """
-        if self.spec.n_tags is None:
+        if self.spec.n_tags is None or self._decoder is None:
             raise ValueError("a network without tags has no decoder")
-        decoder = decoder_class(self.spec.decode)
-        parameters = cast(nn.ParameterDict, self._modules[decoder.stored_as])
-        return decoder(self.spec.n_tags, dict(parameters.items()))
+        parameters = cast(nn.ParameterDict, self._modules[self._decoder.stored_as])
+        return self._decoder(self.spec.n_tags, dict(parameters.items()))
 
     @property
     def width(self) -> int:

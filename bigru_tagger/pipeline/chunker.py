@@ -1,6 +1,6 @@
 """The component `bigru_chunker`: labelled spans such as chunks, written to `doc.spans`."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
@@ -11,6 +11,7 @@ from thinc.types import Floats2d
 from ..schemes import OUTSIDE, span_tags
 from ..scoring.scoring import same_words
 from ..stages import ANNOTATE, stage
+from ..tasks import CHUNKS
 from .factories import Scorer
 from .gold import Gold
 from .spans import Entity, SpanTagger
@@ -28,6 +29,7 @@ class BiGRUChunker(SpanTagger):
         spans_key: str = "chunks",
         threshold: float = 0.0,
         recall_bias: float = 0.0,
+        incorrect_spans_key: str | None = None,
         label_smoothing: float = 0.0,
         scorer: Scorer | None = None,
     ) -> None:
@@ -39,6 +41,7 @@ class BiGRUChunker(SpanTagger):
         spans_key (str): see `make_bigru_chunker`.
         threshold (float): see `make_bigru_chunker`.
         recall_bias (float): see `make_bigru_chunker`.
+        incorrect_spans_key (str | None): see `make_bigru_chunker`.
         label_smoothing (float): see `make_bigru_chunker`.
         scorer (Callable | None): the scoring method.
         """
@@ -51,11 +54,16 @@ class BiGRUChunker(SpanTagger):
             spans_key=spans_key,
             threshold=threshold,
             recall_bias=recall_bias,
+            incorrect_spans_key=incorrect_spans_key,
         )
 
     def find_labels(self, example: Example) -> Iterable[str]:
         """See `SequenceTagger.find_labels`."""
         return [span.label_ for span in example.reference.spans.get(self.cfg["spans_key"], [])]
+
+    def annotated_labels(self, example: Example) -> Collection[str] | None:
+        """See `SequenceTagger.annotated_labels`."""
+        return CHUNKS.with_key(self.cfg["spans_key"]).annotated_labels(example.reference)
 
     def gold_tags(self, example: Example) -> Gold:
         """See `SequenceTagger.gold_tags`.

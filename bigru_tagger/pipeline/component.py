@@ -2,7 +2,7 @@
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,28 @@ class SequenceTagger(TrainablePipe):
         example (Example): an example.
         RETURNS (list[str | None]): a tag per token, None for tokens without a gold tag.
         """
+
+    @property
+    def predicts_spans(self) -> bool:
+        """RETURNS (bool): whether tags are BILUO tags, so that O is a tag."""
+        return False
+
+    def annotated_labels(self, example: Example) -> Collection[str] | None:
+        """Get the labels that are annotated in an example, see `Task.annotated_labels`.
+
+        example (Example): an example.
+        RETURNS (Collection[str] | None): the labels, None for all labels.
+        """
+        return None
+
+    def incorrect_spans(self, example: Example) -> list[tuple[int, int, str]]:
+        """List the spans of an example that are known to be incorrect.
+
+        example (Example): an example.
+        RETURNS (list[tuple[int, int, str]]): index of the first token of the predicted Doc, index
+            after the last token, and label, "" for any label.
+        """
+        return []
 
     def soft_targets(self, example: Example) -> SoftTargets | None:
         """Get a teacher's outputs for the tokens of the predicted Doc.

@@ -26,7 +26,7 @@ DEFAULT_MODEL = {
     "word_dropout": 0.05,
 }
 _SHARED = {"model": DEFAULT_MODEL, "label_smoothing": 0.0}
-_SPANS = {**_SHARED, "threshold": 0.0, "recall_bias": 0.0}
+_SPANS = {**_SHARED, "threshold": 0.0, "recall_bias": 0.0, "incorrect_spans_key": None}
 
 
 def _span_scorer(target: str) -> dict[str, str]:
@@ -55,6 +55,7 @@ def make_bigru_ner(
     confidence: str | None,
     threshold: float,
     recall_bias: float,
+    incorrect_spans_key: str | None,
     label_smoothing: float,
     scorer: Scorer | None,
 ) -> TrainablePipe:
@@ -69,6 +70,9 @@ def make_bigru_ner(
         dropped; 0 keeps all.
     recall_bias (float): added to the logits of all tags except O. With a positive value, more spans
         are predicted, which usually raises recall and lowers precision.
+    incorrect_spans_key (str | None): key of `doc.spans` for spans of the training data that are
+        known to be incorrect, as in spaCy's `ner`. A span without a label is incorrect with any
+        label. None for no key.
     label_smoothing (float): share of the gold tag's probability that training distributes equally
         over the other tags, at least 0 and below 1.
     scorer (Callable | None): the scoring method. None computes no scores.
@@ -83,6 +87,7 @@ def make_bigru_ner(
         confidence=confidence,
         threshold=threshold,
         recall_bias=recall_bias,
+        incorrect_spans_key=incorrect_spans_key,
         label_smoothing=label_smoothing,
         scorer=scorer,
     )
@@ -153,6 +158,7 @@ def make_bigru_chunker(
     spans_key: str,
     threshold: float,
     recall_bias: float,
+    incorrect_spans_key: str | None,
     label_smoothing: float,
     scorer: Scorer | None,
 ) -> TrainablePipe:
@@ -167,6 +173,9 @@ def make_bigru_chunker(
         keeps all.
     recall_bias (float): added to the logits of all tags except O. With a positive value, more spans
         are predicted, which usually raises recall and lowers precision.
+    incorrect_spans_key (str | None): key of `doc.spans` for spans of the training data that are
+        known to be incorrect, as in spaCy's `ner`. A span without a label is incorrect with any
+        label. None for no key.
     label_smoothing (float): share of the gold tag's probability that training distributes equally
         over the other tags, at least 0 and below 1.
     scorer (Callable | None): the scoring method. None computes no scores.
@@ -187,6 +196,7 @@ def make_bigru_chunker(
         spans_key=spans_key,
         threshold=threshold,
         recall_bias=recall_bias,
+        incorrect_spans_key=incorrect_spans_key,
         label_smoothing=label_smoothing,
         scorer=scorer,
     )

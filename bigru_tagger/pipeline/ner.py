@@ -1,6 +1,6 @@
 """The component `bigru_ner`: named entities, written to `doc.ents`."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ from thinc.types import Floats2d
 from ..schemes import OUTSIDE, biluo_tag
 from ..scoring.scoring import same_words
 from ..stages import ANNOTATE, stage
+from ..tasks import ENTITIES
 from .factories import Scorer
 from .gold import Gold
 from .soft_targets import SoftTargets
@@ -34,6 +35,7 @@ class BiGRUNer(SpanTagger):
         confidence: str | None = "confidence",
         threshold: float = 0.0,
         recall_bias: float = 0.0,
+        incorrect_spans_key: str | None = None,
         label_smoothing: float = 0.0,
         scorer: Scorer | None = None,
     ) -> None:
@@ -45,6 +47,7 @@ class BiGRUNer(SpanTagger):
         confidence (str | None): see `make_bigru_ner`.
         threshold (float): see `make_bigru_ner`.
         recall_bias (float): see `make_bigru_ner`.
+        incorrect_spans_key (str | None): see `make_bigru_ner`.
         label_smoothing (float): see `make_bigru_ner`.
         scorer (Callable | None): the scoring method.
         """
@@ -56,6 +59,7 @@ class BiGRUNer(SpanTagger):
             label_smoothing=label_smoothing,
             threshold=threshold,
             recall_bias=recall_bias,
+            incorrect_spans_key=incorrect_spans_key,
         )
         self.confidence = confidence
         self._register_extension()
@@ -88,6 +92,10 @@ class BiGRUNer(SpanTagger):
                 "augmenters that change tokens"
             )
         return targets
+
+    def annotated_labels(self, example: Example) -> Collection[str] | None:
+        """See `SequenceTagger.annotated_labels`."""
+        return ENTITIES.annotated_labels(example.reference)
 
     def gold_tags(self, example: Example) -> Gold:
         """See `SequenceTagger.gold_tags`."""

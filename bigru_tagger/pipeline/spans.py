@@ -19,6 +19,7 @@ from ..stages import DECODE, stage
 from ..time_steps import lengths_from
 from .component import SequenceTagger
 from .gold import Gold, correct_gold
+from .partial import aligned_spans
 
 
 @lru_cache(maxsize=16)
@@ -126,6 +127,16 @@ class SpanTagger(SequenceTagger):
     def with_probabilities(self) -> bool:
         """RETURNS (bool): whether `predict` computes probabilities. If not, they are all 1."""
         return True
+
+    @property
+    def predicts_spans(self) -> bool:
+        """See `SequenceTagger.predicts_spans`."""
+        return True
+
+    def incorrect_spans(self, example: Example) -> list[tuple[int, int, str]]:
+        """See `SequenceTagger.incorrect_spans`."""
+        key = self.cfg.get("incorrect_spans_key")
+        return aligned_spans(example, key) if key else []
 
     @property
     def tags(self) -> list[str]:

@@ -1,6 +1,6 @@
 """The component `bigru_tagger`: one tag per token, written to `token.tag`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -59,6 +59,10 @@ class BiGRUTokenTagger(SequenceTagger):
     def find_labels(self, example: Example) -> Iterable[str]:
         """See `SequenceTagger.find_labels`."""
         return [span.label_ for span in self.task.stored(example.reference)]
+
+    def annotated_labels(self, example: Example) -> Collection[str] | None:
+        """See `SequenceTagger.annotated_labels`."""
+        return self.task.annotated_labels(example.reference)
 
     def gold_tags(self, example: Example) -> Gold:
         """See `SequenceTagger.gold_tags`."""

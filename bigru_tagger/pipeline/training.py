@@ -13,6 +13,7 @@ from ..model.devices import join_arrays, to_torch
 from ..model.thinc_model import decoder_of, network_shim
 from ..model.training import differentiate
 from .finite import check_loss
+from .partial import partial_gold
 from .soft_targets import SoftTargets
 
 if TYPE_CHECKING:
@@ -60,11 +61,14 @@ def _targets(component: "SequenceTagger", examples: list[Example]) -> Targets:
     device = network_shim(component.model).device
     lengths = [len(example.predicted) for example in examples]
     column = {tag: index for index, tag in enumerate(component.tags)}
+    gold = partial_gold(component, examples, _gold_columns(component, examples, column))
     return Targets(
-        to_torch(_gold_columns(component, examples, column), device),
+        to_torch(gold.tags, device),
         lengths,
         component.cfg["label_smoothing"],
         join(soft_targets, lengths, column, device) if has_soft else None,
+        allowed=None if gold.allowed is None else to_torch(gold.allowed, device),
+        excluded=gold.excluded,
     )
 
 

@@ -10,7 +10,7 @@ from spacy.tokens import Span
 from spacy.training import Example
 
 from ..corpus.sentences import sentence_starts
-from ..scoring.scoring import place_predictions, type_of
+from ..scoring.scoring import counted_label, place_predictions
 from ..tasks import ENTITIES, Task
 
 Kind = Literal[
@@ -216,14 +216,15 @@ def match_example(
         return None
     words = [token.text for token in reference]
     gold = [
-        Mention(span.start, span.end, type_of(span), _text(span)) for span in task.spans(reference)
+        Mention(span.start, span.end, counted_label(span), _text(span))
+        for span in task.spans(reference)
     ]
     probabilities = task.probabilities(eg.predicted, confidence)
     predicted = [
         Mention(
             start,
             end,
-            type_of(span),
+            counted_label(span),
             " ".join(words[start:end]) if aligned else _text(span),
             aligned,
             probabilities.get((span.start, span.end, span.label_)),

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from spacy.training import Example
 
-from ..scoring.scoring import Counts, type_of
+from ..scoring.scoring import Counts, counted_label
 from ..tasks import ENTITIES, Task
 from .matching import MatchedDoc, Mention
 from .resampling import bootstrap_interval, per_type
@@ -81,7 +81,7 @@ def read_training(examples: Iterable[Example], task: Task = ENTITIES) -> Trainin
         if task.is_annotated(eg.reference):
             for span in task.spans(eg.reference):
                 text = " ".join(token.text for token in span)
-                labels.setdefault(text, Counter())[type_of(span)] += 1
+                labels.setdefault(text, Counter())[counted_label(span)] += 1
     if not labels:
         raise ValueError(
             f"the training data have no {task.name} ({task.place}): check `train` and `train_split`"

@@ -33,7 +33,7 @@ from .columns import (
     unaligned_columns,
     unescape,
 )
-from .scoring import tag_example, type_of
+from .scoring import counted_label, tag_example
 
 
 class PredictedToken(NamedTuple):
@@ -249,7 +249,7 @@ def _choose_task(
 ) -> tuple[Task, dict[str, str]]:
     """Find the task of the predictions. RETURNS: the task; labels by escaped label."""
     gold = {
-        task: {type_of(span) for doc in references for span in task.stored(doc)}
+        task: {counted_label(span) for doc in references for span in task.stored(doc)}
         for task in list_tasks(spans_key)
         if not task.per_token
     }

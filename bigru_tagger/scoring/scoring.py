@@ -99,7 +99,9 @@ def tag_example(eg: Example, task: Task = ENTITIES) -> TaggedDoc | None:
     word with the gold tag O.
 
     A predicted entity that overlaps a token without gold annotation (`token.ent_iob == 0`, or no
-    `token.tag`) is ignored, as in spaCy's scorer.
+    `token.tag`) is ignored, as in spaCy's scorer. If only some labels are annotated (see
+    `Task.annotated_labels`), a predicted entity with another label is ignored unless it overlaps a
+    gold entity.
 
     eg (Example): a prediction and its reference.
     task (Task): the kind of annotation.
@@ -113,19 +115,19 @@ def tag_example(eg: Example, task: Task = ENTITIES) -> TaggedDoc | None:
     words = [token.text for token in reference]
     gold = [OUTSIDE] * len(words)
     for span in task.spans(reference):
-        gold[span.start : span.end] = iob2_span_tags(type_of(span), span.end - span.start)
+        gold[span.start : span.end] = iob2_span_tags(counted_label(span), span.end - span.start)
     predicted = [OUTSIDE] * len(words)
     unaligned = []
     for placed in place_predictions(eg, task):
         if placed.aligned:
-            tags = iob2_span_tags(type_of(placed.span), placed.end - placed.start)
+            tags = iob2_span_tags(counted_label(placed.span), placed.end - placed.start)
             predicted[placed.start : placed.end] = tags
         else:
             unaligned.append(placed.span)
     return TaggedDoc(
         words=words + [span.text for span in unaligned],
         gold=gold + [OUTSIDE] * len(unaligned),
-        predicted=predicted + [iob2_span_tags(type_of(span), 1)[0] for span in unaligned],
+        predicted=predicted + [iob2_span_tags(counted_label(span), 1)[0] for span in unaligned],
     )
 
 
@@ -134,11 +136,15 @@ def place_predictions(eg: Example, task: Task = ENTITIES) -> list[PlacedSpan]:
 
     eg (Example): a prediction and its reference.
     task (Task): the kind of annotation.
-    RETURNS (list[PlacedSpan]): the entities from left to right, without those that overlap a token
-        without gold annotation.
+    RETURNS (list[PlacedSpan]): the entities from left to right, without those that are ignored.
     RAISES (ValueError): see `tag_example`.
     """
     missing = task.unknown_tokens(eg.reference)
+    annotated = task.annotated_labels(eg.reference)
+    gold = np.zeros(len(eg.reference), dtype=bool)
+    if annotated is not None:
+        for span in task.spans(eg.reference):
+            gold[span.start : span.end] = True
     # Read once: at each access, spaCy compares the tokens of both Docs again.
     alignment = None if same_words(eg) else eg.alignment.x2y
     taken = np.zeros(len(eg.reference), dtype=bool)
@@ -151,6 +157,8 @@ def place_predictions(eg: Example, task: Task = ENTITIES) -> list[PlacedSpan]:
             touched = alignment[span.start : span.end]
             aligned = _aligned(eg.reference, span, touched)
         if missing[touched].any():
+            continue
+        if annotated is not None and span.label_ not in annotated and not gold[touched].any():
             continue
         # Two entities can align with the same token only if they are white space.
         if aligned is not None and not taken[aligned.start : aligned.end].any():
@@ -348,7 +356,7 @@ def _letters(span: Span) -> str:
     return span.text.lower().strip().replace(" ", "")
 
 
-def type_of(span: Span) -> str:
+def counted_label(span: Span) -> str:
     """Return the label under which a span is counted.
 
     span (Span): the span.

@@ -363,6 +363,7 @@ def test_an_embedding_without_a_numpy_version_runs_on_torch(has_own, monkeypatch
 WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None
+sys.path += sys.argv[3:]
 from pathlib import Path
 from bigru_tagger.runtime.network import ArrayNetwork
 from bigru_tagger.runtime.spec import Batch
@@ -385,16 +386,32 @@ def test_prediction_needs_neither_torch_nor_spacy(tmp_path):
     (tmp_path / "other").write_bytes(
         pack_arrays({"x": np.zeros(9)}, SPEC_KEY, other | {"hidden": []})
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, tmp_path / "network", tmp_path / "other"],
-        capture_output=True,
-        text=True,
-        check=True,
+    package = tmp_path / "counts-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: counts\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text(
+        "[spacy_misc]\nexample.CountsEmbed.v1 = counts:__name__\n"
     )
-    logits, error, imported = ended.stdout.splitlines()
+    (tmp_path / "counts.py").write_text("")  # a kind without a version for NumPy
+
+    files = (tmp_path / "network", tmp_path / "other")
+
+    def run(*folders):
+        return subprocess.run(
+            [sys.executable, "-c", WITHOUT_TORCH, *files, *folders],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+
+    logits, error, imported = run()
     words = {"attributes": (np.array([[1, 2], [3, 4]]),)}
     expected = predict(network, Batch([3], np.array([0, 1, 0]), words))
     assert_equal(np.array(json.loads(logits), np.float32), expected)
-    assert "embedding 'counts': the kind 'example.CountsEmbed.v1' has no version for NumPy" in error
+    kind = "the kind 'example.CountsEmbed.v1'"
+    assert f"embedding 'counts': no installed package defines {kind}: install" in error
+    assert imported == "[]"
+    logits, error, imported = run(tmp_path)
+    assert f"embedding 'counts': {kind} has no version for NumPy" in error
     assert "pip install 'bigru-tagger[torch]'" in error
     assert imported == "[]"

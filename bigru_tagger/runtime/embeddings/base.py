@@ -108,6 +108,12 @@ def build_embedding(name: str, settings: Mapping[str, Any], weights: Weights) ->
     except ImportError as error:
         if error.name != "torch":
             raise
+        if not entry_points(group="spacy_misc", name=kind):
+            raise ValueError(
+                f"embedding {name!r}: no installed package defines the kind {kind!r}: install the "
+                "package that does, or import its module first. If it has no version for NumPy, it "
+                "also needs PyTorch: pip install 'bigru-tagger[torch]'"
+            ) from error
         raise ValueError(
             f"embedding {name!r}: the kind {kind!r} has no version for NumPy, so it needs "
             "PyTorch: pip install 'bigru-tagger[torch]'"

@@ -15,6 +15,7 @@ class ConstrainedSoftmax(Decoder):
     """A softmax over the tags of each token. Only valid tag sequences are predicted."""
 
     soft_labels = True
+    weighted = True
 
     def loss(self, logits: "Tensor", targets: "Targets", valid: Transitions) -> "Tensor":
         """Compute the cross-entropy of each sequence, see `Decoder.loss`."""

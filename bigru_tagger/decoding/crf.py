@@ -26,6 +26,7 @@ class CRF(Decoder):
     A sequence is a whole Doc, so predicted spans can cross sentence boundaries.
     """
 
+    weighted = True
     cut_at_sentences = False
     stored_as = "crf"
 
@@ -49,9 +50,15 @@ class CRF(Decoder):
         )
 
     def loss(self, logits: "Tensor", targets: "Targets", valid: Transitions) -> "Tensor":
-        """Compute the negative log likelihood of each sequence's gold tags, see `nll`."""
-        from .likelihood import nll, score_tables  # noqa: PLC0415 - imports torch
+        """Compute the negative log likelihood of each sequence's gold tags.
+
+        See `nll`, and `weighted_nll` if tokens have weights.
+        """
+        from .likelihood import nll, score_tables, weighted_nll  # noqa: PLC0415 - imports torch
 
         # On the CPU: float64 and a long chain of small steps are slow on a GPU.
         tables = score_tables(self.parameters, valid)
-        return nll(logits.cpu(), targets.tags.cpu(), targets.lengths, tables)
+        logits, tags = logits.cpu(), targets.tags.cpu()
+        if targets.weights is None:
+            return nll(logits, tags, targets.lengths, tables)
+        return weighted_nll(logits, tags, targets.weights.cpu(), targets.lengths, tables)

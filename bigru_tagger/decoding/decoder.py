@@ -34,6 +34,9 @@ class Decoder(ABC):
     soft_labels: ClassVar[bool] = False
     """Whether `loss` supports label smoothing and soft labels, which apply to single tokens."""
 
+    weighted: ClassVar[bool] = False
+    """Whether `loss` uses the weights of tokens, `Targets.weights`."""
+
     cut_at_sentences: ClassVar[bool] = True
     """Whether each sentence of a Doc is a sequence, so that no span crosses a sentence boundary."""
 

@@ -50,11 +50,54 @@ def nll(logits: Tensor, tags: Tensor, lengths: Sequence[int], tables: Tables) ->
     if known.all():
         total = log_partition(logits, lengths, tables)
         return total - score(logits, tags, lengths, tables)
-    other = torch.arange(logits.shape[1], device=tags.device) != tags[:, None]
-    agreeing = logits.double().masked_fill(known[:, None] & other, _NO_PATH)
-    both = torch.cat([logits.double(), agreeing])
+    both = torch.cat([logits.double(), _agreeing(logits, tags)])
     total, agreed = log_partition(both, [*lengths, *lengths], tables).chunk(2)
     return total - agreed
+
+
+def weighted_nll(
+    logits: Tensor, tags: Tensor, weights: Tensor, lengths: Sequence[int], tables: Tables
+) -> Tensor:
+    """Compute the negative log likelihood of gold tags, with a weight for each token.
+
+    The likelihood of the gold tags y of a text x is the product of the probabilities of each tag
+    given the gold tags before it. The logarithm of each factor is multiplied by the weight of its
+    token:
+
+        loss = −Σ_t w_t · log p(y_t | y_1 … y_{t−1}, x) = −Σ_t w_t · (P_t − P_{t−1})
+
+    P_t is the log probability of all tag sequences that agree with the gold tags up to token t,
+    and P_0 = 0. If all weights are w, the loss is w · `nll`. A missing tag agrees with every tag, so
+    P_t = P_{t−1}, and its weight has no effect.
+
+    logits (Tensor): (n_tokens, n_tags).
+    tags (Tensor): gold tag of each token, -1 if it is missing, int64 (n_tokens,).
+    weights (Tensor): weight of each token, at least 0, (n_tokens,).
+    lengths (Sequence[int]): tokens of each sequence, zeros allowed.
+    tables (Tables): transition scores, see `score_tables`.
+    RETURNS (Tensor): float64 (n_sequences,); infinity if no valid sequence agrees with the
+        gold tags.
+    """
+    between, first, last = tables
+    sizes = torch.tensor(lengths, dtype=torch.int64)
+    ends = sizes.cumsum(0)
+    sequence = torch.repeat_interleave(sizes)  # (n_tokens,)
+    # The backward algorithm is the forward algorithm from the last token to the first.
+    backward = forward_scores(logits, lengths, (between.T, last, first), backward=True)
+    agreed = forward_scores(_agreeing(logits, tags), lengths, tables) + backward - logits.double()
+    upto = agreed.logsumexp(1)  # P_t + log Z
+    begins = torch.arange(len(sequence)) == (ends - sizes)[sequence]
+    before = torch.where(begins, (first.clamp(min=_NO_PATH) + backward).logsumexp(1), upto.roll(1))
+    losses = weights.double() * (before - upto)
+    loss = losses.new_zeros(len(sizes)).index_add(0, sequence, losses)
+    impossible = sequence[upto < _NO_PATH / 2]
+    return loss.index_fill(0, impossible, torch.inf)
+
+
+def _agreeing(logits: Tensor, tags: Tensor) -> Tensor:
+    # The logits without a path through other tags than the known gold tags, float64.
+    other = torch.arange(logits.shape[1], device=tags.device) != tags[:, None]
+    return logits.double().masked_fill((tags >= 0)[:, None] & other, _NO_PATH)
 
 
 def score(logits: Tensor, tags: Tensor, lengths: Sequence[int], tables: Tables) -> Tensor:
@@ -89,23 +132,39 @@ def log_partition(logits: Tensor, lengths: Sequence[int], tables: Tables) -> Ten
     RETURNS (Tensor): float64 (n_sequences,); zero for an empty sequence, minus infinity if no
         tag sequence is valid.
     """
-    between, first, last = (table.clamp(min=_NO_PATH) for table in tables)
+    sizes = torch.tensor(lengths, dtype=torch.int64)
+    nonempty = sizes > 0
+    ends = sizes.cumsum(0)[nonempty] - 1
+    final = forward_scores(logits, lengths, tables)[ends] + tables[2].clamp(min=_NO_PATH)
+    totals = final.logsumexp(1)
+    totals = totals.masked_fill(totals < _NO_PATH / 2, -torch.inf)
+    return totals.new_zeros(len(sizes)).index_copy(0, nonempty.nonzero()[:, 0], totals)
+
+
+def forward_scores(
+    logits: Tensor, lengths: Sequence[int], tables: Tables, *, backward: bool = False
+) -> Tensor:
+    """Compute the forward scores of the forward algorithm.
+
+    logits (Tensor): (n_tokens, n_tags).
+    lengths (Sequence[int]): tokens of each sequence, zeros allowed.
+    tables (Tables): transition scores, see `score_tables`. The scores out of the last tag are not
+        used.
+    backward (bool): process each sequence from its last token to its first.
+    RETURNS (Tensor): for each token and tag, the log of the sum of exp(score) over the tag sequences
+        that end there with this tag, float64 (n_tokens, n_tags).
+    """
+    between, first, _ = (table.clamp(min=_NO_PATH) for table in tables)
     into = between.T.contiguous()  # (to, from)
-    time_steps = TimeSteps(np.asarray(lengths, dtype=np.int64))
+    time_steps = TimeSteps(np.asarray(lengths, dtype=np.int64), backward=backward)
     # Ordered by time step, longest sequence first, so the sequences still running come first.
     steps = logits.double()[time_steps.order].split(time_steps.counts.tolist())
-    n_nonempty = len(steps[0]) if steps else 0
-    forward = first.expand(n_nonempty, -1)
-    ended = []
+    forward = first.expand(len(steps[0]) if steps else 0, -1)
+    computed = []
     for step, own in enumerate(steps):
-        if len(own) < len(forward):
-            ended.append(forward[len(own) :])
-            forward = forward[: len(own)]
+        forward = forward[: len(own)]
         if step:
             forward = (forward[:, None] + into).logsumexp(2)  # over (n_running, to, from)
         forward = forward + own
-    ended.append(forward)
-    totals = (torch.cat(ended[::-1]) + last).logsumexp(1)
-    totals = totals.masked_fill(totals < _NO_PATH / 2, -torch.inf)
-    sequences = torch.from_numpy(time_steps.sequence[:n_nonempty])
-    return totals.new_zeros(len(lengths)).index_copy(0, sequences, totals)
+        computed.append(forward)
+    return torch.cat(computed)[time_steps.place] if computed else logits.double()

@@ -50,12 +50,15 @@ class Targets:
     label_smoothing (float): share of the gold probability that is divided equally among the other
         tags.
     soft (SoftLabels | None): a teacher's distributions.
+    weights (Tensor | None): weight of each token in the loss, at least 0, float32 (n_tokens,). None
+        for 1. A decoder defines how they are used.
     """
 
     tags: Tensor
     lengths: Sequence[int]
     label_smoothing: float = 0.0
     soft: SoftLabels | None = None
+    weights: Tensor | None = None
 
     @property
     def n_learned(self) -> int:
@@ -66,11 +69,13 @@ class Targets:
         return int(learned.sum())
 
     def sum_by_sequence(self, losses: Tensor) -> Tensor:
-        """Sum the losses of tokens.
+        """Sum the losses of tokens, multiplied by their weights.
 
         losses (Tensor): loss of each token, (n_tokens,).
         RETURNS (Tensor): loss of each sequence, (n_sequences,).
         """
+        if self.weights is not None:
+            losses = losses * self.weights
         sizes = torch.as_tensor(self.lengths, dtype=torch.int64, device=losses.device)
         sequence = torch.repeat_interleave(sizes)
         return losses.new_zeros(len(sizes)).index_add(0, sequence, losses)

@@ -309,3 +309,65 @@ def test_new_tags_are_never_in_the_best_sequence(lengths, seed, scale):
     labels = [f"{part}-{label}" for label in "XYZ" for part in "BILU"]
     after = decode(wider, np.array(lengths), crf.transitions(Transitions.biluo(["O", *labels])))
     np.testing.assert_array_equal(after, before)
+
+
+# --- weights of tokens
+
+
+@TRANSITIONS
+@settings(max_examples=25, deadline=None)
+@given(lengths=LENGTHS, seed=SEEDS, missing=st.sampled_from([0.0, 0.3, 1.0]))
+def test_weighted_nll_follows_the_chain_rule(kind, n_tags, lengths, seed, missing):
+    logits = make_logits(seed, sum(lengths), n_tags)
+    crf, valid = make_crf(seed, n_tags), make_transitions(seed, n_tags, kind)
+    gold = make_gold(seed, lengths, logits, crf.transitions(valid), missing)
+    weights = np.random.default_rng(seed).choice([0.0, 0.5, 1.0, 3.0], size=len(gold))
+    tensors = [torch.from_numpy(array) for array in (logits, gold, weights)]
+    found = compute("weighted_nll", crf, *tensors, lengths, valid)
+    parts = (split(array, lengths) for array in (logits, gold, weights))
+    for own, own_gold, own_weights, loss in zip(*parts, found, strict=True):
+        hypotheses, scores = all_hypotheses(own, crf.transitions(valid))
+        agree = (hypotheses == own_gold) | (own_gold < 0)
+        # log p(the first t tags), for t from 0
+        upto = [log_sum(scores[agree[:, :t].all(1)]) for t in range(len(own_gold) + 1)]
+        expected = -(own_weights * np.diff(upto)).sum()
+        assert loss.item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@TRANSITIONS
+@settings(max_examples=25, deadline=None)
+@given(lengths=LENGTHS, seed=SEEDS, missing=st.sampled_from([0.0, 0.3]))
+def test_equal_weights_multiply_the_nll_and_its_gradients(kind, n_tags, lengths, seed, missing):
+    valid, gradients = make_transitions(seed, n_tags, kind), []
+    for function in ("nll", "weighted_nll"):
+        crf = make_crf(seed, n_tags)
+        logits = torch.from_numpy(make_logits(seed, sum(lengths), n_tags)).requires_grad_()
+        gold = make_gold(seed, lengths, logits.detach().numpy(), crf.transitions(valid), missing)
+        args = [logits, torch.from_numpy(gold)]
+        if function == "weighted_nll":
+            args.append(torch.full((len(gold),), 2.5))
+        losses = compute(function, crf, *args, lengths, valid)
+        parameters = [logits, *crf.parameters.values()]
+        found = torch.autograd.grad(losses.sum(), parameters, materialize_grads=True)
+        gradients.append([losses.detach(), *found])
+    for plain, weighted in zip(*gradients, strict=True):
+        torch.testing.assert_close(weighted, 2.5 * plain, rtol=1e-8, atol=1e-8)
+
+
+def test_the_weights_of_two_tokens_by_hand():
+    crf = trainable(
+        between=torch.tensor([[5.0, 1.0], [1.0, 2.0]]).double().log(),
+        first=torch.tensor([1.0, 0.5]).double().log(),
+        last=torch.tensor([1.0, 2.0]).double().log(),
+    )
+    logits, free = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).log(), Transitions.free(2)
+    # As above, the weights of 00, 01, 10 and 11 are 15, 8, 3 and 16, so p(0) = 23/42 for the first
+    # tag, and p(1 | 0) = 8/23 for the second.
+    loss = compute(
+        "weighted_nll", crf, logits, torch.tensor([0, 1]), torch.tensor([3.0, 0.5]), [2], free
+    )
+    assert loss.item() == pytest.approx(3 * np.log(42 / 23) + 0.5 * np.log(23 / 8))
+    never_01 = Transitions(np.array([[0.0, -np.inf], [0.0, 0.0]]), np.zeros(2), np.zeros(2))
+    invalid = torch.tensor([0, 1])
+    loss = compute("weighted_nll", crf, logits, invalid, torch.tensor([1.0, 0.0]), [2], never_01)
+    assert loss.item() == np.inf

@@ -55,9 +55,9 @@ _ReaderClass: TypeAlias = type[Corpus | HFCorpus | ConllCorpus]
 SPACY_ENDING = ".spacy"
 READING_SETTINGS = (
     *("columns", "separator", "encoding", "scheme", "tag_names", "alignment"),
-    *(f"{field}_column" for field in COLUMN_FIELDS),
+    *(f"{field}_column" for field in COLUMN_FIELDS if field != "weight"),
 )
-"""Settings that describe the format of data, and not their location."""
+"""Settings that describe the format of annotation, and not the location of data."""
 
 _DEFAULT_SPLIT = "test"
 # Settings for building Docs from sentences. They do not apply to the Docs of .spacy files.
@@ -318,8 +318,6 @@ class AnyCorpus:
     gold_preproc (bool): Only for `.spacy` files: one Example per sentence, with gold tokens.
     max_length (int): Only for `.spacy` files: split longer Docs into sentences, and skip longer
         sentences; 0 for no limit.
-    augmenter (Callable[..., Any] | None): Only for `.spacy` files: a function of spaCy's that
-        changes Examples, such as `spacy.orth_variants.v1`.
     """
 
     path: str
@@ -343,6 +341,7 @@ class AnyCorpus:
     document_column: str | None = None
     text_column: str | None = None
     entities_column: str | None = None
+    weight_column: str | None = None
     tag_names: dict[str, list[str]] | None = None
     alignment: Alignment = "strict"
     columns: list[str] | None = None

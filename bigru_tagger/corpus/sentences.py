@@ -14,6 +14,7 @@ from spacy.vocab import Vocab
 
 from ..errors import InputError
 from ..schemes import TagError, detect_scheme, entity_spans, to_iob2
+from .weights import set_weights
 
 
 class CorpusError(InputError):
@@ -32,6 +33,7 @@ class Sentence(NamedTuple):
     row (int): The number of the row, from 0.
     lines (Sequence[int]): The line number of each token, from 1; empty unless the source is a
         column file.
+    weight (float): The weight of the sentence in the training loss.
     """
 
     source: str
@@ -42,6 +44,7 @@ class Sentence(NamedTuple):
     document: object = None
     row: int = 0
     lines: Sequence[int] = ()
+    weight: float = 1.0
 
     def place(self, position: int = 0) -> str:
         """Describe the location of a token, for messages.
@@ -118,8 +121,8 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     group (Sequence[Sentence]): The sentences.
     schemes (TagSchemes): The schemes of their tags.
     spans_key (str): The key of the chunks in `doc.spans`.
-    RETURNS (Doc): The Doc with sentence starts, and with `ent_iob`, `tag` and chunks if the
-        sentences have them.
+    RETURNS (Doc): The Doc with sentence starts, and with `ent_iob`, `tag`, chunks and weights if
+        the sentences have them.
     RAISES (CorpusError): A tag does not belong to the scheme, the number of tags is not the number
         of tokens, or a token is empty.
     """
@@ -148,6 +151,7 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     doc = Doc(vocab, words=words, sent_starts=starts, tags=tags or None, ents=ents or None)
     if schemes.chunks and any(sentence.chunks is not None for sentence in group):
         doc.spans[spans_key] = [Span(doc, start, end, label) for label, start, end in chunks]
+    set_weights(doc, [sentence.weight for sentence in group for _ in sentence.words])
     return doc
 
 

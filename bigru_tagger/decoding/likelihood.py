@@ -67,8 +67,8 @@ def weighted_nll(
         loss = −Σ_t w_t · log p(y_t | y_1 … y_{t−1}, x) = −Σ_t w_t · (P_t − P_{t−1})
 
     P_t is the log probability of all tag sequences that agree with the gold tags up to token t,
-    and P_0 = 0. If all weights are w, the loss is w · `nll`. A missing tag agrees with every tag, so
-    P_t = P_{t−1}, and its weight has no effect.
+    and P_0 = 0. If all weights are w, the loss is w · `nll`. A missing tag agrees with every tag:
+    P_t is P_{t−1}, and its weight has no effect.
 
     logits (Tensor): (n_tokens, n_tags).
     tags (Tensor): gold tag of each token, -1 if it is missing, int64 (n_tokens,).
@@ -151,8 +151,8 @@ def forward_scores(
     tables (Tables): transition scores, see `score_tables`. The scores out of the last tag are not
         used.
     backward (bool): process each sequence from its last token to its first.
-    RETURNS (Tensor): for each token and tag, the log of the sum of exp(score) over the tag sequences
-        that end there with this tag, float64 (n_tokens, n_tags).
+    RETURNS (Tensor): for each token and tag, the log of the sum of exp(score) over the tag
+        sequences that end there with this tag, float64 (n_tokens, n_tags).
     """
     between, first, _ = (table.clamp(min=_NO_PATH) for table in tables)
     into = between.T.contiguous()  # (to, from)

@@ -6,7 +6,7 @@ from textwrap import fill
 from wasabi.tables import table
 
 from ..scoring.run import DIGITS
-from .cells import MOST_TYPES, percent
+from .cells import MOST_TYPES, percent, signed
 from .resampling import CONFIDENCE
 from .system_comparison import (
     SCORES,
@@ -78,8 +78,8 @@ def difference_cells(difference: Difference) -> tuple[str, str, str, str, str]:
     return (
         "" if difference.a is None else percent(difference.a),
         "" if difference.b is None else percent(difference.b),
-        "" if value is None else _signed(value),
-        "" if interval is None else f"[{_signed(interval[0])}, {_signed(interval[1])}]",
+        "" if value is None else signed(value),
+        "" if interval is None else f"[{signed(interval[0])}, {signed(interval[1])}]",
         "" if p is None else f"{p:.{DIGITS}f}",
     )
 
@@ -148,10 +148,6 @@ def overlapping_spans(disagreement: Disagreement, spans: Sequence[TypedSpan]) ->
         if begin < end and stop > start
     ]
     return ", ".join(overlapping) or "nothing"
-
-
-def _signed(value: float) -> str:
-    return f"{100 * value:+.{DIGITS - 2}f}".replace("-", "−")
 
 
 def _table(rows: Sequence[Sequence[str]], n_names: int, header: Sequence[str] | None = None) -> str:

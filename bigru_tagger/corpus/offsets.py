@@ -21,7 +21,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from .sentences import CorpusError
+from .sentences import CorpusError, set_document_name
 from .weights import set_weights
 
 logger = logging.getLogger(__name__)
@@ -298,6 +298,7 @@ def make_text_examples(
         if not len(doc) or (misaligned and alignment == "strict"):
             continue
         set_weights(doc, [annotated.weight] * len(doc))
+        set_document_name(doc, annotated.place)
         yield Example(nlp.make_doc(annotated.text), doc)
         made += 1
         if made == limit:

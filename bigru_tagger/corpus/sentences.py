@@ -6,7 +6,7 @@ the same content give the same Example.
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -15,6 +15,12 @@ from spacy.vocab import Vocab
 from ..errors import InputError
 from ..schemes import TagError, detect_scheme, entity_spans, to_iob2
 from .weights import set_weights
+
+# The key of `doc._.document_name` in `doc.user_data`.
+_NAME_KEY: Any = ("._.", "document_name", None, None)
+
+if not Doc.has_extension("document_name"):
+    Doc.set_extension("document_name", default=None)
 
 
 class CorpusError(InputError):
@@ -45,6 +51,14 @@ class Sentence(NamedTuple):
     row: int = 0
     lines: Sequence[int] = ()
     weight: float = 1.0
+
+    @property
+    def document_name(self) -> str:
+        """RETURNS (str): The name of the document; "" if the source numbers documents only."""
+        value = self.document
+        if isinstance(value, tuple):  # of a column file: the file, the number, and the name if any
+            value = value[2] if len(value) > 2 else None
+        return "" if value is None else str(value)
 
     def place(self, position: int = 0) -> str:
         """Describe the location of a token, for messages.
@@ -152,6 +166,7 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     if schemes.chunks and any(sentence.chunks is not None for sentence in group):
         doc.spans[spans_key] = [Span(doc, start, end, label) for label, start, end in chunks]
     set_weights(doc, [sentence.weight for sentence in group for _ in sentence.words])
+    set_document_name(doc, group[0].document_name)
     return doc
 
 
@@ -218,6 +233,25 @@ def make_examples(
 def _sentence_starts(group: Sequence[Sentence]) -> list[bool | int | None]:
     # The return type is the parameter type of spaCy's Doc.
     return [position == 0 for sentence in group for position in range(len(sentence.words))]
+
+
+def set_document_name(doc: Doc, name: str) -> None:
+    """Store the name of the document on a gold Doc, in `doc._.document_name`.
+
+    doc (Doc): The Doc, which is modified.
+    name (str): The name; "" for none.
+    """
+    if name:
+        doc.user_data[_NAME_KEY] = name
+
+
+def document_name(doc: Doc) -> str:
+    """Get the name of a gold Doc's document.
+
+    doc (Doc): The Doc.
+    RETURNS (str): The name that a reader stored; "" if there is none.
+    """
+    return str(doc.user_data.get(_NAME_KEY, ""))
 
 
 def sentence_starts(doc: Doc) -> list[int]:

@@ -90,6 +90,7 @@ class MatchedDoc(NamedTuple):
         the gold data have no sentence boundaries.
     unknown (frozenset[int]): the tokens without gold annotation. Predictions on them do not count.
     matches (list[Match]): the matches, from left to right. Each entity of either side is in one.
+    document (str): the name of its document; "" if the data have no names.
     """
 
     number: int
@@ -98,6 +99,12 @@ class MatchedDoc(NamedTuple):
     starts: list[int]
     unknown: frozenset[int]
     matches: list[Match]
+    document: str = ""
+
+    @property
+    def name(self) -> str:
+        """RETURNS (str): the name of the document, or "Doc" and the number."""
+        return self.document or f"Doc {self.number}"
 
 
 @dataclass(frozen=True)

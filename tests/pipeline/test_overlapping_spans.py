@@ -10,7 +10,7 @@ from spacy.cli.train import train
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Corpus
 
-CITIES = "Oslo Rome Bern Lima Bonn Kyiv Riga Sofia Quito Dakar".split()
+CITIES = ["Oslo", "Rome", "Bern", "Lima", "Bonn", "Kyiv", "Riga", "Sofia", "Quito", "Dakar"]
 # Words with a city for each _, outer spans, and inner spans besides the cities.
 PATTERNS = [
     ("The University of _ opened", [(1, 4, "ORG")], []),

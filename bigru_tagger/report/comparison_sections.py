@@ -86,6 +86,7 @@ def _systems(comparison: SystemComparison) -> str:
     parts = [
         f"{name} is {system.model}{_speed(system.words_per_second)}."
         for name, system in zip(comparison.names, (comparison.a, comparison.b), strict=True)
+        if name != system.model or system.words_per_second is not None
     ]
     return " ".join([*parts, f"The other sections of this report describe {comparison.names[0]}."])
 

@@ -160,7 +160,7 @@ def _summary(analysis: Analysis, groups: Sequence[ErrorGroup]) -> list[Block]:
 
 
 def _times(n: int) -> str:
-    return "once" if n == 1 else f"{n:,} times"
+    return {1: "once", 2: "twice"}.get(n, f"{n:,} times")
 
 
 def _scores(analysis: Analysis, plots: bool) -> list[Block]:

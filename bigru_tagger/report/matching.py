@@ -246,6 +246,7 @@ def match_example(
         sentence_starts(reference),
         unknown,
         match_mentions(gold, predicted),
+        document_name(reference),
     )
 
 

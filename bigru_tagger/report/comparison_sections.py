@@ -62,7 +62,8 @@ def _blocks(comparison: SystemComparison, task: Task) -> list[Block]:
     rows = [tuple(map(Cell, row)) for row in difference_rows(numbers, types)]
     counts = [tuple(map(Cell, row)) for row in overlap_rows(numbers)]
     blocks: list[Block] = [
-        Paragraph(_systems(comparison)),
+        Paragraph(_lead(comparison, task)),
+        Paragraph(_systems(comparison), small=True),
         Table("", difference_header(comparison.names), rows, n_names=2),
         Paragraph(explain(comparison, numbers), small=True),
         Table(
@@ -80,6 +81,16 @@ def _blocks(comparison: SystemComparison, task: Task) -> list[Block]:
             ]
             blocks.append(VersionList(f"Correct only in {name}", sentences, types))
     return blocks
+
+
+def _lead(comparison: SystemComparison, task: Task) -> str:
+    cells = difference_cells(comparison.tasks[task.name].micro["f1"])
+    (a, b), (of_a, of_b, difference, interval, p) = comparison.names, cells
+    score = "accuracy" if task.per_token else "F1"
+    text = (
+        f"The {score} of {a} is {of_a}, that of {b} is {of_b}: a difference of {difference} points"
+    )
+    return f"{text}, with the 95 % interval {interval} and p = {p}." if p else f"{text}."
 
 
 def _systems(comparison: SystemComparison) -> str:

@@ -64,14 +64,15 @@ def make_report(
         none.
     RETURNS (Report): the report.
     """
+    of_tasks = [_task_sections(analysis, len(analyses) > 1, plots) for analysis in analyses]
     sections = [
-        section
-        for analysis in analyses
-        for section in _task_sections(analysis, len(analyses) > 1, plots)
+        *(summary for summary, *_ in of_tasks),
+        *(section for _, *others in of_tasks for section in others),
     ]
     facts = _facts(evaluation, analyses)
     if comparison is not None:
-        sections = [*comparison_sections(comparison), *sections]
+        n_summaries = len(analyses)
+        sections[n_summaries:n_summaries] = comparison_sections(comparison)
         facts += comparison_facts(comparison)
     source = f"{evaluation.data}, split {evaluation.split}" if evaluation.split else evaluation.data
     return Report(

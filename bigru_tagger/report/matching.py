@@ -9,7 +9,7 @@ import numpy as np
 from spacy.tokens import Span
 from spacy.training import Example
 
-from ..corpus.sentences import sentence_starts
+from ..corpus.sentences import document_name, sentence_starts
 from ..scoring.scoring import place_predictions, type_of
 from ..tasks import ENTITIES, Task
 
@@ -103,7 +103,9 @@ class MatchedDoc(NamedTuple):
 
     @property
     def name(self) -> str:
-        """RETURNS (str): the name of the document, or "Doc" and the number."""
+        """RETURNS (str): the name of the document, or "Doc" and the number of the Doc."""
+        if self.document.isdecimal():
+            return f"document {self.document}"
         return self.document or f"Doc {self.number}"
 
 

@@ -103,7 +103,7 @@ def test_report_of_the_worked_example(analysis):
         "All errors",
         "About this evaluation",
     ]
-    text, errors = report.sections[0].blocks
+    text, _ = report.sections[0].blocks
     # Two of eight tokens have a wrong tag: "saw", predicted as NN in both of its sentences.
     assert text.text == (
         "The system gives 6 of 8 tokens the right tag (75.00 %). Its most frequent error is “VBD "

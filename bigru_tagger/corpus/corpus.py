@@ -17,6 +17,7 @@ from spacy.training import Corpus, Example
 from spacy.util import registry
 from spacy.vocab import Vocab
 
+from .augment import Augmenter, augment
 from .columns import COLUMN_FIELDS
 from .conll import FILE_ENDINGS, find_files
 from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
@@ -122,7 +123,16 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
 
 
 class _NamedCorpus(Corpus):
-    """spaCy's Corpus, with errors that name the file, and one limit for all files together."""
+    """spaCy's Corpus, with errors that name the file, one limit for all files, and `augment`."""
+
+    def __init__(
+        self, path: str | Path, *, augmenter: Augmenter | None = None, **settings: Any
+    ) -> None:
+        super().__init__(path, **settings)
+        self._own_augmenter = augmenter
+
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        yield from augment(super().__call__(nlp), nlp, self._own_augmenter)
 
     def read_docbin(self, vocab: Vocab, locs: Iterable[str | Path]) -> Iterator[Doc]:
         docs = (doc for loc in locs for doc in self._read(vocab, loc))

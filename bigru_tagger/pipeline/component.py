@@ -22,7 +22,7 @@ from ..runtime.spec import NEW_TAG_MARGIN
 from .factories import Scorer
 from .finite import check_vectors, check_weights
 from .gold import Gold
-from .label_settings import check_names, choose_labels, store_settings
+from .label_settings import check_names, choose_labels, learns, store_settings
 from .soft_targets import SoftTargets
 
 
@@ -141,6 +141,8 @@ class SequenceTagger(TrainablePipe):
         if label in self.labels:
             return 0
         self.cfg["labels"].append(label)
+        if not learns(self.cfg, label):
+            self.cfg["learned_labels"].append(label)
         self.vocab.strings.add(label)
         if self.model.has_dim("nO"):
             # Probabilities are computed from logits divided by the temperature.

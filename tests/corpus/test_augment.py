@@ -10,7 +10,7 @@ import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy import util
-from spacy.tokens import Doc, Span, SpanGroup, Token
+from spacy.tokens import Doc, DocBin, Span, SpanGroup, Token
 from spacy.training import Example
 from thinc.api import fix_random_seed
 
@@ -235,6 +235,22 @@ def test_column_files(reader, ours, tmp_path, lower):
             (s.start, s.end, s.label_) for s in before.y.spans["chunks"]
         ]
         assert [token.is_sent_start for token in after.x] == [t.is_sent_start for t in before.x]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_spacy_files(ours, tmp_path, lower):
+    nlp = spacy.blank("en")
+    doc = Doc(nlp.vocab, words=["İzmir", "fell"], ents=["B-LOC", "O"], sent_starts=[True, True])
+    doc.spans["layers"] = [Span(doc, 0, 1, "CITY")]
+    doc._.training_weight = 2.0
+    path = tmp_path / "train.spacy"
+    DocBin(docs=[doc], store_user_data=True).to_disk(path)
+    augmenter = lower if ours else spacys("spacy.lower_case.v1", level=1.0)
+    (found,) = AnyCorpus(str(path), augmenter=augmenter)(nlp)
+    assert [token.text for token in found.x] == ["i̇zmir", "fell"]
+    assert [(span.text, span.label_) for span in found.y.spans["layers"]] == [("i̇zmir", "CITY")]
+    assert [token.is_sent_start for token in found.y] == [True, True]
+    assert found.y._.training_weight == 2.0
 
 
 def test_texts_with_offsets_and_weights(tmp_path, lower):

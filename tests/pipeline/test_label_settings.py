@@ -161,6 +161,13 @@ def test_gold_spans_with_other_labels_count_as_o():
     assert pipe.gold_tags(example) == ["U-PER", "O", "O", None, "O"]
 
 
+def test_a_label_that_is_added_later_is_learned_too():
+    pipe = build("bigru_ner", labels=["PER"]).get_pipe("bigru_ner")
+    assert pipe.add_label("LOC") == 1
+    example = gold_example(pipe.vocab, ["B-PER", "B-LOC", "B-ORG"])
+    assert pipe.gold_tags(example) == ["U-PER", "U-LOC", "O"]
+
+
 def test_tokens_with_other_gold_tags_are_not_used():
     nlp = build("bigru_tagger", labels=["VBD", "NNP"])
     pipe = nlp.get_pipe("bigru_tagger")

@@ -27,17 +27,17 @@ from .cells import (
 )
 from .comparison_sections import comparison_facts, comparison_sections
 from .confidence_sections import confidence_blocks
-from .excerpts import group_errors, shorten_excerpt
+from .excerpts import group_errors
 from .matching import ERROR_KINDS, Kind
 from .plots import plot_scores
 from .resampling import N_RESAMPLES
 from .slices import NOVELTY, Interval
+from .summary import summary_blocks
 from .surface_forms import NONE, Confusion, SurfaceForm
 from .system_comparison import SystemComparison
 
 _FEW_DOCUMENTS = 30
 _MOST_ROWS = 15  # of tables that could be very long
-_MOST_EXAMPLES = 5
 # The names of slices in a task where each text is one word.
 _OF_WORDS = {
     NOVELTY[0]: "words seen with this tag",
@@ -106,7 +106,7 @@ def _task_sections(analysis: Analysis, several: bool, plots: bool) -> list[Secti
     left_out = ("kinds", "confidence") if analysis.task.per_token else ()
     groups = group_errors(analysis.docs, only_error=analysis.task.per_token)
     makers: list[tuple[str, str, list[Block]]] = [
-        ("summary", "In short", _summary(analysis, groups)),
+        ("summary", "In short", summary_blocks(analysis, groups)),
         ("first", "Look at these first", _first(analysis)),
         ("scores", "Scores", _scores(analysis, plots)),
         ("types", "Confused types", _confusion(analysis)),
@@ -125,43 +125,6 @@ def _task_sections(analysis: Analysis, several: bool, plots: bool) -> list[Secti
         for name, title, blocks in makers
         if name not in left_out
     ]
-
-
-def _summary(analysis: Analysis, groups: Sequence[ErrorGroup]) -> list[Block]:
-    """Describe the result in a sentence, and list the most frequent errors with an example each."""
-    task, score = analysis.task, analysis.default.micro
-    if task.per_token:
-        accuracy = analysis.accuracy
-        text = (
-            f"The system gives {accuracy.correct:,} of {accuracy.tokens:,} tokens the right tag "
-            f"({percent(accuracy.value)} %)."
-        )
-    else:
-        text = (
-            f"The system finds {score.correct:,} of {score.gold:,} {task.name} "
-            f"({percent(score.recall)} %), and {percent(score.precision)} % of its predictions are "
-            "right."
-        )
-    if not groups:
-        return [Paragraph(text)]
-    most = groups[0]
-    text += f" Its most frequent error is “{most.title}”, {_times(len(most.excerpts))}."
-    rows = []
-    for group in groups[:_MOST_EXAMPLES]:
-        example = group.excerpts[0]
-        rows.append(
-            (
-                Cell(group.title),
-                Cell(shorten_excerpt(example), example.place),
-                Cell(f"{len(group.excerpts):,}"),
-            )
-        )
-    title = _first_of("The most frequent errors", groups, _MOST_EXAMPLES)
-    return [Paragraph(text), Table(title, ("error", "example", "times"), rows, n_names=2)]
-
-
-def _times(n: int) -> str:
-    return {1: "once", 2: "twice"}.get(n, f"{n:,} times")
 
 
 def _scores(analysis: Analysis, plots: bool) -> list[Block]:

@@ -253,7 +253,7 @@ class SpanGroupTask(Task):
             return
         new = [(span, names.get(span.label_, span.label_)) for span in group]
         attrs = dict(group.attrs)
-        if self._scores(doc):
+        if len(attrs.get("scores", ())) == len(group):
             scores = zip(attrs["scores"], new, strict=True)
             attrs["scores"] = [score for score, (_, name) in scores if name]
         spans = [_renamed(span, name) for span, name in new if name]
@@ -262,20 +262,25 @@ class SpanGroupTask(Task):
     def probabilities(
         self, doc: Doc, attributes: Iterable[str]
     ) -> dict[tuple[int, int, str], float]:
-        scored = zip(doc.spans.get(self.key, ()), self._scores(doc), strict=False)
         return {
             (span.start, span.end, span.label_): float(score)
-            for span, score in scored
+            for span, score in self.scored(doc.spans.get(self.key, ()))
             if score is not None
         }
 
-    def _scores(self, doc: Doc) -> Sequence[float | None]:
+    @staticmethod
+    def scored(group: Any) -> list[tuple[Span, float | None]]:
+        """List the spans of a group with their probabilities.
+
+        group (SpanGroup): the group.
+        RETURNS (list[tuple[Span, float | None]]): the spans, with None if the group has no
+            probabilities.
+        """
+        scores: Sequence[float | None] = group.attrs.get("scores", ()) if group else ()
         # If the numbers of scores and spans differ, the group was modified after prediction.
-        if self.key not in doc.spans:
-            return ()
-        group = doc.spans[self.key]
-        scores: Sequence[float | None] = group.attrs.get("scores", ())
-        return scores if len(scores) == len(group) else ()
+        if len(scores) != len(group):
+            scores = [None] * len(group)
+        return list(zip(group, scores, strict=True))
 
 
 @dataclass(frozen=True)

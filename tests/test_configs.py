@@ -22,7 +22,9 @@ def test_all_configs_are_there() -> None:
         "conll2003_max",
         "conll2003_multitask",
         "conll2003_transformer",
+        "nested",
         "sample",
+        "spancat",
         "wnut17",
     ]
 
@@ -52,7 +54,9 @@ def test_the_learn_rate_ends_with_the_training(path: Path) -> None:
 
 
 def test_a_wrong_type_in_a_config_names_the_setting() -> None:
-    config = util.load_config(CONFIGS[-2], overrides={"components.ner.model.hidden": "wide"})
+    config = util.load_config(
+        ROOT / "configs" / "sample.cfg", overrides={"components.ner.model.hidden": "wide"}
+    )
     with pytest.raises(ValueError, match="hidden"):
         util.load_model_from_config(config)
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -87,6 +87,13 @@ def evaluate_command(
             "entities. Repeatable."
         ),
     ] = None,
+    case: Annotated[
+        Literal["lower", "upper", "title"] | None,
+        typer.Option(
+            help="Change the texts to this case; title: the first letter of each word to upper "
+            "case. Default: as they are."
+        ),
+    ] = None,
     sentences_per_doc: Annotated[int | None, sentences_per_doc_option("as in training")] = None,
     spans_key: SpansKey = "chunks",
     device: Device = None,
@@ -119,7 +126,7 @@ def evaluate_command(
             raise ValueError("--train only affects --report and --json: add one of them.")
         split = split or default_split(data)
         names = parse_names(rename or ())
-        gold = GoldData(data, split, sentences_per_doc, spans_key, names, reader)
+        gold = GoldData(data, split, sentences_per_doc, spans_key, names, reader, case)
         systems = {
             name: open_system(name, gpu_id=gpu_id, device=device)
             for name in (model, against)
@@ -128,7 +135,7 @@ def evaluate_command(
         training = None
         if train is not None:
             train_split = train_split or (default_split(train) and "train")
-            train_data = replace(gold, data=train, split=train_split)
+            train_data = replace(gold, data=train, split=train_split, case=None)
             training = list(read_examples(systems[model], train_data))
         evaluations = evaluate_systems(systems, gold, batch_size=batch_size)
         evaluation = evaluations[model]

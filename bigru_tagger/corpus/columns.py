@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .json_rows import JsonRows
@@ -24,6 +25,8 @@ _KNOWN_NAMES = {
     "document": ("document_id", "doc_id"),
     "text": ("text", "data"),
     "entities": ("entities", "spans", "label", "labels", "annotations"),
+    # Not found by name: a column of this name may have another meaning.
+    "weight": (),
 }
 _LAYERS = ("ner", "pos", "chunk")
 _KINDS = {
@@ -37,7 +40,8 @@ _KINDS = {
 class Columns(NamedTuple):
     """The name of the column for each kind of content; None if there is none.
 
-    Rows have either `tokens` and tags, or a `text` and `entities` with character offsets.
+    Rows have either `tokens` and tags, or a `text` and `entities` with character offsets. Both can
+    have a `weight` in the training loss.
 
     explicit (frozenset[str]): The fields whose column the user named.
     """
@@ -49,6 +53,7 @@ class Columns(NamedTuple):
     document: str | None = None
     text: str | None = None
     entities: str | None = None
+    weight: str | None = None
     explicit: frozenset[str] = frozenset()
 
 
@@ -100,7 +105,7 @@ def find_columns(
     tagged = any(getattr(columns, layer) for layer in _LAYERS)
     prefers_text = explicit & {"text", "entities"} or (columns.entities and not tagged)
     if columns.text and (not columns.tokens or (prefers_text and "tokens" not in explicit)):
-        columns = Columns(text=columns.text, entities=columns.entities, explicit=explicit)
+        columns = columns._replace(tokens=None, ner=None, pos=None, chunk=None, document=None)
         if needs_annotation and not columns.entities:
             raise CorpusError(
                 f"{source}: no annotation for the column {columns.text!r}: set entities_column to "
@@ -204,7 +209,19 @@ class RowReader:
                 chunks=self._optional_items("chunk", len(words), row, place),
                 document=row.get(columns.document) if columns.document else None,
                 row=number,
+                weight=self._weight(row, place),
             )
+
+    def _weight(self, row: Mapping[str, Any], place: str) -> float:
+        column = self.columns.weight
+        if column is None:
+            return 1.0
+        value = row.get(column)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
+            raise CorpusError(
+                f"{place}: {column!r} holds {value!r}, not a weight: use a number of at least 0"
+            )
+        return float(value)
 
     def _items(self, column: str, row: Mapping[str, Any], place: str) -> list[str]:
         value = row.get(column)
@@ -268,7 +285,7 @@ class RowReader:
                     value = []  # Prodigy: accepted without entities
                 table = self.tables[columns.entities]
                 entities = read_entities(text, value, place, columns.entities, table)
-            yield AnnotatedText(place, text, entities)
+            yield AnnotatedText(place, text, entities, self._weight(row, place))
         if skipped:
             logger.warning(
                 "%s: %d rows left out: they were rejected or ignored", self.source, skipped

@@ -19,6 +19,7 @@ from spacy.vocab import Vocab
 
 from ..tasks import CHUNKS
 from .annotated import AnnotatedLabels, labels_by_task, mark_examples
+from .augment import Augmenter, augment
 from .columns import COLUMN_FIELDS
 from .conll import FILE_ENDINGS, find_files
 from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
@@ -57,9 +58,9 @@ _ReaderClass: TypeAlias = "type[SpacyCorpus | HFCorpus | ConllCorpus]"
 SPACY_ENDING = ".spacy"
 READING_SETTINGS = (
     *("columns", "separator", "encoding", "scheme", "tag_names", "alignment"),
-    *(f"{field}_column" for field in COLUMN_FIELDS),
+    *(f"{field}_column" for field in COLUMN_FIELDS if field != "weight"),
 )
-"""Settings that describe the format of data, and not their location."""
+"""Settings that describe the format of annotation, and not the location of data."""
 
 _DEFAULT_SPLIT = "test"
 # Settings for building Docs from sentences. They do not apply to the Docs of .spacy files.
@@ -140,12 +141,11 @@ class SpacyCorpus(Corpus):
         limit: int = 0,
         gold_preproc: bool = False,
         max_length: int = 0,
-        augmenter: Callable[..., Any] | None = None,
+        augmenter: Augmenter | None = None,
         annotated_labels: AnnotatedLabels | None = None,
     ) -> None:
-        super().__init__(
-            path, limit=limit, gold_preproc=gold_preproc, max_length=max_length, augmenter=augmenter
-        )
+        super().__init__(path, limit=limit, gold_preproc=gold_preproc, max_length=max_length)
+        self._own_augmenter = augmenter
         self.given_sentences = given_sentences
         self._annotated = labels_by_task(annotated_labels, CHUNKS.key)
 
@@ -158,7 +158,8 @@ class SpacyCorpus(Corpus):
         return Example(copy_tokens(nlp.vocab, example.predicted, reference), reference)
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
-        return mark_examples(super().__call__(nlp), self._annotated, str(self.path))
+        examples = mark_examples(super().__call__(nlp), self._annotated, str(self.path))
+        yield from augment(examples, nlp, self._own_augmenter)
 
     def read_docbin(self, vocab: Vocab, locs: Iterable[str | Path]) -> Iterator[Doc]:
         docs = (doc for loc in locs for doc in self._read(vocab, loc))
@@ -354,8 +355,6 @@ class AnyCorpus:
     gold_preproc (bool): Only for `.spacy` files: one Example per sentence, with gold tokens.
     max_length (int): Only for `.spacy` files: split longer Docs into sentences, and skip longer
         sentences; 0 for no limit.
-    augmenter (Callable[..., Any] | None): Only for `.spacy` files: a function of spaCy's that
-        changes Examples, such as `spacy.orth_variants.v1`.
     """
 
     path: str
@@ -379,6 +378,7 @@ class AnyCorpus:
     document_column: str | None = None
     text_column: str | None = None
     entities_column: str | None = None
+    weight_column: str | None = None
     tag_names: dict[str, list[str]] | None = None
     alignment: Alignment = "strict"
     columns: list[str] | None = None

@@ -21,7 +21,8 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from .sentences import CorpusError
+from .sentences import CorpusError, set_document_name
+from .weights import set_weights
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +43,13 @@ class AnnotatedText(NamedTuple):
     text (str): The text.
     entities (Sequence[Entity] | None): Start, end and label of each entity; None if the text is
         not annotated.
+    weight (float): The weight of the text in the training loss.
     """
 
     place: str
     text: str
     entities: Sequence[Entity] | None
+    weight: float = 1.0
 
 
 class Misaligned(NamedTuple):
@@ -294,6 +297,8 @@ def make_text_examples(
         misaligned += new
         if not len(doc) or (misaligned and alignment == "strict"):
             continue
+        set_weights(doc, [annotated.weight] * len(doc))
+        set_document_name(doc, annotated.place)
         yield Example(nlp.make_doc(annotated.text), doc)
         made += 1
         if made == limit:

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from glob import has_magic
@@ -16,6 +16,7 @@ from spacy.util import registry
 
 from ..schemes import LABELS_ALONE, TagError, check_scheme
 from .annotated import AnnotatedLabels, labels_by_task, mark_examples
+from .augment import augment
 from .columns import BATCH_SIZE, COLUMN_FIELDS, Columns, RowReader, find_columns
 from .conll import FILE_ENDINGS, Layout, find_columns_of_file, find_files, read_file
 from .hub import DataFiles, DatasetSource, load_errors, load_split
@@ -49,6 +50,8 @@ class SentenceReader(ABC):
     annotated_labels (AnnotatedLabels | None): The only labels that are annotated, if there are
         others: a list for entities, or a list for each of the layers "ner", "pos" and "chunk". O
         then means "no entity with one of these labels". None if all labels are annotated.
+    augmenter (Callable[..., Any] | None): A function of spaCy's registry `augmenters` that changes
+        Examples, such as `bigru_tagger.CaseAugmenter.v1`; None for no change.
 
     `needs_annotation` cannot be set in a config. If it is False, data without annotation are
     read.
@@ -61,6 +64,7 @@ class SentenceReader(ABC):
     spans_key: str = "chunks"
     limit: int = 0
     annotated_labels: AnnotatedLabels | None = None
+    augmenter: Callable[..., Any] | None = None
     needs_annotation: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
@@ -135,6 +139,10 @@ class SentenceReader(ABC):
             `given_sentences` is set, as `predicted`; the gold Doc as `reference`.
         RAISES (CorpusError): The corpus cannot be read, or has no tokens.
         """
+        yield from augment(self.unchanged(nlp), nlp, self.augmenter)
+
+    def unchanged(self, nlp: Language) -> Iterator[Example]:
+        """Read the corpus without the augmenter, see `__call__`."""
         empty = True
         examples = make_examples(
             self.sentences(),
@@ -182,6 +190,8 @@ class HFCorpus(SentenceReader):
     document_column (str | None): The column that identifies the document of a sentence.
     text_column (str | None): The column of texts with entities by character offsets.
     entities_column (str | None): The column of these entities.
+    weight_column (str | None): The column of the weights of rows in the training loss, which are
+        numbers of at least 0; None for none.
     tag_names (dict[str, list[str]] | None): For each column that holds tag numbers without names,
         the tags in order.
     alignment (Alignment): How to treat entities of a text that start or end within a token:
@@ -205,6 +215,7 @@ class HFCorpus(SentenceReader):
     document_column: str | None = None
     text_column: str | None = None
     entities_column: str | None = None
+    weight_column: str | None = None
     tag_names: dict[str, list[str]] | None = None
     alignment: Alignment = "strict"
 
@@ -294,17 +305,16 @@ class HFCorpus(SentenceReader):
         with load_errors(self.location):
             yield from items
 
-    def __call__(self, nlp: Language) -> Iterator[Example]:
-        """Read the corpus. Each call starts at the beginning.
+    def unchanged(self, nlp: Language) -> Iterator[Example]:
+        """Read the corpus without the augmenter, see `__call__`.
 
-        nlp (Language): The pipeline whose vocabulary the Docs share, and whose tokenizer is used
-            for texts.
+        nlp (Language): The pipeline, whose tokenizer is used for texts.
         YIELDS (Example): A Doc without entities, tags and chunks as `predicted`, the gold Doc as
             `reference`.
         RAISES (CorpusError): The corpus cannot be read, or has no tokens.
         """
         if not self.holds_texts:
-            yield from super().__call__(nlp)
+            yield from super().unchanged(nlp)
             return
         example = None
         examples = make_text_examples(self.texts(), nlp, alignment=self.alignment, limit=self.limit)

@@ -6,7 +6,7 @@ the same content give the same Example.
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -14,6 +14,13 @@ from spacy.vocab import Vocab
 
 from ..errors import InputError
 from ..schemes import UNKNOWN, TagError, detect_scheme, entity_spans, to_iob2
+from .weights import set_weights
+
+# The key of `doc._.document_name` in `doc.user_data`.
+_NAME_KEY: Any = ("._.", "document_name", None, None)
+
+if not Doc.has_extension("document_name"):
+    Doc.set_extension("document_name", default=None)
 
 
 class CorpusError(InputError):
@@ -32,6 +39,7 @@ class Sentence(NamedTuple):
     row (int): The number of the row, from 0.
     lines (Sequence[int]): The line number of each token, from 1; empty unless the source is a
         column file.
+    weight (float): The weight of the sentence in the training loss.
     """
 
     source: str
@@ -42,6 +50,15 @@ class Sentence(NamedTuple):
     document: object = None
     row: int = 0
     lines: Sequence[int] = ()
+    weight: float = 1.0
+
+    @property
+    def document_name(self) -> str:
+        """RETURNS (str): The name of the document; "" if the source numbers documents only."""
+        value = self.document
+        if isinstance(value, tuple):  # of a column file: the file, the number, and the name if any
+            value = value[2] if len(value) > 2 else None
+        return "" if value is None else str(value)
 
     def place(self, position: int = 0) -> str:
         """Describe the location of a token, for messages.
@@ -118,8 +135,8 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     group (Sequence[Sentence]): The sentences.
     schemes (TagSchemes): The schemes of their tags.
     spans_key (str): The key of the chunks in `doc.spans`.
-    RETURNS (Doc): The Doc with sentence starts, and with `ent_iob`, `tag` and chunks if the
-        sentences have them.
+    RETURNS (Doc): The Doc with sentence starts, and with `ent_iob`, `tag`, chunks and weights if
+        the sentences have them.
     RAISES (CorpusError): A tag does not belong to the scheme, the number of tags is not the number
         of tokens, or a token is empty.
     """
@@ -155,6 +172,8 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     doc = Doc(vocab, words=words, sent_starts=starts, tags=tags or None, ents=ents or None)
     if schemes.chunks and any(sentence.chunks is not None for sentence in group):
         doc.spans[spans_key] = [Span(doc, start, end, label) for label, start, end in chunks]
+    set_weights(doc, [sentence.weight for sentence in group for _ in sentence.words])
+    set_document_name(doc, group[0].document_name)
     return doc
 
 
@@ -221,6 +240,25 @@ def make_examples(
 def _sentence_starts(group: Sequence[Sentence]) -> list[bool | int | None]:
     # The return type is the parameter type of spaCy's Doc.
     return [position == 0 for sentence in group for position in range(len(sentence.words))]
+
+
+def set_document_name(doc: Doc, name: str) -> None:
+    """Store the name of the document on a gold Doc, in `doc._.document_name`.
+
+    doc (Doc): The Doc, which is modified.
+    name (str): The name; "" for none.
+    """
+    if name:
+        doc.user_data[_NAME_KEY] = name
+
+
+def document_name(doc: Doc) -> str:
+    """Get the name of a gold Doc's document.
+
+    doc (Doc): The Doc.
+    RETURNS (str): The name that a reader stored; "" if there is none.
+    """
+    return str(doc.user_data.get(_NAME_KEY, ""))
 
 
 def sentence_starts(doc: Doc) -> list[int]:

@@ -26,6 +26,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config
 from tqdm import tqdm
 
+from ..corpus.augment import augment
 from ..corpus.hub import without_progress_bars
 from ..corpus.sentences import CorpusError, copy_tokens
 from ..decoding.decoders import decoder_class
@@ -267,6 +268,9 @@ class DistilledCorpus:
     given_sentences (bool): Whether to set sentence boundaries on the predicted Docs with several
         sentences. Use False if a component of the pipeline sets them.
     limit (int): The maximum number of Docs; 0 for all.
+    augmenter (Callable[..., Any] | None): A function of spaCy's registry `augmenters` that changes
+        Examples, such as `bigru_tagger.CaseAugmenter.v1`. It must keep the tokens, and the
+        teacher's outputs stay those of the original text.
     """
 
     path: str | Path
@@ -275,6 +279,7 @@ class DistilledCorpus:
     weight: float = 0.5
     given_sentences: bool = True
     limit: int = 0
+    augmenter: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         check_settings(self.temperature, self.weight)
@@ -309,6 +314,9 @@ class DistilledCorpus:
         YIELDS (Example): A Doc without annotation, and the gold Doc with `SoftTargets`.
         RAISES (CorpusError): See `dataset`.
         """
+        yield from augment(self._examples(nlp), nlp, self.augmenter)
+
+    def _examples(self, nlp: Language) -> Iterator[Example]:
         tags = tuple(self.dataset.features["teacher_tags"].feature.feature.names)
         for row in islice(self._rows(), self.limit or None):
             reference = make_doc(nlp.vocab, row)
@@ -398,6 +406,7 @@ def student_config(config: Config, path: Path, *, temperature: float, weight: fl
         "weight": weight,
         "given_sentences": corpus.get("given_sentences", True),
         "limit": 0,
+        "augmenter": corpus.get("augmenter"),
     }
     corpus.clear()
     corpus.update(settings)

@@ -5,7 +5,7 @@ and `AutoTokenizer`, and so with `transformers.pipeline`.
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from ..model.thinc_model import DropoutSettings, network_shim
 from ..network.dropout import NO_DROPOUT
 from ..network.network import Network
 from ..pipeline.component import SequenceTagger
+from ..pipeline.label_settings import label_weights
 from .model_card import model_card
 from .model_config import BiGRUConfig, describe_network, read_network
 from .tag_codes import TagCodes, set_top_labels
@@ -347,6 +348,9 @@ class BiGRUForTokenClassification(PreTrainedModel):
         gold = parts.codes.component_tags(labels.cpu().numpy(), lengths, ignored=IGNORED)
         smoothing = parts.component.cfg["label_smoothing"]
         targets = Targets(torch.from_numpy(gold).to(logits.device), lengths, smoothing)
+        weights = label_weights(parts.component, gold)
+        if weights is not None:
+            targets = replace(targets, weights=torch.from_numpy(weights).to(logits.device))
         if not targets.n_learned:
             return logits.sum() * 0.0
         valid = parts.component.valid_transitions

@@ -1,6 +1,6 @@
 """The component `bigru_chunker`: labelled spans such as chunks, written to `doc.spans`."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
@@ -11,9 +11,10 @@ from thinc.types import Floats2d
 from ..schemes import OUTSIDE, span_tags
 from ..scoring.scoring import same_words
 from ..stages import ANNOTATE, stage
-from ..tasks import CHUNKS
+from ..tasks import CHUNKS, SpanGroupTask
 from .factories import Scorer
 from .gold import Gold
+from .label_settings import learns
 from .spans import Entity, SpanTagger
 
 
@@ -28,9 +29,11 @@ class BiGRUChunker(SpanTagger):
         *,
         spans_key: str = "chunks",
         threshold: float = 0.0,
-        recall_bias: float = 0.0,
+        recall_bias: float | Mapping[str, float] = 0.0,
         incorrect_spans_key: str | None = None,
         label_smoothing: float = 0.0,
+        label_weights: Mapping[str, float] | None = None,
+        labels: Sequence[str] | None = None,
         scorer: Scorer | None = None,
     ) -> None:
         """Initialize the component.
@@ -40,9 +43,11 @@ class BiGRUChunker(SpanTagger):
         name (str): name of the component.
         spans_key (str): see `make_bigru_chunker`.
         threshold (float): see `make_bigru_chunker`.
-        recall_bias (float): see `make_bigru_chunker`.
+        recall_bias (float | Mapping[str, float]): see `make_bigru_chunker`.
         incorrect_spans_key (str | None): see `make_bigru_chunker`.
         label_smoothing (float): see `make_bigru_chunker`.
+        label_weights (Mapping[str, float] | None): see `make_bigru_chunker`.
+        labels (Sequence[str] | None): see `make_bigru_chunker`.
         scorer (Callable | None): the scoring method.
         """
         super().__init__(
@@ -51,6 +56,8 @@ class BiGRUChunker(SpanTagger):
             name,
             scorer=scorer,
             label_smoothing=label_smoothing,
+            label_weights=label_weights,
+            learned_labels=labels,
             spans_key=spans_key,
             threshold=threshold,
             recall_bias=recall_bias,
@@ -74,12 +81,16 @@ class BiGRUChunker(SpanTagger):
         key = self.cfg["spans_key"]
         if key not in reference.spans:
             return [None] * len(example.predicted)
-        spans = [span for span in reference.spans[key] if len(span)]
+        spans = [
+            span for span in reference.spans[key] if len(span) and learns(self.cfg, span.label_)
+        ]
         covered = [token for span in spans for token in range(span.start, span.end)]
         if len(set(covered)) < len(covered):
             raise ValueError(
                 f"{self.name}: the spans under doc.spans[{key!r}] of {reference.text[:60]!r} "
-                "overlap: BILUO tags cannot represent overlapping spans"
+                "overlap: BILUO tags cannot represent overlapping spans. Use one component for "
+                "each layer of spans that do not overlap, and select their labels by the setting "
+                "`labels`"
             )
         tags: Gold = [OUTSIDE] * len(example.predicted)
         if not same_words(example):
@@ -97,11 +108,21 @@ class BiGRUChunker(SpanTagger):
     def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Entity]]) -> None:
         """Write spans to `doc.spans[spans_key]` and probabilities to its `attrs["scores"]`.
 
+        Existing spans are replaced. With the setting `labels`, spans with other labels are kept.
+
         docs (Iterable[Doc]): the Docs, which are modified.
         predictions (list[list[Entity]]): the predictions of `predict`, one list per Doc.
         """
         key = self.cfg["spans_key"]
         for doc, found in zip(docs, predictions, strict=True):
             spans = [Span(doc, span.start, span.end, label=span.label) for span in found]
-            scores = [span.probability for span in found]
+            scores: list[float | None] = [span.probability for span in found]
+            if "learned_labels" in self.cfg and key in doc.spans:
+                others = [
+                    (span, score)
+                    for span, score in SpanGroupTask.scored(doc.spans[key])
+                    if not learns(self.cfg, span.label_)
+                ]
+                spans = [*(span for span, _ in others), *spans]
+                scores = [*(score for _, score in others), *scores]
             doc.spans[key] = SpanGroup(doc, name=key, spans=spans, attrs={"scores": scores})

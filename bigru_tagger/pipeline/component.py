@@ -2,7 +2,7 @@
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..runtime.spec import NEW_TAG_MARGIN
 from .factories import Scorer
 from .finite import check_vectors, check_weights
 from .gold import Gold
+from .label_settings import check_names, choose_labels, learns, store_settings
 from .soft_targets import SoftTargets
 
 
@@ -36,6 +37,8 @@ class SequenceTagger(TrainablePipe):
         *,
         scorer: Scorer | None,
         label_smoothing: float = 0.0,
+        label_weights: Mapping[str, float] | None = None,
+        learned_labels: Sequence[str] | None = None,
         **cfg: Any,
     ) -> None:
         """Initialize the component.
@@ -46,13 +49,18 @@ class SequenceTagger(TrainablePipe):
         scorer (Callable | None): the scoring method.
         label_smoothing (float): share of the gold tag's probability that training distributes
             equally over the other tags, at least 0 and below 1.
+        label_weights (Mapping[str, float] | None): weights in the loss of the tokens whose gold tag
+            has the label, see `make_bigru_ner`.
+        learned_labels (Sequence[str] | None): the labels to learn, None for all.
         **cfg: settings that are saved with the component.
-        RAISES (ValueError): if `label_smoothing` is negative, or 1 or more.
+        RAISES (ValueError): if `label_smoothing` is negative, or 1 or more; if a weight is not a
+            finite number of at least 0; or if `learned_labels` is empty.
         """
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(
                 f"{name}: label_smoothing must be at least 0 and below 1; got {label_smoothing}"
             )
+        cfg |= store_settings(name, label_weights, learned_labels)
         self.vocab = vocab
         self.model = model
         self.name = name
@@ -75,6 +83,14 @@ class SequenceTagger(TrainablePipe):
     @abstractmethod
     def tags(self) -> list[str]:
         """RETURNS (list[str]): the tags, in the order of the model's outputs."""
+
+    def label_of(self, tag: str) -> str:
+        """Get the name of a tag in settings per label.
+
+        tag (str): one of `tags`.
+        RETURNS (str): the label, "O" for the tag of tokens outside of all spans.
+        """
+        return tag
 
     @property
     @abstractmethod
@@ -149,6 +165,8 @@ class SequenceTagger(TrainablePipe):
         if label in self.labels:
             return 0
         self.cfg["labels"].append(label)
+        if not learns(self.cfg, label):
+            self.cfg["learned_labels"].append(label)
         self.vocab.strings.add(label)
         if self.model.has_dim("nO"):
             # Probabilities are computed from logits divided by the temperature.
@@ -177,7 +195,7 @@ class SequenceTagger(TrainablePipe):
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         if labels is None:
             found = {label for example in get_examples() for label in self.find_labels(example)}
-            labels = sorted(found)
+            labels = choose_labels(self, found)
         for label in labels:
             self.add_label(label)
         if not self.labels:
@@ -186,6 +204,7 @@ class SequenceTagger(TrainablePipe):
                 "that the corpus reads the right column, or set `labels` under "
                 f"[initialize.components.{self.name}]"
             )
+        check_names(self)
         docs = [example.x for example in itertools.islice(get_examples(), 10) if len(example.x)]
         if not docs:
             raise ValueError(f"{self.name}: the first 10 training examples have no tokens")
@@ -298,6 +317,11 @@ class SequenceTagger(TrainablePipe):
 
         If examples have a teacher's outputs, the loss is a weighted sum of two cross-entropies,
         see `SoftTargets`.
+
+        The weight of a token is the weight of its gold tag's label (the setting `label_weights`)
+        times the weight of its example (`doc._.training_weight` of the reference), each 1 by
+        default. It multiplies the loss of the token. For a CRF, see `weighted_nll`. The sum is
+        divided by the number of learned tokens, not by the sum of the weights.
 
         examples (Iterable[Example]): the batch.
         scores (list[Floats2d]): the model's logits, (n_tokens, n_tags) for each example.

@@ -25,7 +25,12 @@ DEFAULT_MODEL = {
     "hidden": 128,
     "word_dropout": 0.05,
 }
-_SHARED = {"model": DEFAULT_MODEL, "label_smoothing": 0.0}
+_SHARED = {
+    "model": DEFAULT_MODEL,
+    "label_smoothing": 0.0,
+    "label_weights": None,
+    "labels": None,
+}
 _SPANS = {**_SHARED, "threshold": 0.0, "recall_bias": 0.0, "incorrect_spans_key": None}
 
 
@@ -54,9 +59,11 @@ def make_bigru_ner(
     *,
     confidence: str | None,
     threshold: float,
-    recall_bias: float,
+    recall_bias: float | dict[str, float],
     incorrect_spans_key: str | None,
     label_smoothing: float,
+    label_weights: dict[str, float] | None,
+    labels: list[str] | None,
     scorer: Scorer | None,
 ) -> TrainablePipe:
     """Create the component.
@@ -68,13 +75,19 @@ def make_bigru_ner(
         With the default, it is `span._.confidence`. None sets no attribute.
     threshold (float): minimum probability of an entity, from 0 to 1. Entities below it are
         dropped; 0 keeps all.
-    recall_bias (float): added to the logits of all tags except O. With a positive value, more spans
-        are predicted, which usually raises recall and lowers precision.
+    recall_bias (float | dict[str, float]): added to the logits of all tags except O. With a
+        positive value, more spans are predicted, which usually raises recall and lowers precision.
+        A dict has a number for each label, 0 for labels that it does not have.
     incorrect_spans_key (str | None): key of `doc.spans` for spans of the training data that are
         known to be incorrect, as in spaCy's `ner`. A span without a label is incorrect with any
         label. None for no key.
     label_smoothing (float): share of the gold tag's probability that training distributes equally
         over the other tags, at least 0 and below 1.
+    label_weights (dict[str, float] | None): weights in the loss, by label: the loss of a token is
+        multiplied by the weight of its gold tag's label. "O" is the label of tokens outside of all
+        spans. Labels without a weight have the weight 1. See `SequenceTagger.get_loss`.
+    labels (list[str] | None): the labels that the component learns and predicts; None for all
+        labels of the training data. Gold spans with other labels count as O.
     scorer (Callable | None): the scoring method. None computes no scores.
     RETURNS (BiGRUNer): the component.
     """
@@ -89,6 +102,8 @@ def make_bigru_ner(
         recall_bias=recall_bias,
         incorrect_spans_key=incorrect_spans_key,
         label_smoothing=label_smoothing,
+        label_weights=label_weights,
+        labels=labels,
         scorer=scorer,
     )
 
@@ -110,6 +125,8 @@ def make_bigru_tagger(
     *,
     overwrite: bool,
     label_smoothing: float,
+    label_weights: dict[str, float] | None,
+    labels: list[str] | None,
     scorer: Scorer | None,
 ) -> TrainablePipe:
     """Create the component.
@@ -120,6 +137,10 @@ def make_bigru_tagger(
     overwrite (bool): whether to replace tags that are already set on the Doc.
     label_smoothing (float): share of the gold tag's probability that training distributes equally
         over the other tags, at least 0 and below 1.
+    label_weights (dict[str, float] | None): weights in the loss, by label: the loss of a token is
+        multiplied by the weight of its gold tag, 1 for tags without a weight.
+    labels (list[str] | None): the tags that the component learns and predicts; None for all tags of
+        the training data. Tokens with other gold tags are not used for training.
     scorer (Callable | None): the scoring method. None computes no scores.
     RETURNS (BiGRUTokenTagger): the component.
     """
@@ -131,6 +152,8 @@ def make_bigru_tagger(
         name,
         overwrite=overwrite,
         label_smoothing=label_smoothing,
+        label_weights=label_weights,
+        labels=labels,
         scorer=scorer,
     )
 
@@ -157,9 +180,11 @@ def make_bigru_chunker(
     *,
     spans_key: str,
     threshold: float,
-    recall_bias: float,
+    recall_bias: float | dict[str, float],
     incorrect_spans_key: str | None,
     label_smoothing: float,
+    label_weights: dict[str, float] | None,
+    labels: list[str] | None,
     scorer: Scorer | None,
 ) -> TrainablePipe:
     """Create the component.
@@ -171,13 +196,19 @@ def make_bigru_chunker(
         default score weights use the same key.
     threshold (float): minimum probability of a span, from 0 to 1. Spans below it are dropped; 0
         keeps all.
-    recall_bias (float): added to the logits of all tags except O. With a positive value, more spans
-        are predicted, which usually raises recall and lowers precision.
+    recall_bias (float | dict[str, float]): added to the logits of all tags except O. With a
+        positive value, more spans are predicted, which usually raises recall and lowers precision.
+        A dict has a number for each label, 0 for labels that it does not have.
     incorrect_spans_key (str | None): key of `doc.spans` for spans of the training data that are
         known to be incorrect, as in spaCy's `ner`. A span without a label is incorrect with any
         label. None for no key.
     label_smoothing (float): share of the gold tag's probability that training distributes equally
         over the other tags, at least 0 and below 1.
+    label_weights (dict[str, float] | None): weights in the loss, by label: the loss of a token is
+        multiplied by the weight of its gold tag's label. "O" is the label of tokens outside of all
+        spans. Labels without a weight have the weight 1. See `SequenceTagger.get_loss`.
+    labels (list[str] | None): the labels that the component learns and predicts; None for all
+        labels of the training data. Gold spans with other labels count as O.
     scorer (Callable | None): the scoring method. None computes no scores.
     RETURNS (BiGRUChunker): the component.
     """
@@ -198,5 +229,7 @@ def make_bigru_chunker(
         recall_bias=recall_bias,
         incorrect_spans_key=incorrect_spans_key,
         label_smoothing=label_smoothing,
+        label_weights=label_weights,
+        labels=labels,
         scorer=scorer,
     )

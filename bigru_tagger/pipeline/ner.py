@@ -1,6 +1,6 @@
 """The component `bigru_ner`: named entities, written to `doc.ents`."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -11,12 +11,13 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ..schemes import OUTSIDE, biluo_tag
+from ..schemes import OUTSIDE, biluo_tag, label_of
 from ..scoring.scoring import same_words
 from ..stages import ANNOTATE, stage
 from ..tasks import ENTITIES
 from .factories import Scorer
 from .gold import Gold
+from .label_settings import learns
 from .soft_targets import SoftTargets
 from .spans import Entity, SpanTagger, Tokens
 
@@ -34,9 +35,11 @@ class BiGRUNer(SpanTagger):
         *,
         confidence: str | None = "confidence",
         threshold: float = 0.0,
-        recall_bias: float = 0.0,
+        recall_bias: float | Mapping[str, float] = 0.0,
         incorrect_spans_key: str | None = None,
         label_smoothing: float = 0.0,
+        label_weights: Mapping[str, float] | None = None,
+        labels: Sequence[str] | None = None,
         scorer: Scorer | None = None,
     ) -> None:
         """Initialize the component.
@@ -46,9 +49,11 @@ class BiGRUNer(SpanTagger):
         name (str): name of the component.
         confidence (str | None): see `make_bigru_ner`.
         threshold (float): see `make_bigru_ner`.
-        recall_bias (float): see `make_bigru_ner`.
+        recall_bias (float | Mapping[str, float]): see `make_bigru_ner`.
         incorrect_spans_key (str | None): see `make_bigru_ner`.
         label_smoothing (float): see `make_bigru_ner`.
+        label_weights (Mapping[str, float] | None): see `make_bigru_ner`.
+        labels (Sequence[str] | None): see `make_bigru_ner`.
         scorer (Callable | None): the scoring method.
         """
         super().__init__(
@@ -57,6 +62,8 @@ class BiGRUNer(SpanTagger):
             name,
             scorer=scorer,
             label_smoothing=label_smoothing,
+            label_weights=label_weights,
+            learned_labels=labels,
             threshold=threshold,
             recall_bias=recall_bias,
             incorrect_spans_key=incorrect_spans_key,
@@ -91,6 +98,8 @@ class BiGRUNer(SpanTagger):
                 "outputs, but its predicted Doc has other tokens than the teacher's input. Remove "
                 "augmenters that change tokens"
             )
+        if targets is not None and "learned_labels" in self.cfg:
+            return targets.select(self.cfg["learned_labels"])
         return targets
 
     def annotated_labels(self, example: Example) -> Collection[str] | None:
@@ -100,9 +109,15 @@ class BiGRUNer(SpanTagger):
     def gold_tags(self, example: Example) -> Gold:
         """See `SequenceTagger.gold_tags`."""
         if same_words(example):
-            return self.findable(biluo(example.reference), example)
-        aligned = example.get_aligned_ner()
-        return self.findable([None if tag in (None, "-") else tag for tag in aligned], example)
+            tags = biluo(example.reference)
+        else:
+            aligned = example.get_aligned_ner()
+            tags = [None if tag in (None, "-") else tag for tag in aligned]
+        if "learned_labels" in self.cfg:
+            tags = [
+                tag if tag is None or learns(self.cfg, label_of(tag)) else OUTSIDE for tag in tags
+            ]
+        return self.findable(tags, example)
 
     def forbidden(self, tokens: Tokens) -> np.ndarray | None:
         """Also forbid all tags except O on tokens of existing entities and on blocked tokens.

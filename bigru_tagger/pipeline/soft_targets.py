@@ -1,13 +1,13 @@
 """Teacher interface and soft targets."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from spacy.tokens import Doc
 
-from ..schemes import label_of
+from ..schemes import OUTSIDE, label_of
 
 KEY = "bigru_tagger.soft_targets"
 """The key of the `SoftTargets` in the `user_data` of an example's reference Doc."""
@@ -90,6 +90,21 @@ class SoftTargets:
     def labels(self) -> list[str]:
         """RETURNS (list[str]): the labels of the teacher's tags."""
         return sorted({label_of(tag) for tag in self.tags} - {""})
+
+    def select(self, labels: Collection[str]) -> "SoftTargets":
+        """Add the probabilities of the tags of all other labels to those of O.
+
+        labels (Collection[str]): the labels to keep.
+        RETURNS (SoftTargets): the targets over O and the tags of these labels.
+        """
+        tags = (OUTSIDE, *(tag for tag in self.tags if label_of(tag) in labels))
+        column = {tag: index for index, tag in enumerate(tags)}
+        own = np.array([column.get(tag, 0) for tag in self.tags], dtype=np.int64)
+        probabilities = np.zeros((len(self.columns), len(tags)), dtype=np.float32)
+        rows = np.arange(len(self.columns))[:, None]
+        np.add.at(probabilities, (rows, own[self.columns]), self.probabilities)
+        columns = np.broadcast_to(np.arange(len(tags)), probabilities.shape)
+        return replace(self, tags=tags, columns=columns, probabilities=probabilities)
 
     def soften(self, column: Mapping[str, int]) -> np.ndarray:
         """Compute the teacher's distributions at the temperature, over the student's tags.

@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, cast
@@ -14,11 +14,12 @@ from spacy.training import Example
 
 from ..decoding.transitions import Array, Transitions, array_like, to_numpy
 from ..model.thinc_model import decoder_of
-from ..schemes import Spans, TagParts, biluo_tags
+from ..schemes import OUTSIDE, Spans, TagParts, biluo_tags, label_of
 from ..stages import DECODE, stage
 from ..time_steps import lengths_from
 from .component import SequenceTagger
 from .gold import Gold, correct_gold
+from .label_settings import per_tag
 from .partial import aligned_spans
 
 
@@ -97,10 +98,11 @@ class Tokens(NamedTuple):
 class SpanTagger(SequenceTagger):
     """Predicts spans that do not overlap, as BILUO tags of their tokens.
 
-    The setting `recall_bias` is added to the logits of all tags except O. With a positive value,
-    more spans are predicted, and more of them are wrong. This can improve F1 on texts with many
-    rare and new names, such as social media. The bias shifts the prior of the tags, and with it the
-    probabilities, like the logit adjustment of Menon et al. 2021, arXiv 2007.07314.
+    The setting `recall_bias` is added to the logits of all tags except O. A dict has a number for
+    each label. With a positive value, more spans are predicted, and more of them are wrong. This
+    can improve F1 on texts with many rare and new names, such as social media. The bias shifts the
+    prior of the tags, and with it the probabilities, like the logit adjustment of Menon et al.
+    2021, arXiv 2007.07314.
 
     Spans with a probability below the setting `threshold` are dropped.
 
@@ -142,6 +144,10 @@ class SpanTagger(SequenceTagger):
     def tags(self) -> list[str]:
         """RETURNS (list[str]): O, followed by B-, I-, L- and U- for each label."""
         return biluo_tags(self.labels)
+
+    def label_of(self, tag: str) -> str:
+        """See `SequenceTagger.label_of`."""
+        return label_of(tag) or OUTSIDE
 
     @property
     def valid_transitions(self) -> Transitions:
@@ -264,10 +270,10 @@ class SpanTagger(SequenceTagger):
     def _sequences(self, docs: Sequence[Doc], logits: Array) -> tuple[Array, np.ndarray]:
         # Adds the recall bias, and minus infinity for forbidden tags.
         tokens = Tokens.from_docs(docs)
-        if self.cfg["recall_bias"]:
-            bias = np.full(len(self.tags), self.cfg["recall_bias"], dtype=np.float32)
-            bias[0] = 0.0
-            logits = logits + array_like(bias, logits)
+        bias = self.cfg["recall_bias"]
+        if bias:
+            values = bias if isinstance(bias, Mapping) else dict.fromkeys(self.labels, bias)
+            logits = logits + array_like(per_tag(self, {**values, OUTSIDE: 0.0}, 0.0), logits)
         forbidden = self.forbidden(tokens)
         if forbidden is not None:
             lowest = array_like(np.where(forbidden, -np.inf, 0.0).astype(np.float32), logits)

@@ -1,6 +1,6 @@
 """The component `bigru_tagger`: one tag per token, written to `token.tag`."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..tasks import TAGS, TokenTask
 from .component import SequenceTagger
 from .factories import Scorer
 from .gold import Gold
+from .label_settings import learns
 
 
 class BiGRUTokenTagger(SequenceTagger):
@@ -31,6 +32,8 @@ class BiGRUTokenTagger(SequenceTagger):
         *,
         overwrite: bool = True,
         label_smoothing: float = 0.0,
+        label_weights: Mapping[str, float] | None = None,
+        labels: Sequence[str] | None = None,
         scorer: Scorer | None = None,
     ) -> None:
         """Initialize the component.
@@ -40,10 +43,19 @@ class BiGRUTokenTagger(SequenceTagger):
         name (str): name of the component.
         overwrite (bool): see `make_bigru_tagger`.
         label_smoothing (float): see `make_bigru_tagger`.
+        label_weights (Mapping[str, float] | None): see `make_bigru_tagger`.
+        labels (Sequence[str] | None): see `make_bigru_tagger`.
         scorer (Callable | None): the scoring method.
         """
         super().__init__(
-            vocab, model, name, scorer=scorer, label_smoothing=label_smoothing, overwrite=overwrite
+            vocab,
+            model,
+            name,
+            scorer=scorer,
+            label_smoothing=label_smoothing,
+            label_weights=label_weights,
+            learned_labels=labels,
+            overwrite=overwrite,
         )
 
     @property
@@ -66,7 +78,8 @@ class BiGRUTokenTagger(SequenceTagger):
 
     def gold_tags(self, example: Example) -> Gold:
         """See `SequenceTagger.gold_tags`."""
-        return [tag or None for tag in example.get_aligned(self.task.attribute, as_string=True)]
+        tags = example.get_aligned(self.task.attribute, as_string=True)
+        return [tag if tag and learns(self.cfg, tag) else None for tag in tags]
 
     @stage(DECODE)
     def decode(self, docs: Sequence[Doc], logits: Array) -> list[np.ndarray]:

@@ -7,12 +7,14 @@ import numpy as np
 from spacy.training import Example
 from thinc.types import Floats2d
 
+from ..corpus.weights import read_weights
 from ..decoding.constrained_softmax import cross_entropy
 from ..decoding.targets import SoftLabels, Targets
 from ..model.devices import join_arrays, to_torch
 from ..model.thinc_model import decoder_of, network_shim
 from ..model.training import differentiate
 from .finite import check_loss
+from .label_settings import label_weights
 from .partial import partial_gold
 from .soft_targets import SoftTargets
 
@@ -62,14 +64,39 @@ def _targets(component: "SequenceTagger", examples: list[Example]) -> Targets:
     lengths = [len(example.predicted) for example in examples]
     column = {tag: index for index, tag in enumerate(component.tags)}
     gold = partial_gold(component, examples, _gold_columns(component, examples, column))
+    weights = _weights(component, examples, gold.tags)
     return Targets(
         to_torch(gold.tags, device),
         lengths,
         component.cfg["label_smoothing"],
         join(soft_targets, lengths, column, device) if has_soft else None,
+        None if weights is None else to_torch(weights, device),
         allowed=None if gold.allowed is None else to_torch(gold.allowed, device),
         excluded=gold.excluded,
     )
+
+
+def _weights(
+    component: "SequenceTagger", examples: list[Example], gold: np.ndarray
+) -> np.ndarray | None:
+    # The weight of each token, float32 (n_tokens,); None if there are no weights.
+    by_example = [read_weights(example) for example in examples]
+    by_label = label_weights(component, gold)
+    if by_label is None and all(part is None for part in by_example):
+        return None
+    if not decoder_of(component.model).weighted:
+        decode = network_shim(component.model).spec.decode
+        raise ValueError(
+            f'{component.name}: decode = "{decode}" does not support weights in the loss: remove '
+            "label_weights and doc._.training_weight, or use another decoder"
+        )
+    weights = np.concatenate(
+        [
+            np.ones(len(example.predicted), np.float32) if part is None else part
+            for part, example in zip(by_example, examples, strict=True)
+        ]
+    )
+    return weights if by_label is None else weights * by_label
 
 
 def _gold_columns(

@@ -240,7 +240,7 @@ def analyse(
     )
     docs = [doc for doc in matched if doc is not None]
     sentences = sum(len(doc.starts) for doc in docs)
-    of_docs = _number_documents(evaluation.examples, document_lengths)
+    of_docs = number_documents(evaluation.examples, document_lengths)
     _, documents = np.unique(of_docs[[doc.number - 1 for doc in docs]], return_inverse=True)
     n_documents = int(documents.max()) + 1
     by_type, confusions, moved, remainders = _count_matches(docs)
@@ -306,8 +306,14 @@ def analyse_tasks(
     ]
 
 
-def _number_documents(examples: Sequence[Example], lengths: Sequence[int] | None) -> np.ndarray:
-    """Find the document of each Doc. RETURNS: document numbers from 0, int64 (n_docs,)."""
+def number_documents(examples: Sequence[Example], lengths: Sequence[int] | None) -> np.ndarray:
+    """Find the document of each Doc.
+
+    examples (Sequence[Example]): the Docs, in the order of the data.
+    lengths (Sequence[int] | None): see `document_ends`.
+    RETURNS (ndarray): document numbers from 0, int64 (n_docs,).
+    RAISES (ValueError): see `document_ends`.
+    """
     doc_ends = np.cumsum([len(eg.reference) for eg in examples])
     return np.searchsorted(document_ends([doc_ends.tolist()], lengths), doc_ends)
 

@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..extras import require
-from ..pipeline.spans import SpanTagger
+from ..pipeline.spans import Entity, SpanTagger
 from ..schemes import biluo_spans
 from ..scoring.run import bare_copy
 from ..scoring.scoring import Counts
@@ -181,10 +181,10 @@ def confidence_attributes(nlp: Language) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
-class Calibrator:
-    """Find the spans of a component in gold data at any temperature, and fit the temperature.
+class SettingsTrial:
+    """Find the spans of a component in gold data with any of its settings for prediction.
 
-    The network runs once. Each call restores the component's temperature.
+    The network runs once. The settings of the component do not change.
     """
 
     def __init__(self, nlp: Language, name: str, examples: Iterable[Example]) -> None:
@@ -204,8 +204,8 @@ class Calibrator:
                 f"{', '.join(ours) or 'none'}"
             )
         self.pipe = pipe
-        examples = list(examples)
-        docs: Iterable[Doc] = [bare_copy(nlp, eg) for eg in examples]
+        self.examples = list(examples)
+        docs: Iterable[Doc] = [bare_copy(nlp, eg) for eg in self.examples]
         for earlier, component in nlp.pipeline:
             if earlier == name:
                 break
@@ -219,8 +219,48 @@ class Calibrator:
                 for logits in self.pipe.logits(batch)
             ]
         )
-        copies = zip(self._docs, examples, strict=True)
-        self._gold = [self.pipe.gold_tags(Example(doc, eg.reference)) for doc, eg in copies]
+        copies = zip(self._docs, self.examples, strict=True)
+        self._tags = [self.pipe.gold_tags(Example(doc, eg.reference)) for doc, eg in copies]
+        self.gold = [
+            {(start, end, label) for label, start, end in biluo_spans(tags)} for tags in self._tags
+        ]
+
+    def find(self, **settings: Any) -> list[list[Entity]]:
+        """Find spans with changed settings.
+
+        **settings (Any): settings of the component, such as `recall_bias` and `temperature`.
+        RETURNS (list[list[Entity]]): the spans of each Doc with their probabilities, without a
+            threshold, and without those on tokens whose gold tag is not known.
+        """
+        before = dict(self.pipe.cfg)
+        try:
+            self.pipe.cfg.update(settings)
+            predicted = self.pipe.find_spans(self._docs, self._logits, with_probabilities=True)
+        finally:
+            self.pipe.cfg.clear()
+            self.pipe.cfg.update(before)
+        return [
+            [span for span in spans if None not in tags[span.start : span.end]]
+            for spans, tags in zip(predicted, self._tags, strict=True)
+        ]
+
+    def judge(self, found: Sequence[Sequence[Entity]]) -> SpanOutcomes:
+        """Compare spans with the gold spans.
+
+        found (Sequence[Sequence[Entity]]): the spans of each Doc, from `find`.
+        RETURNS (SpanOutcomes): their probabilities, and whether they are correct.
+        """
+        outcomes = [
+            (span.probability, span[:3] in gold)
+            for spans, gold in zip(found, self.gold, strict=True)
+            for span in spans
+        ]
+        probability, correct = zip(*outcomes, strict=True) if outcomes else ((), ())
+        return SpanOutcomes(np.array(probability, dtype=float), np.array(correct, dtype=bool))
+
+
+class Calibrator(SettingsTrial):
+    """Fit the temperature of a component on gold data."""
 
     def outcomes(self, temperature: float) -> SpanOutcomes:
         """Find spans, and compare them with the gold spans.
@@ -228,21 +268,7 @@ class Calibrator:
         temperature (float): the temperature of the probabilities.
         RETURNS (SpanOutcomes): the spans, except those on tokens whose gold tag is not known.
         """
-        before = self.pipe.temperature
-        self.pipe.temperature = temperature
-        try:
-            predicted = self.pipe.find_spans(self._docs, self._logits, with_probabilities=True)
-        finally:
-            self.pipe.temperature = before
-        outcomes = [
-            (span.probability, (span.start, span.end, span.label) in gold)
-            for spans, tags in zip(predicted, self._gold, strict=True)
-            for gold in [{(start, end, label) for label, start, end in biluo_spans(tags)}]
-            for span in spans
-            if None not in tags[span.start : span.end]
-        ]
-        probability, correct = zip(*outcomes, strict=True) if outcomes else ((), ())
-        return SpanOutcomes(np.array(probability, dtype=float), np.array(correct, dtype=bool))
+        return self.judge(self.find(temperature=temperature))
 
     def fit(self) -> float:
         """Fit the temperature.

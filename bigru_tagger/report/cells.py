@@ -22,6 +22,15 @@ def percent(value: float) -> str:
     return f"{100 * Decimal(f'{value:.{DIGITS}f}'):.{DIGITS - 2}f}"
 
 
+def signed(value: float) -> str:
+    """Format a difference of shares in percentage points, with its sign.
+
+    value (float): the difference, from -1 to 1.
+    RETURNS (str): the text, such as "−0.25" for -0.0025.
+    """
+    return f"{100 * value:+.{DIGITS - 2}f}".replace("-", "−")
+
+
 def percent_interval(interval: Interval) -> str:
     """Format an interval of a share in percent.
 

@@ -6,11 +6,11 @@ from ..tasks import Task
 from .blocks import Block, Cell, Paragraph, Piece, Section, Table, VersionList
 from .cells import score_name
 from .comparison_text import (
-    DIFFERENCE_HEADER,
-    OVERLAP_HEADER,
     difference_cells,
+    difference_header,
     difference_rows,
     explain,
+    overlap_header,
     overlap_rows,
 )
 from .system_comparison import Disagreement, SystemComparison, TypedSpan
@@ -22,10 +22,11 @@ def comparison_sections(comparison: SystemComparison) -> list[Section]:
     comparison (SystemComparison): the numbers.
     RETURNS (list[Section]): one section per task.
     """
+    title = " against ".join(comparison.names)
     return [
         Section(
             f"{task.name}-against",
-            f"A against B: {task.name}" if len(comparison.tasks) > 1 else "A against B",
+            f"{title}: {task.name}" if len(comparison.tasks) > 1 else title,
             _blocks(comparison, task),
         )
         for task in _tasks(comparison)
@@ -42,7 +43,12 @@ def comparison_facts(comparison: SystemComparison) -> list[tuple[str, Cell]]:
     for task in _tasks(comparison):
         *_, difference, interval, p = difference_cells(comparison.tasks[task.name].micro["f1"])
         title = score_name(task, only_task=len(comparison.tasks) == 1)
-        facts.append((f"{title}, A − B", Cell(difference, f"{interval} p {p}" if p else "")))
+        facts.append(
+            (
+                f"{title}, {' − '.join(comparison.names)}",
+                Cell(difference, f"{interval} p {p}" if p else ""),
+            )
+        )
     return facts
 
 
@@ -56,27 +62,44 @@ def _blocks(comparison: SystemComparison, task: Task) -> list[Block]:
     rows = [tuple(map(Cell, row)) for row in difference_rows(numbers, types)]
     counts = [tuple(map(Cell, row)) for row in overlap_rows(numbers)]
     blocks: list[Block] = [
-        Paragraph(_systems(comparison)),
-        Table("", DIFFERENCE_HEADER, rows, n_names=2),
+        Paragraph(_lead(comparison, task)),
+        Paragraph(_systems(comparison), small=True),
+        Table("", difference_header(comparison.names), rows, n_names=2),
         Paragraph(explain(comparison, numbers), small=True),
-        Table(f"{task.name.capitalize()} by the systems that predict them", OVERLAP_HEADER, counts),
+        Table(
+            f"{task.name.capitalize()} by the systems that predict them",
+            overlap_header(comparison.names),
+            counts,
+        ),
     ]
-    for name, entities in (("A", numbers.only_a), ("B", numbers.only_b)):
+    for name, entities in zip(comparison.names, (numbers.only_a, numbers.only_b), strict=True):
         if entities:
             # Every token has a tag, so only the tag of the token in question is shown.
             sentences = [
-                _versions(disagreement, only_entity=task.per_token) for disagreement in entities
+                _versions(disagreement, comparison.names, only_entity=task.per_token)
+                for disagreement in entities
             ]
             blocks.append(VersionList(f"Correct only in {name}", sentences, types))
     return blocks
 
 
+def _lead(comparison: SystemComparison, task: Task) -> str:
+    cells = difference_cells(comparison.tasks[task.name].micro["f1"])
+    (a, b), (of_a, of_b, difference, interval, p) = comparison.names, cells
+    score = "accuracy" if task.per_token else "F1"
+    text = (
+        f"The {score} of {a} is {of_a}, that of {b} is {of_b}: a difference of {difference} points"
+    )
+    return f"{text}, with the 95 % interval {interval} and p = {p}." if p else f"{text}."
+
+
 def _systems(comparison: SystemComparison) -> str:
     parts = [
         f"{name} is {system.model}{_speed(system.words_per_second)}."
-        for name, system in (("A", comparison.a), ("B", comparison.b))
+        for name, system in zip(comparison.names, (comparison.a, comparison.b), strict=True)
+        if name != system.model or system.words_per_second is not None
     ]
-    return " ".join([*parts, "The other sections of this report describe A."])
+    return " ".join([*parts, f"The other sections of this report describe {comparison.names[0]}."])
 
 
 def _speed(words_per_second: float | None) -> str:
@@ -91,23 +114,20 @@ def _types(comparison: SystemComparison, task: Task) -> list[str]:
     return sorted(per_type, key=lambda label: (-n_gold.get(label, -1), label))
 
 
-def _versions(disagreement: Disagreement, *, only_entity: bool) -> dict[str, list[Piece]]:
+def _versions(
+    disagreement: Disagreement, names: tuple[str, str], *, only_entity: bool
+) -> dict[str, list[Piece]]:
     # Sources with the same spans share a line.
     _, first, last = disagreement.entity
     sources: dict[tuple[TypedSpan, ...], list[str]] = {}
-    for name in ("gold", "a", "b"):
+    for side, name in (("gold", "gold"), ("a", names[0]), ("b", names[1])):
         shown = tuple(
             span
-            for span in getattr(disagreement, name)
+            for span in getattr(disagreement, side)
             if not only_entity or (span[1] < last and span[2] > first)
         )
         sources.setdefault(shown, []).append(name)
-    return {
-        ", ".join(name if name == "gold" else name.upper() for name in names): _pieces(
-            disagreement, spans
-        )
-        for spans, names in sources.items()
-    }
+    return {", ".join(sharing): _pieces(disagreement, spans) for spans, sharing in sources.items()}
 
 
 def _pieces(disagreement: Disagreement, spans: Sequence[TypedSpan]) -> list[Piece]:

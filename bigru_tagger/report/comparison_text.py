@@ -6,7 +6,7 @@ from textwrap import fill
 from wasabi.tables import table
 
 from ..scoring.run import DIGITS
-from .cells import MOST_TYPES, percent
+from .cells import MOST_TYPES, percent, signed
 from .resampling import CONFIDENCE
 from .system_comparison import (
     SCORES,
@@ -21,8 +21,24 @@ _WIDTH = 100
 _SHOWN = 10  # entities of each list in the text
 _NEIGHBOURS = 8  # words on each side of an entity in the text
 _SCORE_NAMES = ("precision", "recall", "F1")
-DIFFERENCE_HEADER = ("", "", "A", "B", "A − B", f"{100 * CONFIDENCE:.0f} % interval", "p")
-OVERLAP_HEADER = ("", "all", "both", "only A", "only B", "neither")
+
+
+def difference_header(names: tuple[str, str]) -> tuple[str, ...]:
+    """Name the columns of `difference_rows`.
+
+    names (tuple[str, str]): the names of the systems.
+    RETURNS (tuple[str, ...]): the header.
+    """
+    return ("", "", *names, "difference", f"{100 * CONFIDENCE:.0f} % interval", "p")
+
+
+def overlap_header(names: tuple[str, str]) -> tuple[str, ...]:
+    """Name the columns of `overlap_rows`.
+
+    names (tuple[str, str]): the names of the systems.
+    RETURNS (tuple[str, ...]): the header.
+    """
+    return ("", "all", "both", *(f"only {name}" for name in names), "neither")
 
 
 def render_comparison(comparison: SystemComparison) -> str:
@@ -31,26 +47,28 @@ def render_comparison(comparison: SystemComparison) -> str:
     comparison (SystemComparison): the numbers.
     RETURNS (str): the text that the command prints after the report of the first system.
     """
+    names = comparison.names
     systems = [
         (name, system.model, "" if speed is None else f"{speed:.0f} words/s")
-        for name, system in (("A", comparison.a), ("B", comparison.b))
+        for name, system in zip(names, (comparison.a, comparison.b), strict=True)
         for speed in [system.words_per_second]
     ]
     blocks = [_table(systems, 2)]
     for name, numbers in comparison.tasks.items():
         blocks += [
-            f"{name.capitalize()}, A against B (default mode, in percent)",
-            _table(difference_rows(numbers, numbers.per_type), 2, DIFFERENCE_HEADER),
-            _table(overlap_rows(numbers), 1, OVERLAP_HEADER),
+            f"{name.capitalize()}, {' against '.join(names)} (default mode, in percent)",
+            _table(difference_rows(numbers, numbers.per_type), 2, difference_header(names)),
+            _table(overlap_rows(numbers), 1, overlap_header(names)),
             fill(explain(comparison, numbers), _WIDTH),
         ]
-        for system, other, entities in (("A", "B", numbers.only_a), ("B", "A", numbers.only_b)):
-            blocks += _render_found(system, other, entities)
+        a, b = names
+        blocks += _render_found(a, b, "b", numbers.only_a)
+        blocks += _render_found(b, a, "a", numbers.only_b)
     return "\n\n".join(blocks)
 
 
 def difference_rows(numbers: TaskComparison, types: Iterable[str]) -> list[tuple[str, ...]]:
-    """Format scores and their differences in percent, for a table with DIFFERENCE_HEADER.
+    """Format scores and their differences in percent, for a table with `difference_header`.
 
     numbers (TaskComparison): the numbers.
     types (Iterable[str]): the types, in the order of the rows.
@@ -71,21 +89,21 @@ def difference_cells(difference: Difference) -> tuple[str, str, str, str, str]:
     """Format a score of both systems in percent.
 
     difference (Difference): the score.
-    RETURNS (tuple[str, str, str, str, str]): A, B, A − B, its interval, and p; "" for a value that
-        is not defined.
+    RETURNS (tuple[str, str, str, str, str]): both scores, their difference, its interval, and p;
+        "" for a value that is not defined.
     """
     value, interval, p = difference.difference, difference.interval, difference.p
     return (
         "" if difference.a is None else percent(difference.a),
         "" if difference.b is None else percent(difference.b),
-        "" if value is None else _signed(value),
-        "" if interval is None else f"[{_signed(interval[0])}, {_signed(interval[1])}]",
+        "" if value is None else signed(value),
+        "" if interval is None else f"[{signed(interval[0])}, {signed(interval[1])}]",
         "" if p is None else f"{p:.{DIGITS}f}",
     )
 
 
 def overlap_rows(numbers: TaskComparison) -> list[tuple[str, ...]]:
-    """Format the counts of shared entities, for a table with OVERLAP_HEADER.
+    """Format the counts of shared entities, for a table with `overlap_header`.
 
     numbers (TaskComparison): the numbers.
     RETURNS (list[tuple[str, ...]]): a row for gold entities, and a row for wrong predictions.
@@ -150,17 +168,15 @@ def overlapping_spans(disagreement: Disagreement, spans: Sequence[TypedSpan]) ->
     return ", ".join(overlapping) or "nothing"
 
 
-def _signed(value: float) -> str:
-    return f"{100 * value:+.{DIGITS - 2}f}".replace("-", "−")
-
-
 def _table(rows: Sequence[Sequence[str]], n_names: int, header: Sequence[str] | None = None) -> str:
     n_numbers = len(rows[0]) - n_names
     text = table(rows, header=header, aligns=(*"l" * n_names, *"r" * n_numbers))
     return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
 
 
-def _render_found(system: str, other: str, entities: Sequence[Disagreement]) -> Iterator[str]:
+def _render_found(
+    system: str, other: str, other_side: str, entities: Sequence[Disagreement]
+) -> Iterator[str]:
     if not entities:
         return
     lines = [f"Correct only in {system} ({len(entities)}):"]
@@ -168,7 +184,7 @@ def _render_found(system: str, other: str, entities: Sequence[Disagreement]) -> 
         label, start, end = disagreement.entity
         words = disagreement.words
         first, last = max(0, start - _NEIGHBOURS), end + _NEIGHBOURS
-        overlapping = overlapping_spans(disagreement, getattr(disagreement, other.lower()))
+        overlapping = overlapping_spans(disagreement, getattr(disagreement, other_side))
         parts = (
             "…" if first else "",
             *words[first:start],

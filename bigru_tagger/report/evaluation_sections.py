@@ -8,6 +8,7 @@ from .blocks import (
     Block,
     Cell,
     Code,
+    ErrorGroup,
     ErrorList,
     Figure,
     Paragraph,
@@ -31,6 +32,7 @@ from .matching import ERROR_KINDS, Kind
 from .plots import plot_scores
 from .resampling import N_RESAMPLES
 from .slices import NOVELTY, Interval
+from .summary import summary_blocks
 from .surface_forms import NONE, Confusion, SurfaceForm
 from .system_comparison import SystemComparison
 
@@ -62,14 +64,15 @@ def make_report(
         none.
     RETURNS (Report): the report.
     """
+    of_tasks = [_task_sections(analysis, len(analyses) > 1, plots) for analysis in analyses]
     sections = [
-        section
-        for analysis in analyses
-        for section in _task_sections(analysis, len(analyses) > 1, plots)
+        *(summary for summary, *_ in of_tasks),
+        *(section for _, *others in of_tasks for section in others),
     ]
     facts = _facts(evaluation, analyses)
     if comparison is not None:
-        sections = [*comparison_sections(comparison), *sections]
+        n_summaries = len(analyses)
+        sections[n_summaries:n_summaries] = comparison_sections(comparison)
         facts += comparison_facts(comparison)
     source = f"{evaluation.data}, split {evaluation.split}" if evaluation.split else evaluation.data
     return Report(
@@ -101,15 +104,17 @@ def _facts(evaluation: Evaluation, analyses: Sequence[Analysis]) -> list[tuple[s
 
 def _task_sections(analysis: Analysis, several: bool, plots: bool) -> list[Section]:
     left_out = ("kinds", "confidence") if analysis.task.per_token else ()
+    groups = group_errors(analysis.docs, only_error=analysis.task.per_token)
     makers: list[tuple[str, str, list[Block]]] = [
-        ("scores", "Scores", _scores(analysis, plots)),
+        ("summary", "In short", summary_blocks(analysis, groups)),
         ("first", "Look at these first", _first(analysis)),
-        ("kinds", "Kinds of error", _kinds(analysis)),
+        ("scores", "Scores", _scores(analysis, plots)),
         ("types", "Confused types", _confusion(analysis)),
         ("seen", "Seen in training", _seen(analysis)),
+        ("kinds", "Kinds of error", _kinds(analysis)),
         ("places", "Length and position", _places(analysis)),
         ("confidence", "Confidence", confidence_blocks(analysis.confidences, plots)),
-        ("errors", "All errors", _errors(analysis)),
+        ("errors", "All errors", _errors(analysis, groups)),
     ]
     return [
         Section(
@@ -398,8 +403,7 @@ def _places(analysis: Analysis) -> list[Block]:
     return [*blocks, score_table(title, "sentence number", analysis.positions)]
 
 
-def _errors(analysis: Analysis) -> list[Block]:
-    groups = group_errors(analysis.docs, only_error=analysis.task.per_token)
+def _errors(analysis: Analysis, groups: list[ErrorGroup]) -> list[Block]:
     if not groups:
         return [Paragraph("There are no errors.")]
     return [ErrorList(groups, analysis.types)]

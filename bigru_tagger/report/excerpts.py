@@ -9,6 +9,7 @@ from .matching import Kind, Match, MatchedDoc, Mention
 
 CONTEXT = 40  # tokens on each side of an error; longer sentences are cut
 _CUT = "… "
+_NEIGHBOURS = 6  # words on each side of an error in a table
 
 
 def group_errors(docs: Iterable[MatchedDoc], *, only_error: bool = False) -> list[ErrorGroup]:
@@ -73,11 +74,33 @@ def make_excerpt(doc: MatchedDoc, match: Match, others: MatchPlaces | None) -> E
         _pieces(doc, begin, end, [getattr(other, side) for other in shown], mention)
         for side, mention in (("gold", match.gold), ("predicted", match.predicted))
     )
-    place = f"Doc {doc.number}"
+    place = doc.name
     if len(doc.starts) > 1:
         place += f", sentence {bisect_right(doc.starts, match.start)}"
     probability = None if match.predicted is None else match.predicted.probability
     return Excerpt(place, gold, predicted, probability)
+
+
+def shorten_excerpt(excerpt: Excerpt) -> str:
+    """Show the words around an error in one line.
+
+    excerpt (Excerpt): the error.
+    RETURNS (str): the text with the error in brackets, and a few words on each side.
+    """
+    pieces = excerpt.gold if any(piece.focus for piece in excerpt.gold) else excerpt.predicted
+    place = next(i for i, piece in enumerate(pieces) if piece.focus)
+    sides = (pieces[:place], pieces[place + 1 :])
+    before, after = ("".join(piece.text for piece in side).split() for side in sides)
+    start = before[-_NEIGHBOURS:]
+    end = after[:_NEIGHBOURS]
+    words = (
+        *(["…"] if len(start) < len(before) else []),
+        *start,
+        f"[{pieces[place].text.strip()}]",
+        *end,
+        *(["…"] if len(end) < len(after) else []),
+    )
+    return " ".join(words)
 
 
 def _label(mention: Mention | None) -> str | None:

@@ -9,7 +9,7 @@ import numpy as np
 from spacy.tokens import Span
 from spacy.training import Example
 
-from ..corpus.sentences import sentence_starts
+from ..corpus.sentences import document_name, sentence_starts
 from ..scoring.scoring import counted_label, place_predictions
 from ..tasks import ENTITIES, Task
 
@@ -90,6 +90,7 @@ class MatchedDoc(NamedTuple):
         the gold data have no sentence boundaries.
     unknown (frozenset[int]): the tokens without gold annotation. Predictions on them do not count.
     matches (list[Match]): the matches, from left to right. Each entity of either side is in one.
+    document (str): the name of its document; "" if the data have no names.
     """
 
     number: int
@@ -98,6 +99,14 @@ class MatchedDoc(NamedTuple):
     starts: list[int]
     unknown: frozenset[int]
     matches: list[Match]
+    document: str = ""
+
+    @property
+    def name(self) -> str:
+        """RETURNS (str): the name of the document, or "Doc" and the number of the Doc."""
+        if self.document.isdecimal():
+            return f"document {self.document}"
+        return self.document or f"Doc {self.number}"
 
 
 @dataclass(frozen=True)
@@ -240,6 +249,7 @@ def match_example(
         sentence_starts(reference),
         unknown,
         match_mentions(gold, predicted),
+        document_name(reference),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from itertools import chain, zip_longest
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -120,6 +121,11 @@ class SystemComparison:
     seed: int
     tasks: dict[str, TaskComparison]
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """RETURNS (tuple[str, str]): short names of the systems, see `short_names`."""
+        return short_names(self.a.model, self.b.model)
+
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON-serialisable values, without the evaluations."""
         return {
@@ -132,6 +138,23 @@ class SystemComparison:
             "seed": self.seed,
             **{name: asdict(self.tasks[name]) if name in self.tasks else None for name in TASKS},
         }
+
+
+def short_names(a: str, b: str) -> tuple[str, str]:
+    """Shorten the names of two systems to the parts of their paths that differ.
+
+    a, b (str): the names, such as "output/one/model-best" and "output/two/model-best".
+    RETURNS (tuple[str, str]): such as "one" and "two"; numbered if the names are equal.
+    """
+    if a == b:
+        return f"{a} (1)", f"{b} (2)"
+    first, second = Path(a).parts, Path(b).parts
+    for end in (0, -1):
+        while first and second and first[end] == second[end]:
+            first, second = (parts[1:] if end == 0 else parts[:-1] for parts in (first, second))
+    if not first or not second:
+        return a, b
+    return str(Path(*first)), str(Path(*second))
 
 
 def compare_systems(

@@ -267,6 +267,7 @@ class SeqevalScorer:
         *,
         labels: Iterable[str] | None = None,
         spans_key: str | None = None,
+        learned_labels: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Score predictions. Warns about gold labels that the component cannot predict.
@@ -275,6 +276,8 @@ class SeqevalScorer:
         labels (Iterable[str] | None): the component's labels, which spaCy passes.
         spans_key (str | None): the component's key of `doc.spans`, which spaCy passes. None for the
             key that was set when the scorer was created.
+        learned_labels (Sequence[str] | None): the labels that the component was set to learn, which
+            spaCy passes. All labels are scored, since other components can predict the others.
         **kwargs: other settings of the component, which spaCy passes and which are ignored.
         RETURNS (dict[str, Any]): the scores, JSON-serializable.
         RAISES (ValueError): see `tag_example`.
@@ -286,7 +289,7 @@ class SeqevalScorer:
         if not docs:
             return dict.fromkeys((*names, of_types))
         per_type = count_tagged(docs)
-        if labels is not None:
+        if labels is not None and learned_labels is None:
             self._warn_of_unknown(per_type, frozenset(labels))
         total = micro_counts(per_type)
         return {

@@ -9,6 +9,7 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
+from ..corpus.augment import change_example
 from ..corpus.conll import FILE_ENDINGS
 from ..corpus.corpus import SentenceReader
 from ..corpus.sentences import CorpusError, group_sentences
@@ -34,6 +35,7 @@ class GoldData:
         are removed.
     options (Mapping[str, Any]): settings of the reader, which override those of the pipeline's
         config.
+    case (str | None): change the texts to this case, see `change_case`; None for no change.
     """
 
     data: str
@@ -42,6 +44,12 @@ class GoldData:
     spans_key: str = "chunks"
     rename: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    case: str | None = None
+
+    @property
+    def name(self) -> str:
+        """RETURNS (str): the data and the change of case, for reports."""
+        return self.data if self.case is None else f"{self.data} ({self.case} case)"
 
 
 def open_system(name: str, *, gpu_id: int = -1, device: str | None = None) -> System:
@@ -79,7 +87,8 @@ def read_examples(system: System, gold: GoldData) -> Iterable[Example]:
     RETURNS (Iterable[Example]): the examples.
     RAISES (ValueError): see `read_gold`.
     """
-    for eg in _read_unrenamed(system, gold):
+    for original in _read_unrenamed(system, gold):
+        eg = original if gold.case is None else change_example(original, gold.case)
         rename_labels(eg.reference, gold.rename, spans_key=gold.spans_key)
         yield eg
 
@@ -116,7 +125,7 @@ def evaluate_system(
             rename=gold.rename,
             batch_size=batch_size,
             model=name,
-            data=gold.data,
+            data=gold.name,
             split=gold.split or "",
         )
     return score_predictions(
@@ -124,7 +133,7 @@ def evaluate_system(
         spans_key=gold.spans_key,
         rename=gold.rename,
         model=name,
-        data=gold.data,
+        data=gold.name,
         split=gold.split or "",
     )
 

@@ -95,7 +95,7 @@ def test_splits_of_the_users_data(tmp_path):
 
 
 def test_without_other_paths_the_sample_is_read():
-    config = util.load_config(CONFIGS[-2], interpolate=True)
+    config = util.load_config(ROOT / "configs" / "sample.cfg", interpolate=True)
     corpora = registry.resolve(config["corpora"])
     assert [len(list(corpora[name](spacy.blank("en")))) for name in ("train", "dev")] == [616, 132]
 

@@ -1,5 +1,7 @@
 """Custom decoders: the documented example, and two more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import spacy
@@ -58,6 +60,20 @@ def test_the_margin_loss_by_hand():
     # 1 + 0.5 - 2 < 0; 1 + 3 - 1 = 3; no gold; 1 + 9 - 0 = 10
     targets = Targets(torch.tensor([0, 1, -1, 2]), [2, 0, 2])
     assert Margin(3).loss(logits, targets, Transitions.free(3)).tolist() == [3.0, 0.0, 10.0]
+    weighted = replace(targets, weights=torch.tensor([1.0, 2.0, 5.0, 0.5]))
+    assert Margin(3).loss(logits, weighted, Transitions.free(3)).tolist() == [6.0, 0.0, 5.0]
+
+
+@decoders.register("tests.unweighted")
+class Unweighted(Margin):
+    weighted = False
+
+
+def test_weights_are_an_error_for_a_decoder_that_ignores_them():
+    model = {**TINY, "decode": "tests.unweighted"}
+    nlp = build("bigru_ner", model=model, label_weights={"PER": 2.0})
+    with pytest.raises(ValueError, match=r'"tests\.unweighted" does not support weights'):
+        train(nlp, steps=1)
 
 
 @pytest.mark.parametrize(

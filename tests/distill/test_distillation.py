@@ -9,7 +9,7 @@ import spacy
 from datasets import Dataset, load_from_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import ROOT, SENTENCES, TEXTS, annotate, read_examples
+from samples import ROOT, SENTENCES, TEXTS, annotate, build, read_examples
 from spacy import util
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
@@ -275,6 +275,7 @@ def test_only_the_training_corpus_of_the_config_changes():
         "weight": 0.5,
         "given_sentences": True,
         "limit": 0,
+        "augmenter": None,
     }
     assert config["corpora"].pop("train")["@readers"] == "bigru_tagger.Corpus.v1"
     assert changed == config
@@ -417,3 +418,21 @@ def test_errors_of_the_command_are_raised_before_the_teacher_runs(teacher, token
     assert "The teacher's labels are LOC, ORG, PER, but" in message
     assert "has entities with other labels: MISC" in message
     assert not (output / "teacher").exists()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_teachers_outputs_survive_an_augmenter(tmp_path, ours):
+    store(tmp_path / "teacher", RecordingTeacher())
+    name = "bigru_tagger.CaseAugmenter.v1" if ours else "spacy.lower_case.v1"
+    settings = {"level_lower": 1.0} if ours else {"level": 1.0}
+    augmenter = util.registry.augmenters.get(name)(**settings)
+    nlp = build("bigru_ner")
+    pipe = nlp.get_pipe("bigru_ner")
+    plain = list(DistilledCorpus(tmp_path / "teacher")(nlp))
+    found = list(DistilledCorpus(tmp_path / "teacher", augmenter=augmenter)(nlp))
+    assert len(found) == len(plain) == 4
+    for before, after in zip(plain, found, strict=True):
+        assert [token.text for token in after.x] == [token.lower_ for token in before.x]
+        kept, expected = pipe.soft_targets(after), pipe.soft_targets(before)
+        assert kept.columns.tolist() == expected.columns.tolist()
+        assert kept.probabilities.tolist() == expected.probabilities.tolist()

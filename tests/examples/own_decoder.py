@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # prediction needs no PyTorch
 class Margin(Decoder):
     """The multiclass hinge loss (Crammer and Singer 2001). The best valid sequence wins."""
 
+    weighted = True  # sum_by_sequence multiplies by the weights of tokens
+
     def loss(self, logits: "Tensor", targets: "Targets", valid: Transitions) -> "Tensor":
         """Compute max(0, 1 + highest other logit - gold logit) at each token with a gold tag.
 

@@ -7,7 +7,7 @@ from bigru_tagger.report.blocks import Paragraph, Piece, Report, Table, VersionL
 from bigru_tagger.report.comparison_sections import comparison_facts, comparison_sections
 from bigru_tagger.report.comparison_text import explain, render_comparison
 from bigru_tagger.report.render import render_markdown, render_page
-from bigru_tagger.report.system_comparison import compare_systems
+from bigru_tagger.report.system_comparison import compare_systems, short_names
 
 # What the report shows for the second document, where only B finds an entity.
 ONLY_B = {"gold, B": [Piece(""), Piece("Kew", "LOC", True), Piece(" "), Piece("fell")]}
@@ -77,7 +77,8 @@ def test_long_sentences_and_lists_are_cut_in_the_text():
     words = [f"w{i}" for i in range(40)]
     spans = [("X", i, i + 1) for i in range(0, 36, 3)]
     docs = [(" ".join(words), spans, spans, []), ("Kew", [("X", 0, 1)], [], [("X", 0, 1)])]
-    text = render_comparison(compare_systems(*(evaluation(docs, side) for side in (1, 2))))
+    sides = (evaluation(docs, side, model=model) for side, model in ((1, "A"), (2, "B")))
+    text = render_comparison(compare_systems(*sides))
     assert "Correct only in A (12):" in text
     assert text.count("      B: nothing") == 10
     assert "  and 2 more; see --json or --report" in text
@@ -88,8 +89,10 @@ def test_long_sentences_and_lists_are_cut_in_the_text():
 def test_sections(comparison):
     (section,) = comparison_sections(comparison)
     assert (section.name, section.title) == ("entities-against", "A against B")
-    about, scores, meaning, overlap, only_a, only_b = section.blocks
-    assert about == Paragraph("A is A. B is B. The other sections of this report describe A.")
+    lead, about, scores, meaning, overlap, only_a, only_b = section.blocks
+    start = "The F1 of A is 85.71, that of B is 50.00: a difference of +35.71 points"
+    assert lead.text.startswith(start)
+    assert about == Paragraph("The other sections of this report describe A.", small=True)
     assert isinstance(scores, Table)
     assert [row[0].text for row in scores.rows if row[0].text] == ["all", "LOC", "PER"]
     assert [cell.text for cell in scores.rows[2]][1:5] == ["F1", "85.71", "50.00", "+35.71"]
@@ -115,10 +118,24 @@ def test_page_and_markdown(comparison):
     sections = comparison_sections(compare_systems(*sides, n_resamples=10, n_trials=10))
     report = Report("title", "subtitle", [], sections)
     page = render_page(report)
-    assert "A is &lt;1&gt;. B is &lt;2&gt;." in page
+    assert "&lt;1&gt; against &lt;2&gt;" in page
     assert "&lt;b&gt;Ada&lt;/b&gt;<i>PER</i></mark>" in page
     assert "<b>Ada" not in page
-    assert "<summary>Correct only in A <small>1</small></summary>" in page
+    assert "<summary>Correct only in &lt;1&gt; <small>1</small></summary>" in page
     text = render_markdown(report)
-    assert "### Correct only in A: 1\n\n```text\n1\n  gold, A    [PER <b>Ada</b>] met Eve\n" in text
-    assert "  B          <b>Ada</b> met Eve\n```" in text
+    assert "### Correct only in \\<1\\>: 1\n\n```text\n1\n  gold, <1>  [PER" in text
+    assert "  <2>        <b>Ada</b> met Eve\n```" in text
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (("output/one/model-best", "output/two/model-best"), ("one", "two")),
+        (("output/my/model-best", "output/my/model-last"), ("model-best", "model-last")),
+        (("a", "b.txt"), ("a", "b.txt")),
+        (("out/a", "a"), ("out/a", "a")),
+        (("en_core_web_sm", "en_core_web_sm"), ("en_core_web_sm (1)", "en_core_web_sm (2)")),
+    ],
+)
+def test_names_of_systems(paths, names):
+    assert short_names(*paths) == names

@@ -1,12 +1,16 @@
+import json
 import re
 from html.parser import HTMLParser
 
 import pytest
+import spacy
 from oracle import evaluate_sentences
 
+from bigru_tagger.corpus.corpus import AnyCorpus
 from bigru_tagger.report.analysis import analyse
 from bigru_tagger.report.evaluation_sections import make_report
 from bigru_tagger.report.render import render_page
+from bigru_tagger.scoring.run import evaluate
 
 VOID = {"meta", "input", "path", "use", "rect"}
 
@@ -165,7 +169,7 @@ def test_long_lists_of_texts_are_cut_with_a_note():
         *((f"{word} Name{i}", [(1, 2, "PER")], []) for i in range(20) for word in ("a", "b"))
     )
     assert "Errors that occur several times (the first 15 of 20)" in text
-    assert text.count("<td>2</td>") == 15
+    assert text.count('<td data-label="times">2</td>') == 15
 
 
 def test_without_errors_and_without_plots():
@@ -175,3 +179,48 @@ def test_without_errors_and_without_plots():
     assert not parsed.all("li", class_="error")
     assert "There are no errors." in parsed.data
     assert "No error occurs more than once, and no text has several types." in parsed.data
+
+
+def test_the_summary_leads_with_a_sentence_and_examples():
+    words = "one two three four five six seven"
+    evaluation = evaluate_sentences(
+        (f"{words} Ada {words}", [(7, 8, "PER")], [(7, 8, "LOC", 0.9)]),
+        ("Eve left Kew", [(0, 1, "PER"), (2, 3, "LOC")], [(0, 1, "LOC", 0.5), (2, 3, "LOC", 0.5)]),
+        ("Bob", [(0, 1, "PER")], []),
+    )
+    analysis = analyse(evaluation, confidence=["confidence"])
+    report = make_report(evaluation, [analysis], {}, plots=False)
+    section = report.sections[0]
+    assert section.title == "In short"
+    text, table = section.blocks
+    assert text.text == (
+        "The system finds 1 of 4 entities (25.00 %), and 33.33 % of its predictions are right. Its "
+        "most frequent error is “PER predicted as LOC”, twice."
+    )
+    first, second = ([cell.text for cell in row] for row in table.rows)
+    example = "… two three four five six seven [Ada] one two three four five six …"
+    assert first == ["PER predicted as LOC", example, "2"]
+    assert second == ["PER missing", "[Bob]", "1"]
+
+
+def test_documents_have_their_names(tmp_path):
+    path = tmp_path / "gold.jsonl"
+    rows = [
+        {"tokens": ["Ada"], "ner_tags": ["B-PER"], "doc_id": "letter 7"},
+        {"tokens": ["Eve"], "ner_tags": ["B-PER"], "doc_id": "8"},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "LOC", "pattern": "Eve"}])
+    evaluation = evaluate(nlp, AnyCorpus(str(path))(nlp))
+    report = make_report(evaluation, [analyse(evaluation)], {}, plots=False)
+    places = [row[1].note for row in report.sections[0].blocks[1].rows]
+    assert sorted(places) == ["document 8", "letter 7"]
+
+
+def test_wide_tables_have_the_names_of_their_columns_in_each_cell(page):
+    _, parsed = page
+    wide = parsed.all("table", class_="wide") + parsed.all("table", class_="wide heat")
+    assert wide
+    labels = {own["data-label"] for own in parsed.all("td") if "data-label" in own}
+    assert {"precision", "recall", "F1", "times", "missing"} <= labels

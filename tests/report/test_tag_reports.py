@@ -94,14 +94,21 @@ def test_analysis_of_the_worked_example(analysis):
 def test_report_of_the_worked_example(analysis):
     report = make_report(evaluation(1), [analysis], {"command": "c"}, plots=False)
     assert [section.title for section in report.sections] == [
-        "Scores",
+        "In short",
         "Look at these first",
+        "Scores",
         "Confused types",
         "Seen in training",
         "Length and position",
         "All errors",
         "About this evaluation",
     ]
+    text, _ = report.sections[0].blocks
+    # Two of eight tokens have a wrong tag: "saw", predicted as NN in both of its sentences.
+    assert text.text == (
+        "The system gives 6 of 8 tokens the right tag (75.00 %). Its most frequent error is “VBD "
+        "predicted as NN”, twice."
+    )
     facts = {name: cell.text for name, cell in report.facts}
     assert facts["tag accuracy"] == "75.00"
     assert "F1" not in facts
@@ -134,7 +141,8 @@ def test_many_tags_are_listed_by_pairs():
     assert "| T00 | T01 | 1 | 100.00 % |" in text
     # One of the three T05 is predicted as T06.
     assert "| T05 | T06 | 1 | 33.33 % |" in text
-    compared = compare_systems(scored, evaluation(0, docs), n_resamples=10, n_trials=10)
+    other = evaluation(0, docs, model="B")
+    compared = compare_systems(scored, other, n_resamples=10, n_trials=10)
     # Three rows for all tags together, and one row for each of 21 tags.
     rows = render_comparison(compared).split("Tags, A against B")[1].split("\n\n")[1].splitlines()
     assert sum("F1" in row for row in rows) == 22
@@ -228,7 +236,7 @@ def test_command_reports_and_compares_tags(tmp_path):
     arguments += ["--json", numbers, "--report", page, "--train", columns]
     result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
     assert result.exit_code == 0, result.output
-    assert "Tags, A against B" in result.stdout
+    assert "Tags, a against b" in result.stdout
     content = json.loads(numbers.read_text())
     assert content["tag_accuracy"] == pytest.approx(1 / 5)
     assert content["analysis"]["tags"]["token_accuracy"]["correct"] == 1

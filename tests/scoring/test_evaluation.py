@@ -555,3 +555,21 @@ def test_device_is_set_on_the_components_that_have_the_setting(nlp, tmp_path):
     assert load_pipeline(str(tmp_path / "torch")).config["components"][
         "evaluation_test_device"
     ] == {"factory": "evaluation_test_device", "device": "cpu"}
+
+
+@pytest.mark.parametrize(("case", "correct"), [(None, 2), ("lower", 0), ("upper", 1), ("title", 2)])
+def test_the_texts_in_another_case(command, tmp_path, case, correct):
+    rules = English()
+    ruler = rules.add_pipe("entity_ruler")
+    patterns = {"Ada": "PER", "NATO": "ORG"}
+    ruler.add_patterns([{"label": label, "pattern": text} for text, label in patterns.items()])
+    rules.to_disk(tmp_path / "rules")
+    gold = tmp_path / "cases.conll"
+    gold.write_text("Ada B-PER\nand O\nNATO B-ORG\n\nin O\nRom B-LOC\n", encoding="utf8")
+    numbers = tmp_path / "numbers.json"
+    options = [] if case is None else ["--case", case]
+    result = command("--json", numbers, *options, model="rules", data="cases.conll")
+    assert result.exit_code == 0, result.output
+    content = json.loads(numbers.read_text())
+    assert content["entities"]["default"]["micro"]["correct"] == correct
+    assert content["data"] == (str(gold) if case is None else f"{gold} ({case} case)")

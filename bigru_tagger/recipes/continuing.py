@@ -1,9 +1,10 @@
 """Continue the training of a pipeline with new labels or new data, without forgetting the old."""
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from spacy.language import Language
 from spacy.pipeline.tok2vec import Tok2VecListener
@@ -27,6 +28,17 @@ _MARGIN = 4.0  # of the tags of new labels, which training starts at once
 _TOP_K = 8
 
 
+class OldEntities(NamedTuple):
+    """The old pipeline's entities in the development data.
+
+    file (Path): the data with these entities, as a `.spacy` file.
+    labels (list[str]): their labels.
+    """
+
+    file: Path
+    labels: list[str]
+
+
 @dataclass(frozen=True)
 class Continuation:
     """A training that starts with a trained pipeline.
@@ -34,17 +46,19 @@ class Continuation:
     nlp (Language): the pipeline, with the new labels.
     name (str): the component to train. The others are not changed.
     start (Path): the folder of the pipeline.
+    annotated (list[str]): the labels that the new data annotate.
     outputs (Path | None): the folder of the old pipeline's outputs for the training data; None if
-        the data annotate all of its labels.
-    data (TrainingData): the new data. In its development data, entities with an old label that the
-        data do not annotate are those of the old pipeline.
+        there are no other labels.
+    old (OldEntities | None): the old pipeline's entities of the other labels in the development
+        data; None if there are no other labels.
     """
 
     nlp: Language
     name: str
     start: Path
-    outputs: Path | None
-    data: TrainingData
+    annotated: list[str]
+    outputs: Path | None = None
+    old: OldEntities | None = None
 
     def change(self, config: Config) -> Config:
         """Change the config of a recipe.
@@ -68,6 +82,8 @@ class Continuation:
         training["optimizer"]["learn_rate"]["initial_rate"] = LEARN_RATE
         if self.outputs is None:
             return config
+        # Then only the labels that the data annotate decide which step is the best.
+        config["corpora"][DEV]["annotated_labels"] = self.annotated
         return student_config(config, self.outputs, temperature=1.0, weight=0.0)
 
 
@@ -88,9 +104,10 @@ def continue_from(model: str, data: TrainingData, output: Path) -> Continuation:
     """
     nlp = load_pipeline(model)
     name, component = _find_component(nlp, data.task.factory)
-    annotated = set(data.labels)
-    outputs = None
-    if data.task == ENTITIES and not annotated.issuperset(component.labels):
+    annotated = data.labels
+    kept = [label for label in component.labels if label not in annotated]
+    outputs = old = None
+    if data.task == ENTITIES and kept:
         outputs = output / "teacher"
         teacher = RenamedTeacher(SoftTeacher(nlp, name), dict.fromkeys(annotated, ""), annotated)
         store_outputs(
@@ -100,14 +117,14 @@ def continue_from(model: str, data: TrainingData, output: Path) -> Continuation:
             settings={"teacher": fingerprint(model), "annotated": sorted(annotated)},
             top_k=_TOP_K,
         )
-        data = _add_old_entities(nlp, data, annotated)
-    for label in data.labels:
+        old = _store_old_entities(nlp, data, kept)
+    for label in annotated:
         component.add_label(label, margin=_MARGIN)
     start = output / "start"
     shutil.rmtree(start, ignore_errors=True)
     with atomic_folder(start) as temporary:
         nlp.to_disk(temporary)
-    return Continuation(nlp, name, start, outputs, data)
+    return Continuation(nlp, name, start, annotated, outputs, old)
 
 
 def _find_component(nlp: Language, factory: str) -> tuple[str, SequenceTagger]:
@@ -133,16 +150,19 @@ def _rows(nlp: Language, file: Path) -> Iterator[Row]:
         yield row
 
 
-def _add_old_entities(nlp: Language, data: TrainingData, annotated: set[str]) -> TrainingData:
+def _store_old_entities(nlp: Language, data: TrainingData, kept: Collection[str]) -> OldEntities:
+    """Store the old pipeline's entities in the development data, outside the new entities."""
+    found: set[str] = set()
     docs = list(DocBin().from_disk(data.files[DEV]).get_docs(nlp.vocab))
     predicted = nlp.pipe(copy_tokens(nlp.vocab, doc, doc) for doc in docs)
     for doc, old in zip(docs, predicted, strict=True):
         taken = {token.i for ent in doc.ents for token in ent}
-        added = [
+        entities = [
             Span(doc, ent.start, ent.end, ent.label_)
             for ent in old.ents
-            if ent.label_ not in annotated and taken.isdisjoint(range(ent.start, ent.end))
+            if ent.label_ in kept and taken.isdisjoint(range(ent.start, ent.end))
         ]
-        doc.set_ents([*doc.ents, *added])
-    file = data.files[DEV].with_name(f"{DEV}-with-old{SPACY_ENDING}")
-    return replace(data, files={**data.files, DEV: write_docs(docs, file)})
+        doc.set_ents(entities)
+        found.update(ent.label_ for ent in entities)
+    file = write_docs(docs, data.files[DEV].with_name(f"{DEV}-old{SPACY_ENDING}"))
+    return OldEntities(file, sorted(found))

@@ -10,7 +10,7 @@ from ..report.calibration import confidence_attributes
 from ..report.excerpts import group_errors
 from ..report.slices import Score
 from .data import DEV, TrainingData
-from .training import Plan, Training
+from .training import OLD, Plan, Training
 
 N_ERRORS = 2
 _N_LABELS = 6
@@ -80,7 +80,10 @@ def describe_training(training: Training) -> str:
         for analysis in analyse_tasks(evaluation, confidence=attributes)
         if analysis.task.factory == training.plan.data.task.factory
     }
-    blocks = [_scores_table(analyses), _errors(analyses[DEV]), _next_commands(training.plan)]
+    note = ""
+    if OLD in analyses:
+        note = f"The scores of {OLD} are the agreement with the old pipeline."
+    blocks = [_scores_table(analyses), note, _errors(analyses[DEV]), _next_commands(training.plan)]
     return "\n\n".join(filter(None, blocks))
 
 

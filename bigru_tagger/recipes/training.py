@@ -23,7 +23,7 @@ from ..extras import require
 from ..files import atomic_path
 from ..scoring.run import Evaluation, evaluate
 from .configs import find_config
-from .continuing import continue_from
+from .continuing import Continuation, continue_from
 from .data import DEV, TrainingData, prepare_data
 from .recipe import (
     AUTO,
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _MEASURED_STEPS = 10  # to estimate how many steps fit into the given time
 _MAX_STEPS = "training.max_steps"
 _BEST, _LAST = "model-best", "model-last"
+OLD = "old labels"
+"""The name of the scores on the old pipeline's entities."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Plan:
     lang (str): the language.
     vectors (str | None): the pipeline with word vectors.
     options (Mapping[str, Any]): settings of the reader.
+    continued (Continuation | None): the pipeline whose training is continued.
     """
 
     output: Path
@@ -64,6 +67,7 @@ class Plan:
     lang: str
     vectors: str | None
     options: Mapping[str, Any] = field(default_factory=dict)
+    continued: Continuation | None = None
 
     @property
     def best(self) -> Path:
@@ -78,7 +82,8 @@ class Training:
     nlp (Language): the best pipeline.
     plan (Plan): the data and the config.
     evaluations (dict[str, Evaluation]): the scores on the development data ("dev"), and on the test
-        data ("test") if there are any.
+        data ("test") if there are any. If a training was continued, those by "old labels" are the
+        agreement with the old pipeline on the labels that the data do not annotate.
     """
 
     nlp: Language
@@ -176,7 +181,7 @@ def plan_training(
         seed=seed,
         options=options,
     )
-    recipe = None
+    recipe = continued = None
     if config is not None:
         use_files(given, data.files)
         if vectors != AUTO:
@@ -187,8 +192,7 @@ def plan_training(
         recipe = choose_recipe(counts.documents, counts.tokens, data.sentences_per_doc)
         continued = None if start is None else continue_from(start, data, output)
         if continued is not None:
-            data, vectors_found = continued.data, None
-            lang = str(continued.nlp.lang)
+            lang, vectors_found = str(continued.nlp.lang), None
 
         def make(recipe: Recipe) -> Config:
             made = make_config(
@@ -200,7 +204,7 @@ def plan_training(
     path = output / "config.cfg"
     with atomic_path(path) as temporary:
         given.to_disk(temporary, interpolate=False)
-    return Plan(output, path, data, recipe, lang, vectors_found, options)
+    return Plan(output, path, data, recipe, lang, vectors_found, options, continued)
 
 
 def fit_recipe(
@@ -285,6 +289,12 @@ def run_training(plan: Plan, *, test: str | None = None) -> Training:
     sources: dict[str, tuple[str, str | None, dict[str, Any]]] = {
         DEV: (str(plan.data.files[DEV]), None, {})
     }
+    continued = plan.continued
+    if continued is not None and continued.old is not None:
+        sources[DEV][2]["annotated_labels"] = continued.annotated
+        file, labels = continued.old
+        if labels:
+            sources[OLD] = (str(file), None, {"annotated_labels": labels})
     if test is not None:
         options = {"sentences_per_doc": plan.data.sentences_per_doc, **plan.options}
         sources["test"] = (test, default_split(test), options)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from spacy.language import Language
@@ -13,9 +13,11 @@ from wasabi.tables import table
 from ..decoding.transitions import to_numpy
 from ..model.shim import NetworkShim
 from ..model.thinc_model import network_shim, trace
-from ..network.encoder import LayerGates
-from ..pipeline.component import SequenceTagger
+from ..pipeline.component import SequenceTagger, run_before
 from ..plots import save_figure
+
+if TYPE_CHECKING:
+    from ..network.encoder import LayerGates
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Gates:
     component: str
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
-    layers: tuple[LayerGates, ...]
+    layers: "tuple[LayerGates, ...]"
     shares: Mapping[str, np.ndarray]
 
 
@@ -51,10 +53,7 @@ def read_gates(nlp: Language, text: str | Doc, component: str | None = None) -> 
     doc = nlp.make_doc(text) if isinstance(text, str) else text.copy()
     if not len(doc):
         raise ValueError("the text has no tokens, so there are no gates to read")
-    for earlier, upstream in nlp.pipeline:
-        if earlier == name:
-            break
-        doc = upstream(doc)
+    (doc,) = run_before(nlp, name, [doc])
     pipe: Any = nlp.get_pipe(name)
     traced = trace(pipe.model, [doc])
     tags, shares = (), {}
@@ -68,8 +67,17 @@ def read_gates(nlp: Language, text: str | Doc, component: str | None = None) -> 
     return Gates(name, tuple(token.text for token in doc), tags, tuple(traced.layers), shares)
 
 
+def components_with_gru(nlp: Language) -> list[str]:
+    """List the components whose gates can be read.
+
+    nlp (Language): the pipeline.
+    RETURNS (list[str]): the names of the components.
+    """
+    return [name for name in nlp.pipe_names if _has_gru(nlp, name)]
+
+
 def _find_component(nlp: Language, name: str | None) -> str:
-    with_gru = [other for other in nlp.pipe_names if _has_gru(nlp, other)]
+    with_gru = components_with_gru(nlp)
     if name is None and with_gru:
         return with_gru[0]
     if name in with_gru:
@@ -87,7 +95,9 @@ def _has_gru(nlp: Language, name: str) -> bool:
     if model is None or "trace" not in model.attrs:
         return False
     shim = network_shim(model)
-    return isinstance(shim, NetworkShim) and len(shim.spec.hidden) > 0
+    if not isinstance(shim, NetworkShim):
+        return False
+    return shim.spec.cell == "gru" and len(shim.spec.hidden) > 0
 
 
 def gates_table(gates: Gates) -> str:

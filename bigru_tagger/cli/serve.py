@@ -66,6 +66,7 @@ def serve_command(
             host=host,
             port=port,
             access_log=False,
+            ws="none",
             limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=int(timeout) + 1,
         )

@@ -75,7 +75,7 @@ def _where(loc: Sequence[Any]) -> str:
     for part in loc:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not part.startswith(("list[", "function-")):  # the name of a type, not of a field
+        else:
             path += f".{part}" if path else part
     return path or "body"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from .. import report
@@ -47,8 +47,9 @@ def add_pages(app: FastAPI, model: Mapping[str, Any]) -> None:
         return Response(index, media_type="text/html", headers=_HEADERS)
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        text = environment.get_template("docs.html.jinja").render(schema=app.openapi())
+    async def docs(request: Request) -> Response:
+        template = environment.get_template("docs.html.jinja")
+        text = template.render(schema=app.openapi(), base=str(request.base_url))
         return Response(text, media_type="text/html", headers=_HEADERS)
 
     @app.get("/assets/{name}", include_in_schema=False)

@@ -28,6 +28,7 @@ ORDER = [
     "distill",
     "huggingface",
     "annotation",
+    "server",
     "cli",
 ]
 

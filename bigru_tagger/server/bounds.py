@@ -49,7 +49,8 @@ class Bounds:
                 "send the request again later",
                 retry=True,
             )
-            await self._discard(scope, receive)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._discard(scope, receive), self.timeout)
             await response(scope, receive, send)
         else:
             self.n_requests += 1
@@ -69,7 +70,6 @@ class Bounds:
                 "send fewer or shorter texts in one request",
                 "body",
             )
-            await self._discard(scope, receive)
         except asyncio.TimeoutError:
             response = error_response(
                 408,
@@ -122,6 +122,7 @@ class Bounds:
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """Read a body. None if the client disconnects."""
         if _content_length(scope) > self.max_body:
+            await self._discard(scope, receive)
             raise BodyTooLarge
         body = bytearray()
         while True:
@@ -129,9 +130,12 @@ class Bounds:
             if message["type"] == "http.disconnect":
                 return None
             body += message.get("body", b"")
+            more = message.get("more_body", False)
             if len(body) > self.max_body:
+                if more:
+                    await self._discard(scope, receive)
                 raise BodyTooLarge
-            if not message.get("more_body", False):
+            if not more:
                 return bytes(body)
 
     async def _discard(self, scope: Scope, receive: Receive) -> None:
@@ -139,10 +143,6 @@ class Bounds:
         # connection before, they would report a broken connection instead.
         if any(name == b"expect" for name, _ in scope["headers"]):
             return  # the client waits for permission to send the body
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._skip(receive), self.timeout)
-
-    async def _skip(self, receive: Receive) -> None:
         left = _DISCARDED * self.max_body
         while left > 0:
             message = await receive()

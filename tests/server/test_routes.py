@@ -4,30 +4,12 @@ import json
 import re
 
 import pytest
+from clients import alone, entities, same
 from samples import NARROW, TEXTS, build, train
 
-from bigru_tagger.annotation.records import doc_record
 from bigru_tagger.server.schemas import AnnotateResponse
 
 ADA = TEXTS[0]
-
-
-def same(found, expected):
-    """Whether values are equal, up to the rounding of probabilities, which depends on batches."""
-    if isinstance(expected, dict):
-        return found.keys() == expected.keys() and all(same(found[k], expected[k]) for k in found)
-    if isinstance(expected, list):
-        return len(found) == len(expected) and all(map(same, found, expected))
-    return found == (pytest.approx(expected, abs=1e-6) if isinstance(expected, float) else expected)
-
-
-def entities(record):
-    return [(record["text"][e["start"] : e["end"]], e["label"]) for e in record["ents"]]
-
-
-def alone(nlp, text):
-    """The record of a text that is processed by itself."""
-    return doc_record(nlp(text), ("confidence",))
 
 
 def test_records_are_those_of_the_pipeline(client, ner):
@@ -192,6 +174,15 @@ def test_a_failing_text_gets_its_error_and_the_others_their_results(client, ner)
     (error,) = reply.json["errors"]
     assert error["index"] == 1
     assert error["message"].startswith("UnicodeEncodeError: ")
+
+
+def test_new_words_do_not_stay_in_the_vocabulary(client, ner):
+    client.annotate("some known words")
+    before = len(ner.vocab.strings), len(ner.vocab)
+    words = " ".join(f"word{i}" for i in range(1000))
+    assert len(client.annotate(words).json["docs"][0]["tokens"]) >= 1000
+    assert client.annotate(tokens=[words.split()], n_best=1, gates=True).status == 200
+    assert (len(ner.vocab.strings), len(ner.vocab)) == before
 
 
 def test_the_model_and_the_health(client):

@@ -28,9 +28,11 @@ function colour(label) {
   return `c${colours.get(label)}`;
 }
 
+const identity = (span) => `${span.start} ${span.end} ${span.label}`;
+
 function mark(text, span) {
   const score = span.score == null ? "" : ` ${percent(span.score)}`;
-  const made = element("mark", { class: colour(span.label) }, text, element("i", {}, span.label + score));
+  const made = element("mark", { class: colour(span.label), "data-span": identity(span) }, text, element("i", {}, span.label + score));
   if (span.score != null) made.style.setProperty("--score", span.score);
   return made;
 }
@@ -113,10 +115,14 @@ function showAlternatives() {
   for (const [name, sentences] of Object.entries(record.hypotheses ?? {})) {
     if (Object.keys(record.hypotheses).length > 1) blocks.push(element("h3", {}, name));
     for (const hypotheses of sentences.slice(0, MAX_ROWS)) {
-      const items = hypotheses.map((hypothesis) => element(
-        "li", {}, bar(hypothesis.probability),
-        element("p", { class: "marked", dir: "auto" }, marked(hypothesis.spans, hypothesis.start, hypothesis.end)),
-      ));
+      const best = new Set((hypotheses[0]?.spans ?? []).map(identity));
+      const items = hypotheses.map((hypothesis, i) => {
+        const text = element("p", { class: "marked", dir: "auto" }, marked(hypothesis.spans, hypothesis.start, hypothesis.end));
+        // Only the differences from the first hypothesis stand out.
+        const shown = [...text.querySelectorAll("mark")];
+        for (const made of shown) made.classList.toggle("same", i > 0 && best.has(made.dataset.span));
+        return element("li", {}, bar(hypothesis.probability), text);
+      });
       blocks.push(element("ol", { class: "hypotheses" }, items));
     }
     if (sentences.length > MAX_ROWS) blocks.push(element("p", { class: "soft" }, `The first ${MAX_ROWS} sentences.`));

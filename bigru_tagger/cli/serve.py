@@ -26,7 +26,8 @@ def serve_command(
         typer.Option(help="Maximum number of requests in progress. Others get 429.", min=1),
     ] = 128,
     timeout: Annotated[
-        float, typer.Option(help="Maximum time for a request, in seconds. Then it gets 503.", min=0.1)
+        float,
+        typer.Option(help="Maximum time for a request, in seconds. Then it gets 503.", min=0.1),
     ] = 30.0,
     batch_size: Annotated[
         int, typer.Option(help="Maximum number of texts that are predicted together.", min=1)

@@ -95,9 +95,8 @@ def _has_gru(nlp: Language, name: str) -> bool:
     if model is None or "trace" not in model.attrs:
         return False
     shim = network_shim(model)
-    if not isinstance(shim, NetworkShim):
-        return False
-    return shim.spec.cell == "gru" and len(shim.spec.hidden) > 0
+    has_network = isinstance(shim, NetworkShim)
+    return has_network and shim.spec.cell == "gru" and len(shim.spec.hidden) > 0
 
 
 def gates_table(gates: Gates) -> str:

@@ -11,7 +11,7 @@ _DISCARDED = 64
 """A refused body is read, and discarded, up to this multiple of the largest accepted body."""
 
 
-class BodyTooLarge(Exception):
+class BodyTooLargeError(Exception):
     """The body of a request is larger than the bound."""
 
 
@@ -21,9 +21,7 @@ class Bounds:
     It bounds the memory of the server: at most `max_requests` bodies are held at a time.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, max_body: int, max_requests: int, timeout: float
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, max_body: int, max_requests: int, timeout: float) -> None:
         """Wrap an application.
 
         app (ASGIApp): the application.
@@ -63,7 +61,7 @@ class Bounds:
         end = asyncio.get_running_loop().time() + self.timeout
         try:
             body = await asyncio.wait_for(self._read(scope, receive), self.timeout)
-        except BodyTooLarge:
+        except BodyTooLargeError:
             response = error_response(
                 413,
                 f"the body is larger than {self.max_body} bytes",
@@ -123,7 +121,7 @@ class Bounds:
         """Read a body. None if the client disconnects."""
         if _content_length(scope) > self.max_body:
             await self._discard(scope, receive)
-            raise BodyTooLarge
+            raise BodyTooLargeError
         body = bytearray()
         while True:
             message = await receive()
@@ -134,7 +132,7 @@ class Bounds:
             if len(body) > self.max_body:
                 if more:
                     await self._discard(scope, receive)
-                raise BodyTooLarge
+                raise BodyTooLargeError
             if not more:
                 return bytes(body)
 

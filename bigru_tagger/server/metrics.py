@@ -58,7 +58,10 @@ class Metrics:
         self.tokens.inc(n_tokens)
 
     def render(self) -> bytes:
-        """RETURNS (bytes): the current values, in Prometheus' text format."""
+        """Write the current values.
+
+        RETURNS (bytes): the values, in Prometheus' text format.
+        """
         return generate_latest(self.registry)
 
 

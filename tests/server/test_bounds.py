@@ -195,7 +195,8 @@ def test_texts_of_a_client_that_disconnected_are_not_predicted(serve, nlp, gate,
     first = pool.submit(client.annotate, "a")
     wait_for(gate.entered.is_set)
     body = json.dumps({"texts": ["gone"]}).encode()
-    head = f"POST /annotate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = "POST /annotate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", client.port)) as connection:
         connection.sendall(head.encode() + body)
         wait_for(lambda: in_progress(client) == 2)

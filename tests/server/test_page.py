@@ -45,12 +45,13 @@ const run = async () => {
   await until(() => find("#layers .marked").textContent.includes("Museum"));
   found.marks = [...find("#layers .marked").querySelectorAll("mark")].map((e) => e.firstChild.data);
   found.count = find("#count").textContent;
-  found.text = [...find("#layers .marked").childNodes].map((e) => e.firstChild?.data ?? e.data).join("");
+  const pieces = [...find("#layers .marked").childNodes];
+  found.text = pieces.map((e) => e.firstChild?.data ?? e.data).join("");
   found.headings = all("#layers h2").map((e) => e.textContent);
   found.wide.entities = wide();
   for (const details of all("details")) details.open = true;
   await until(() => find("#gates table"));
-  found.rows = visible("#layers tbody tr").map((e) => [...e.cells].slice(0, 2).map((c) => c.textContent));
+  found.rows = visible("#layers tbody tr").map((e) => [0, 1].map((i) => e.cells[i].textContent));
   found.hypotheses = visible(".hypotheses").map((e) => e.querySelectorAll("li").length);
   found.gates = [...find("#gates tbody").rows].map((e) => e.cells[0].textContent);
   found.columns = [...find("#gates thead tr").cells].map((e) => e.textContent);
@@ -73,7 +74,8 @@ const run = async () => {
   found.unnamed = visible("input, textarea, select, button")
     .filter((e) => !(e.labels?.length || e.textContent.trim())).length;
   found.title = page.document.title;
-  found.hosts = [...new Set(page.performance.getEntriesByType("resource").map((e) => new URL(e.name).host))];
+  const loaded = page.performance.getEntriesByType("resource");
+  found.hosts = [...new Set(loaded.map((e) => new URL(e.name).host))];
   found.host = page.location.host;
   return found;
 };
@@ -107,7 +109,9 @@ def page(request, server, tmp_path_factory):
     command += [f"--user-data-dir={tmp_path_factory.mktemp('browser')}", "--window-size=1400,900"]
     command += ["--virtual-time-budget=60000", "--dump-dom"]
     url = f"http://127.0.0.1:{server.port}/driver/{request.param}"
-    result = subprocess.run([*command, url], capture_output=True, text=True, check=True, timeout=120)
+    result = subprocess.run(
+        [*command, url], capture_output=True, text=True, check=True, timeout=120
+    )
     found = re.search(r'<pre id="answer">(.*?)</pre>', result.stdout, re.DOTALL)
     assert found, result.stderr
     answer = json.loads(html.unescape(found[1]))

@@ -47,7 +47,9 @@ def make_requests(n):
     rng = random.Random(0)
     requests = []
     for _ in range(n):
-        texts = [" ".join(rng.choices(TEXTS, k=rng.randint(1, 3))) for _ in range(rng.randint(1, 4))]
+        texts = [
+            " ".join(rng.choices(TEXTS, k=rng.randint(1, 3))) for _ in range(rng.randint(1, 4))
+        ]
         options = rng.choice([{}, {"n_best": 2}, {"threshold": 1.0}])
         requests.append((texts, options))
     return requests
@@ -57,7 +59,9 @@ def test_each_request_of_concurrent_clients_gets_its_own_result(process, ner):
     client = connect(process)
     requests = make_requests(120)
     with ThreadPoolExecutor(16) as pool:
-        replies = list(pool.map(lambda request: client.annotate(*request[0], **request[1]), requests))
+        replies = list(
+            pool.map(lambda request: client.annotate(*request[0], **request[1]), requests)
+        )
     known = {}
     for (texts, options), reply in zip(requests, replies, strict=True):
         assert reply.status == 200

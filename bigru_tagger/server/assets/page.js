@@ -159,7 +159,7 @@ function gateTable(gates, [name, columns, isGate]) {
   return element(
     "table", { class: isGate ? "heat gates" : "gates" },
     element("caption", {}, isGate
-      ? `${name}: means over all units. z: share of the earlier state that is kept. r: share of it that the new candidate uses.`
+      ? `${name}: means over all units. z: share of the earlier state that is kept. r: share of it that the new candidate uses. → forward, ← backward.`
       : `${name}: the parts that add up to it.`),
     element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Token"), header)),
     element("tbody", {}, rows),

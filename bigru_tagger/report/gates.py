@@ -67,36 +67,42 @@ def read_gates(nlp: Language, text: str | Doc, component: str | None = None) -> 
     return Gates(name, tuple(token.text for token in doc), tags, tuple(traced.layers), shares)
 
 
-def components_with_gru(nlp: Language) -> list[str]:
-    """List the components whose gates can be read.
+def components_with_gates(nlp: Language) -> list[str]:
+    """List the components whose gates can be read: those with a GRU.
 
     nlp (Language): the pipeline.
     RETURNS (list[str]): the names of the components.
     """
-    return [name for name in nlp.pipe_names if _has_gru(nlp, name)]
+    return [name for name, shim in _recurrent(nlp).items() if shim.spec.cell == "gru"]
 
 
 def _find_component(nlp: Language, name: str | None) -> str:
-    with_gru = components_with_gru(nlp)
-    if name is None and with_gru:
-        return with_gru[0]
-    if name in with_gru:
+    found = list(_recurrent(nlp))  # an LSTM has its own error
+    if name is None and found:
+        return found[0]
+    if name in found:
         return name
     lacking = "no component" if name is None else f"no component {name!r}"
     raise ValueError(
         f"the pipeline has {lacking} with a GRU of bigru_tagger; the components with one are: "
-        f"{', '.join(with_gru) or 'none'}. If components share an encoder, the GRU belongs to the "
+        f"{', '.join(found) or 'none'}. If components share an encoder, the GRU belongs to the "
         "encoder's component"
     )
 
 
-def _has_gru(nlp: Language, name: str) -> bool:
-    model = getattr(nlp.get_pipe(name), "model", None)
-    if model is None or "trace" not in model.attrs:
-        return False
-    shim = network_shim(model)
-    has_network = isinstance(shim, NetworkShim)
-    return has_network and shim.spec.cell == "gru" and len(shim.spec.hidden) > 0
+def _recurrent(nlp: Language) -> dict[str, NetworkShim]:
+    # The networks with recurrent layers, by component.
+    models = {name: getattr(pipe, "model", None) for name, pipe in nlp.pipeline}
+    shims = {
+        name: network_shim(model)
+        for name, model in models.items()
+        if model is not None and "trace" in model.attrs
+    }
+    return {
+        name: shim
+        for name, shim in shims.items()
+        if isinstance(shim, NetworkShim) and len(shim.spec.hidden) > 0
+    }
 
 
 def gates_table(gates: Gates) -> str:

@@ -13,7 +13,7 @@ from ..annotation.records import doc_record
 from ..pipeline.component import run_before
 from ..pipeline.spans import Entity, Hypothesis, SpanTagger
 from ..report.calibration import confidence_attributes
-from ..report.gates import components_with_gru, read_gates
+from ..report.gates import components_with_gates, read_gates
 
 Text: TypeAlias = str | tuple[str, ...]
 """A text, or the tokens of a text."""
@@ -141,7 +141,7 @@ def _characters(doc: Doc, span: Hypothesis | Entity) -> dict[str, int]:
 
 
 def _why_no_gates(nlp: Language) -> str | None:
-    if not components_with_gru(nlp):
+    if not components_with_gates(nlp):
         return "no component of the pipeline has a GRU of bigru_tagger"
     if find_spec("torch") is None:
         return "PyTorch is not installed: pip install 'bigru-tagger[torch]'"

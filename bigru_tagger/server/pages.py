@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from .. import report
+from .schemas import MAX_DETAILED
 
 _ASSETS = {
     "report.css": Path(report.__file__).parent / "assets" / "report.css",
@@ -39,7 +40,9 @@ def add_pages(app: FastAPI, model: Mapping[str, Any]) -> None:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    index = environment.get_template("index.html.jinja").render(model=model)
+    index = environment.get_template("index.html.jinja").render(
+        model=model, max_detailed=MAX_DETAILED
+    )
     assets = {name: path.read_text(encoding="utf8") for name, path in _ASSETS.items()}
 
     @app.get("/", include_in_schema=False)

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 MAX_TEXTS = 1000
 MAX_N_BEST = 20
+MAX_DETAILED = 20_000
+"""Characters of a request with hypotheses or gates. They are many times larger than the texts."""
 
 
 class AnnotateRequest(BaseModel):
@@ -49,6 +51,13 @@ class AnnotateRequest(BaseModel):
     def _check_input(self) -> "AnnotateRequest":
         if (self.texts is None) == (self.tokens is None):
             raise ValueError("give either `texts` or `tokens`")
+        if self.n_best is not None or self.gates:
+            n_characters = sum(sum(map(len, text)) for text in self.texts or self.tokens or [])
+            if n_characters > MAX_DETAILED:
+                raise ValueError(
+                    f"`n_best` and `gates` need texts of at most {MAX_DETAILED} characters in "
+                    f"total; these have {n_characters}"
+                )
         return self
 
 

@@ -64,6 +64,10 @@ const run = async () => {
   find("#threshold").dispatchEvent(new page.Event("input"));
   found.none = find("#count").textContent;
   found.left = all("#layers mark").length;
+  find("#text").value = "Oslo ".repeat(4001);
+  find("button").click();
+  await until(() => find("#layers .marked").textContent.length > 20000);
+  found.long = find("#alternatives div").textContent;
   find("#text").value = "\\ud800";
   find("button").click();
   await until(() => find("#error").textContent);
@@ -148,6 +152,10 @@ def test_alternatives_and_gates(page):
     assert page["gates"][1] == "Bob U-PER"
     assert page["columns"] == ["Token", "z →", "r →", "z ←", "r ←"]
     assert page["parts"] == ["Token", "forward", "backward", "bias"]
+
+
+def test_long_texts_have_no_alternatives(page):
+    assert page["long"] == "Only for texts of up to 20000 characters."
 
 
 def test_errors_are_shown(page):

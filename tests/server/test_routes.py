@@ -120,6 +120,13 @@ def test_responses_have_the_documented_form(client):
         (b"\xff\xfe{", "body", "cannot be read as JSON", "UTF-8"),
         ("[" * 100_000, "body", "cannot be read as JSON", "JSON object"),
         (json.dumps({"texts": ["a"] * 1001}), "texts", "at most 1000 items", "/docs"),
+        (
+            json.dumps({"texts": ["x" * 19_999, "yz"], "n_best": 1}),
+            "body",
+            "at most 20000 characters in total; these have 20001",
+            "/docs",
+        ),
+        (json.dumps({"tokens": [["x" * 20_001]], "gates": True}), "body", "have 20001", "/docs"),
         ('{"texts": [1, 2]}', "texts[0]", "(and 1 more errors)", "/docs"),
         (r'{"texts": ["a"], "\ud800": 1}', "body", "unicode", "/docs"),
     ],

@@ -110,9 +110,10 @@ function showLayers() {
 
 function showAlternatives() {
   const place = find("alternatives")?.querySelector("div");
-  if (!place) return;
+  if (!place) return undefined;
+  if (!record.hypotheses) return place.replaceChildren(`Only for texts of up to ${form.dataset.detailed} characters.`);
   const blocks = [];
-  for (const [name, sentences] of Object.entries(record.hypotheses ?? {})) {
+  for (const [name, sentences] of Object.entries(record.hypotheses)) {
     if (Object.keys(record.hypotheses).length > 1) blocks.push(element("h3", {}, name));
     for (const hypotheses of sentences.slice(0, MAX_ROWS)) {
       const best = new Set((hypotheses[0]?.spans ?? []).map(identity));
@@ -127,7 +128,7 @@ function showAlternatives() {
     }
     if (sentences.length > MAX_ROWS) blocks.push(element("p", { class: "soft" }, `The first ${MAX_ROWS} sentences.`));
   }
-  place.replaceChildren(...blocks);
+  return place.replaceChildren(...blocks);
 }
 
 // The tables that the gates can be shown as: a name, the columns, and whether values are gates.
@@ -212,7 +213,10 @@ function annotate() {
   running.abort();
   running = new AbortController();
   return attempt(async () => {
-    const options = form.dataset.nBest ? { threshold: 0, n_best: Number(form.dataset.nBest) } : {};
+    const options = {};
+    if (slider) options.threshold = 0;
+    const isShort = Array.from(field.value).length <= Number(form.dataset.detailed);
+    if (form.dataset.nBest && isShort) options.n_best = Number(form.dataset.nBest);
     record = await post(options);
     points = Array.from(record.text);
     showLayers();

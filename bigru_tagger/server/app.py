@@ -53,11 +53,11 @@ def make_app(nlp: Language, settings: ServerSettings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.batcher = Batcher(
-            predictor.predict, batch_size=settings.batch_size, wait=settings.wait
-        )
+        batcher = Batcher(predictor.predict, batch_size=settings.batch_size, wait=settings.wait)
+        metrics.queued.set_function(lambda: batcher.n_queued)
+        app.state.batcher = batcher
         yield
-        app.state.batcher.stop()
+        batcher.stop()
 
     app = FastAPI(
         title=f"bigru-tagger: {description['name']}",

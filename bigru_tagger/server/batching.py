@@ -59,6 +59,11 @@ class Batcher:
         """RETURNS (bool): whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def n_queued(self) -> int:
+        """RETURNS (int): number of texts in the queue."""
+        return self._queue.qsize()
+
     async def submit(self, texts: Sequence[Text], options: Options) -> list[Answer]:
         """Predict texts. If the caller is cancelled, texts that are still queued are skipped.
 
@@ -117,8 +122,10 @@ class Batcher:
             if len(texts) == 1:
                 logger.warning("The pipeline raised an exception for a text", exc_info=True)
                 return [PredictionError(f"{type(error).__name__}: {error}")]
-        # One of them failed. The others get their answers.
-        return [answer for text in texts for answer in self._answer([text], options)]
+        # One of them failed. The others get their answers, in few batches.
+        middle = len(texts) // 2
+        halves = texts[:middle], texts[middle:]
+        return [answer for half in halves for answer in self._answer(half, options)]
 
 
 def _deliver(items: Sequence[_Item], answers: Sequence[Answer]) -> None:

@@ -36,6 +36,9 @@ class Metrics:
         self.in_progress = Gauge(
             "bigru_tagger_requests_in_progress", "Requests in progress.", registry=self.registry
         )
+        self.queued = Gauge(
+            "bigru_tagger_queued_texts", "Texts in the queue.", registry=self.registry
+        )
         self.batches = Histogram(
             "bigru_tagger_batch_texts", "Texts per batch.", buckets=_TEXTS, registry=self.registry
         )

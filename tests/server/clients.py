@@ -5,7 +5,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -81,3 +81,25 @@ def entities(record: dict[str, Any]) -> list[tuple[str, str]]:
 def alone(nlp: Language, text: str) -> dict[str, Any]:
     """The record of a text that is processed by itself."""
     return doc_record(nlp(text), ("confidence",))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def metric(client: Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    (value,) = (line.split()[1] for line in lines if line.startswith(f"bigru_tagger_{name} "))
+    return float(value)
+
+
+def in_progress(client: Client) -> float:
+    """The requests in progress, without the one for the metrics."""
+    return metric(client, "requests_in_progress") - 1
+
+
+def queued(client: Client) -> float:
+    return metric(client, "queued_texts")

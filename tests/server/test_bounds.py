@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import spacy
+from clients import in_progress, queued, wait_for
 from spacy.language import Language
 
 
@@ -53,30 +54,13 @@ def pool():
         yield found
 
 
-def wait_for(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-def in_progress(client):
-    """The requests in progress, without the one for the metrics."""
-    (line,) = (
-        line
-        for line in client.get("/metrics").text.splitlines()
-        if line.startswith("bigru_tagger_requests_in_progress ")
-    )
-    return float(line.split()[1]) - 1
-
-
 def test_concurrent_requests_are_predicted_together(serve, nlp, gate, pool):
     client = serve(nlp, wait=0.0)
     first = pool.submit(client.annotate, "a")
     wait_for(gate.entered.is_set)
     others = [pool.submit(client.annotate, text) for text in "bcd"]
     other_options = pool.submit(client.post, json.dumps({"tokens": [["e"]]}))
-    wait_for(lambda: in_progress(client) == 5)
+    wait_for(lambda: queued(client) == 4)
     gate.opened.set()
     texts = [reply.result().json["docs"][0]["text"] for reply in (first, *others)]
     assert texts == ["a", "b", "c", "d"]
@@ -91,8 +75,7 @@ def test_a_batch_is_limited_in_texts_and_characters(serve, nlp, gate, pool, monk
     wait_for(gate.entered.is_set)
     # After the first batch, all of these are in the queue.
     other = pool.submit(client.annotate, *"bcdef", "x" * 12, "y", "z")
-    wait_for(lambda: in_progress(client) == 2)
-    time.sleep(0.1)
+    wait_for(lambda: queued(client) == 8)
     gate.opened.set()
     assert first.result().status == other.result().status == 200
     assert gate.batches == [["a"], ["b", "c", "d"], ["e", "f", "x" * 12], ["y", "z"]]
@@ -111,7 +94,7 @@ def test_a_batch_waits_for_as_many_texts_as_the_one_before(serve, nlp, gate, poo
     replies = [pool.submit(client.annotate, "c")]
     wait_for(gate.entered.is_set)
     replies += [pool.submit(client.annotate, text) for text in "de"]
-    wait_for(lambda: in_progress(client) == 3)
+    wait_for(lambda: queued(client) == 2)
     gate.opened.set()
     assert [reply.result().status for reply in replies] == [200] * 3
     replies = [pool.submit(client.annotate, "f")]
@@ -127,13 +110,25 @@ def test_an_error_of_one_request_leaves_the_others_of_its_batch(serve, nlp, gate
     wait_for(gate.entered.is_set)
     broken = pool.submit(client.annotate, "broken", "b")
     other = pool.submit(client.annotate, "c")
-    wait_for(lambda: in_progress(client) == 3)
+    wait_for(lambda: queued(client) == 3)
     gate.opened.set()
     assert first.result().json["errors"] == other.result().json["errors"] == []
     answer = broken.result().json
     assert [doc and doc["text"] for doc in answer["docs"]] == [None, "b"]
     message = "RuntimeError: this text breaks the pipeline"
     assert answer["errors"] == [{"index": 0, "message": message}]
+
+
+def test_a_failing_text_is_found_in_few_batches(serve, nlp, gate):
+    gate.opened.set()
+    client = serve(nlp, batch_size=16, wait=5.0)
+    assert client.annotate(*"abcdefghijklmnop").status == 200  # the next batch waits for as many
+    gate.batches.clear()
+    answer = client.annotate(*"abcdefghijk", "broken", *"mnop").json
+    assert [error["index"] for error in answer["errors"]] == [11]
+    assert sum(doc is not None for doc in answer["docs"]) == 15
+    # One of 16 texts, then two of 8, 4, 2 and 1. One by one, these would be 17.
+    assert len(gate.batches) <= 10
 
 
 def test_requests_above_the_limit_get_429_at_once(serve, nlp, gate, pool):

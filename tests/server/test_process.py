@@ -5,10 +5,10 @@ import re
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from clients import Client, alone, same
+from clients import Client, alone, in_progress, same, wait_for
 from samples import TEXTS
 from typer.testing import CliRunner
 
@@ -80,8 +80,8 @@ def test_a_stop_answers_all_requests_that_were_sent(process, ner):
     expected = [record["ents"] for record in (alone(ner, text) for text in TEXTS)] * 60
     with ThreadPoolExecutor(8) as pool:
         replies = [pool.submit(client.annotate, *texts) for _ in range(8)]
-        while "requests_in_progress 9.0" not in client.get("/metrics").text:
-            assert not any(reply.done() for reply in replies)
+        wait_for(lambda: sum(map(Future.done, replies)) + in_progress(client) == 8)
+        assert not all(map(Future.done, replies))
         process.send_signal(signal.SIGTERM)
         for reply in replies:
             assert reply.result().status == 200

@@ -236,6 +236,16 @@ def test_pages_load_nothing_from_other_hosts(client):
         assert addresses <= {f"http://127.0.0.1:{client.port}"}  # in the example for curl
 
 
+def test_names_with_markup_are_escaped(serve):
+    nlp = build("bigru_ner")
+    nlp.meta["name"] = "<script>"
+    client = serve(nlp)
+    for path in ("/", "/docs"):
+        page = client.get(path).text
+        assert "en_<script>" not in page
+        assert "en_&lt;script&gt;" in page
+
+
 def test_the_page_about_requests_lists_each_field(client):
     page = client.get("/docs").text
     schema = client.get("/openapi.json").json

@@ -13,14 +13,17 @@ from typing import Any
 EXTRAS = {
     "accelerate": "trainer",
     "datasets": "train",
+    "fastapi": "serve",
     "huggingface_hub": "train",
     "matplotlib": "plots",
+    "prometheus_client": "serve",
     "pyarrow": "train",
     "scipy": "train",
     "seqeval": "train",
     "tokenizers": "transformers",
     "torch": "torch",
     "transformers": "transformers",
+    "uvicorn": "serve",
 }
 """The smallest extra that installs each package."""
 

@@ -11,7 +11,7 @@ from samples import ROOT
 
 from bigru_tagger.extras import EXTRAS, MissingExtraError, explained, require
 
-ALL = ("docs", "plots", "test", "torch", "train", "trainer", "transformers")
+ALL = ("docs", "plots", "serve", "test", "torch", "train", "trainer", "transformers")
 
 
 def installed_by(extra: str) -> set[str]:

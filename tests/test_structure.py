@@ -28,6 +28,8 @@ ORDER = [
     "distill",
     "recipes",
     "huggingface",
+    "annotation",
+    "server",
     "cli",
 ]
 

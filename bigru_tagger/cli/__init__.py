@@ -11,6 +11,7 @@ from . import (  # noqa: F401 - each module registers its commands
     convert,
     distill,
     evaluate,
+    serve,
     show,
     train,
     train_with_trainer,

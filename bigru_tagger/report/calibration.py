@@ -11,6 +11,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..extras import require
+from ..pipeline.component import run_before
 from ..pipeline.spans import Entity, SpanTagger
 from ..schemes import biluo_spans
 from ..scoring.run import bare_copy
@@ -205,12 +206,7 @@ class SettingsTrial:
             )
         self.pipe = pipe
         self.examples = list(examples)
-        docs: Iterable[Doc] = [bare_copy(nlp, eg) for eg in self.examples]
-        for earlier, component in nlp.pipeline:
-            if earlier == name:
-                break
-            docs = component.pipe(docs) if hasattr(component, "pipe") else map(component, docs)
-        self._docs = list(docs)
+        self._docs = run_before(nlp, name, [bare_copy(nlp, eg) for eg in self.examples])
         self._logits = np.concatenate(
             [np.zeros((0, len(pipe.tags)), dtype=np.float32)]
             + [

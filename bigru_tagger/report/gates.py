@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from spacy.language import Language
@@ -13,9 +13,11 @@ from wasabi.tables import table
 from ..decoding.transitions import to_numpy
 from ..model.shim import NetworkShim
 from ..model.thinc_model import network_shim, trace
-from ..network.encoder import LayerGates
-from ..pipeline.component import SequenceTagger
+from ..pipeline.component import SequenceTagger, run_before
 from ..plots import save_figure
+
+if TYPE_CHECKING:
+    from ..network.encoder import LayerGates
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Gates:
     component: str
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
-    layers: tuple[LayerGates, ...]
+    layers: "tuple[LayerGates, ...]"
     shares: Mapping[str, np.ndarray]
 
 
@@ -51,10 +53,7 @@ def read_gates(nlp: Language, text: str | Doc, component: str | None = None) -> 
     doc = nlp.make_doc(text) if isinstance(text, str) else text.copy()
     if not len(doc):
         raise ValueError("the text has no tokens, so there are no gates to read")
-    for earlier, upstream in nlp.pipeline:
-        if earlier == name:
-            break
-        doc = upstream(doc)
+    (doc,) = run_before(nlp, name, [doc])
     pipe: Any = nlp.get_pipe(name)
     traced = trace(pipe.model, [doc])
     tags, shares = (), {}
@@ -68,26 +67,42 @@ def read_gates(nlp: Language, text: str | Doc, component: str | None = None) -> 
     return Gates(name, tuple(token.text for token in doc), tags, tuple(traced.layers), shares)
 
 
+def components_with_gates(nlp: Language) -> list[str]:
+    """List the components whose gates can be read: those with a GRU.
+
+    nlp (Language): the pipeline.
+    RETURNS (list[str]): the names of the components.
+    """
+    return [name for name, shim in _recurrent(nlp).items() if shim.spec.cell == "gru"]
+
+
 def _find_component(nlp: Language, name: str | None) -> str:
-    with_gru = [other for other in nlp.pipe_names if _has_gru(nlp, other)]
-    if name is None and with_gru:
-        return with_gru[0]
-    if name in with_gru:
+    found = list(_recurrent(nlp))  # an LSTM has its own error
+    if name is None and found:
+        return found[0]
+    if name in found:
         return name
     lacking = "no component" if name is None else f"no component {name!r}"
     raise ValueError(
         f"the pipeline has {lacking} with a GRU of bigru_tagger; the components with one are: "
-        f"{', '.join(with_gru) or 'none'}. If components share an encoder, the GRU belongs to the "
+        f"{', '.join(found) or 'none'}. If components share an encoder, the GRU belongs to the "
         "encoder's component"
     )
 
 
-def _has_gru(nlp: Language, name: str) -> bool:
-    model = getattr(nlp.get_pipe(name), "model", None)
-    if model is None or "trace" not in model.attrs:
-        return False
-    shim = network_shim(model)
-    return isinstance(shim, NetworkShim) and len(shim.spec.hidden) > 0
+def _recurrent(nlp: Language) -> dict[str, NetworkShim]:
+    # The networks with recurrent layers, by component.
+    models = {name: getattr(pipe, "model", None) for name, pipe in nlp.pipeline}
+    shims = {
+        name: network_shim(model)
+        for name, model in models.items()
+        if model is not None and "trace" in model.attrs
+    }
+    return {
+        name: shim
+        for name, shim in shims.items()
+        if isinstance(shim, NetworkShim) and len(shim.spec.hidden) > 0
+    }
 
 
 def gates_table(gates: Gates) -> str:

@@ -16,6 +16,7 @@ MODULES = {
     "compare_runtimes": "compare_runtimes",
     "import_costs": "import_costs",
     "learning_curve": "learning_curve",
+    "load_server": "load_server",
     "replicate": "replicate",
 }
 

@@ -1,0 +1,1 @@
+"""A web service for a trained pipeline: one process, requests predicted in shared batches."""

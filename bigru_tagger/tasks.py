@@ -183,7 +183,7 @@ class EntityTask(Task):
             ent: next((p for name in names if (p := ent._.get(name)) is not None), None)
             for ent in doc.ents
         }
-        return {(e.start, e.end, e.label_): float(p) for e, p in first.items() if p is not None}
+        return {span_key(ent): float(p) for ent, p in first.items() if p is not None}
 
 
 @dataclass(frozen=True)
@@ -239,11 +239,7 @@ class SpanGroupTask(Task):
         self, doc: Doc, attributes: Iterable[str]
     ) -> dict[tuple[int, int, str], float]:
         scored = zip(doc.spans.get(self.key, ()), self._scores(doc), strict=False)
-        return {
-            (span.start, span.end, span.label_): float(score)
-            for span, score in scored
-            if score is not None
-        }
+        return {span_key(span): float(score) for span, score in scored if score is not None}
 
     def _scores(self, doc: Doc) -> Sequence[float | None]:
         # If the numbers of scores and spans differ, the group was modified after prediction.
@@ -322,6 +318,16 @@ def annotated_tasks(doc: Doc) -> list[Task]:
     tasks += [replace(CHUNKS, name=key, key=key) for key in doc.spans if key not in keys]
     tasks.sort(key=lambda task: task.per_token)
     return [task for task in tasks if task.is_annotated(doc)]
+
+
+def span_key(span: Span) -> tuple[int, int, str]:
+    """Get the key of a span in `Task.probabilities`.
+
+    span (Span): the span.
+    RETURNS (tuple[int, int, str]): the index of its first token, the index after its last token,
+        and its label.
+    """
+    return span.start, span.end, span.label_
 
 
 def _renamed(span: Span, label: str) -> Span:

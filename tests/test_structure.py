@@ -27,6 +27,7 @@ ORDER = [
     "report",
     "distill",
     "huggingface",
+    "annotation",
     "cli",
 ]
 

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -51,6 +51,7 @@ def tag_command(
     """
     from spacy.util import minibatch
 
+    from ..annotation.records import doc_record
     from ..report.calibration import confidence_attributes
     from ..scoring.loading import load_pipeline, setters_of
 
@@ -70,7 +71,7 @@ def tag_command(
             with nlp.memory_zone():
                 for doc in nlp.pipe(batch):
                     if as_json:
-                        typer.echo(json.dumps(_to_json(doc, attributes), ensure_ascii=False))
+                        typer.echo(json.dumps(doc_record(doc, attributes), ensure_ascii=False))
                     else:
                         typer.echo("\n".join(_describe(doc, attributes, finds_entities)))
 
@@ -123,29 +124,12 @@ def _describe_spans(
     probabilities: Mapping[tuple[int, int, str], float],
     indent: str = "  ",
 ) -> Iterator[str]:
+    from ..tasks import span_key
+
     for span in spans:
-        probability = probabilities.get(_key(span))
+        probability = probabilities.get(span_key(span))
         confidence = "" if probability is None else f"{probability:6.1%}"
         yield f"{indent}{span.label_:<6} {confidence}  {span.text}"
-
-
-def _to_json(doc: "Doc", attributes: Sequence[str]) -> dict[str, Any]:
-    """Convert a Doc with `Doc.to_json`, and add a "score" to entities and spans that have one."""
-    from ..tasks import CHUNKS, ENTITIES, Task
-
-    content: dict[str, Any] = doc.to_json()
-    rows: list[tuple[Task, list[dict[str, Any]]]] = [(ENTITIES, content.get("ents", []))]
-    rows += [(CHUNKS.with_key(key), content["spans"][key]) for key in doc.spans]
-    for task, entries in rows:
-        probabilities = task.probabilities(doc, attributes)
-        for span, entry in zip(task.stored(doc), entries, strict=True):
-            if _key(span) in probabilities:
-                entry["score"] = probabilities[_key(span)]
-    return content
-
-
-def _key(span: "Span") -> tuple[int, int, str]:
-    return span.start, span.end, span.label_
 
 
 @app.command("gates")

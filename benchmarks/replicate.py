@@ -74,8 +74,9 @@ def replicate(
     """Train several seeds of a config; print means, standard deviations and 95 % intervals.
 
     Seeds with a line in the results are not trained again. If the command is stopped, run it again
-    to continue. On several machines, --shard divides the seeds. --table prints a Markdown table of files of results. --into writes it between the
-    lines <!-- results:NAME --> and <!-- /results --> of a file.
+    to continue. On several machines, --shard divides the seeds. --table prints a Markdown table of
+    files of results. --into writes it between the lines <!-- results:NAME --> and <!-- /results -->
+    of a file.
     """
     try:
         if table:

@@ -317,13 +317,14 @@ def _annotate_batch(
     nlp: Language, values: Sequence[Value], read: Callable[[Value, Doc], Output]
 ) -> list[Output | Exception]:
     try:
-        docs = nlp.pipe([_make_doc(nlp, value) for value in values], batch_size=len(values))
-        return [read(value, doc) for value, doc in zip(values, docs, strict=True)]
+        docs = [_make_doc(nlp, value) for value in values]
+        docs = list(nlp.pipe(docs, batch_size=len(values)))
     except Exception as error:
         if len(values) == 1:
             return [error]
-    # Find the rows with errors.
-    return [output for value in values for output in _annotate_batch(nlp, [value], read)]
+        # Find the rows with errors.
+        return [output for value in values for output in _annotate_batch(nlp, [value], read)]
+    return [read(value, doc) for value, doc in zip(values, docs, strict=True)]
 
 
 def _make_doc(nlp: Language, value: Any) -> Doc:

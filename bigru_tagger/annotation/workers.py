@@ -3,14 +3,14 @@
 import signal
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spacy.util import import_file
 
@@ -61,7 +61,7 @@ class _Worker:
 
 def annotate_shards(
     job: Job, shards: Iterable[Shard], n_workers: int
-) -> Iterator[tuple[Shard, Result]]:
+) -> Generator[tuple[Shard, Result]]:
     """Annotate shards in processes.
 
     A shard whose process is killed or fails is annotated again, at most `MAX_ATTEMPTS` times. The
@@ -86,14 +86,13 @@ def annotate_shards(
     try:
         while workers:
             by_connection = {worker.connection: worker for worker in workers}
-            for connection in wait([*by_connection]):
+            for connection in wait(list(by_connection)):
                 worker = by_connection[connection]  # type: ignore[index]
                 try:
                     message = worker.connection.recv()
                 except (EOFError, OSError):
                     message = _end(worker)
                     workers.remove(worker)
-                    workers.append(_start(job))
                 if isinstance(message, Result) and worker.shard is not None:
                     yield worker.shard, message
                 elif isinstance(message, _Failed):
@@ -101,6 +100,7 @@ def annotate_shards(
                     if worker.shard is not None:
                         repeated.append(worker.shard)
                 if worker not in workers:
+                    workers.append(_start(job))
                     continue
                 worker.shard = repeated.popleft() if repeated else next(stream, None)
                 if worker.shard is None:
@@ -133,7 +133,11 @@ def _count_attempt(job: Job, shard: Shard | None, failed: _Failed, attempts: Cou
 
 
 def _start(job: Job) -> _Worker:
-    context = get_context("spawn")  # a forked process would not see that this one is killed
+    # Not "fork": such a process holds open our end of the connection, and does not see that this
+    # process is killed.
+    method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+    context: Any = get_context(method)
+    context.set_forkserver_preload([__name__])  # processes share what it imports
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, job), daemon=True)
     process.start()

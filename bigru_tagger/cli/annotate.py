@@ -1,7 +1,9 @@
 """The command `annotate`: annotate files with several processes."""
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,24 +92,30 @@ def annotate_command(
         )
         job = Job(annotator, output, output_format, code=(ctx.parent or ctx).params.get("code"))
         n_shards, tokens, start = 0, 0, time.monotonic()
-        with tqdm(total=rows.size, unit="B", unit_scale=True, disable=None) as bar:
+        is_quiet = not sys.stderr.isatty()
+        with tqdm(total=rows.size, unit="B", unit_scale=True, disable=is_quiet) as bar:
 
-            def missing() -> "Iterator[Shard]":
+            def missing() -> "Generator[Shard]":
                 nonlocal n_shards
                 for shard in cut(rows, max(1, round(shard_size * 1e6))):
                     n_shards += 1
                     if manifest.has(shard, output_format):
-                        bar.initial += shard.n_bytes  # not part of the speed
+                        if not is_quiet:  # a disabled bar does not have it
+                            bar.initial += shard.n_bytes  # not part of the speed
                         bar.update(shard.n_bytes)
                     else:
                         yield shard
 
             try:
-                for shard, result in annotate_shards(job, missing(), workers):
-                    manifest.add(result)
-                    tokens += result.tokens
-                    bar.set_postfix_str(f"{tokens / (time.monotonic() - start):,.0f} words/s")
-                    bar.update(shard.n_bytes)
+                with (
+                    closing(missing()) as shards,
+                    closing(annotate_shards(job, shards, workers)) as finished,
+                ):
+                    for shard, result in finished:
+                        manifest.add(result)
+                        tokens += result.tokens
+                        bar.set_postfix_str(f"{tokens / (time.monotonic() - start):,.0f} words/s")
+                        bar.update(shard.n_bytes)
             finally:
                 n_errors = manifest.write_errors()
         manifest.check_number(n_shards)

@@ -3,6 +3,8 @@
 The tests of Ray and Spark take most of a minute each, so they are marked as slow.
 """
 
+import sys
+
 import pandas as pd
 import pytest
 from samples import SENTENCES, TEXTS
@@ -37,7 +39,7 @@ def test_dask(model):
 @pytest.mark.parametrize("actors", [False, True])
 def test_ray(model, actors):
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
     try:
         data = ray.data.from_pandas(ROWS).repartition(4)
         if actors:
@@ -53,8 +55,9 @@ def test_ray(model, actors):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of the engine itself
-def test_spark(model):
+def test_spark(model, monkeypatch):
     sql = pytest.importorskip("pyspark.sql")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     spark = (
         sql.SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")

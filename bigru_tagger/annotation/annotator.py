@@ -235,7 +235,8 @@ class Annotator:
         RAISES (InputError): An added column has the name of a column that is kept.
         """
         kept = set(names if self.keep is None else self.keep)
-        if taken := sorted(kept & {*self.columns, self.error_column}):
+        added = {*self.columns, *([self.error_column] if self.on_error == "column" else [])}
+        if taken := sorted(kept & added):
             raise InputError(
                 f"the input already has columns with the names {', '.join(taken)}: set `prefix`, "
                 "which starts the names of added columns, or `keep`, the columns to return"
@@ -263,6 +264,11 @@ class Annotator:
 
     def _annotate_columns(self, batch: Any, names: Sequence[str]) -> dict[str, list[Any]]:
         self.check_names(names)
+        if missing := sorted(set(self.keep or ()) - set(names)):
+            raise InputError(
+                f"no columns {', '.join(missing)}, which `keep` names, among "
+                f"{', '.join(map(str, names))}"
+            )
         added: dict[str, list[Any]] = {name: [] for name in self.columns}
         if self.on_error == "column":
             added[self.error_column] = []

@@ -126,6 +126,11 @@ def annotate_command(
             f"{n_shards:,} files: {output}",
             err=True,
         )
+        if tokens:
+            seconds = time.monotonic() - start
+            typer.echo(
+                f"{tokens:,} words in {seconds:,.0f} s: {tokens / seconds:,.0f} words/s", err=True
+            )
         if n_errors:
             typer.echo(f"{n_errors:,} errors: {output / 'errors.jsonl'}", err=True)
         if n_cut := sum(result.cut for result in results):

@@ -121,6 +121,12 @@ def test_columns_of_the_input(model):
     assert spans(with_prefix, 1, "found_") == [(12, 25, "LOC")]
     kept = Annotator(model, keep=["text"])(labelled)
     assert sorted(kept) == sorted(["text", *COLUMNS])
+    with pytest.raises(ValueError, match="no columns id, which `keep` names, among label, text"):
+        Annotator(model, keep=["id"])(labelled)
+    with_error = {"error": [0] * 4, "text": TEXTS}
+    assert Annotator(model)(with_error)["error"] == [0] * 4
+    with pytest.raises(ValueError, match="names error: set `prefix`"):
+        Annotator(model, on_error="column")(with_error)
 
 
 def test_settings_are_checked(model, tmp_path):

@@ -15,6 +15,7 @@ from spacy.util import import_file
 from test_cli import run
 
 KILLER = Path(__file__).parent.parent / "annotation" / "killer.py"
+CAN_KILL = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 TEXTS = [f"number {i} in Vienna" for i in range(60)]
 
 
@@ -46,6 +47,7 @@ def rows(output: Path) -> list[dict]:
     ]
 
 
+@CAN_KILL
 def test_killed_workers_are_replaced_and_nothing_is_lost(rules: Path, tmp_path: Path) -> None:
     texts = [*TEXTS[:30], "kill worker", *TEXTS[30:]]
     source, output = write(tmp_path / "a.txt", texts), tmp_path / "out"
@@ -74,6 +76,7 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(rules: Path, tmp_path: 
     assert "was written with another value of prefix ('')" in printed
 
 
+@CAN_KILL
 def test_a_killed_command_continues(rules: Path, tmp_path: Path) -> None:
     texts = [*TEXTS[:50], "kill driver", *TEXTS[50:], ""]
     source, output = write(tmp_path / "a.txt", texts), tmp_path / "out"
@@ -93,6 +96,7 @@ def test_a_killed_command_continues(rules: Path, tmp_path: Path) -> None:
     assert [row["text"] for row in rows(output)] == texts[:-1]
 
 
+@CAN_KILL
 def test_a_shard_that_always_fails_ends_the_command(rules: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "a.txt", [*TEXTS[:30], "kill always", *TEXTS[30:]])
     printed = annotate(rules, source, tmp_path / "out", fails=True)

@@ -36,19 +36,16 @@ def test_dask(model):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of the engine itself
-@pytest.mark.parametrize("actors", [False, True])
-def test_ray(model, actors):
+def test_ray(model):
     ray = pytest.importorskip("ray")
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
     try:
         data = ray.data.from_pandas(ROWS).repartition(4)
-        if actors:
-            found = data.map_batches(
-                Annotator, fn_constructor_args=[str(model)], concurrency=2, batch_size=6
-            )
-        else:
-            found = data.map_batches(Annotator(model), batch_size=6)
-        check(found.take_all())
+        check(data.map_batches(Annotator(model), batch_size=6).take_all())
+        actors = data.map_batches(
+            Annotator, fn_constructor_args=[str(model)], concurrency=2, batch_size=6
+        )
+        check(actors.take_all())
     finally:
         ray.shutdown()
 

@@ -45,6 +45,7 @@ from .replication.runs import (
     Recipe,
     Run,
     append_run,
+    choose_part,
     collect_run,
     make_recipe,
     parse_seeds,
@@ -163,8 +164,7 @@ def learning_curve(
         ]
         # The smallest first, and all systems with the same data together.
         planned.sort(key=lambda job: (_size(job.recipe), job.seed, job.recipe.config))
-        part, of = map(int, shard.split("/"))
-        run_all(planned[part - 1 :: of], jobs, results)
+        run_all(choose_part(planned, shard), jobs, results)
     runs = [run for run in read_runs(results) if _data(run.recipe) in map(_name, data)]
     if into is not None:
         replace_block(into, results.stem, curve_table(runs))

@@ -10,7 +10,7 @@ from spacy.cli._util import parse_config_overrides
 from spacy.util import load_config
 
 from .replication.report import replace_block, results_table
-from .replication.runs import make_recipe, parse_seeds, read_runs, split_source
+from .replication.runs import choose_part, make_recipe, parse_seeds, read_runs, split_source
 from .replication.training import Plan, choose_cores, train_seeds
 
 
@@ -31,6 +31,9 @@ def replicate(
             help="Number of runs at the same time; if above 1, each uses one core.", min=1
         ),
     ] = 1,
+    shard: Annotated[
+        str, typer.Option(help="Part i of n of the seeds, as i/n, for one of n machines.")
+    ] = "1/1",
     test: Annotated[
         str | None,
         typer.Option(
@@ -71,8 +74,9 @@ def replicate(
     """Train several seeds of a config; print means, standard deviations and 95 % intervals.
 
     Seeds with a line in the results are not trained again. If the command is stopped, run it again
-    to continue. --table prints a Markdown table of files of results. --into writes it between the
-    lines <!-- results:NAME --> and <!-- /results --> of a file.
+    to continue. On several machines, --shard divides the seeds. --table prints a Markdown table of
+    files of results. --into writes it between the lines <!-- results:NAME --> and <!-- /results -->
+    of a file.
     """
     try:
         if table:
@@ -97,7 +101,7 @@ def replicate(
             threads=1 if jobs > 1 else None,
         )
         results = results or Path("results") / f"{recipe.config}.jsonl"
-        failed = train_seeds(plan, parse_seeds(seeds), jobs, results)
+        failed = train_seeds(plan, choose_part(parse_seeds(seeds), shard), jobs, results)
         runs = [run for run in read_runs(results) if run.recipe.key == recipe.key]
         if runs:
             typer.echo(results_table(runs))

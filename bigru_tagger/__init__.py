@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .annotation.annotator import Annotator
     from .corpus.convert import convert
     from .corpus.corpus import AnyCorpus, open_corpus
     from .corpus.offsets import annotate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 __all__ = [
+    "Annotator",
     "AnyCorpus",
     "BiGRUChunker",
     "BiGRUNer",
@@ -53,6 +55,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Annotator": "annotation.annotator",
     "AnyCorpus": "corpus.corpus",
     "BiGRUChunker": "pipeline.chunker",
     "BiGRUNer": "pipeline.ner",

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from spacy.util import load_config
 
@@ -24,6 +24,8 @@ AS_CONFIGURED = "as configured"
 _SOURCE = Path(bigru_tagger.__file__).parent / "*" / "*.py"
 _PROBE = -1  # no config has this seed
 _SEEDS = ("system.seed", "training.seed")
+
+Item = TypeVar("Item")
 
 Scores: TypeAlias = dict[str, dict[str, Any]]
 """By task: `p`, `r`, `f` and `per_type` for "entities" and "chunks", `accuracy` for "tags"."""
@@ -176,6 +178,20 @@ def parse_seeds(text: str) -> list[int]:
     if not seeds:
         raise ValueError(f"--seeds {text}: this range is empty; write the smaller number first")
     return sorted(set(seeds))
+
+
+def choose_part(items: Sequence[Item], part: str) -> list[Item]:
+    """Choose one of several parts of a list, for one of several machines.
+
+    items (Sequence[Item]): the list.
+    part (str): part i of n, as "i/n", with i from 1. Each item is in one part.
+    RETURNS (list[Item]): every n-th item, from the i-th.
+    RAISES (ValueError): the text has another form, or i is not from 1 to n.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", part)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise ValueError(f"--shard {part}: write i/n, such as 1/4 for the first of four parts")
+    return list(items[int(found[1]) - 1 :: int(found[2])])
 
 
 def split_source(text: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import typer
 
 from ..extras import MissingExtraError, explained
 from . import (  # noqa: F401 - each module registers its commands
+    annotate,
     calibrate,
     check,
     convert,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,6 +101,7 @@ def find_columns_of_file(
     encoding: str,
     labels_alone: bool = False,
     needs_annotation: bool = True,
+    n_lines: int | None = None,
 ) -> Layout:
     """Infer the separator and the content of the columns of a file.
 
@@ -111,13 +113,14 @@ def find_columns_of_file(
     encoding (str): The encoding of the file.
     labels_alone (bool): Whether tags may be labels without prefixes.
     needs_annotation (bool): Whether a file that holds only tokens is an error.
+    n_lines (int | None): The number of lines to look at; None for all.
     RETURNS (Layout): The layout.
     RAISES (CorpusError): The content of a column is ambiguous, or the file cannot be read.
     """
     lines: list[list[str]] = [[]]
     numbers: list[int] = []
     hashed: list[str] = []
-    for number, text in read_lines(file, encoding):
+    for number, text in islice(read_lines(file, encoding), n_lines):
         if not text.strip(_SPACES) or text.startswith(DOCUMENT_START):
             if lines[-1]:
                 lines.append([])

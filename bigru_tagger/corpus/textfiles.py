@@ -7,8 +7,9 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .sentences import CorpusError
 
@@ -42,7 +43,8 @@ def read_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
     """
     number = 0
     try:
-        with _OPENERS.get(file.suffix.lower(), open)(file, "rb") as binary:
+        with _damage(file, lambda: number), file.open("rb") as raw:
+            binary = _decompressed(file, raw)
             # Decode line by line: if blocks are read ahead, the line of a bad byte is unknown.
             lines = (
                 (line.decode("utf-8") for line in binary)
@@ -58,9 +60,35 @@ def read_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
         ) from err
     except LookupError as err:
         raise CorpusError(f"{file}: {err}: set encoding to a name that Python supports") from err
+
+
+def read_byte_lines(file: Path, raw: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Read the lines of an open file without decoding them.
+
+    file (Path): The name of the file, plain or compressed (.gz, .bz2, .xz).
+    raw (BinaryIO): The open file. Its position shows how much has been read.
+    YIELDS (tuple[int, bytes]): The line number, from 1, and the line with its line ending.
+    RAISES (CorpusError): The file cannot be read, or is damaged.
+    """
+    number = 0
+    with _damage(file, lambda: number):
+        for line in _decompressed(file, raw):
+            number += 1
+            yield number, line
+
+
+def _decompressed(file: Path, raw: BinaryIO) -> Any:
+    opener = _OPENERS.get(file.suffix.lower())
+    return opener(raw, "rb") if opener else raw
+
+
+@contextmanager
+def _damage(file: Path, lines_read: Callable[[], int]) -> Iterator[None]:
+    try:
+        yield
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as err:
         raise CorpusError(
-            f"{file}: damaged or incomplete after line {number}: {err}: get the file again"
+            f"{file}: damaged or incomplete after line {lines_read()}: {err}: get the file again"
         ) from err
     except OSError as err:
         raise CorpusError(f"{file}: {err.strerror or err}") from err

@@ -11,6 +11,7 @@ from spacy.tokens import Doc
 from ..corpus.conll import DOCUMENT_START
 from ..corpus.corpus import SentenceReader, open_corpus
 from ..corpus.sentences import CorpusError
+from ..corpus.textfiles import content_suffix, read_lines
 from ..schemes import is_tag
 
 _LINES_TO_CHECK = 100  # to detect the format of a .txt file
@@ -53,8 +54,9 @@ def _read(
     options: Mapping[str, Any],
 ) -> Iterable[Doc]:
     path = Path(source)
-    if path.is_file() and path.suffix == ".txt" and _is_plain_text(path):
-        return map(nlp.make_doc, filter(None, _lines(path)))
+    if path.is_file() and content_suffix(path) == ".txt" and is_plain_text(path):
+        lines = (line.strip() for _, line in read_lines(path))
+        return map(nlp.make_doc, filter(None, lines))
     corpus = open_corpus(source, split=split, **options)
     if isinstance(corpus, SentenceReader):
         corpus.needs_annotation = False
@@ -62,17 +64,18 @@ def _read(
     return (example.reference for example in corpus(nlp))
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from (line.strip() for line in file)
-    except UnicodeError as error:
-        raise CorpusError(f"{path}: {error}: the text must be in UTF-8") from error
+def is_plain_text(path: Path) -> bool:
+    """Check that a file is not in the column format, in which every line ends with a tag.
 
-
-def _is_plain_text(path: Path) -> bool:
-    """Check that not every line ends with a tag, which would be the column format."""
-    lines = (line for line in _lines(path) if line and not line.startswith((DOCUMENT_START, "#")))
+    path (Path): The file, which may be compressed (.gz, .bz2, .xz).
+    RETURNS (bool): True if one of the first lines does not end with a tag.
+    RAISES (CorpusError): The file cannot be read.
+    """
+    lines = (
+        line
+        for _, line in read_lines(path)
+        if line.strip() and not line.startswith((DOCUMENT_START, "#"))
+    )
     for line in islice(lines, _LINES_TO_CHECK):
         fields = line.split()
         if not (is_tag(fields[-1]) and len(fields) > 1):

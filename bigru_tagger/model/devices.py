@@ -73,7 +73,7 @@ class _BlasThreads:
         with self._lock:
             if not self._n_users:
                 self._before = [library.get_num_threads() for library in self._libraries]
-                self._set([1] * len(self._libraries))
+                self._set([_n_threads or 1] * len(self._libraries))
             self._n_users += 1
 
     def restore(self) -> None:
@@ -93,6 +93,34 @@ class _BlasThreads:
                 release(force=True)
 
 
+# The number of threads of NumPy and PyTorch by `use_threads`.
+_n_threads: int | None = None
+
+
+@contextmanager
+def use_threads(n_threads: int | None) -> Iterator[None]:
+    """Set the number of threads of prediction within the context, for all threads of the process.
+
+    n_threads (int | None): the number of threads of NumPy's matrix products and of torch; None
+        leaves them as they are.
+    """
+    global _n_threads  # noqa: PLW0603 - one value per process
+    torch = sys.modules.get("torch")
+    if n_threads is None:
+        yield
+        return
+    before = _n_threads, torch and torch.get_num_threads()
+    _n_threads = n_threads
+    if torch is not None:
+        torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        _n_threads = before[0]
+        if torch is not None:
+            torch.set_num_threads(before[1])
+
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _blas_threads: dict[int, _BlasThreads] = {}
 
@@ -102,11 +130,11 @@ def one_blas_thread() -> Iterator[None]:
     """Use one thread for NumPy's matrix products within the context.
 
     The products of a tagger are small. With more threads, they gain little on an idle machine, and
-    wait for each other on a busy one. The environment variables OMP_NUM_THREADS and
-    OPENBLAS_NUM_THREADS (or MKL_NUM_THREADS) set another number. The setting of the process is
-    restored on exit, when no other thread is in the context.
+    wait for each other on a busy one. `use_threads` sets another number, and so do the environment
+    variables OMP_NUM_THREADS and OPENBLAS_NUM_THREADS (or MKL_NUM_THREADS). The setting of the
+    process is restored on exit, when no other thread is in the context.
     """
-    if any(name in os.environ for name in _THREAD_VARIABLES):
+    if _n_threads is None and any(name in os.environ for name in _THREAD_VARIABLES):
         yield
         return
     # Each process has its own lock: one that another thread held during a fork is never released.

@@ -21,6 +21,7 @@ from benchmarks.replication.runs import (
     Recipe,
     Run,
     append_run,
+    choose_part,
     make_recipe,
     parse_seeds,
     read_runs,
@@ -221,6 +222,15 @@ def test_seeds() -> None:
     for text in ("", "a", "1-", "-3", "3-1"):
         with pytest.raises(ValueError, match="--seeds"):
             parse_seeds(text)
+
+
+def test_shards_divide_the_seeds() -> None:
+    assert choose_part([0, 1, 2, 3, 4], "1/1") == [0, 1, 2, 3, 4]
+    assert [choose_part([0, 1, 2, 3, 4], f"{i}/3") for i in (1, 2, 3)] == [[0, 3], [1, 4], [2]]
+    assert choose_part([0], "2/2") == []
+    for text in ("", "1", "0/2", "3/2", "1/0", "a/2", "-1/2"):
+        with pytest.raises(ValueError, match="--shard"):
+            choose_part([0, 1], text)
 
 
 def test_test_data(tmp_path: Path) -> None:

@@ -10,7 +10,13 @@ from samples import TINY, build
 from threadpoolctl import ThreadpoolController
 
 from bigru_tagger.model import devices
-from bigru_tagger.model.devices import choose_device, one_blas_thread, to_torch, use_bfloat16
+from bigru_tagger.model.devices import (
+    choose_device,
+    one_blas_thread,
+    to_torch,
+    use_bfloat16,
+    use_threads,
+)
 
 
 def test_choose_device():
@@ -168,6 +174,21 @@ def test_one_blas_thread_in_many_threads():
 @pytest.mark.parametrize("name", BLAS_VARIABLES)
 def test_a_variable_sets_the_number_of_blas_threads(name, monkeypatch):
     monkeypatch.setenv(name, "2")
+    with one_blas_thread():
+        assert blas_threads() == {2}
+
+
+@pytest.mark.usefixtures("two_blas_threads")
+def test_use_threads_sets_numpy_and_torch_for_a_while(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    before = torch.get_num_threads()
+    with use_threads(3):
+        assert torch.get_num_threads() == 3
+        with use_threads(None), one_blas_thread():
+            assert blas_threads() == {3}
+    with use_threads(1), one_blas_thread():
+        assert blas_threads() == {1}
+    assert torch.get_num_threads() == before
     with one_blas_thread():
         assert blas_threads() == {2}
 

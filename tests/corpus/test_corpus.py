@@ -476,7 +476,7 @@ def test_missing_file_is_not_taken_for_a_hub_id(tmp_path, name):
         ),
         (
             "some/*.conll",
-            "read by ConllCorpus, which has no setting `color`, `shape`: choose from annotated_labels",
+            "read by ConllCorpus, which has no setting `color`, `shape`: choose from annotated",
         ),
     ],
 )

@@ -472,11 +472,11 @@ def test_missing_file_is_not_taken_for_a_hub_id(tmp_path, name):
     [
         (
             "some/id",
-            "read by HFCorpus, which has no setting `color`, `shape`: choose from alignment, aug",
+            "read by HFCorpus, which has no setting `color`, `shape`: choose from alignment, annotated",
         ),
         (
             "some/*.conll",
-            "read by ConllCorpus, which has no setting `color`, `shape`: choose from annot",
+            "read by ConllCorpus, which has no setting `color`, `shape`: choose from annotated",
         ),
     ],
 )

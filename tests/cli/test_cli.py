@@ -83,7 +83,9 @@ def test_config_lists_prints_and_copies(tmp_path: Path) -> None:
         "conll2003_max          Entities in news; whole documents and all resources",
         "conll2003_multitask    Entities, tags and chunks on one encoder",
         "conll2003_transformer  Entities in news, with a transformer",
+        "nested                 Nested spans in two layers on one encoder",
         "sample                 Entities in a small sample, for a first look in minutes",
+        "spancat                Overlapping spans, by spaCy's spancat on our encoder",
         "wnut17                 Entities in short posts",
     ]
     assert run("config", "sample").startswith("# Entities in a small sample")

@@ -264,14 +264,21 @@ def gold_labels(nlp, model, name):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize(
-    ("decode", "smoothing"),
-    [("constrained", 0.0), ("legal", 0.3), ("crf", 0.0)],
-    ids=["constrained", "smooth", "crf"],
+    ("decode", "smoothing", "weight"),
+    [
+        ("constrained", 0.0, None),
+        ("legal", 0.3, None),
+        ("crf", 0.0, None),
+        ("constrained", 0.0, 3.0),
+        ("crf", 0.0, 3.0),
+    ],
+    ids=["constrained", "smooth", "crf", "weighted", "weighted-crf"],
 )
-def test_loss_and_gradient_are_those_of_the_component(task, decode, smoothing, side):
+def test_loss_and_gradient_are_those_of_the_component(task, decode, smoothing, weight, side):
     name = task.factory
+    weights = None if weight is None else {task.labels[0]: weight}
     model = {**TINY, "decode": decode, "input_dropout": 0.0, "hidden_dropout": 0.0}
-    nlp = build(name, model=model, seed=1, label_smoothing=smoothing)
+    nlp = build(name, model=model, seed=1, label_smoothing=smoothing, label_weights=weights)
     model, _ = to_transformers(nlp, name)
     rows, collate = gold_labels(nlp, model, name)
     collate.tokenizer.padding_side = side

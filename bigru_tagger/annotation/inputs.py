@@ -121,6 +121,7 @@ class Inputs:
                     self._current = raw
                     yield from _read(path, raw)
             except (CorpusError, OSError) as error:
+                self._current = None  # closed by now
                 yield Row(file, {}, error=f"{error}. The rest of the file is not annotated")
             finally:
                 self._current = None

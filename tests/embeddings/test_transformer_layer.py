@@ -259,7 +259,7 @@ def test_the_encoder_follows_device_and_precision_of_its_model(folder):
     assert shim.predict_precision == "bfloat16"
     batch = docs(nlp.vocab)
     low = np.concatenate(layer_of(nlp).predict(batch))
-    shim.predict_precision = "float32"
+    shim.predicts_in_bfloat16 = False
     full = np.concatenate(layer_of(nlp).predict(batch))
     assert low.dtype == np.float32
     assert 0.0 < np.abs(low - full).max() < 0.5

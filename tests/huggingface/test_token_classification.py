@@ -536,7 +536,12 @@ def test_a_new_model_is_initialized_as_in_spacy():
         id2label={0: "O", 1: "B-PER", 2: "I-PER"},
     )
     model = BiGRUForTokenClassification(config)
-    assert config.settings == {"label_smoothing": 0.0, "threshold": 0.0, "recall_bias": 1.5}
+    assert config.settings == {
+        "label_smoothing": 0.0,
+        "threshold": 0.0,
+        "recall_bias": 1.5,
+        "incorrect_spans_key": None,
+    }
     assert config.label2id == {"O": 0, "B-PER": 1, "I-PER": 2}
     assert model.network.spec.n_tags == 5
     assert model.network.spec.hidden == [16]

@@ -402,7 +402,7 @@ def test_command_compares_systems(command, tmp_path):
     rows = [line.split()[:4] for line in result.stdout.splitlines()]
     assert ["F1", "50.00", "66.67", "−16.67"] in rows
     text = page.read_text(encoding="utf8")
-    assert "<td>66.67</td><td>−16.67</td>" in text
+    assert '<td data-label="other">66.67</td><td data-label="difference">−16.67</td>' in text
     assert "A against B" in text
 
 

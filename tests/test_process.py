@@ -94,6 +94,8 @@ found = [nlp.has_factory(f"bigru_{name}") for name in ("ner", "tagger", "chunker
 print(json.dumps([imported, found]))
 """
     names = ["bigru_tagger", "bigru_tagger.pipeline", "bigru_tagger.pipeline.factories"]
+    # spaCy also imports all loggers.
+    names += ["bigru_tagger.recipes", "bigru_tagger.recipes.progress"]
     assert run(script) == [names, [True, True, True]]
 
 

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..tasks import TASKS
 from .app import WithOverrides, app, report_errors
 from .options import with_reader_options
 
@@ -53,7 +52,7 @@ def train_command(
     task: Annotated[
         str | None,
         typer.Option(
-            help=f"What to learn: {', '.join(TASKS)}, or a key of doc.spans. Default: the first "
+            help="What to learn: entities, chunks, tags, or a key of doc.spans. Default: the first "
             "that is annotated."
         ),
     ] = None,

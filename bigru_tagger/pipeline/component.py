@@ -450,21 +450,6 @@ class SequenceTagger(TrainablePipe):
         return self
 
 
-def run_before(nlp: Language, name: str, docs: Iterable[Doc]) -> list[Doc]:
-    """Run the components before one, so that Docs are as this component gets them.
-
-    nlp (Language): the pipeline.
-    name (str): the name of the component.
-    docs (Iterable[Doc]): the Docs, which are modified.
-    RETURNS (list[Doc]): the Docs.
-    """
-    for earlier, component in nlp.pipeline:
-        if earlier == name:
-            break
-        docs = component.pipe(docs) if hasattr(component, "pipe") else map(component, docs)
-    return list(docs)
-
-
 def _require_extras(nlp: Language) -> None:
     # `spacy package` requires this distribution without extras, unless the meta data names it. No
     # upper bound, since the requirement is saved, and later versions load the pipeline, too.

@@ -6,7 +6,6 @@ from typing import IO, Any
 
 from spacy.language import Language
 from spacy.util import registry
-from tqdm import tqdm
 
 Info = dict[str, Any]
 Setup = Callable[
@@ -27,6 +26,8 @@ def ProgressLogger() -> Setup:  # noqa: N802
     def setup(
         nlp: Language, stdout: IO[str] = sys.stdout, stderr: IO[str] = sys.stderr
     ) -> tuple[Callable[[Info | None], None], Callable[[], None]]:
+        from tqdm import tqdm  # noqa: PLC0415 - spaCy imports this module in every process
+
         total = nlp.config["training"]["max_steps"] or None
         bar = tqdm(total=total, desc="Training", unit=" steps", file=stderr, disable=None)
 

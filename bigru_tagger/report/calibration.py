@@ -11,9 +11,9 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..extras import require
-from ..pipeline.component import run_before
 from ..pipeline.spans import Entity, SpanTagger
 from ..schemes import biluo_spans
+from ..scoring.loading import run_before
 from ..scoring.run import bare_copy
 from ..scoring.scoring import Counts
 from .matching import MatchedDoc

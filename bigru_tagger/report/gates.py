@@ -13,8 +13,9 @@ from wasabi.tables import table
 from ..decoding.transitions import to_numpy
 from ..model.shim import NetworkShim
 from ..model.thinc_model import network_shim, trace
-from ..pipeline.component import SequenceTagger, run_before
+from ..pipeline.component import SequenceTagger
 from ..plots import save_figure
+from ..scoring.loading import run_before
 
 if TYPE_CHECKING:
     from ..network.encoder import LayerGates

@@ -1,10 +1,11 @@
-"""Loading of pipelines and gold data from command-line arguments."""
+"""Loading of pipelines and gold data from command-line arguments, and parts of pipelines."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import spacy
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import require_gpu
 
@@ -127,6 +128,21 @@ def setters_of(nlp: Language, *attributes: str) -> list[str]:
         for name in nlp.pipe_names
         if not set(attributes).isdisjoint(nlp.get_pipe_meta(name).assigns)
     ]
+
+
+def run_before(nlp: Language, name: str, docs: Iterable[Doc]) -> list[Doc]:
+    """Run the components before one, so that Docs are as this component gets them.
+
+    nlp (Language): the pipeline.
+    name (str): the name of the component.
+    docs (Iterable[Doc]): the Docs, which are modified.
+    RETURNS (list[Doc]): the Docs.
+    """
+    for earlier, component in nlp.pipeline:
+        if earlier == name:
+            break
+        docs = component.pipe(docs) if hasattr(component, "pipe") else map(component, docs)
+    return list(docs)
 
 
 def _load(model: str, overrides: Mapping[str, Any]) -> Language:

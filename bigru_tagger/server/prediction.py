@@ -10,10 +10,10 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from ..annotation.records import doc_record
-from ..pipeline.component import run_before
 from ..pipeline.spans import Entity, Hypothesis, SpanTagger
 from ..report.calibration import confidence_attributes
 from ..report.gates import components_with_gates, read_gates
+from ..scoring.loading import run_before
 
 Text: TypeAlias = str | tuple[str, ...]
 """A text, or the tokens of a text."""

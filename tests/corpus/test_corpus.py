@@ -472,7 +472,7 @@ def test_missing_file_is_not_taken_for_a_hub_id(tmp_path, name):
     [
         (
             "some/id",
-            "read by HFCorpus, which has no setting `color`, `shape`: choose from alignment, annotated",
+            "read by HFCorpus, which has no setting `color`, `shape`: choose from alignment, anno",
         ),
         (
             "some/*.conll",

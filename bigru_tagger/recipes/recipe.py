@@ -53,7 +53,8 @@ class Recipe:
 def choose_recipe(n_docs: int, n_tokens: int, sentences_per_doc: int) -> Recipe:
     """Choose a recipe by the number of tokens, and by what a Doc is.
 
-    The formulas were fitted on development data of several corpora, see the documentation.
+    The formulas interpolate between the configs `sample` and `conll2003`, which were chosen on
+    development data.
 
     n_docs, n_tokens (int): Docs and tokens of the training data.
     sentences_per_doc (int): see `TrainingData`.

@@ -403,7 +403,7 @@ def test_command_compares_systems(command, tmp_path):
     assert ["F1", "50.00", "66.67", "−16.67"] in rows
     text = page.read_text(encoding="utf8")
     assert '<td data-label="other">66.67</td><td data-label="difference">−16.67</td>' in text
-    assert "A against B" in text
+    assert "model against other" in text
 
 
 def test_command_compares_a_pipeline_with_its_own_predictions(command, tmp_path):

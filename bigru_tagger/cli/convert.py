@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+# `configs_dir` was defined here before 0.3.
+from ..recipes.configs import configs_dir, find_config, list_configs  # noqa: F401
 from .app import app, report_errors
 from .options import sentences_per_doc_option, with_reader_options
 
@@ -68,8 +70,6 @@ def config_command(
 
     The first line of each config is a comment that describes it.
     """
-    from ..recipes.configs import find_config, list_configs
-
     if name is None:
         configs = list_configs()
         width = max(map(len, configs))

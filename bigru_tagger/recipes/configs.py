@@ -3,16 +3,23 @@
 from pathlib import Path
 
 
-def list_configs() -> dict[str, Path]:
-    """List the training configs of this package.
+def configs_dir() -> Path:
+    """Get the folder of the training configs.
 
-    RETURNS (dict[str, Path]): the files by name. They are in the folder `configs` inside the
-        package, or in the repository root of a checkout on a system without symbolic links.
+    RETURNS (Path): the folder `configs`: inside the package, or in the repository root of a
+        checkout on a system without symbolic links.
     """
     package = Path(__file__).parent.parent
     inside = package / "configs"
-    folder = inside if inside.is_dir() else package.parent / "configs"
-    return {path.stem: path for path in sorted(folder.glob("*.cfg"))}
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def list_configs() -> dict[str, Path]:
+    """List the training configs of this package.
+
+    RETURNS (dict[str, Path]): the files by name.
+    """
+    return {path.stem: path for path in sorted(configs_dir().glob("*.cfg"))}
 
 
 def find_config(name: str | Path) -> Path:

@@ -51,7 +51,7 @@ def _describe_recipe(plan: Plan) -> str:
     size = plan.data.sentences_per_doc
     doc = "sentence" if size == 1 else f"window of {size} sentences" if size else "document"
     return (
-        f"{recipe.steps:,} steps of {recipe.docs_per_batch} Docs, which are {recipe.epochs:.0f} "
+        f"{recipe.steps:,} steps of {recipe.docs_per_batch} Docs, which are {recipe.epochs:.1f} "
         f"passes over the data, by their size; a Doc is a {doc}"
         + (", so that all mentions of a word in it are seen together" if recipe.occurrences else "")
     )

@@ -57,7 +57,7 @@ def test_the_command_says_what_it_found_and_chose(output):
     assert "16 Docs with" in text
     assert "4 (held out) for development" in text
     # 109 tokens are some 7 sentences, so 9 Docs are 4 of them. 24 · 9 / 16 = 13.5.
-    assert "24 steps of 9 Docs, which are 13 passes over the data" in text
+    assert "24 steps of 9 Docs, which are 13.5 passes over the data" in text
     assert "no word vectors" in text
     assert f"bigru-tagger tag {folder}/model-best" in text
     assert {path.name for path in folder.iterdir()} == {

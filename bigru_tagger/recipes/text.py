@@ -58,6 +58,8 @@ def _describe_recipe(plan: Plan) -> str:
 
 
 def _describe_vectors(plan: Plan) -> str:
+    if plan.continued is not None:
+        return "vectors and vocabulary of the old pipeline"
     if plan.vectors is not None:
         return f"word vectors of {plan.vectors}"
     genre = "web" if plan.lang in ("en", "zh") else "news"
@@ -117,9 +119,7 @@ def _errors(analysis: Analysis) -> str:
         text = "".join(
             f"[{piece.text}]{piece.label}" if piece.label else piece.text for piece in pieces
         )
-        lines.append(
-            f"  {len(group.excerpts)} times {group.title}, as in: {' '.join(text.split())}"
-        )
+        lines.append(f"  {len(group.excerpts)} × {group.title}, as in: {' '.join(text.split())}")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from spacy.tokens import DocBin
 import bigru_tagger
 from bigru_tagger.recipes.continuing import continue_from
 from bigru_tagger.recipes.data import prepare_data
+from bigru_tagger.recipes.text import describe_plan
 
 
 @pytest.fixture
@@ -85,6 +86,7 @@ def test_the_old_labels_are_kept(old, ships, tmp_path):
         name: {label: counts.gold for label, counts in run.scores["entities"].default.items()}
         for name, run in result.evaluations.items()
     }
+    assert "vectors and vocabulary of the old pipeline" in describe_plan(result.plan)
     # Of 12 sentences, 6 have a ship. The old pipeline finds a city in 9 and two persons in 3.
     assert scores == {"dev": {"SHIP": 6}, "old labels": {"LOC": 9, "PER": 6}}
     assert found(result.nlp, "Ships leave New York City daily .") == [

@@ -119,7 +119,7 @@ def _errors(analysis: Analysis) -> str:
         text = "".join(
             f"[{piece.text}]{piece.label}" if piece.label else piece.text for piece in pieces
         )
-        lines.append(f"  {len(group.excerpts)} × {group.title}, as in: {' '.join(text.split())}")
+        lines.append(f"  {len(group.excerpts)} of {group.title}, as in: {' '.join(text.split())}")
     return "\n".join(lines)
 
 

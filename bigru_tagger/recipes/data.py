@@ -103,8 +103,10 @@ def prepare_data(
         docs[TRAIN], docs[DEV] = hold_out(training.docs, dev_share, seed)
     else:
         place = path if dev_path is None else dev_path
-        split = dev_split if dev_path is None else _splits(dev_path, options)[1]
-        docs[DEV] = _read(place, split, nlp, options, like=training.sentences_per_doc).docs
+        if dev_path is not None:
+            only, dev_split = _splits(dev_path, options)
+            dev_split = dev_split or only
+        docs[DEV] = _read(place, dev_split, nlp, options, like=training.sentences_per_doc).docs
     check = check_corpus(
         {name: [Example(doc.copy(), doc) for doc in found] for name, found in docs.items()}
     )
@@ -149,7 +151,8 @@ def _splits(source: str, options: Mapping[str, Any]) -> tuple[str | None, str | 
             f"{source}: no split for training among {', '.join(by_name.values())}: give one file"
         )
     only = next(iter(by_name.values()), None)
-    return by_name.get("train", only), by_name.get("validation")
+    # A source with one split is all of it, whatever its name.
+    return (by_name["train"], by_name.get("validation")) if len(by_name) > 1 else (only, None)
 
 
 def _read(

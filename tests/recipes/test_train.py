@@ -99,6 +99,23 @@ def test_a_dataset_of_the_library(tmp_path):
     assert [ent.text for ent in result.nlp("in Oslo").ents] == ["Oslo"]
 
 
+def test_datasets_for_training_and_development(tmp_path):
+    train, dev = (
+        Dataset.from_dict({"tokens": [["in", city]] * 3, "ner_tags": [["O", "B-LOC"]] * 3})
+        for city in ("Oslo", "Rome")
+    )
+    data = plan_training(train, tmp_path, dev=dev, lang="xx").data
+    assert not data.held_out
+    assert data.check.splits["dev"].documents == 3
+
+
+def test_a_source_with_one_split_is_divided(tmp_path):
+    (tmp_path / "dev.conll").write_text("in O\nOslo B-LOC\n\n" * 4, encoding="utf8")
+    data = plan_training(tmp_path, tmp_path / "out", lang="xx", dev_share=0.25).data
+    assert data.held_out
+    assert [data.check.splits[name].documents for name in ("train", "dev")] == [3, 1]
+
+
 def test_splits_of_the_data_are_used(tmp_path):
     for split, city in (("train", "Oslo"), ("dev", "Rome"), ("test", "Riga")):
         (tmp_path / f"{split}.conll").write_text(f"in O\n{city} B-LOC\n\n" * 3, encoding="utf8")

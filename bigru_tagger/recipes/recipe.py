@@ -57,7 +57,8 @@ def choose_recipe(n_docs: int, n_tokens: int, sentences_per_doc: int) -> Recipe:
     development data.
 
     n_docs, n_tokens (int): Docs and tokens of the training data.
-    sentences_per_doc (int): see `TrainingData`.
+    sentences_per_doc (int): see `TrainingData`. Documents can be single sentences, too: then they
+        have few tokens.
     RETURNS (Recipe): the recipe.
     """
     n_sentences = max(1.0, n_tokens / _TOKENS_PER_SENTENCE)
@@ -66,7 +67,8 @@ def choose_recipe(n_docs: int, n_tokens: int, sentences_per_doc: int) -> Recipe:
     per_batch = 2 ** round(min(max(log2(n_sentences) / 2 - 1, 2), 6))
     docs = max(1, round(per_batch * n_docs / n_sentences))
     steps = max(N_EVALUATIONS, round(epochs * n_docs / docs))
-    return Recipe(docs, steps, epochs, occurrences=0 if sentences_per_doc == 1 else 128)
+    single = sentences_per_doc == 1 or n_tokens < 2 * _TOKENS_PER_SENTENCE * n_docs
+    return Recipe(docs, steps, epochs, occurrences=0 if single else 128)
 
 
 def find_vectors(lang: str) -> str | None:

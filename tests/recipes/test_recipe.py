@@ -31,6 +31,8 @@ def test_batches_and_steps(n_docs, n_tokens, expected):
 def test_only_docs_of_several_sentences_use_occurrences():
     assert choose_recipe(10, 1000, 1).occurrences == 0
     assert choose_recipe(10, 1000, 0).occurrences > 0
+    assert choose_recipe(10, 290, 0).occurrences == 0  # texts of a sentence each
+    assert choose_recipe(10, 300, 0).occurrences > 0
     assert choose_recipe(10, 1000, 32).occurrences > 0
 
 

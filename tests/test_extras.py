@@ -1,5 +1,6 @@
 """Extras: what they install, and the errors that name them."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -39,6 +40,35 @@ def test_each_package_is_installed_by_the_smallest_extra() -> None:
 
 def test_the_extra_of_the_tests_installs_all_others() -> None:
     assert set().union(*map(installed_by, ALL)) == installed_by("test")
+
+
+def imported_by(source: str) -> set[str]:
+    """The packages that a module imports, in functions as well."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            found.add(node.module)
+    return {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names)
+
+
+def test_all_imported_packages_are_dependencies() -> None:
+    paths = (ROOT / "bigru_tagger").rglob("*.py")
+    imported = set().union(*(imported_by(path.read_text(encoding="utf8")) for path in paths))
+    assert {"spacy", "torch", "markupsafe"} <= imported
+    of_users = set().union(*map(installed_by, ("", "plots", "serve", "trainer")))
+    assert imported <= of_users
+
+
+def test_the_docs_list_all_dependencies() -> None:
+    page = (ROOT / "docs" / "reference" / "dependencies.md").read_text(encoding="utf8")
+    listed = re.findall(r"^\| ([a-z][\w-]+) \| (?:`(\w+)` \|)?", page, re.MULTILINE)
+    in_section = dict(listed)
+    of_users = set().union(*map(installed_by, ("", "plots", "serve", "trainer")))
+    assert {name.replace("-", "_") for name in in_section} == of_users
+    for name, extra in in_section.items():
+        assert not extra or name.replace("-", "_") in installed_by(extra)
 
 
 def test_scripts_and_workflows_install_extras_that_exist() -> None:

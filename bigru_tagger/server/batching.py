@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Condition, Thread
 from typing import NamedTuple, TypeAlias
 
 from .prediction import Options, Text
@@ -50,7 +50,9 @@ class Batcher:
         self._predict = predict
         self._batch_size = batch_size
         self._wait = wait
-        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._queue: deque[_Item] = deque()
+        self._stopped = False
+        self._changed = Condition()  # of the queue, or stopped
         self._thread = Thread(target=self._run, name="predict", daemon=True)
         self._thread.start()
 
@@ -62,10 +64,10 @@ class Batcher:
     @property
     def n_queued(self) -> int:
         """RETURNS (int): number of texts in the queue."""
-        return self._queue.qsize()
+        return len(self._queue)
 
     async def submit(self, texts: Sequence[Text], options: Options) -> list[Answer]:
-        """Predict texts. If the caller is cancelled, texts that are still queued are skipped.
+        """Predict texts. If the caller is cancelled, those that are in the queue are removed.
 
         texts (Sequence[Text]): the texts.
         options (Options): only texts with equal options are predicted together.
@@ -73,47 +75,51 @@ class Batcher:
         """
         loop = asyncio.get_running_loop()
         items = [_Item(text, options, loop.create_future()) for text in texts]
-        for item in items:
-            self._queue.put(item)
-        return await asyncio.gather(*(item.answer for item in items))
+        with self._changed:
+            self._queue.extend(items)
+            self._changed.notify()
+        try:
+            return await asyncio.gather(*(item.answer for item in items))
+        except asyncio.CancelledError:
+            # Otherwise, clients that disconnect could fill the queue during a long batch.
+            with self._changed:
+                self._queue = deque(item for item in self._queue if not item.answer.done())
+            raise
 
     def stop(self) -> None:
         """Answer what is in the queue, then end the thread."""
-        self._queue.put(None)
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
         self._thread.join()
 
     def _run(self) -> None:
-        stopped, previous = False, 1
-        while not stopped:
-            batch, stopped = self._collect(previous)
-            previous = len(batch)
+        n_texts = 1
+        while batch := self._collect(n_texts):
+            n_texts = len(batch)
             groups: dict[Options, list[_Item]] = {}
             for item in batch:
-                if not item.answer.done():  # cancelled, if its request is out of time
+                if not item.answer.done():  # cancelled since it was taken from the queue
                     groups.setdefault(item.options, []).append(item)
             for options, items in groups.items():
                 _deliver(items, self._answer([item.text for item in items], options))
 
-    def _collect(self, expected: int) -> tuple[list[_Item], bool]:
-        """Take a batch from the queue, and report whether the thread should end after it."""
+    def _collect(self, expected: int) -> list[_Item]:
+        """Take a batch from the queue. It is empty if the thread should end."""
         batch: list[_Item] = []
-        n_characters, end = 0, 0.0
-        while len(batch) < self._batch_size and n_characters < MAX_CHARACTERS:
-            try:
-                if not batch:
-                    item = self._queue.get()
-                    end = time.monotonic() + self._wait
-                elif len(batch) < expected and (left := end - time.monotonic()) > 0.0:
-                    item = self._queue.get(timeout=left)
-                else:
-                    item = self._queue.get_nowait()
-            except Empty:
-                break
-            if item is None:
-                return batch, True
-            batch.append(item)
-            n_characters += sum(map(len, item.text))
-        return batch, False
+        n_characters = 0
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._stopped)
+            end = time.monotonic() + self._wait
+            while len(batch) < self._batch_size and n_characters < MAX_CHARACTERS:
+                if not self._queue and len(batch) < expected and not self._stopped:
+                    left = end - time.monotonic()
+                    self._changed.wait_for(lambda: self._queue or self._stopped, left)
+                if not self._queue:
+                    break
+                batch.append(self._queue.popleft())
+                n_characters += sum(map(len, batch[-1].text))
+        return batch
 
     def _answer(self, texts: Sequence[Text], options: Options) -> Sequence[Answer]:
         try:

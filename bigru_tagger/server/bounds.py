@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import error_response
@@ -18,7 +19,8 @@ class BodyTooLargeError(Exception):
 class Bounds:
     """ASGI middleware that refuses POST requests that are too many, too large or too slow.
 
-    It bounds the memory of the server: at most `max_requests` bodies are held at a time.
+    It bounds the memory of the server: at most `max_requests` bodies are held at a time. If a
+    request is answered before its body is complete, the connection is closed.
     """
 
     def __init__(self, app: ASGIApp, *, max_body: int, max_requests: int, timeout: float) -> None:
@@ -38,7 +40,11 @@ class Bounds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        receive, send = _close_early(scope, receive, send)
+        if scope["method"] != "POST":
             await self.app(scope, receive, send)
         elif self.n_requests >= self.max_requests:
             response = error_response(
@@ -75,7 +81,6 @@ class Bounds:
                 "send smaller requests",
                 "body",
             )
-            response.headers["Connection"] = "close"
         else:
             if body is not None:  # the client is still connected
                 await self._run(body, end, scope, receive, send)
@@ -147,6 +152,30 @@ class Bounds:
             left -= len(message.get("body", b""))
             if not message.get("more_body", False):
                 return
+
+
+def _close_early(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Let the server close the connection after a response to an incomplete request.
+
+    Otherwise, it would read and discard the rest of the body, however long.
+    """
+    complete = not any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in scope["headers"]
+    )
+
+    async def watched_receive() -> Message:
+        nonlocal complete
+        message = await receive()
+        complete = complete or not message.get("more_body", False)
+        return message
+
+    async def closing_send(message: Message) -> None:
+        if message["type"] == "http.response.start" and not complete:
+            MutableHeaders(scope=message)["Connection"] = "close"
+        await send(message)
+
+    return watched_receive, closing_send
 
 
 def _content_length(scope: Scope) -> int:

@@ -101,6 +101,9 @@ class CountRequests:
         try:
             with self.metrics.in_progress.track_inprogress():
                 await self.app(scope, receive, watched)
+        except Exception:
+            status = 500  # which the caller sends
+            raise
         finally:
             self.metrics.requests.labels(path, status).inc()
             self.metrics.seconds.labels(path).observe(time.perf_counter() - begin)

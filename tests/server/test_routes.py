@@ -227,6 +227,15 @@ def test_metrics_count_requests_texts_and_tokens(serve, ner):
     assert values["bigru_tagger_requests_in_progress"] == "1.0"  # this one
 
 
+def test_an_internal_error_is_500_and_counts_as_500(serve, ner, monkeypatch):
+    client = serve(ner)
+    monkeypatch.setattr("bigru_tagger.server.app._join", None)  # calling it is a TypeError
+    reply = client.annotate("Ada")
+    assert (reply.status, reply.json["error"]["message"]) == (500, "internal error")
+    counted = 'bigru_tagger_requests_total{path="/annotate",status="500"} 1.0'
+    assert counted in client.get("/metrics").text.splitlines()
+
+
 def test_pages_load_nothing_from_other_hosts(client):
     for path in ("/", "/docs", "/assets/page.js", "/assets/page.css", "/assets/report.css"):
         reply = client.get(path)

@@ -10,6 +10,8 @@ import pytest
 from clients import running
 from fastapi import Response
 from samples import NARROW, build, train
+from spacy.language import Language
+from spacy.tokens import Span
 
 from bigru_tagger.server.app import make_app
 
@@ -49,10 +51,13 @@ const run = async () => {
   found.text = pieces.map((e) => e.firstChild?.data ?? e.data).join("");
   found.headings = all("#layers h2").map((e) => e.textContent);
   found.wide.entities = wide();
+  found.overlap = all("#layers .marked")[2].querySelector("small").textContent;
+  find("#text").value = "This was typed later.";
   for (const details of all("details")) details.open = true;
   await until(() => find("#gates table"));
   found.rows = visible("#layers tbody tr").map((e) => [0, 1].map((i) => e.cells[i].textContent));
   found.hypotheses = visible(".hypotheses").map((e) => e.querySelectorAll("li").length);
+  found.odds = visible(".hypotheses .score").map((e) => e.textContent);
   found.gates = [...find("#gates tbody").rows].map((e) => e.cells[0].textContent);
   found.columns = [...find("#gates thead tr").cells].map((e) => e.textContent);
   found.wide.open = wide();
@@ -64,6 +69,15 @@ const run = async () => {
   find("#threshold").dispatchEvent(new page.Event("input"));
   found.none = find("#count").textContent;
   found.left = all("#layers mark").length;
+  find("#text").value = "من Bob إلى";
+  find("button").click();
+  await until(() => find("#layers .marked").textContent.includes("من"));
+  find("#threshold").value = 0;
+  find("#threshold").dispatchEvent(new page.Event("input"));
+  const [line, label] = ["#layers .marked", "#layers mark i"].map(find);
+  const gap = page.getComputedStyle(label);
+  found.directions = [line, label].map((e) => page.getComputedStyle(e).direction);
+  found.gaps = [gap.marginLeft, gap.marginRight].map((width) => width !== "0px");
   find("#text").value = "Oslo ".repeat(4001);
   find("button").click();
   await until(() => find("#layers .marked").textContent.length > 20000);
@@ -75,6 +89,14 @@ const run = async () => {
   find("#text").value = "x".repeat(300000);
   find("button").click();
   await until(() => find("#error").textContent.includes("larger"));
+  const bad = new page.Response("<html>", { status: 502, statusText: "Bad" });
+  page.fetch = () => Promise.resolve(bad);
+  find("button").click();
+  await until(() => find("#error").textContent.includes("status"));
+  found.proxy = find("#error").textContent;
+  page.fetch = () => Promise.reject(new page.TypeError("Failed to fetch"));
+  find("button").click();
+  await until(() => find("#error").textContent.includes("cannot be reached"));
   found.unnamed = visible("input, textarea, select, button")
     .filter((e) => !(e.labels?.length || e.textContent.trim())).length;
   found.title = page.document.title;
@@ -93,10 +115,18 @@ addEventListener("load", async () => {
 """
 
 
+def add_nested(doc):
+    bounds = [(5, 9), (6, 7), (8, 9)] if "Museum" in doc.text else []
+    doc.spans["nested"] = [Span(doc, start, end, "A") for start, end in bounds]
+    return doc
+
+
 @pytest.fixture(scope="module")
 def server():
     nlp = build("bigru_ner", "bigru_chunker", "bigru_tagger", model=NARROW)
     train(nlp)
+    Language.component("test_nested", func=add_nested)
+    nlp.add_pipe("test_nested")
     app = make_app(nlp)
 
     @app.get("/driver/{width}")
@@ -133,7 +163,19 @@ def test_entities_are_marked_in_the_text(page):
     assert page["marks"][:3] == ["Bob", "Eve", "Royal Museum of Oslo"]
     assert page["marks"][-1] == "Ada Lovelace"
     assert page["rows"][:3] == [["Bob", "PER"], ["Eve", "PER"], ["Royal Museum of Oslo", "ORG"]]
-    assert page["headings"] == ["Entities", "chunks", "Tags"]
+    assert page["headings"] == ["Entities", "chunks", "nested", "Tags"]
+
+
+def test_nested_spans_are_counted_and_listed_in_the_table(page):
+    assert page["overlap"] == " 2 more inside or across these: see the table"
+    nested = [text for text, label in page["rows"] if label == "A"]
+    assert nested == ["Royal Museum of Oslo", "Museum", "Oslo"]
+
+
+def test_the_label_of_a_mark_follows_the_direction_of_its_text(page):
+    # A line from right to left with a name from left to right, whose label is on its right.
+    assert page["directions"] == ["rtl", "ltr"]
+    assert page["gaps"] == [True, False]
 
 
 def test_markup_in_a_text_is_text(page):
@@ -143,15 +185,21 @@ def test_markup_in_a_text_is_text(page):
 def test_the_slider_hides_spans_below_the_threshold(page):
     total = page["count"].split(" of ")[1]
     assert page["count"] == f"{total.split()[0]} of {total}"
-    assert page["none"] == f"0 of {total}"
-    assert page["left"] == 0
+    # Spans without a probability stay: three that are nested, in one mark.
+    assert page["none"] == f"3 of {total}"
+    assert page["left"] == 1
 
 
 def test_alternatives_and_gates(page):
     assert page["hypotheses"] == [5, 5]  # for entities and chunks
-    assert page["gates"][1] == "Bob U-PER"
+    assert page["gates"][1] == "Bob U-PER"  # of the text that is shown, not what was typed since
     assert page["columns"] == ["Token", "z →", "r →", "z ←", "r ←"]
     assert page["parts"] == ["Token", "forward", "backward", "bias"]
+
+
+def test_probabilities_are_never_0_percent(page):
+    assert "<1%" in page["odds"]
+    assert "0%" not in page["odds"]
 
 
 def test_long_texts_have_no_alternatives(page):
@@ -160,6 +208,7 @@ def test_long_texts_have_no_alternatives(page):
 
 def test_errors_are_shown(page):
     assert page["error"].startswith("Error: UnicodeEncodeError")
+    assert page["proxy"] == "Error: the server answered with status 502 Bad."
 
 
 def test_nothing_is_cut_or_needs_a_horizontal_scroll(page):

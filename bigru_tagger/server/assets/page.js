@@ -20,8 +20,11 @@ function element(name, attributes, ...children) {
 }
 
 const cut = (start, end) => points.slice(start, end).join("");
-// Rounded down above 99%, since 100% would be certain.
-const percent = (score) => `${score > 0.99 ? Math.floor(1000 * score) / 10 : Math.round(100 * score)}%`;
+// Rounded down above 99%, since 100% would be certain, and 0% would be impossible.
+function percent(score) {
+  if (score < 0.01) return "<1%";
+  return `${score > 0.99 ? Math.floor(1000 * score) / 10 : Math.round(100 * score)}%`;
+}
 
 function colour(label) {
   if (!colours.has(label)) colours.set(label, Math.min(colours.size, N_COLOURS));
@@ -32,20 +35,25 @@ const identity = (span) => `${span.start} ${span.end} ${span.label}`;
 
 function mark(text, span) {
   const score = span.score == null ? "" : ` ${percent(span.score)}`;
-  const made = element("mark", { class: colour(span.label), "data-span": identity(span) }, text, element("i", {}, span.label + score));
+  const made = element("mark", { class: colour(span.label), dir: "auto", "data-span": identity(span) }, text, element("i", {}, span.label + score));
   if (span.score != null) made.style.setProperty("--score", span.score);
   return made;
 }
 
-// Text from start to end with marks; spans that overlap an earlier one are left out.
+// Text from start to end with marks; spans that overlap an earlier one are left out, and counted.
 function marked(spans, start, end) {
   const pieces = [];
+  let left = 0;
   for (const span of [...spans].sort((a, b) => a.start - b.start || b.end - a.end)) {
-    if (span.start < start) continue;
+    if (span.start < start) {
+      left += 1;
+      continue;
+    }
     pieces.push(cut(start, span.start), mark(cut(span.start, span.end), span));
     start = span.end;
   }
   pieces.push(cut(start, end));
+  if (left) pieces.push(element("small", { class: "soft" }, ` ${left} more inside or across these: see the table`));
   return pieces;
 }
 
@@ -180,13 +188,19 @@ function showGates(gates) {
   return show();
 }
 
-async function post(options) {
+async function post(text, options) {
   const response = await fetch("annotate", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ texts: [field.value], ...options }),
+    body: JSON.stringify({ texts: [text], ...options }),
     signal: running.signal,
+  }).catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new Error("the server cannot be reached");
   });
+  // A full server and proxies answer without JSON.
+  const isJson = response.headers.get("Content-Type")?.startsWith("application/json");
+  if (!isJson) throw new Error(`the server answered with status ${response.status} ${response.statusText}`);
   const answer = await response.json();
   if (answer.error) throw new Error(`${answer.error.message}: ${answer.error.remedy}`);
   if (answer.errors.length) throw new Error(answer.errors[0].message);
@@ -203,11 +217,16 @@ async function attempt(request) {
   } catch (error) {
     if (error.name === "AbortError") return;
     form.removeAttribute("aria-busy");
-    find("error").textContent = error instanceof TypeError ? "The server cannot be reached." : `Error: ${error.message}`;
+    find("error").textContent = `Error: ${error.message}.`;
   }
 }
 
-const loadGates = () => attempt(async () => showGates((await post({ gates: true })).gates));
+// The gates of the text that is shown, not of what was typed since.
+const loadGates = () => attempt(async () => {
+  const shown = record;
+  const { gates } = await post(shown.text, { gates: true });
+  if (shown === record) showGates(gates);
+});
 
 function annotate() {
   running.abort();
@@ -217,7 +236,7 @@ function annotate() {
     if (slider) options.threshold = 0;
     const isShort = Array.from(field.value).length <= Number(form.dataset.detailed);
     if (form.dataset.nBest && isShort) options.n_best = Number(form.dataset.nBest);
-    record = await post(options);
+    record = await post(field.value, options);
     points = Array.from(record.text);
     showLayers();
     showAlternatives();

@@ -107,6 +107,8 @@ def distill_command(
         config, texts = _split_arguments(arguments)
         overrides = parse_config_overrides(list(ctx.obj))
         names = parse_names(rename or ())
+        if package:
+            _check_build()
         corpus: dict[str, Any] = {}
         tokenizer: dict[str, Any] = {}
         lang = teacher_lang(teacher)
@@ -152,11 +154,14 @@ def distill_command(
                 lang=lang,
                 vectors=None if vectors == "none" else vectors,
                 minutes=minutes,
+                gpu=gpu_id >= 0,
                 overrides=overrides,
                 **outputs,
             )
         else:
-            _distill_by_config(config, output, gpu_id=gpu_id, overrides=list(ctx.obj), **outputs)
+            _distill_by_config(
+                config, output, gpu_id=gpu_id, overrides=overrides, given=ctx.obj, **outputs
+            )
         if package:
             _package(output)
 
@@ -187,12 +192,12 @@ def _distill_by_config(
     output: Path,
     *,
     gpu_id: int,
-    overrides: list[str],
+    overrides: dict[str, Any],
+    given: list[str],
     temperature: float,
     weight: float,
     **settings: Any,
 ) -> None:
-    from spacy.cli._util import parse_config_overrides
     from spacy.cli.train import train
     from spacy.util import load_config
 
@@ -204,15 +209,19 @@ def _distill_by_config(
     store_outputs(outputs, **settings)
     with atomic_path(output / "config.cfg") as temporary:
         config.to_disk(temporary)
-    arguments = [str(output / "config.cfg"), "--output", str(output), *overrides]
+    on_gpu = [] if gpu_id < 0 else ["--gpu-id", str(gpu_id)]
+    arguments = [str(output / "config.cfg"), "--output", str(output), *on_gpu, *given]
     typer.echo("To train again, without the teacher:")
     typer.echo(f"  python -m spacy train {shlex.join(arguments)}")
-    train(
-        output / "config.cfg",
-        output,
-        use_gpu=gpu_id,
-        overrides=parse_config_overrides(overrides),
-    )
+    train(output / "config.cfg", output, use_gpu=gpu_id, overrides=overrides)
+
+
+def _check_build() -> None:
+    """Check that wheels can be made, before the teacher runs."""
+    from spacy.cli.package import has_build, has_wheel
+
+    if not (has_build() or has_wheel()):
+        raise ValueError("--package needs the package build, which makes wheels: pip install build")
 
 
 def _package(output: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from spacy.language import Language
@@ -9,31 +10,48 @@ from spacy.tokens import Doc
 from spacy.util import get_package_path, is_package, load_config
 
 from ..corpus.sentences import copy_tokens
-from ..pipeline.ner import BiGRUNer, biluo
+from ..pipeline.ner import biluo
 from ..pipeline.soft_targets import Teacher, TeacherError
 from ..schemes import biluo_tags, label_of
 from ..scoring.loading import setters_of
 from .huggingface_teacher import HuggingFaceTeacher
 
 
-class SoftTeacher:
-    """A pipeline with a `bigru_ner`: its tag probabilities.
+class ProbabilityTagger(Protocol):
+    """A component that computes the probabilities of the tags of entities.
 
-    The probabilities are tag marginals over all valid tag sequences, computed by the
-    forward-backward algorithm. The softmax of the logits would ignore transitions.
+    Those of `bigru_ner` are tag marginals over all valid tag sequences, computed by the
+    forward-backward algorithm. The softmax of its logits would ignore transitions. A component of
+    another package can have these two as well.
     """
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """RETURNS (tuple[str, ...]): the entity labels."""
+
+    def tag_probabilities(self, docs: Sequence[Doc]) -> list[np.ndarray]:
+        """Compute the probabilities of tags.
+
+        docs (Sequence[Doc]): the Docs, which the components before this one have processed.
+        RETURNS (list[ndarray]): the probabilities of `biluo_tags(labels)` for each Doc, (n_tokens,
+            n_tags).
+        """
+
+
+class SoftTeacher:
+    """A pipeline with a component that computes the probabilities of tags."""
 
     def __init__(self, nlp: Language, component: str) -> None:
         """Initialize the teacher.
 
         nlp (Language): the pipeline.
-        component (str): the name of the `bigru_ner`.
+        component (str): the name of the component, a `ProbabilityTagger`.
         """
         self._nlp = nlp
-        self._ner: BiGRUNer = nlp.get_pipe(component)  # type: ignore[assignment]
+        self._tagger: ProbabilityTagger = nlp.get_pipe(component)  # type: ignore[assignment]
         # Components before it may be needed, such as a shared encoder or a sentence splitter.
         self._disable = nlp.pipe_names[nlp.pipe_names.index(component) :]
-        self.labels = self._ner.labels
+        self.labels = tuple(self._tagger.labels)
 
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """See `Teacher`."""
@@ -41,7 +59,7 @@ class SoftTeacher:
         with self._nlp.memory_zone():
             copies = [copy_tokens(self._nlp.vocab, doc, doc) for doc in docs]
             prepared = list(self._nlp.pipe(copies, disable=self._disable))
-            return [rows.astype(np.float32) for rows in self._ner.tag_probabilities(prepared)]
+            return [rows.astype(np.float32) for rows in self._tagger.tag_probabilities(prepared)]
 
 
 class HardTeacher:
@@ -163,12 +181,12 @@ def pipeline_teacher(nlp: Language) -> Teacher:
     """Create a teacher from a pipeline.
 
     nlp (Language): the pipeline.
-    RETURNS (Teacher): a `SoftTeacher` if a `bigru_ner` is the only component that sets entities,
-        otherwise a `HardTeacher`.
+    RETURNS (Teacher): a `SoftTeacher` if only one component sets entities and it is a
+        `ProbabilityTagger`, such as `bigru_ner`; otherwise a `HardTeacher`.
     RAISES (TeacherError): if no component sets entities.
     """
     setters = setters_of(nlp, "doc.ents")
-    if len(setters) == 1 and isinstance(nlp.get_pipe(setters[0]), BiGRUNer):
+    if len(setters) == 1 and hasattr(nlp.get_pipe(setters[0]), "tag_probabilities"):
         return SoftTeacher(nlp, setters[0])
     return HardTeacher(nlp)
 

@@ -13,7 +13,7 @@ from thinc.api import Config
 from ..corpus.corpus import SPACY_ENDING
 from ..distill.outputs import Row, make_doc, store_outputs, student_config
 from ..files import atomic_path
-from ..pipeline.soft_targets import Teacher
+from ..pipeline.soft_targets import Teacher, check_settings
 from ..report.corpus_check import check_corpus
 from ..schemes import biluo_to_iob2, entity_spans
 from ..tasks import ENTITIES
@@ -37,6 +37,7 @@ def plan_distillation(
     temperature: float,
     weight: float,
     minutes: float | None = None,
+    gpu: bool = False,
     overrides: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Store a teacher's outputs, choose a recipe by the texts, and write the student's config.
@@ -50,10 +51,12 @@ def plan_distillation(
     vectors (str | None): a pipeline with word vectors.
     temperature, weight (float): see `SoftTargets`.
     minutes (float | None): see `plan_training`.
+    gpu (bool): whether to train the student on a GPU.
     overrides (Mapping[str, Any] | None): see `plan_training`.
     RETURNS (Plan): the plan.
-    RAISES (ValueError): see `store_outputs`.
+    RAISES (ValueError): see `store_outputs` and `check_settings`.
     """
+    check_settings(temperature, weight)  # before the teacher's predictions, which take long
     n_texts = n_tokens = 0
     for row in rows():
         n_texts += 1
@@ -81,7 +84,7 @@ def plan_distillation(
     recipe = choose_recipe(n_train, n_tokens, data.sentences_per_doc)
 
     def make(recipe: Recipe) -> Config:
-        config = make_config(ENTITIES, files, recipe, lang=lang, vectors=vectors)
+        config = make_config(ENTITIES, files, recipe, lang=lang, vectors=vectors, gpu=gpu)
         config = student_config(config, outputs, temperature=temperature, weight=weight)
         config["corpora"]["train"]["limit"] = n_train
         return config

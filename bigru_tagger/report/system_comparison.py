@@ -144,17 +144,19 @@ def short_names(a: str, b: str) -> tuple[str, str]:
     """Shorten the names of two systems to the parts of their paths that differ.
 
     a, b (str): the names, such as "output/one/model-best" and "output/two/model-best".
-    RETURNS (tuple[str, str]): such as "one" and "two"; numbered if the names are equal.
+    RETURNS (tuple[str, str]): such as "one" and "two", at most two parts of each path; numbered if
+        the names are equal.
     """
     if a == b:
         return f"{a} (1)", f"{b} (2)"
-    first, second = Path(a).parts, Path(b).parts
+    first, second = whole = Path(a).parts, Path(b).parts
     for end in (0, -1):
         while first and second and first[end] == second[end]:
             first, second = (parts[1:] if end == 0 else parts[:-1] for parts in (first, second))
     if not first or not second:
-        return a, b
-    return str(Path(*first)), str(Path(*second))
+        first, second = whole
+    names = str(Path(*first[-2:])), str(Path(*second[-2:]))
+    return names if names[0] != names[1] else (a, b)
 
 
 def compare_systems(

@@ -1,5 +1,7 @@
 """Distillation without a config."""
 
+from importlib import import_module
+
 import pytest
 import spacy
 from samples import TEXTS
@@ -43,6 +45,33 @@ def test_the_student_learns_from_the_teacher(teacher, texts, tmp_path):
     assert student.get_pipe("ner").labels == ("LOC", "ORG", "PER")
     found = [(ent.text, ent.label_) for ent in student(TEXTS[0]).ents]
     assert found == [("Ada Lovelace", "PER"), ("Babbage", "PER"), ("London", "LOC")]
+
+
+def test_the_gpu_is_for_the_student_too(teacher, texts, tmp_path, monkeypatch):
+    # As if there were a GPU. In tests, "auto" is the CPU.
+    monkeypatch.setattr("bigru_tagger.scoring.loading.require_gpu", lambda gpu_id: None)
+    steps = ("--", "--training.max_steps", 1)
+    for name, options, device in (("gpu", ("--gpu-id", 0), "auto"), ("cpu", (), None)):
+        result = distill(teacher, texts, "--output", tmp_path / name, *options, *steps)
+        assert result.exit_code == 0, result.output
+        config = spacy.load(tmp_path / name / "model-best").config
+        assert config["components"]["ner"]["model"]["device"] == device
+
+
+def test_errors_come_before_the_teacher_runs(teacher, texts, tmp_path, monkeypatch):
+    packaging = import_module("spacy.cli.package")  # the attribute is a function
+    monkeypatch.setattr(packaging, "has_build", lambda: False)
+    monkeypatch.setattr(packaging, "has_wheel", lambda: False)
+    output = tmp_path / "student"
+    for option, message in (
+        (("--package",), "--package needs the package build, which makes wheels: pip install"),
+        (("--temperature", 0), "temperature must be above 0"),
+        (("--weight", 2), "weight must be between 0 and 1"),
+    ):
+        result = distill(teacher, texts, "--output", output, *option)
+        assert result.exit_code == 1
+        assert message in result.output
+    assert not output.exists()
 
 
 def test_a_config_that_does_not_exist(teacher, texts, tmp_path):

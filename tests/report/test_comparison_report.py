@@ -134,6 +134,11 @@ def test_page_and_markdown(comparison):
         (("output/my/model-best", "output/my/model-last"), ("model-best", "model-last")),
         (("a", "b.txt"), ("a", "b.txt")),
         (("out/a", "a"), ("out/a", "a")),
+        (("out/x/seed1/model", "out/y/seed2/model"), ("x/seed1", "y/seed2")),
+        (("/home/ada/out/one/model-best", "/home/ada/out/two/model-best"), ("one", "two")),
+        (("/home/ada/out/one/model-best", "/data/two/model-best"), ("out/one", "data/two")),
+        (("/home/ada/out/one/model-best", "en_core_web_sm"), ("one/model-best", "en_core_web_sm")),
+        (("/home/ada/out/one", "out/one"), ("/home/ada/out/one", "out/one")),
         (("en_core_web_sm", "en_core_web_sm"), ("en_core_web_sm (1)", "en_core_web_sm (2)")),
     ],
 )

@@ -52,7 +52,10 @@ class Row(NamedTuple):
         text = self.content.decode("utf-8").strip().lstrip(BYTE_ORDER_MARK)
         if not self.is_json:
             return {"text": text}
-        values = json.loads(text)
+        try:
+            values = json.loads(text)
+        except RecursionError as error:
+            raise ValueError(f"{text[:40]}… is nested too deeply") from error
         if not isinstance(values, dict):
             raise ValueError(f"{text[:40]} is not a JSON object, such as {{'text': …}}")
         return values

@@ -154,7 +154,8 @@ def _write_jsonl(
     added: Iterable[Mapping[str, np.ndarray]],
     keep: Sequence[str] | None,
 ) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
+    # A lone surrogate, which JSON can hold and UTF-8 cannot, becomes an escape of JSON.
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         for content, arrays in zip(kept, added, strict=True):
             row = {name: content.get(name) for name in (content if keep is None else keep)}
             row |= {name: _json_values(array) for name, array in arrays.items()}
@@ -181,10 +182,10 @@ def _write_parquet(
     for name in names:
         try:
             columns[name] = arrow.array([content.get(name) for content in kept])
-        except arrow.ArrowException as error:  # noqa: PERF203 - of one column
+        except (arrow.ArrowException, UnicodeEncodeError) as error:  # noqa: PERF203 - of one column
             raise InputError(
-                f"the column {name!r} cannot be written to parquet, which needs one type: {error}: "
-                "leave it out with --keep, or use --format jsonl"
+                f"the column {name!r} cannot be written to parquet, which needs values of one type "
+                f"and valid Unicode: {error}: leave it out with --keep, or use --format jsonl"
             ) from error
     arrow_types = {"int64": arrow.int64(), "float64": arrow.float64(), "str": arrow.string()}
     for name, of in types.items():
@@ -217,7 +218,8 @@ class Manifest:
             lines = self._path.read_text(encoding="utf-8").split("\n")[:-1]
             found, *results = map(json.loads, lines)
             changed = [name for name in settings if found.get(name) != settings[name]]
-            if changed:
+            # Without output, such as after an error in a setting, the settings can change.
+            if changed and any(file != self._path for file in folder.iterdir()):
                 raise InputError(
                     f"{folder}: was written with another value of "
                     f"{', '.join(f'{name} ({found.get(name)!r})' for name in changed)}: "

@@ -172,10 +172,10 @@ def _work(connection: Connection, job: Job) -> None:
             message: Result | _Failed
             try:
                 message = annotate_shard(job.annotator, shard, job.folder, job.format_)
+            except InputError as error:
+                message = _Failed(str(error), is_final=True)
             except Exception as error:
-                message = _Failed(
-                    f"{type(error).__name__}: {error}", is_final=isinstance(error, InputError)
-                )
+                message = _Failed(f"{type(error).__name__}: {error}", is_final=False)
             connection.send(message)
     except (EOFError, OSError):  # the parent is done, or was killed
         sys.exit()

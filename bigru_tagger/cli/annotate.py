@@ -13,7 +13,7 @@ from .app import app, report_errors
 from .options import BatchSize, Device, Model
 
 if TYPE_CHECKING:
-    from ..annotation.shards import Shard
+    from ..annotation.shards import Manifest, Shard
 
 
 @app.command("annotate")
@@ -119,21 +119,28 @@ def annotate_command(
             finally:
                 n_errors = manifest.write_errors()
         manifest.check_number(n_shards)
-        results = manifest.results.values()
-        n_rows = sum(result.rows for result in results)
-        typer.echo(
-            f"{n_rows:,} rows with {sum(result.tokens for result in results):,} words in "
-            f"{n_shards:,} files: {output}",
-            err=True,
-        )
         if tokens:
             seconds = time.monotonic() - start
             typer.echo(
                 f"{tokens:,} words in {seconds:,.0f} s: {tokens / seconds:,.0f} words/s", err=True
             )
-        if n_errors:
-            typer.echo(f"{n_errors:,} errors: {output / 'errors.jsonl'}", err=True)
-        if n_cut := sum(result.cut for result in results):
-            raise ValueError(f"{n_cut} files could not be read to their end: see errors.jsonl")
-        if not n_rows:
-            raise ValueError("no row was annotated")
+        _summarize(manifest, n_shards, n_errors)
+
+
+def _summarize(manifest: "Manifest", n_shards: int, n_errors: int) -> None:
+    """Print what is in the output. RAISES (ValueError): it is not complete, or empty."""
+    results = manifest.results.values()
+    n_rows = sum(result.rows for result in results)
+    typer.echo(
+        f"{n_rows:,} rows with {sum(result.tokens for result in results):,} words in "
+        f"{n_shards:,} files: {manifest.folder}",
+        err=True,
+    )
+    if n_errors:
+        typer.echo(f"{n_errors:,} errors: {manifest.folder / 'errors.jsonl'}", err=True)
+    if n_cut := sum(result.cut for result in results):
+        raise ValueError(f"{n_cut} files could not be read to their end: see errors.jsonl")
+    if not n_rows:
+        first = next((error for result in results for error in result.errors), None)
+        why = "the input is empty" if first is None else f"{first['source']}: {first['error']}"
+        raise ValueError(f"no row was annotated: {why}")

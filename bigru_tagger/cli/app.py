@@ -16,7 +16,7 @@ from ..extras import explained
 
 app = typer.Typer(
     name="bigru-tagger",
-    help="Commands for bidirectional GRU taggers in spaCy. To train a pipeline, use `spacy train`.",
+    help="Commands for bidirectional GRU taggers in spaCy. To train one, use `train`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

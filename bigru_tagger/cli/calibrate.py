@@ -1,8 +1,11 @@
 """The commands `calibrate` and `tune`: fit settings of a component on gold data."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -10,7 +13,11 @@ from .app import app, report_errors
 from .options import Device, GpuId, Model, SpansKey, sentences_per_doc_option, with_reader_options
 
 if TYPE_CHECKING:
+    from spacy.language import Language
+
     from ..pipeline.component import SequenceTagger
+    from ..report.calibration import SettingsTrial
+    from ..scoring.systems import GoldData
 
 Data = Annotated[
     str,
@@ -19,11 +26,20 @@ Data = Annotated[
         "folder, or a file (column file, JSON, parquet, .spacy)."
     ),
 ]
+Split = Annotated[
+    str | None,
+    typer.Option(help="The split to fit on. Do not use the test data. Default: validation."),
+]
+Report = Annotated[
+    list[str] | None, typer.Option(help="Another split to report the effect on; repeatable.")
+]
 Component = Annotated[str, typer.Option(help="The name of the component.")]
+SentencesPerDoc = Annotated[int | None, sentences_per_doc_option("as in training")]
 Output = Annotated[
     Path | None,
     typer.Option(help="Output folder of the changed pipeline. Default: modify MODEL."),
 ]
+Trial = TypeVar("Trial", bound="SettingsTrial")
 
 
 @app.command("calibrate")
@@ -32,18 +48,10 @@ def calibrate_command(
     model: Model,
     data: Data,
     *,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="The split to calibrate on. Do not use the test data. Default: validation."
-        ),
-    ] = None,
-    report: Annotated[
-        list[str] | None,
-        typer.Option(help="Another split to report the error on; repeatable."),
-    ] = None,
+    split: Split = None,
+    report: Report = None,
     component: Component = "ner",
-    sentences_per_doc: Annotated[int | None, sentences_per_doc_option("as in training")] = None,
+    sentences_per_doc: SentencesPerDoc = None,
     spans_key: SpansKey = "chunks",
     output: Output = None,
     device: Device = None,
@@ -57,35 +65,29 @@ def calibrate_command(
     """
     from wasabi.tables import table
 
-    from ..corpus.corpus import default_split
     from ..report.calibration import Calibrator, expected_calibration_error
     from ..scoring.loading import load_pipeline
-    from ..scoring.systems import GoldData, read_examples
+    from ..scoring.systems import GoldData
 
     with report_errors():
-        folder = Path(model) / component
-        _check_target(folder, output)
+        _check_target(model, component, output)
         nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
-
-        def read(part: str | None) -> Calibrator:
-            gold = GoldData(data, part, sentences_per_doc, spans_key, options=reader)
-            return Calibrator(nlp, component, read_examples(nlp, gold))
-
-        split = split or (default_split(data) and "validation")
-        calibrator = read(split)
-        before, temperature = calibrator.pipe.temperature, calibrator.fit()
+        gold = GoldData(data, split, sentences_per_doc, spans_key, options=reader)
+        trials = _trials(Calibrator, nlp, component, gold, report)
+        first = next(trials)
+        pipe = first[2].pipe
+        before, temperature = pipe.temperature, first[2].fit()
         rows = []
-        for part in dict.fromkeys([split, *(report or [])]):
-            spans = calibrator if part == split else read(part)
-            judged = [spans.outcomes(value) for value in (before, temperature)]
+        for name, _, trial in chain([first], trials):
+            judged = [trial.outcomes(value) for value in (before, temperature)]
             errors = [f"{expected_calibration_error(each):.4f}" for each in judged]
-            rows.append((part or data, len(judged[0].correct), *errors))
-        calibrator.pipe.temperature = temperature
-        _store(calibrator.pipe, model, folder, output)
+            rows.append((name, len(judged[0].correct), *errors))
+        pipe.temperature = temperature
+        stored = _store(pipe, model, output)
     typer.echo(f"Temperature of {component}: {temperature:.3f} (was {before:.3f})")
     header = ("", "spans found", "calibration error before", "after")
     typer.echo(table(rows, header=header, aligns=("l", "r", "r", "r")).rstrip("\n"))
-    typer.echo(f"Stored in {output or folder}")
+    typer.echo(f"Stored in {stored}")
 
 
 @app.command("tune")
@@ -94,16 +96,10 @@ def tune_command(
     model: Model,
     data: Data,
     *,
-    split: Annotated[
-        str | None,
-        typer.Option(help="The split to tune on. Do not use the test data. Default: validation."),
-    ] = None,
-    report: Annotated[
-        list[str] | None,
-        typer.Option(help="Another split to report F1 on; repeatable."),
-    ] = None,
+    split: Split = None,
+    report: Report = None,
     component: Component = "ner",
-    sentences_per_doc: Annotated[int | None, sentences_per_doc_option("as in training")] = None,
+    sentences_per_doc: SentencesPerDoc = None,
     spans_key: SpansKey = "chunks",
     output: Output = None,
     device: Device = None,
@@ -119,43 +115,36 @@ def tune_command(
     from tqdm import tqdm
     from wasabi.tables import table
 
-    from ..corpus.corpus import default_split
     from ..report.cells import percent, signed
     from ..report.tuning import Tuner
     from ..scoring.loading import load_pipeline
-    from ..scoring.systems import GoldData, document_lengths, read_examples
+    from ..scoring.systems import GoldData, document_lengths
 
     with report_errors():
-        folder = Path(model) / component
-        _check_target(folder, output)
+        _check_target(model, component, output)
         nlp = load_pipeline(model, gpu_id=gpu_id, device=device)
-
-        def open_gold(part: str | None) -> GoldData:
-            return GoldData(data, part, sentences_per_doc, spans_key, options=reader)
-
-        split = split or (default_split(data) and "validation")
-        tuner = Tuner(nlp, component, read_examples(nlp, open_gold(split)))
-        old = tuner.pipe.cfg
-        before = {name: old[name] for name in ("recall_bias", "threshold")}
+        gold = GoldData(data, split, sentences_per_doc, spans_key, options=reader)
+        trials = _trials(Tuner, nlp, component, gold, report)
+        first = next(trials)
+        pipe = first[2].pipe
+        before = {name: pipe.cfg[name] for name in ("recall_bias", "threshold")}
         with tqdm(desc="Tuning", unit=" trials", disable=None) as progress:
-            tuned = tuner.search(progress.update)
+            tuned = first[2].search(progress.update)
         rows = []
-        for part in dict.fromkeys([split, *(report or [])]):
-            gold = open_gold(part)
-            trial = tuner if part == split else Tuner(nlp, component, read_examples(nlp, gold))
-            change = trial.compare(tuned.settings, document_lengths(gold, nlp))
+        for name, part, trial in chain([first], trials):
+            change = trial.compare(tuned.settings, document_lengths(part, nlp))
             interval = change.interval
             rows.append(
                 (
-                    part or data,
+                    name,
                     percent(change.before.f1),
                     percent(change.after.f1),
                     signed(change.difference),
                     "" if interval is None else f"[{signed(interval[0])}, {signed(interval[1])}]",
                 )
             )
-        tuner.pipe.cfg.update(tuned.settings)
-        _store(tuner.pipe, model, folder, output)
+        pipe.cfg.update(tuned.settings)
+        stored = _store(pipe, model, output)
     for name, value in tuned.settings.items():
         typer.echo(f"{name} of {component}: {_show(value)} (was {_show(before[name])})")
     header = ("", "F1 before", "after", "difference", "95 % interval")
@@ -164,7 +153,7 @@ def tune_command(
         f"The settings were chosen on {rows[0][0]} among {tuned.trials} biases, so F1 after is too "
         "high there. Use --report with another split to see what they bring."
     )
-    typer.echo(f"Stored in {output or folder}")
+    typer.echo(f"Stored in {stored}")
 
 
 def _show(value: Any) -> str:
@@ -173,8 +162,9 @@ def _show(value: Any) -> str:
     return f"{value:g}"
 
 
-def _check_target(folder: Path, output: Path | None) -> None:
+def _check_target(model: str, component: str, output: Path | None) -> None:
     """Check where to store the settings, before the pipeline runs."""
+    folder = Path(model) / component
     if output is None and not folder.is_dir():
         raise ValueError(
             f"{folder}: no such folder to store the settings in. Set --component to a component "
@@ -184,21 +174,35 @@ def _check_target(folder: Path, output: Path | None) -> None:
         raise ValueError(f"--output: {output} already exists: remove it, or choose another folder")
 
 
-def _store(pipe: "SequenceTagger", model: str, folder: Path, output: Path | None) -> None:
+def _trials(
+    kind: type[Trial], nlp: "Language", component: str, gold: "GoldData", report: list[str] | None
+) -> "Iterator[tuple[str, GoldData, Trial]]":
+    """Run a component on the split to fit on, and then on those to report on."""
+    from ..corpus.corpus import default_split
+    from ..scoring.systems import read_examples
+
+    first = gold.split or (default_split(gold.data) and "validation")
+    for split in dict.fromkeys([first, *(report or [])]):
+        part = replace(gold, split=split)
+        yield split or gold.data, part, kind(nlp, component, read_examples(nlp, part))
+
+
+def _store(pipe: "SequenceTagger", model: str, output: Path | None) -> Path:
     """Store the settings of a component in its pipeline, or in a copy of the pipeline."""
     from ..files import atomic_folder
     from ..scoring.loading import load_pipeline
 
     if output is None:
-        _replace_settings(pipe, folder)
-        return
+        _replace_settings(pipe, Path(model))
+        return Path(model) / pipe.name
     with atomic_folder(output) as temporary:
         # Not the pipeline that was used, whose config has `device`.
         load_pipeline(model).to_disk(temporary)
-        _replace_settings(pipe, temporary / folder.name)
+        _replace_settings(pipe, temporary)
+    return output
 
 
 def _replace_settings(pipe: "SequenceTagger", folder: Path) -> None:
-    with TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
+    with TemporaryDirectory(dir=folder, prefix=".") as temporary:
         pipe.to_disk(temporary, exclude=["model", "vocab"])
-        (Path(temporary) / "cfg").replace(folder / "cfg")
+        (Path(temporary) / "cfg").replace(folder / pipe.name / "cfg")

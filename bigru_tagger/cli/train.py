@@ -95,7 +95,7 @@ def train_command(
     with report_errors():
         plan = plan_training(
             data,
-            output or Path("output") / (Path(data).stem or "model"),
+            output or Path("output") / Path(data).resolve().stem,
             dev=dev,
             dev_share=dev_share,
             lang=lang,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Source: TypeAlias = str | Path | datasets.Dataset | datasets.DatasetDict
 TRAIN, DEV = "train", "dev"
+VALIDATION = "validation"
 _WINDOW = 32  # sentences per Doc, if neighbouring sentences belong together
 
 
@@ -95,7 +96,9 @@ def prepare_data(
         None if dev is None else _path(dev, folder / "dev-data"),
     )
     options = dict(options or {})
-    train_split, dev_split = _splits(path, options)
+    splits = _splits(path, options)
+    train_split = _choose_split(path, splits, TRAIN)
+    dev_split = splits.get(VALIDATION) if len(splits) > 1 else None
     training = _read(path, train_split, nlp, options)
     held_out = dev_path is None and dev_split is None
     docs = {TRAIN: training.docs}
@@ -104,8 +107,7 @@ def prepare_data(
     else:
         place = path if dev_path is None else dev_path
         if dev_path is not None:
-            only, dev_split = _splits(dev_path, options)
-            dev_split = dev_split or only
+            dev_split = _choose_split(dev_path, _splits(dev_path, options), VALIDATION, TRAIN)
         docs[DEV] = _read(place, dev_split, nlp, options, like=training.sentences_per_doc).docs
     check = check_corpus(
         {name: [Example(doc.copy(), doc) for doc in found] for name, found in docs.items()}
@@ -141,18 +143,23 @@ def _path(source: "Source", folder: Path) -> str:
     return str(folder)
 
 
-def _splits(source: str, options: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Find the splits of a source for training and for development; None if there is none."""
-    by_name = {
-        canonical_split(split): split for split in reversed(corpus_splits(source, **options))
-    }
-    if by_name and "train" not in by_name and len(by_name) > 1:
-        raise CorpusError(
-            f"{source}: no split for training among {', '.join(by_name.values())}: give one file"
-        )
-    only = next(iter(by_name.values()), None)
-    # A source with one split is all of it, whatever its name.
-    return (by_name["train"], by_name.get("validation")) if len(by_name) > 1 else (only, None)
+def _splits(source: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """List the splits of a source by their canonical names."""
+    splits = reversed(corpus_splits(source, **options))
+    return {canonical_split(split): split for split in splits}
+
+
+def _choose_split(source: str, splits: Mapping[str, str], *names: str) -> str | None:
+    """Choose the first split that has one of the names; None if the source has no splits."""
+    if len(splits) < 2:  # it is all of the source, whatever its name
+        return next(iter(splits.values()), None)
+    for name in names:
+        if name in splits:
+            return splits[name]
+    raise CorpusError(
+        f"{source}: none of the splits {', '.join(reversed(splits.values()))} is {' or '.join(names)}: "
+        "give one file"
+    )
 
 
 def _read(

@@ -163,10 +163,34 @@ def test_the_manifest_continues(rows, tmp_path):
 def test_other_settings_rows_and_folders_are_errors(rows, tmp_path):
     folder = tmp_path / "out"
     Manifest(folder, {"model": "m"}).add(make_result(0, "other"))
+    shards(rows)[0].path(folder, "jsonl").write_text("")
     with pytest.raises(ValueError, match=r"another value of model \('m'\)"):
         Manifest(folder, {"model": "n"})
     with pytest.raises(ValueError, match=r"made from other rows than those from .*:1 on"):
         Manifest(folder, {"model": "m"}).has(shards(rows)[0], "jsonl")
     with pytest.raises(ValueError, match="not empty, and not an output"):
         Manifest(rows.parent, {"model": "m"})
-    assert [path.name for path in folder.iterdir()] == ["manifest.jsonl"]
+    assert {path.name for path in folder.iterdir()} == {"manifest.jsonl", "part-00000.jsonl"}
+
+
+def test_the_settings_can_change_before_there_is_output(tmp_path):
+    Manifest(tmp_path / "out", {"prefix": ""})
+    Manifest(tmp_path / "out", {"prefix": "a_"})
+    assert read_lines(tmp_path / "out" / "manifest.jsonl") == [{"prefix": "a_"}]
+
+
+def test_rows_with_lone_surrogates_and_deep_nesting(model, tmp_path):
+    path = tmp_path / "a.jsonl"
+    deep = "[" * 100_000
+    lines = [r'{"text": "\ud83d"}', r'{"text": "Ada", "id": "\ud83d"}', deep, '{"text": "Eve"}']
+    path.write_text("\n".join(lines))
+    (shard,) = shards(path)
+    result = annotate_shard(Annotator(model), shard, tmp_path, "jsonl")
+    found = [(row["text"], row.get("id")) for row in read_lines(tmp_path / "part-00000.jsonl")]
+    assert found == [("Ada", "\ud83d"), ("Eve", None)]
+    errors = {error["source"]: error["error"] for error in result.errors}
+    assert errors.keys() == {f"{path}:1", f"{path}:3"}
+    assert "surrogates not allowed" in errors[f"{path}:1"]
+    assert errors[f"{path}:3"].endswith("is nested too deeply")
+    with pytest.raises(ValueError, match="column 'id' cannot be written to parquet"):
+        annotate_shard(Annotator(model), shard, tmp_path, "parquet")

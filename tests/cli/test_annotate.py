@@ -134,7 +134,20 @@ def test_errors_before_a_process_is_started(rules: Path, tmp_path: Path) -> None
         assert message in annotate(*arguments, fails=True)
     assert not (tmp_path / "out").exists()
     empty = write(tmp_path / "empty.txt", [])
-    assert "no row was annotated" in annotate(rules, empty, tmp_path / "out", fails=True)
+    output = tmp_path / "out"
+    assert "no row was annotated: the input is empty" in annotate(rules, empty, output, fails=True)
+
+
+def test_errors_about_columns(rules: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "a.jsonl", tmp_path / "out"
+    source.write_text('{"text": "Vienna", "tokens": [{"text": "Vienna"}]}\n')
+    printed = annotate(rules, source, output, fails=True)
+    assert f"no row was annotated: {source}:1: token 0 is {{'text': 'Vienna'}}" in printed
+    source.write_text('{"text": "Vienna", "label": 1}\n')
+    printed = annotate(rules, source, tmp_path / "new", fails=True)
+    assert "Error: the input already has columns with the names label: set --prefix" in printed
+    # The advice can be followed in the same folder, which is empty.
+    annotate(rules, source, tmp_path / "new", "--prefix", "a_")
 
 
 LIGHT_SHARD = """

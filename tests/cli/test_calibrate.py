@@ -7,27 +7,16 @@ import sys
 
 import pytest
 import spacy
-from samples import ROOT, SENTENCES
+from samples import ROOT
 from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(make_splits):
     """Column files that a pipeline trained on `SENTENCES` reads partly wrong."""
-    folder = tmp_path_factory.mktemp("data")
-    lines = []
-    for text, ents, *_ in SENTENCES:
-        words = text.split()
-        tags = ["O"] * len(words)
-        for start, end, label in ents:
-            tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
-        lines += [f"{word} {tag}" for word, tag in zip(words, tags, strict=True)] + [""]
-    lines += ["Ada O", "Lovelace O", ""]
-    for split in ("validation", "test"):
-        (folder / f"{split}.conll").write_text("\n".join(lines), encoding="utf8")
-    return folder
+    return make_splits("Ada O\nLovelace O\n")
 
 
 @pytest.fixture

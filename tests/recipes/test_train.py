@@ -5,7 +5,7 @@ import json
 
 import pytest
 import spacy
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from samples import SENTENCES, annotate
 from spacy.cli.train import train as spacy_train
 from spacy.tokens import Doc, DocBin
@@ -114,6 +114,27 @@ def test_a_source_with_one_split_is_divided(tmp_path):
     data = plan_training(tmp_path, tmp_path / "out", lang="xx", dev_share=0.25).data
     assert data.held_out
     assert [data.check.splits[name].documents for name in ("train", "dev")] == [3, 1]
+
+
+def test_the_split_of_development_data(tmp_path):
+    rows = [
+        Dataset.from_dict({"tokens": [["in", "Rome"]] * n, "ner_tags": [["O", "B-LOC"]] * n})
+        for n in (1, 2, 4)
+    ]
+    for names, n_docs in (
+        (("train", "validation", "test"), 2),
+        (("train", "dev", "test"), 2),
+        (("extra", "validation", "test"), 2),  # none for training, which is not needed
+        (("train", "extra", "test"), 1),
+    ):
+        dev = DatasetDict(zip(names, rows, strict=True))
+        output = tmp_path / "-".join(names)
+        data = plan_training(rows[2], output, dev=dev, lang="xx").data
+        assert data.check.splits["dev"].documents == n_docs
+    for name, split in (("source", "train"), ("dev", "validation or train")):
+        sources = {"source": rows[2], name: DatasetDict(extra=rows[0], test=rows[1])}
+        with pytest.raises(ValueError, match=rf"none of the splits extra, test is {split}: give"):
+            plan_training(output=tmp_path / name, lang="xx", **sources)
 
 
 def test_splits_of_the_data_are_used(tmp_path):

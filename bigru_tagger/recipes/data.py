@@ -157,7 +157,7 @@ def _choose_split(source: str, splits: Mapping[str, str], *names: str) -> str | 
         if name in splits:
             return splits[name]
     raise CorpusError(
-        f"{source}: none of the splits {', '.join(reversed(splits.values()))} is {' or '.join(names)}: "
+        f"{source}: none of the splits {', '.join(reversed(list(splits.values())))} is {' or '.join(names)}: "
         "give one file"
     )
 

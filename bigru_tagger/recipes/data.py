@@ -156,9 +156,9 @@ def _choose_split(source: str, splits: Mapping[str, str], *names: str) -> str | 
     for name in names:
         if name in splits:
             return splits[name]
+    known = ", ".join(reversed(list(splits.values())))
     raise CorpusError(
-        f"{source}: none of the splits {', '.join(reversed(list(splits.values())))} is {' or '.join(names)}: "
-        "give one file"
+        f"{source}: none of the splits {known} is {' or '.join(names)}: give one file"
     )
 
 

@@ -25,11 +25,11 @@ def summary_blocks(analysis: Analysis, groups: Sequence[ErrorGroup]) -> list[Blo
             f"({percent(accuracy.value)} %)."
         )
     else:
-        text = (
-            f"The system finds {score.correct:,} of {score.gold:,} {task.name} "
-            f"({percent(score.recall)} %), and {percent(score.precision)} % of its predictions are "
-            "right."
-        )
+        found = f"The system finds {score.correct:,} of {score.gold:,} {task.name}"
+        if score.gold:
+            found += f" ({percent(score.recall)} %)"
+        right = f", and {percent(score.precision)} % of its predictions are right."
+        text = found + (right if score.predicted else ". It predicts none.")
     if not groups:
         return [Paragraph(text)]
     most = groups[0]

@@ -194,13 +194,34 @@ def test_the_summary_leads_with_a_sentence_and_examples():
     assert section.title == "In short"
     text, table = section.blocks
     assert text.text == (
-        "The system finds 1 of 4 entities (25.00 %), and 33.33 % of its predictions are right. Its "
-        "most frequent error is “PER predicted as LOC”, twice."
+        "The system finds 1 of 4 entities (25.00 %), and 33.33 % of its predictions are right. "
+        "Its most frequent error is “PER predicted as LOC”, twice."
     )
     first, second = ([cell.text for cell in row] for row in table.rows)
     example = "… two three four five six seven [Ada] one two three four five six …"
     assert first == ["PER predicted as LOC", example, "2"]
     assert second == ["PER missing", "[Bob]", "1"]
+
+
+@pytest.mark.parametrize(
+    ("gold", "predicted", "expected"),
+    [
+        (
+            [(0, 1, "PER")],
+            [],
+            "The system finds 0 of 1 entities (0.00 %). It predicts none. Its most",
+        ),
+        (
+            [],
+            [(0, 1, "PER")],
+            "finds 0 of 0 entities, and 0.00 % of its predictions are right. Its",
+        ),
+    ],
+)
+def test_the_summary_without_gold_or_predicted_entities(gold, predicted, expected):
+    evaluation = evaluate_sentences(("Ada left", gold, predicted))
+    report = make_report(evaluation, [analyse(evaluation)], {}, plots=False)
+    assert expected in report.sections[0].blocks[0].text
 
 
 def test_documents_have_their_names(tmp_path):

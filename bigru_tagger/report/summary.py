@@ -25,11 +25,12 @@ def summary_blocks(analysis: Analysis, groups: Sequence[ErrorGroup]) -> list[Blo
             f"({percent(accuracy.value)} %)."
         )
     else:
-        found = f"The system finds {score.correct:,} of {score.gold:,} {task.name}"
-        if score.gold:
-            found += f" ({percent(score.recall)} %)"
+        text = (
+            f"The system finds {score.correct:,} of {score.gold:,} {task.name} "
+            f"({percent(score.recall)} %)"
+        )
         right = f", and {percent(score.precision)} % of its predictions are right."
-        text = found + (right if score.predicted else ". It predicts none.")
+        text += right if score.predicted else ". It predicts none."
     if not groups:
         return [Paragraph(text)]
     most = groups[0]

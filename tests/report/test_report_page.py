@@ -203,25 +203,13 @@ def test_the_summary_leads_with_a_sentence_and_examples():
     assert second == ["PER missing", "[Bob]", "1"]
 
 
-@pytest.mark.parametrize(
-    ("gold", "predicted", "expected"),
-    [
-        (
-            [(0, 1, "PER")],
-            [],
-            "The system finds 0 of 1 entities (0.00 %). It predicts none. Its most",
-        ),
-        (
-            [],
-            [(0, 1, "PER")],
-            "finds 0 of 0 entities, and 0.00 % of its predictions are right. Its",
-        ),
-    ],
-)
-def test_the_summary_without_gold_or_predicted_entities(gold, predicted, expected):
-    evaluation = evaluate_sentences(("Ada left", gold, predicted))
+def test_the_summary_without_predictions():
+    evaluation = evaluate_sentences(("Ada left", [(0, 1, "PER")], []))
     report = make_report(evaluation, [analyse(evaluation)], {}, plots=False)
-    assert expected in report.sections[0].blocks[0].text
+    expected = (
+        "The system finds 0 of 1 entities (0.00 %). It predicts none. Its most frequent error"
+    )
+    assert report.sections[0].blocks[0].text.startswith(expected)
 
 
 def test_documents_have_their_names(tmp_path):

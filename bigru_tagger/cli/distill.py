@@ -1,5 +1,6 @@
 """The command `distill`: train a small pipeline on the predictions of a large one."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -229,4 +230,11 @@ def _package(output: Path) -> None:
 
     folder = output / "package"
     folder.mkdir(exist_ok=True)
-    package(output / "model-best", folder, create_sdist=False, create_wheel=True, force=True)
+    package(
+        output / "model-best",
+        folder,
+        name=re.sub(r"\W", "_", output.resolve().name),  # not "pipeline" for each of several
+        create_sdist=False,
+        create_wheel=True,
+        force=True,
+    )

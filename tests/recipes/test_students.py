@@ -58,6 +58,24 @@ def test_the_gpu_is_for_the_student_too(teacher, texts, tmp_path, monkeypatch):
         assert config["components"]["ner"]["model"]["device"] == device
 
 
+def test_a_package_has_the_name_of_the_output_folder(teacher, texts, tmp_path, monkeypatch):
+    calls = []
+    packaging = import_module("spacy.cli.package")
+    monkeypatch.setattr(packaging, "has_build", lambda: True)
+    monkeypatch.setattr(
+        packaging, "package", lambda *folders, **options: calls.append((folders, options))
+    )
+    output = tmp_path / "fast-news"
+    result = distill(
+        teacher, texts, "--output", output, "--package", "--", "--training.max_steps", 1
+    )
+    assert result.exit_code == 0, result.output
+    ((folders, options),) = calls
+    assert folders == (output / "model-best", output / "package")
+    assert options["name"] == "fast_news"
+    assert options["create_wheel"]
+
+
 def test_errors_come_before_the_teacher_runs(teacher, texts, tmp_path, monkeypatch):
     packaging = import_module("spacy.cli.package")  # the attribute is a function
     monkeypatch.setattr(packaging, "has_build", lambda: False)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 import spacy
@@ -234,3 +235,19 @@ def test_the_progress_bar_shows_the_score():
     last = stream.getvalue().split("\r")[-1]
     assert "2/3" in last
     assert "dev 12.5%, best 25.0%" in last
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [("notes.jsonl", "notes"), (".", "here"), ("..", "data"), ("a/conll2003", "conll2003")],
+)
+def test_the_output_folder_is_named_after_the_data(tmp_path, monkeypatch, data, name):
+    def plan(data, output, **settings):
+        raise ValueError(f"the output is {output}")
+
+    monkeypatch.setattr(training, "plan_training", plan)
+    folder = tmp_path / "data" / "here"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    result = CliRunner().invoke(app, ["train", data])
+    assert result.output == f"Error: the output is {Path('output', name)}\n"

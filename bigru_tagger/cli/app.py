@@ -62,8 +62,15 @@ class WithOverrides(TyperCommand):
         ctx (click.Context): The context.
         args (list[str]): All arguments of the command.
         RETURNS (list[str]): The arguments that are left after parsing.
+        RAISES (BadParameter): An override is not after `--`.
         """
         arguments = list(takewhile(lambda argument: argument != "--", args))
+        for argument in arguments:
+            if re.match(r"--\w+\.", argument):
+                raise typer.BadParameter(
+                    f"{argument} is a setting of the config: write such settings last, after --",
+                    ctx=ctx,
+                )
         ctx.obj = args[len(arguments) + 1 :]
         return super().parse_args(ctx, arguments)
 

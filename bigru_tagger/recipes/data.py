@@ -86,11 +86,16 @@ def prepare_data(
     seed (int): the seed of the choice of documents to hold out.
     options (Mapping[str, Any] | None): settings of the reader, see `open_corpus`.
     RETURNS (TrainingData): the files, counts and findings.
-    RAISES (CorpusError): the data cannot be read, or do not have the task. (ValueError): see
-        `hold_out`.
+    RAISES (CorpusError): the data cannot be read, or do not have the task. (ValueError): spaCy
+        does not have the language; or see `hold_out`.
     """
+    try:
+        nlp = spacy.blank(lang)
+    except ImportError as error:
+        raise ValueError(
+            f"`lang` = {lang!r}: spaCy has no such language. For a language without support: xx"
+        ) from error
     folder.mkdir(parents=True, exist_ok=True)
-    nlp = spacy.blank(lang)
     path, dev_path = (
         _path(source, folder / "data"),
         None if dev is None else _path(dev, folder / "dev-data"),

@@ -18,7 +18,7 @@ from ..report.corpus_check import check_corpus
 from ..schemes import biluo_to_iob2, entity_spans
 from ..tasks import ENTITIES
 from .data import DEV, TRAIN, TrainingData, write_docs
-from .recipe import Recipe, choose_recipe, make_config
+from .recipe import Recipe, check_vectors, choose_recipe, make_config
 from .training import Plan, fit_recipe
 
 _DEV_EVERY = 20  # a twentieth of the texts, and at most as many:
@@ -56,7 +56,9 @@ def plan_distillation(
     RETURNS (Plan): the plan.
     RAISES (ValueError): see `store_outputs` and `check_settings`.
     """
-    check_settings(temperature, weight)  # before the teacher's predictions, which take long
+    # Before the teacher's predictions, which take long.
+    check_settings(temperature, weight)
+    check_vectors(vectors)
     n_texts = n_tokens = 0
     for row in rows():
         n_texts += 1

@@ -6,7 +6,7 @@ from math import log2
 from pathlib import Path
 
 from spacy.cli.init_config import init_config
-from spacy.util import get_installed_models
+from spacy.util import get_installed_models, is_package
 from thinc.api import Config
 
 from ..tasks import CHUNKS, SpanGroupTask, Task
@@ -80,6 +80,19 @@ def find_vectors(lang: str) -> str | None:
     installed = set(get_installed_models())
     names = (f"{lang}_{ending}" for ending in _VECTORS)
     return next((name for name in names if name in installed), None)
+
+
+def check_vectors(name: str | None) -> None:
+    """Check that a pipeline with word vectors exists.
+
+    name (str | None): a folder, or the name of a package; None for no vectors.
+    RAISES (ValueError): there is neither.
+    """
+    if name is not None and not (Path(name).is_dir() or is_package(name)):
+        raise ValueError(
+            f"`vectors` = {name!r}: no such folder or installed pipeline. For a pipeline of spaCy: "
+            f"python -m spacy download {name}"
+        )
 
 
 def make_config(

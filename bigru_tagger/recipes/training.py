@@ -30,6 +30,7 @@ from .recipe import (
     N_EVALUATIONS,
     NONE,
     Recipe,
+    check_vectors,
     choose_recipe,
     find_vectors,
     make_config,
@@ -169,6 +170,7 @@ def plan_training(
     overrides = {"system.seed": seed, **(overrides or {})}
     vectors_found = find_vectors(lang) if vectors == AUTO else vectors
     vectors_found = None if vectors_found == NONE else vectors_found
+    check_vectors(vectors_found)
     if config is not None:  # an error in it should come before the data are read
         given = load_config(find_config(config), overrides=overrides, interpolate=False)
     data = prepare_data(
@@ -232,6 +234,17 @@ def fit_recipe(
 
 
 def _override(config: Config, overrides: Mapping[str, Any]) -> Config:
+    """Change settings. RAISES (ValueError): the complete config does not have one of them."""
+    for path in overrides:
+        section, _, name = path.rpartition(".")
+        block: Any = config
+        for part in section.split("."):
+            block = block.get(part) if isinstance(block, dict) else None
+        # spaCy refuses unknown sections, but ignores unknown settings in [training].
+        if isinstance(block, dict) and name not in block:
+            raise ValueError(
+                f"the config has no setting {path}: those of [{section}] are {', '.join(block)}"
+            )
     return Config().from_str(config.to_str(), overrides=dict(overrides), interpolate=False)
 
 

@@ -238,6 +238,35 @@ def test_the_progress_bar_shows_the_score():
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--lang", "zz"), "--lang = 'zz': spaCy has no such language"),
+        (("--vectors", "no_such"), "--vectors = 'no_such': no such folder or installed pipeline"),
+        (
+            ("--", "--training.max_stepz", "3"),
+            "the config has no setting training.max_stepz: those",
+        ),
+        (("--", "--no.such", "3"), "not a section value that can be overridden"),
+    ],
+)
+def test_wrong_settings_are_errors_before_the_training(tmp_path, monkeypatch, options, message):
+    data = tmp_path / "notes.conll"
+    data.write_text("in O\nOslo B-LOC\n\n" * 9, encoding="utf8")
+    monkeypatch.setattr(training, "run_training", None)
+    command = ["train", str(data), "--output", str(tmp_path / "out"), *options]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert message in result.output
+
+
+def test_settings_of_the_config_belong_after_the_dashes():
+    result = CliRunner().invoke(app, ["train", "notes.jsonl", "--training.max_steps", "3"])
+    assert result.exit_code == 2
+    words = " ".join(result.output.replace("│", " ").split())
+    assert "--training.max_steps is a setting of the config: write such settings last" in words
+
+
+@pytest.mark.parametrize(
     ("data", "name"),
     [("notes.jsonl", "notes"), (".", "here"), ("..", "data"), ("a/conll2003", "conll2003")],
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
+from signal import SIGINT
 from typing import Annotated, Any
 
 import typer
@@ -80,12 +81,18 @@ def report_errors(kinds: tuple[type[Exception], ...] = (OSError, ValueError)) ->
     """Print errors about a user's input to standard error, without a traceback.
 
     kinds (tuple[type[Exception], ...]): The exceptions that are caused by invalid input.
-    RAISES (typer.Exit): One of these exceptions was raised. The exit status is 1.
+    RAISES (typer.Exit): One of these exceptions was raised. The exit status is 1. Or a
+        KeyboardInterrupt with a message was raised; then it is 130.
     RAISES (MissingExtraError): a package that an extra installs is missing.
     """
     try:
         with explained("this command"):
             yield
+    except KeyboardInterrupt as stop:
+        if not stop.args:
+            raise
+        typer.echo(stop, err=True)
+        raise typer.Exit(128 + SIGINT) from stop
     except BrokenPipeError:  # for example from `| head`; typer exits without a message
         raise
     except kinds as error:

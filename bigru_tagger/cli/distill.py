@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from ..files import atomic_path
 from .app import WithOverrides, app, report_errors
-from .options import sentences_per_doc_option, with_reader_options
+from .options import Resume, sentences_per_doc_option, with_reader_options
 
 
 @app.command("distill", cls=WithOverrides)
@@ -77,6 +78,11 @@ def distill_command(
         float | None,
         typer.Option(help="Without a config: train the student for this time at most."),
     ] = None,
+    resume: Resume = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace an unfinished training in the output folder."),
+    ] = False,
     package: Annotated[
         bool, typer.Option("--package", help="Also write a wheel, which pip installs.")
     ] = False,
@@ -101,11 +107,19 @@ def distill_command(
     from ..distill.outputs import check_student, read_row, training_corpus
     from ..distill.teachers import load_teacher, teacher_lang, teacher_names
     from ..distill.texts import read_texts
+    from ..recipes.checkpoints import check_unfinished, is_unfinished
     from ..scoring.loading import load_pipeline
     from ..scoring.renaming import parse_names
 
     with report_errors():
         config, texts = _split_arguments(arguments)
+        if config is None:
+            check_unfinished(output, resume=resume, overwrite=overwrite)
+        elif resume or overwrite:
+            raise ValueError(
+                "`resume` and `overwrite` are for a student without a config. To go on with a "
+                "config, name the logger bigru_tagger.Checkpoints.v1 in it, and repeat the command"
+            )
         overrides = parse_config_overrides(list(ctx.obj))
         names = parse_names(rename or ())
         if package:
@@ -157,6 +171,7 @@ def distill_command(
                 minutes=minutes,
                 gpu=gpu_id >= 0,
                 overrides=overrides,
+                resume=resume and is_unfinished(output),
                 **outputs,
             )
         else:
@@ -177,12 +192,23 @@ def _split_arguments(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     return config, texts
 
 
-def _distill_by_recipe(output: Path, **settings: Any) -> None:
+def _distill_by_recipe(
+    output: Path,
+    *,
+    minutes: float | None,
+    overrides: dict[str, Any],
+    resume: bool,
+    **settings: Any,
+) -> None:
+    from ..recipes.checkpoints import stored_steps
     from ..recipes.distillation import plan_distillation
     from ..recipes.text import describe_plan, describe_training
     from ..recipes.training import run_training
 
-    plan = plan_distillation(output=output, **settings)
+    if resume and minutes is not None:
+        overrides, minutes = {**stored_steps(output), **overrides}, None
+    plan = plan_distillation(output=output, minutes=minutes, overrides=overrides, **settings)
+    plan = replace(plan, resume=resume)
     typer.echo(describe_plan(plan))
     typer.echo("The scores are the agreement with the teacher.")
     typer.echo(describe_training(run_training(plan)))

@@ -12,6 +12,14 @@ Device = Annotated[
     str | None, typer.Option(help="torch device of the components that have a `device`.")
 ]
 GpuId = Annotated[int, typer.Option(help="GPU of all components (requires CuPy); -1: none.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with an unfinished training in the output folder, with the same data and "
+        "settings. Without one, training starts from the beginning.",
+    ),
+]
 SpansKey = Annotated[str, typer.Option(help="The key of the chunks in doc.spans.")]
 BatchSize = Annotated[
     int | None, typer.Option(help="Docs per batch. Default: as in the pipeline.", min=1)

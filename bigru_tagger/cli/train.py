@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .app import WithOverrides, app, report_errors
-from .options import with_reader_options
+from .options import Resume, with_reader_options
 
 
 @app.command("train", cls=WithOverrides)
@@ -80,6 +80,7 @@ def train_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the pipelines in the output folder.")
     ] = False,
+    resume: Resume = False,
     reader: dict[str, Any],
 ) -> None:
     """Train a pipeline on annotated data, and score it.
@@ -107,6 +108,7 @@ def train_command(
             minutes=minutes,
             seed=seed,
             overwrite=overwrite,
+            resume=resume,
             overrides=parse_config_overrides(list(ctx.obj)),
             **reader,
         )

@@ -110,10 +110,11 @@ class ModuleShim(Shim, ABC):
     def _make_trainer(self) -> "Trainer":
         from .trainer import Trainer  # noqa: PLC0415 - imports torch
 
-        return Trainer(self.module, self._averages_name)
+        return Trainer(self.module, self.optimizer_key)
 
     @property
-    def _averages_name(self) -> str:
+    def optimizer_key(self) -> str:
+        """The first part of the keys of the module's parameters in thinc's optimizer."""
         return f"{__name__}.{self.id}"
 
     @property

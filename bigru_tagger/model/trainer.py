@@ -33,6 +33,7 @@ class Trainer:
 
     module (Module): the module.
     n_steps (int): number of updates.
+    optimizer (Optimizer | None): thinc's optimizer, since the first call of `finish_update`.
     rate_watch (LearnRateWatch): the learn rate of the last update.
     """
 
@@ -45,6 +46,7 @@ class Trainer:
         """
         self.module = module
         self.n_steps = 0
+        self.optimizer: Optimizer | None = None
         self.rate_watch = LearnRateWatch()
         self._name = name
         self._groups = groups
@@ -63,6 +65,8 @@ class Trainer:
 
         optimizer (Optimizer): thinc's optimizer, or the replacement that `nlp.rehearse` passes.
         """
+        if isinstance(optimizer, Optimizer):
+            self.optimizer = optimizer
         parameters = [p for p in self.module.parameters() if p.grad is not None]
         if not parameters:
             return
@@ -70,18 +74,39 @@ class Trainer:
         self.rate_watch.record(optimizer, step.learn_rate)
         # The replacement that `nlp.rehearse` passes uses the moments of the last optimizer.
         changed = isinstance(optimizer, Optimizer) and optimizer is not self._optimizer_of
-        if self._optimizer is None or changed:
-            self._optimizer = step.build(self._groups(self.module, optimizer))
-            self._optimizer_of = optimizer
+        torchs = self._optimizer
+        if torchs is None or changed:
+            torchs = self._build(optimizer, step)
         if step.grad_clip > 0.0:
             nn.utils.clip_grad_norm_(parameters, step.grad_clip)
-        step.apply(self._optimizer)
-        self._optimizer.step()
+        step.apply(torchs)
+        torchs.step()
         self.n_steps += 1
-        self._optimizer.zero_grad(set_to_none=True)
+        torchs.zero_grad(set_to_none=True)
         averages = getattr(optimizer, "averages", None)
         if averages is not None:
             self._update_averages(averages, optimizer.nr_update)
+
+    def _build(self, optimizer: Optimizer, step: TorchStep) -> torch.optim.Optimizer:
+        self._optimizer = step.build(self._groups(self.module, optimizer))
+        self._optimizer_of = optimizer
+        return self._optimizer
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of torch's optimizer.
+
+        RETURNS (dict[str, Any]): see torch's `Optimizer.state_dict`; empty before the first update.
+        """
+        return {} if self._optimizer is None else self._optimizer.state_dict()
+
+    def restore(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
+        """Restore the state of torch's optimizer.
+
+        optimizer (Optimizer): thinc's optimizer, whose settings are those of the next step.
+        state (dict[str, Any]): the output of `state`.
+        """
+        if state:
+            self._build(optimizer, TorchStep.read(optimizer)).load_state_dict(state)
 
     def _update_averages(self, averages: dict[Any, Any], nr_update: dict[Any, int]) -> None:
         parameters = {

@@ -112,7 +112,7 @@ class TransformerShim(ModuleShim):
         self.cache.clear()
 
     def _make_trainer(self) -> Trainer:
-        return Trainer(self.module, self._averages_name, self._parameter_groups)
+        return Trainer(self.module, self.optimizer_key, self._parameter_groups)
 
     def _parameter_groups(self, module: torch.nn.Module, optimizer: Any) -> list[dict[str, Any]]:
         rate = self.embedding.learn_rate

@@ -1,6 +1,5 @@
 """Train a pipeline on any data, without a config."""
 
-import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import create_train_batches
-from spacy.training.loop import train as train_pipeline
 from spacy.util import load_config, registry, resolve_dot_names
 from thinc.api import Config
 
@@ -22,6 +20,15 @@ from ..corpus.corpus import default_split, open_corpus
 from ..extras import require
 from ..files import atomic_path
 from ..scoring.run import Evaluation, evaluate
+from .checkpoints import (
+    BEST,
+    LAST,
+    check_unfinished,
+    is_unfinished,
+    stored_steps,
+    train_pipeline,
+    use_checkpoints,
+)
 from .configs import find_config
 from .continuing import Continuation, continue_from
 from .data import DEV, TrainingData, prepare_data
@@ -42,7 +49,6 @@ if TYPE_CHECKING:
 
 _MEASURED_STEPS = 10  # to estimate how many steps fit into the given time
 _MAX_STEPS = "training.max_steps"
-_BEST, _LAST = "model-best", "model-last"
 OLD = "old labels"
 """The name of the scores on the old pipeline's entities."""
 
@@ -59,6 +65,7 @@ class Plan:
     vectors (str | None): the pipeline with word vectors.
     options (Mapping[str, Any]): settings of the reader.
     continued (Continuation | None): the pipeline whose training is continued.
+    resume (bool): whether to go on with an unfinished training in the output folder.
     """
 
     output: Path
@@ -69,11 +76,12 @@ class Plan:
     vectors: str | None
     options: Mapping[str, Any] = field(default_factory=dict)
     continued: Continuation | None = None
+    resume: bool = False
 
     @property
     def best(self) -> Path:
         """The folder of the best model."""
-        return self.output / _BEST
+        return self.output / BEST
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,8 @@ def train(
     test (str | None): test data to score the pipeline on.
     settings (Any): see `plan_training`.
     RETURNS (Training): the pipeline and its scores.
-    RAISES (ValueError): see `plan_training`.
+    RAISES (ValueError): see `plan_training`. (OSError): a file cannot be written.
+        (TrainingStopped): see `run_training`.
     """
     return run_training(plan_training(source, output, **settings), test=test)
 
@@ -133,6 +142,7 @@ def plan_training(
     minutes: float | None = None,
     seed: int = 0,
     overwrite: bool = False,
+    resume: bool = False,
     overrides: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Plan:
@@ -150,24 +160,30 @@ def plan_training(
     minutes (float | None): train about as long at most. The number of steps is set to what fits.
     seed (int): the seed.
     overwrite (bool): whether to replace the models of an earlier training in the output folder.
+    resume (bool): whether to go on with an unfinished training in the output folder. Without one,
+        training starts from the beginning. The other arguments must be those of the first run.
     overrides (Mapping[str, Any] | None): settings of the config by their path, such as
         "training.dropout". With "training.max_steps", the schedule of the learn rate changes too.
     RETURNS (Plan): the plan.
-    RAISES (ValueError): the data cannot be read or have errors, the output folder holds a model, or
-        a setting is wrong.
+    RAISES (ValueError): the data cannot be read or have errors, the output folder holds a model or
+        an unfinished training, or a setting is wrong.
     """
     torch = require("torch", "training", "train")
     if gpu and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         raise ValueError("there is no GPU that PyTorch can use: leave out the option for it")
     output = Path(output)
-    earlier = [folder for name in (_BEST, _LAST) if (folder := output / name).exists()]
-    if earlier and not overwrite:
+    check_unfinished(output, resume=resume, overwrite=overwrite)
+    resume = resume and is_unfinished(output)
+    earlier = [folder for name in (BEST, LAST) if (folder := output / name).exists()]
+    if earlier and not (overwrite or resume):
         raise ValueError(f"{earlier[0]} already exists: choose another output, or set `overwrite`")
     if config is not None and not (minutes is None and start is None):
         raise ValueError(
             "`config` replaces the recipe, which `minutes` and `start` change: use either"
         )
     overrides = {"system.seed": seed, **(overrides or {})}
+    if resume and minutes is not None:
+        overrides, minutes = {**stored_steps(output), **overrides}, None
     vectors_found = find_vectors(lang) if vectors == AUTO else vectors
     vectors_found = None if vectors_found == NONE else vectors_found
     check_vectors(vectors_found)
@@ -206,7 +222,7 @@ def plan_training(
     path = output / "config.cfg"
     with atomic_path(path) as temporary:
         given.to_disk(temporary, interpolate=False)
-    return Plan(output, path, data, recipe, lang, vectors_found, options, continued)
+    return Plan(output, path, data, recipe, lang, vectors_found, options, continued, resume)
 
 
 def fit_recipe(
@@ -298,6 +314,9 @@ def run_training(plan: Plan, *, test: str | None = None) -> Training:
     plan (Plan): the plan.
     test (str | None): test data, see `train`.
     RETURNS (Training): the pipeline and its scores.
+    RAISES (ValueError): an unfinished training has another config or other data. (OSError): a file
+        cannot be written. (TrainingStopped): the process got SIGINT or SIGTERM. The output folder
+        has the best model until then.
     """
     sources: dict[str, tuple[str, str | None, dict[str, Any]]] = {
         DEV: (str(plan.data.files[DEV]), None, {})
@@ -312,8 +331,9 @@ def run_training(plan: Plan, *, test: str | None = None) -> Training:
         options = {"sentences_per_doc": plan.data.sentences_per_doc, **plan.options}
         sources["test"] = (test, default_split(test), options)
         open_corpus(test, split=default_split(test), **options)  # an error should come before
-    nlp = init_nlp(load_config(plan.config, interpolate=False))
-    train_pipeline(nlp, plan.output, stdout=io.StringIO())
+    config = load_config(plan.config, interpolate=False)
+    use_checkpoints(config)
+    train_pipeline(init_nlp(config), plan.output, resume=plan.resume)
     nlp = spacy.load(plan.best)
     evaluations = {
         name: evaluate(

@@ -105,6 +105,7 @@ class Trainer:
         optimizer (Optimizer): thinc's optimizer, whose settings are those of the next step.
         state (dict[str, Any]): the output of `state`.
         """
+        self.optimizer = optimizer
         if state:
             self._build(optimizer, TorchStep.read(optimizer)).load_state_dict(state)
 

@@ -150,17 +150,8 @@ def restore_state(path: Path, models: Models, optimizer: Optimizer) -> None:
     path (Path): a file that was written by `pack_state`.
     models (Mapping[str, Model]): the initialised models. Their shapes are those of the stored ones.
     optimizer (Optimizer): thinc's optimizer, whose schedules were stepped to where they were.
-    RAISES (ValueError): the state of Python's random numbers, which order the data, is not the
-        stored one.
     """
     content = _read_metadata(path)
-    version, numbers, gauss = content["python_random"]
-    if random.getstate() != (version, tuple(numbers), gauss):
-        raise ValueError(
-            f"{path}: the training cannot be continued exactly: something besides the order of the "
-            "training data uses Python's module `random`, such as an augmenter of the development "
-            "data"
-        )
     with safe_open(path, "np") as file:
         arrays = {tuple(json.loads(name)): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for name, model in models.items():
@@ -183,9 +174,13 @@ def restore_state(path: Path, models: Models, optimizer: Optimizer) -> None:
             else:
                 value = layer.ops.asarray(array)
             getattr(optimizer, table)[keys[position], label[0]] = value
-    for position, groups in content["torch"].items():
-        state = {"state": torch_states[position], "param_groups": groups}
-        layers[position].trainer.restore(optimizer, state)
+    for position, layer in layers.items():
+        if isinstance(layer, ModuleShim):
+            groups = content["torch"].get(position)
+            state = {"state": torch_states[position], "param_groups": groups} if groups else {}
+            layer.trainer.restore(optimizer, state)
+    version, numbers, gauss = content["python_random"]
+    random.setstate((version, tuple(numbers), gauss))
     kind, seeds, *rest = content["numpy_random"]
     np.random.set_state((kind, np.array(seeds, np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(torch.from_numpy(arrays["random", "cpu"]))

@@ -12,6 +12,7 @@ evaluations are those of the first run. Then the stored state replaces that of t
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import sys
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from spacy.language import Language
+from spacy.training.loggers import console_logger_v3
 from spacy.training.loop import create_before_to_disk_callback
 from spacy.training.loop import train as run_loop
 from spacy.util import registry
@@ -69,7 +71,7 @@ def Checkpoints(logger: Setup | None = None) -> Setup:  # noqa: N802
     def setup(
         nlp: Language, stdout: IO[str] = sys.stdout, stderr: IO[str] = sys.stderr
     ) -> tuple[Any, Any]:
-        wrapped = logger or registry.loggers.get("spacy.ConsoleLogger.v1")()
+        wrapped = logger or console_logger_v3()
         saver = _Saver(nlp, *wrapped(nlp, stdout, stderr), stdout=stdout)
         return saver.log_step, saver.finalize
 
@@ -165,7 +167,7 @@ def _how_to_go_on(output: Path) -> str:
         return f"Stopped before the first evaluation: {output} has no new model"
     from ..model.training_state import read_progress  # noqa: PLC0415 - imports torch
 
-    evaluations = read_progress(state)
+    evaluations = read_progress(state)["evaluations"]
     best = max(evaluations, key=lambda found: float(found["score"]))
     return (
         f"Stopped. {output / BEST} is of step {best['step']} (score {best['score']:.1%}). To go on "
@@ -187,15 +189,17 @@ class _Saver:
         self._log = log
         self._close = close
         self._stdout = stdout
-        self._own = False  # whether spaCy's loop writes no models
-        self._output: Path | None = None
+        self._output = _OUTPUT.get()
+        self._own = self._output is not None  # spaCy's loop writes no models then
         self._evaluations: list[dict[str, Any]] = []
-        self._replay: _Replay | None = None
+        self._coming: list[dict[str, Any]] = []  # those of the first run that are to be repeated
+        self._random = _DataRandomness()
+        self._replays = False
         self._handled = sys.exc_info()[1]
-        output = _OUTPUT.get()
-        if output is not None:
-            self._own = True
-            self._start(output)
+        if self._output is not None:
+            self._start(self._output)
+        # On the instance, whose methods spaCy's loop calls.
+        vars(nlp).update(update=self._update, evaluate=self._evaluate)
 
     def log_step(self, info: Info | None) -> None:
         """Save the training after an evaluation.
@@ -208,21 +212,36 @@ class _Saver:
                 raise ValueError(f"{NAME} needs an output folder: set the option --output")
             self._start(Path(info["output_path"]).parent)
         if info is not None:
-            if self._replay is None:
+            if not self._replays:
                 self._save(info)
             elif info["step"] == self._evaluations[-1]["step"]:
                 self._end_replay()
         self._log(info)
+        self._random.end_step(replay=self._replays)
+
+    def _update(self, *args: Any, losses: dict[str, float], **settings: Any) -> Any:
+        if not self._replays:
+            self._random.begin_step()
+            return type(self._nlp).update(self._nlp, *args, losses=losses, **settings)
+        losses.update(self._coming[0]["losses"])
+        return losses
+
+    def _evaluate(self, *args: Any, **settings: Any) -> Any:
+        if not self._replays:
+            return type(self._nlp).evaluate(self._nlp, *args, **settings)
+        return self._coming.pop(0)["other_scores"]
 
     def finalize(self) -> None:
         """Write the last model, and remove the state, unless an error ended the training."""
         self._close()
+        for name in ("update", "evaluate"):
+            del vars(self._nlp)[name]
         if self._output is None:
             return
-        if sys.exc_info()[1] is self._handled and self._replay is None:
+        if sys.exc_info()[1] is self._handled and not self._replays:
             if self._own:
                 self._write_last()
-            _remove(self._output / _FOLDER)
+            _remove(self._folder)
         elif self._evaluations and not self._own:
             self._stdout.write("To go on with this training, repeat the command.\n")
 
@@ -230,10 +249,6 @@ class _Saver:
     def _folder(self) -> Path:
         assert self._output is not None
         return self._output / _FOLDER
-
-    @property
-    def _has_state(self) -> bool:
-        return (self._folder / _STATE).exists()
 
     @property
     def _best(self) -> Path:
@@ -263,10 +278,13 @@ class _Saver:
         self._can_be_stored = not reason
         settings = _describe_settings(self._nlp)
         path = self._folder / _SETTINGS
-        if self._has_state:
+        if (self._folder / _STATE).exists():
             _check_settings(path, settings)
-            self._evaluations = read_progress(self._folder / _STATE)
-            self._replay = _Replay(self._nlp, self._evaluations, skip=0 if self._own else 1)
+            progress = read_progress(self._folder / _STATE)
+            self._evaluations, self._random.stored = progress["evaluations"], progress["random"]
+            # Without an output folder of our own, the first step is over.
+            self._coming = self._evaluations[0 if self._own else 1 :]
+            self._replays = True
         else:
             write_json(path, settings)
 
@@ -282,7 +300,8 @@ class _Saver:
         if self._can_be_stored:
             from ..model.training_state import pack_state  # noqa: PLC0415 - imports torch
 
-            state = pack_state(self._models, self._optimizer, self._evaluations)
+            progress = {"evaluations": self._evaluations, "random": self._random.stored}
+            state = pack_state(self._models, self._optimizer, progress)
             path = self._folder / _STATE
             with self._explained(path), atomic_path(path) as temporary:
                 temporary.write_bytes(state)
@@ -331,36 +350,53 @@ class _Saver:
     def _end_replay(self) -> None:
         from ..model.training_state import restore_state  # noqa: PLC0415 - imports torch
 
-        assert self._replay is not None
         restore_state(self._folder / _STATE, self._models, self._optimizer)
-        self._replay.end()
-        self._replay = None
+        self._replays = False
         if not self._own:  # spaCy's loop has written other weights
             self._write_last()
             with atomic_folder(self._folder.parent / BEST, replace=True) as temporary:
                 shutil.copytree(self._best, temporary, dirs_exist_ok=True)
 
 
-class _Replay:
-    """Replaces the updates and evaluations of a pipeline by what is known of them."""
+class _DataRandomness:
+    """Python's random numbers, which order the training data, and which components may use too.
 
-    def __init__(self, nlp: Language, evaluations: list[dict[str, Any]], *, skip: int) -> None:
-        self._nlp = nlp
-        self._coming = evaluations[skip:]
-        # On the instance: spaCy's loop calls these methods of `nlp`.
-        vars(nlp).update(update=self._update, evaluate=self._evaluate)
+    In a replay, components use none. So if they used any since the data did, the state after that
+    step is stored.
 
-    def _update(self, examples: Any, *, losses: dict[str, float], **_: Any) -> dict[str, float]:
-        losses.update(self._coming[0]["losses"])
-        return losses
+    stored (dict[str, Any]): states by the number of the step before the data were shuffled.
+    """
 
-    def _evaluate(self, examples: Any, **_: Any) -> dict[str, Any]:
-        scores: dict[str, Any] = self._coming.pop(0)["other_scores"]
-        return scores
+    def __init__(self) -> None:
+        self.stored: dict[str, Any] = {}
+        self._step = -1
+        self._began: Any = None  # the state at the start of a step
+        self._ended: Any = None  # and at its end
+        self._used = False  # whether components used random numbers since the data did
 
-    def end(self) -> None:
-        """Give the pipeline its methods back."""
-        del vars(self._nlp)["update"], vars(self._nlp)["evaluate"]
+    def begin_step(self) -> None:
+        """Note the state before an update. Later updates of the same step have no effect."""
+        if self._began is not None:
+            return
+        self._began = random.getstate()
+        if self._used and self._began != self._ended:
+            self.stored[str(self._step)] = self._ended
+            self._used = False
+
+    def end_step(self, *, replay: bool) -> None:
+        """Note the state after a step.
+
+        replay (bool): whether the step was not computed. Then its state is restored.
+        """
+        self._step += 1
+        if replay:
+            self._used = True  # perhaps
+            if str(self._step) in self.stored:
+                version, numbers, gauss = self.stored[str(self._step)]
+                random.setstate((version, tuple(numbers), gauss))
+        self._ended = random.getstate()
+        self._used = self._used or self._ended != self._began
+        self._began = None
 
 
 def _describe_settings(nlp: Language) -> dict[str, Any]:

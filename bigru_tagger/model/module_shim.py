@@ -46,6 +46,7 @@ class ModuleShim(Shim, ABC):
     """A thinc shim of a torch module.
 
     device (str): the name of the torch device.
+    optimizer (Optimizer | None): thinc's optimizer of the last call of `finish_update`.
     predicts_in_bfloat16 (bool): whether prediction computes matrix products in bfloat16 on this
         device.
     """
@@ -74,6 +75,7 @@ class ModuleShim(Shim, ABC):
         self.predict_precision: Precision = predict_precision
         self.allow_tf32 = allow_tf32
         self.predicts_in_bfloat16 = use_bfloat16(predict_precision, self.device)
+        self.optimizer: Optimizer | None = None
         self._trainer: Trainer | None = None
 
     @property
@@ -161,6 +163,8 @@ class ModuleShim(Shim, ABC):
 
         optimizer (Optimizer): thinc's optimizer, or the replacement that `nlp.rehearse` passes.
         """
+        if isinstance(optimizer, Optimizer):
+            self.optimizer = optimizer
         if self._model is not None:
             self.trainer.finish_update(optimizer)
 

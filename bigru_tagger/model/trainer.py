@@ -33,7 +33,6 @@ class Trainer:
 
     module (Module): the module.
     n_steps (int): number of updates.
-    optimizer (Optimizer | None): thinc's optimizer, since the first call of `finish_update`.
     rate_watch (LearnRateWatch): the learn rate of the last update.
     """
 
@@ -46,7 +45,6 @@ class Trainer:
         """
         self.module = module
         self.n_steps = 0
-        self.optimizer: Optimizer | None = None
         self.rate_watch = LearnRateWatch()
         self._name = name
         self._groups = groups
@@ -65,8 +63,6 @@ class Trainer:
 
         optimizer (Optimizer): thinc's optimizer, or the replacement that `nlp.rehearse` passes.
         """
-        if isinstance(optimizer, Optimizer):
-            self.optimizer = optimizer
         parameters = [p for p in self.module.parameters() if p.grad is not None]
         if not parameters:
             return
@@ -105,9 +101,7 @@ class Trainer:
         optimizer (Optimizer): thinc's optimizer, whose settings are those of the next step.
         state (dict[str, Any]): the output of `state`.
         """
-        self.optimizer = optimizer
-        if state:
-            self._build(optimizer, TorchStep.read(optimizer)).load_state_dict(state)
+        self._build(optimizer, TorchStep.read(optimizer)).load_state_dict(state)
 
     def _update_averages(self, averages: dict[Any, Any], nr_update: dict[Any, int]) -> None:
         parameters = {

@@ -34,9 +34,8 @@ def find_optimizer(models: Models) -> Optimizer | None:
     RETURNS (Optimizer | None): thinc's optimizer; None before the first update, and if no model has
         a network of this package.
     """
-    shims = [shim for shim in _layers(models).values() if isinstance(shim, ModuleShim)]
-    found = (shim.trainer.optimizer for shim in shims if shim.is_initialised)
-    return next((optimizer for optimizer in found if optimizer is not None), None)
+    shims = (layer for layer in _layers(models).values() if isinstance(layer, ModuleShim))
+    return next((shim.optimizer for shim in shims if shim.optimizer is not None), None)
 
 
 def cannot_be_stored(models: Models) -> str:
@@ -174,11 +173,9 @@ def restore_state(path: Path, models: Models, optimizer: Optimizer) -> None:
             else:
                 value = layer.ops.asarray(array)
             getattr(optimizer, table)[keys[position], label[0]] = value
-    for position, layer in layers.items():
-        if isinstance(layer, ModuleShim):
-            groups = content["torch"].get(position)
-            state = {"state": torch_states[position], "param_groups": groups} if groups else {}
-            layer.trainer.restore(optimizer, state)
+    for position, groups in content["torch"].items():
+        state = {"state": torch_states[position], "param_groups": groups}
+        layers[position].trainer.restore(optimizer, state)
     version, numbers, gauss = content["python_random"]
     random.setstate((version, tuple(numbers), gauss))
     kind, seeds, *rest = content["numpy_random"]

@@ -9,7 +9,6 @@ import json
 import multiprocessing
 import os
 import random
-import resource
 import shutil
 import signal
 import sys
@@ -29,6 +28,7 @@ import typer
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as spacy_train
 from spacy.util import load_config
+from tqdm import tqdm
 from wasabi.tables import table
 
 from bigru_tagger.model.training_state import read_progress
@@ -112,11 +112,16 @@ def _kill(_: int) -> None:
 
 
 def _kill_in_write(size: int) -> None:
+    import resource  # noqa: PLC0415 - Windows has none
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which Python ignores
     _fill_disk(size)
 
 
 def _fill_disk(size: int) -> None:
+    import resource  # noqa: PLC0415 - Windows has none
+
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit))
 
@@ -128,11 +133,7 @@ OPERATIONS = {
     "full disk": _fill_disk,
 }
 # What the parent process sends after a time.
-SIGNALS = {
-    "SIGKILL": signal.SIGKILL,
-    "SIGTERM": signal.SIGTERM,
-    "SIGINT": signal.SIGINT,
-}
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 
 
 def _run(  # noqa: PLR0917 - the arguments of a process
@@ -144,7 +145,6 @@ def _run(  # noqa: PLR0917 - the arguments of a process
     record: Path | None = None,
 ) -> None:
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - of a process that is killed
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     kind, number, size = operation or ("", 0, 0)
     counted = _count_operations(lambda i: OPERATIONS[kind](size) if i == number else None)
     save = checkpoints._Saver._save
@@ -216,7 +216,7 @@ class Trial:
     def interrupt(self, kind: str, rng: random.Random, *, resume: bool = False) -> bool:
         """Start a training and interrupt it.
 
-        kind (str): a key of `OPERATIONS` or `SIGNALS`.
+        kind (str): a key of `OPERATIONS`, or one of `SIGNALS`.
         rng (Random): chooses when.
         resume (bool): whether to go on with a training.
         RETURNS (bool): whether it was interrupted before its end.
@@ -225,7 +225,7 @@ class Trial:
             process = self._start(resume)
             process.join(rng.uniform(0.8 * self._first, self._seconds))
             if process.exitcode is None:
-                os.kill(process.pid, SIGNALS[kind])
+                os.kill(process.pid, getattr(signal, kind))
         else:
             at = rng.randint(1, self._n_operations)
             process = self._start(resume, (kind, at, rng.randint(0, _MAX_SIZE)))
@@ -310,12 +310,14 @@ def _try(trial: Trial, rng: random.Random, kills: int, resumes: int) -> list[tup
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in (*SIGNALS, *OPERATIONS)}
     kinds = itertools.cycle(counts)
     n_tried = 0
+    progress = tqdm(total=kills, desc=trial.system.name, disable=None)
     while n_tried < kills:
         kind = next(kinds)
         shutil.rmtree(trial.output, ignore_errors=True)
         if not trial.interrupt(kind, rng):
             continue
         n_tried += 1
+        progress.update()
         found = [trial.check()]
         if n_tried <= resumes:
             counts[kind]["resumed"] += 1

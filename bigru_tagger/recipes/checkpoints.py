@@ -242,7 +242,7 @@ class _Saver:
             if self._own:
                 self._write_last()
             _remove(self._folder)
-        elif self._evaluations and not self._own:
+        elif self._evaluations and self._can_be_stored and not self._own:
             self._stdout.write("To go on with this training, repeat the command.\n")
 
     @property

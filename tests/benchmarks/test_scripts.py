@@ -15,6 +15,7 @@ MODULES = {
     "compare_cells": "compare_cells",
     "compare_runtimes": "compare_runtimes",
     "import_costs": "import_costs",
+    "interrupt_training": "interrupt_training",
     "learning_curve": "learning_curve",
     "load_server": "load_server",
     "replicate": "replicate",

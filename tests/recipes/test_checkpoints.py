@@ -1,7 +1,8 @@
 """Trainings that stop: nothing is lost, and what goes on ends as if it had not stopped."""
 
+import io
 import json
-import resource
+import re
 import shutil
 import signal
 from contextlib import contextmanager
@@ -13,13 +14,16 @@ from spacy.cli.init_config import fill_config
 from spacy.cli.train import train as spacy_train
 from spacy.language import Language
 from spacy.tokens import Doc
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train as run_loop
+from spacy.util import load_config
 from typer.testing import CliRunner
 
 import bigru_tagger
 from bigru_tagger.cli import app
 from bigru_tagger.model.training_state import read_progress
 from bigru_tagger.recipes import training
-from bigru_tagger.recipes.checkpoints import TrainingStopped
+from bigru_tagger.recipes.checkpoints import TrainingStopped, train_pipeline, use_checkpoints
 from bigru_tagger.recipes.training import plan_training, run_training
 
 # 16 Docs in batches of 9: an epoch ends after each second step. Evaluated after steps 0, 5, 10, 15.
@@ -155,7 +159,7 @@ def test_signals(number, train, tmp_path):
     assert (first["step"], second["step"]) == (0, 5)
     best = first if first["score"] >= second["score"] else second
     assert str(error.value) == (
-        f"Stopped. {tmp_path}/model-best is of step {best['step']} (score {best['score']:.1%}). To "
+        f"Stopped. {tmp_path / 'model-best'} is of step {best['step']} (score {best['score']:.1%}). To "
         "go on after step 5, repeat the command with --resume"
     )
     assert loads(tmp_path / "model-best")
@@ -217,6 +221,7 @@ def test_the_old_models_stay_until_the_new_training_has_one(train, tmp_path):
 
 
 def test_a_full_disk(uninterrupted, train, tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource")  # Windows has none
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     to_disk, calls = Language.to_disk, iter(range(100))
 
@@ -226,7 +231,8 @@ def test_a_full_disk(uninterrupted, train, tmp_path, monkeypatch):
         to_disk(*args, **settings)
 
     monkeypatch.setattr(Language, "to_disk", on_a_full_disk)
-    message = f"File too large, while writing {tmp_path}/model-last. .* set `resume`"
+    path = re.escape(str(tmp_path / "model-last"))
+    message = rf"File too large, while writing {path}\. .* set `resume`"
     try:
         with pytest.raises(OSError, match=message):
             train()
@@ -441,3 +447,58 @@ def test_spacy_train_goes_on_with_any_component(optimizer, notes, tmp_path):
         assert loads(output / "checkpoint" / "model-best")
     spacy_train(config, output)
     assert models(output) == expected
+
+
+def test_spacy_train_needs_an_output_folder(notes, tmp_path):
+    nlp = init_nlp(load_config(write_config(notes, tmp_path)))
+    with pytest.raises(ValueError, match="needs an output folder"):
+        run_loop(nlp, stdout=io.StringIO())
+
+
+def test_changed_settings_of_spacy_train_are_an_error(notes, tmp_path):
+    config, output = write_config(notes, tmp_path), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt), stop(3):
+        spacy_train(config, output)
+    with pytest.raises(ValueError, match=r"training\.dropout is 0\.4 and was 0\.2"):
+        spacy_train(config, output, overrides={"training.dropout": 0.4})
+    assert loads(output / "checkpoint" / "model-best")
+
+
+def test_other_components_have_safe_models_but_no_state(notes, tmp_path):
+    text = (
+        MIXED[: MIXED.index("[components.ner]")] + MIXED[MIXED.index("[components.parsed]") :]
+    ).replace('"ner", "parsed"', '"parsed"')
+    config, output = write_config(notes, tmp_path, text=text), tmp_path / "out"
+    with (
+        pytest.warns(UserWarning, match="cannot be continued if it stops: no component of bigru"),
+        pytest.raises(KeyboardInterrupt),
+        stop(9),
+    ):
+        spacy_train(config, output)
+    assert {path.name for path in (output / "checkpoint").iterdir()} == {
+        "model-best",
+        "settings.json",
+    }
+    spacy.load(output / "checkpoint" / "model-best")
+    nlp = init_nlp(load_config(config))
+    with (
+        pytest.warns(UserWarning, match="cannot be continued"),
+        pytest.raises(ValueError, match="but tok2vec, parsed: use `spacy train`"),
+    ):
+        train_pipeline(nlp, tmp_path / "own")
+
+
+def test_the_logger_of_the_config_is_kept(notes, tmp_path, capsys):
+    config = write_config(notes, tmp_path)
+    overrides = {"training.logger.logger": {"@loggers": "bigru_tagger.ProgressLogger.v1"}}
+    loaded = load_config(config, overrides=overrides)
+    use_checkpoints(loaded)
+    assert loaded["training"]["logger"] == {
+        "@loggers": "bigru_tagger.Checkpoints.v1",
+        "logger": {"@loggers": "bigru_tagger.ProgressLogger.v1"},
+    }
+    loaded["training"]["logger"] = {"@loggers": "spacy.ConsoleLogger.v1"}
+    use_checkpoints(loaded)
+    assert loaded["training"]["logger"]["logger"] == {"@loggers": "spacy.ConsoleLogger.v1"}
+    spacy_train(config, tmp_path / "out", overrides={"training.max_steps": 1})
+    assert "ENTS_F" in capsys.readouterr().out  # the table of spaCy's ConsoleLogger

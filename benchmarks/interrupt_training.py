@@ -147,7 +147,7 @@ def _run(  # noqa: PLR0917 - the arguments of a process
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - of a process that is killed
     kind, number, size = operation or ("", 0, 0)
     counted = _count_operations(lambda i: OPERATIONS[kind](size) if i == number else None)
-    save = checkpoints._Saver._save
+    save = checkpoints.Saver._save
     models = []
 
     def save_and_record(saver: Any, info: Any) -> None:
@@ -155,7 +155,7 @@ def _run(  # noqa: PLR0917 - the arguments of a process
         models.append((info["step"], time.monotonic(), digest(saver._best)))
 
     began = time.monotonic()
-    with patch.object(checkpoints._Saver, "_save", save_and_record if record else save):
+    with patch.object(checkpoints.Saver, "_save", save_and_record if record else save):
         next(counted)
         system.train(config, output, resume)
     if record:

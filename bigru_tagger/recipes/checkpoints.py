@@ -25,17 +25,23 @@ from pathlib import Path
 from typing import IO, Any
 
 from spacy.language import Language
-from spacy.training.loggers import console_logger_v3
 from spacy.training.loop import create_before_to_disk_callback
 from spacy.training.loop import train as run_loop
-from spacy.util import registry
+from spacy.util import is_package, registry
 from thinc.api import Config, Model
 
+from ..corpus.fingerprint import fingerprint
 from ..files import atomic_folder, atomic_path, remove_unfinished, write_json
-from .progress import Info, Setup
+from ..model.training_state import (
+    cannot_be_stored,
+    find_optimizer,
+    pack_state,
+    read_progress,
+    restore_state,
+)
+from .progress import CHECKPOINTS, Info
 
 BEST, LAST = "model-best", "model-last"
-NAME = "bigru_tagger.Checkpoints.v1"
 
 _FOLDER = "checkpoint"
 _STATE = "training.safetensors"
@@ -52,40 +58,14 @@ class TrainingStopped(KeyboardInterrupt):
     """A training was stopped by SIGINT (Ctrl+C) or SIGTERM. The message is how to go on."""
 
 
-@registry.loggers(NAME)
-def Checkpoints(logger: Setup | None = None) -> Setup:  # noqa: N802
-    """Keep a copy of the best model and of the training's state, and go on if it was stopped.
-
-    After each evaluation, the folder `checkpoint` in the output folder of `spacy train` gets the
-    best model as `model-best`, and the state of the training. Both are written to temporary files
-    and renamed, so they are complete whenever the process is killed. If the folder exists already,
-    a training with the same config and data continues from there, and ends with the same weights
-    as without the stop, on a CPU bit for bit. When the training ends, the folder is removed.
-
-    logger (Callable | None): the logger that shows the progress. None for spaCy's ConsoleLogger.
-    RETURNS (Callable): the logger, for `[training.logger]`.
-    RAISES (ValueError): in training, if the folder has the state of a training with another config
-        or other data, or if `spacy train` has no output folder.
-    """
-
-    def setup(
-        nlp: Language, stdout: IO[str] = sys.stdout, stderr: IO[str] = sys.stderr
-    ) -> tuple[Any, Any]:
-        wrapped = logger or console_logger_v3()
-        saver = _Saver(nlp, *wrapped(nlp, stdout, stderr), stdout=stdout)
-        return saver.log_step, saver.finalize
-
-    return setup
-
-
 def use_checkpoints(config: Config) -> None:
     """Set the logger of a training config, around the config's own.
 
     config (Config): the config, modified in place.
     """
     logger = config["training"].get("logger")
-    if logger is None or logger["@loggers"] != NAME:
-        config["training"]["logger"] = {"@loggers": NAME, "logger": logger}
+    if logger is None or logger["@loggers"] != CHECKPOINTS:
+        config["training"]["logger"] = {"@loggers": CHECKPOINTS, "logger": logger}
 
 
 def is_unfinished(output: Path) -> bool:
@@ -165,8 +145,6 @@ def _how_to_go_on(output: Path) -> str:
     state = output / _FOLDER / _STATE
     if not state.exists():
         return f"Stopped before the first evaluation: {output} has no new model"
-    from ..model.training_state import read_progress  # noqa: PLC0415 - imports torch
-
     evaluations = read_progress(state)["evaluations"]
     best = max(evaluations, key=lambda found: float(found["score"]))
     return (
@@ -181,7 +159,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}.part")))
 
 
-class _Saver:
+class Saver:
     """Writes the models and the state of a training, and restores them at its start."""
 
     def __init__(self, nlp: Language, log: Any, close: Any, *, stdout: IO[str]) -> None:
@@ -209,7 +187,7 @@ class _Saver:
         if self._output is None:
             assert info is not None  # spaCy evaluates after the first step
             if "output_path" not in info:
-                raise ValueError(f"{NAME} needs an output folder: set the option --output")
+                raise ValueError(f"{CHECKPOINTS} needs an output folder: set the option --output")
             self._start(Path(info["output_path"]).parent)
         if info is not None:
             if not self._replays:
@@ -264,11 +242,6 @@ class _Saver:
         }
 
     def _start(self, output: Path) -> None:
-        from ..model.training_state import (  # noqa: PLC0415 - imports torch
-            cannot_be_stored,
-            read_progress,
-        )
-
         self._output = output
         for folder in (output, self._folder):
             remove_unfinished(folder)
@@ -298,8 +271,6 @@ class _Saver:
             self._copy_last(self._best)
         # The state comes last: with an older one, the best model is found again.
         if self._can_be_stored:
-            from ..model.training_state import pack_state  # noqa: PLC0415 - imports torch
-
             progress = {"evaluations": self._evaluations, "random": self._random.stored}
             state = pack_state(self._models, self._optimizer, progress)
             path = self._folder / _STATE
@@ -331,8 +302,6 @@ class _Saver:
 
     @property
     def _optimizer(self) -> Any:
-        from ..model.training_state import find_optimizer  # noqa: PLC0415 - imports torch
-
         return find_optimizer(self._models)
 
     @contextmanager
@@ -348,8 +317,6 @@ class _Saver:
             ) from error
 
     def _end_replay(self) -> None:
-        from ..model.training_state import restore_state  # noqa: PLC0415 - imports torch
-
         restore_state(self._folder / _STATE, self._models, self._optimizer)
         self._replays = False
         if not self._own:  # spaCy's loop has written other weights
@@ -401,10 +368,6 @@ class _DataRandomness:
 
 def _describe_settings(nlp: Language) -> dict[str, Any]:
     """Describe what determines a training: the config, and the contents of the files in it."""
-    from spacy.util import is_package  # noqa: PLC0415
-
-    from ..corpus.fingerprint import fingerprint  # noqa: PLC0415 - imports readers
-
     config = nlp.config.interpolate()
     del config["training"]["logger"]
     settings = _flatten(config)

@@ -1,4 +1,4 @@
-"""A logger for `spacy train` that shows a progress bar."""
+"""Loggers for `spacy train`: a progress bar, and checkpoints."""
 
 import sys
 from collections.abc import Callable
@@ -11,6 +11,7 @@ Info = dict[str, Any]
 Setup = Callable[
     [Language, IO[str], IO[str]], tuple[Callable[[Info | None], None], Callable[[], None]]
 ]
+CHECKPOINTS = "bigru_tagger.Checkpoints.v1"
 
 
 @registry.loggers("bigru_tagger.ProgressLogger.v1")
@@ -40,5 +41,35 @@ def ProgressLogger() -> Setup:  # noqa: N802
                 bar.set_postfix_str(f"dev {info['score']:.1%}, best {best:.1%}")
 
         return log_step, bar.close
+
+    return setup
+
+
+@registry.loggers(CHECKPOINTS)
+def Checkpoints(logger: Setup | None = None) -> Setup:  # noqa: N802
+    """Keep a copy of the best model and of the training's state, and go on if it was stopped.
+
+    After each evaluation, the folder `checkpoint` in the output folder of `spacy train` gets the
+    best model as `model-best`, and the state of the training. Both are written to temporary files
+    and renamed, so they are complete whenever the process is killed. If the folder exists already,
+    a training with the same config and data continues from there, and ends with the same weights
+    as without the stop, on a CPU bit for bit. When the training ends, the folder is removed.
+
+    logger (Callable | None): the logger that shows the progress. None for spaCy's ConsoleLogger.
+    RETURNS (Callable): the logger, for `[training.logger]`.
+    RAISES (ValueError): in training, if the folder has the state of a training with another config
+        or other data, or if `spacy train` has no output folder.
+    """
+
+    def setup(
+        nlp: Language, stdout: IO[str] = sys.stdout, stderr: IO[str] = sys.stderr
+    ) -> tuple[Callable[[Info | None], None], Callable[[], None]]:
+        from spacy.training.loggers import console_logger_v3  # noqa: PLC0415 - as above
+
+        from .checkpoints import Saver  # noqa: PLC0415 - imports PyTorch
+
+        log_step, close = (logger or console_logger_v3())(nlp, stdout, stderr)
+        saver = Saver(nlp, log_step, close, stdout=stdout)
+        return saver.log_step, saver.finalize
 
     return setup

@@ -159,8 +159,8 @@ def test_signals(number, train, tmp_path):
     assert (first["step"], second["step"]) == (0, 5)
     best = first if first["score"] >= second["score"] else second
     assert str(error.value) == (
-        f"Stopped. {tmp_path / 'model-best'} is of step {best['step']} (score {best['score']:.1%}). To "
-        "go on after step 5, repeat the command with --resume"
+        f"Stopped. {tmp_path / 'model-best'} is of step {best['step']} "
+        f"(score {best['score']:.1%}). To go on after step 5, repeat the command with --resume"
     )
     assert loads(tmp_path / "model-best")
 

@@ -1,8 +1,8 @@
 """Save a training so that nothing is lost if it stops, and go on with it.
 
 spaCy's loop deletes `model-best` and copies `model-last` to it, so a training that is killed can
-lose both. The logger here writes models beside the old ones and exchanges them. With the best
-model, it writes the state of the training.
+lose both. The logger `Checkpoints` writes models beside the old ones and exchanges them.
+With them, it writes the state of the training.
 
 To go on with a training, spaCy's loop starts again. Up to the stored step, its updates and
 evaluations do nothing and return what was stored. So the order of the data, the schedules and the
@@ -138,7 +138,7 @@ def _stopped_by_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _how_to_go_on(output: Path) -> str:
@@ -377,7 +377,8 @@ def _describe_settings(nlp: Language) -> dict[str, Any]:
         if name.split(".")[0] in _DATA_SECTIONS
         and not name.rpartition(".")[2].startswith(("@", "split"))
         and isinstance(value, str)
-        and (Path(value).exists() or is_package(value))
+        and value  # an empty path would be the working folder
+        and (os.path.exists(value) or is_package(value))
     }
     return {"config": settings, "files": files}
 

@@ -21,9 +21,15 @@ from typer.testing import CliRunner
 
 import bigru_tagger
 from bigru_tagger.cli import app
+from bigru_tagger.corpus.fingerprint import fingerprint
 from bigru_tagger.model.training_state import read_progress
 from bigru_tagger.recipes import training
-from bigru_tagger.recipes.checkpoints import TrainingStopped, train_pipeline, use_checkpoints
+from bigru_tagger.recipes.checkpoints import (
+    TrainingStopped,
+    _describe_settings,
+    train_pipeline,
+    use_checkpoints,
+)
 from bigru_tagger.recipes.training import plan_training, run_training
 
 # 16 Docs in batches of 9: an epoch ends after each second step. Evaluated after steps 0, 5, 10, 15.
@@ -201,6 +207,17 @@ def test_other_data_are_an_error(train, notes, tmp_path):
     with pytest.raises(ValueError, match=r"another config or other data: .*train\.spacy has other"):
         train(resume=True, source=other)
     train(resume=True)
+
+
+def test_only_paths_with_contents_are_data(notes, tmp_path):
+    config = load_config(write_config(notes, tmp_path))
+    config["corpora"]["dev"]["ner_column"] = ""
+    config["paths"]["vectors"] = "x" * 5000
+    config["paths"]["own"] = str(tmp_path / "missing")
+    nlp = spacy.blank("xx")
+    nlp.config = config
+    files = _describe_settings(nlp)["files"]
+    assert files == {str(notes): fingerprint(str(notes))}
 
 
 def test_a_finished_training_cannot_be_resumed(train):

@@ -4,6 +4,7 @@ All corpus readers of tokenized text use these functions, so a column file and a
 the same content give the same Example.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,9 @@ from .weights import set_weights
 
 # The key of `doc._.document_name` in `doc.user_data`.
 _NAME_KEY: Any = ("._.", "document_name", None, None)
+
+# What is left in a tag if line endings or separators are not those that the reader expects.
+_NOT_IN_TAGS = re.compile(r"^\s|\s$|[\0-\x1f\x7f-\x9f\u2028\u2029]")
 
 if not Doc.has_extension("document_name"):
     Doc.set_extension("document_name", default=None)
@@ -153,6 +157,7 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
             ents += ("" if tag == UNKNOWN else tag for tag in iob2)  # "": no annotation
         if sentence.pos is not None:
             _check_length(sentence, sentence.pos)
+            _check_characters(sentence, sentence.pos)
             tags += sentence.pos
         elif has_tags:
             tags += [""] * len(sentence.words)
@@ -184,14 +189,16 @@ def sentence_iob2(sentence: Sentence, tags: Sequence[str], scheme: str) -> list[
     tags (Sequence[str]): The tags, one per token.
     scheme (str): Their scheme, one of `SCHEMES`.
     RETURNS (list[str]): The IOB2 tags, one per token.
-    RAISES (CorpusError): A tag does not belong to the scheme, or the number of tags is not the
-        number of tokens.
+    RAISES (CorpusError): A tag does not belong to the scheme or contains control characters, or the
+        number of tags is not the number of tokens.
     """
     _check_length(sentence, tags)
     try:
-        return to_iob2(tags, scheme)
+        iob2 = to_iob2(tags, scheme)
     except TagError as err:
         raise CorpusError(f"{sentence.place(err.position)}: {err}") from err
+    _check_characters(sentence, tags)
+    return iob2
 
 
 def _check_length(sentence: Sentence, tags: Sequence[str]) -> None:
@@ -199,6 +206,14 @@ def _check_length(sentence: Sentence, tags: Sequence[str]) -> None:
         raise CorpusError(
             f"{sentence.place()}: {len(sentence.words)} tokens but {len(tags)} tags: "
             "fix the row, or set the column options to columns that belong together"
+        )
+
+
+def _check_characters(sentence: Sentence, tags: Sequence[str]) -> None:
+    if wrong := next((tag for tag in set(tags) if _NOT_IN_TAGS.search(tag)), None):
+        raise CorpusError(
+            f"{sentence.place(list(tags).index(wrong))}: the tag {wrong!r} starts or ends with "
+            "white space, or contains a control character: fix the tag, or the line endings"
         )
 
 

@@ -165,7 +165,7 @@ def outcome(case: Case, folder: Path, nlp: Language) -> tuple[str, str]:
         return "data", "read without an error"
     if case.warns and not any(re.search(case.place, text) for text in warnings.messages):
         return "data", f"no warning: {warnings.messages}"
-    return "data", _difference(found, case.expected, case.changed)
+    return "data", _difference(found, case.expected, case.changed, warned=bool(warnings.messages))
 
 
 def _may_fail(case: Case, message: str) -> bool:
@@ -174,7 +174,9 @@ def _may_fail(case: Case, message: str) -> bool:
     return bool(re.search(case.place, message))
 
 
-def _difference(found: list[Record], expected: list[Record], changed: range | None) -> str:
+def _difference(
+    found: list[Record], expected: list[Record], changed: range | None, *, warned: bool
+) -> str:
     if changed is None:
         pairs = zip(found, expected, strict=False)
         different = [(one, other) for one, other in pairs if one != other]
@@ -186,7 +188,9 @@ def _difference(found: list[Record], expected: list[Record], changed: range | No
         return f"other records changed: {found}"
     between = found[len(before) : len(found) - len(after)]
     layers = [[layer is None for layer in record] for record in (*between, *expected)]
-    return "" if all(one == layers[-1] for one in layers) else f"a layer is lost: {between}"
+    return (
+        "" if warned or all(one == layers[-1] for one in layers) else f"a layer is lost: {between}"
+    )
 
 
 def pick(rng: Rng, n: int = 4) -> list[Record]:

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .json_rows import JsonRows
 from .offsets import AnnotatedText, read_entities
 from .sentences import CorpusError, Sentence
+from .weights import LARGEST
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset  # type: ignore[import-untyped]
@@ -123,7 +123,7 @@ def find_columns(
 def _features(dataset: "AnyRows", source: str) -> Mapping[str, Any]:
     """Get the feature of each column, or a value of it if there are no features."""
     if isinstance(dataset, JsonRows):
-        values = dataset.values()
+        values = dataset.values
         if not values:
             raise CorpusError(f"{source}: no rows: choose another split, or check the data files")
         return values
@@ -183,7 +183,8 @@ class RowReader:
             for field in (*_LAYERS, "entities")
             if (column := getattr(columns, field))
         }
-        self._types: dict[str, type] = {}
+        values = dataset.values if isinstance(dataset, JsonRows) else {}
+        self._types = {name: type(value) for name, value in values.items() if value is not None}
         self._reported: set[str] = set()
 
     def sentences(self) -> Iterator[Sentence]:
@@ -217,7 +218,11 @@ class RowReader:
         if column is None:
             return 1.0
         value = row.get(column)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 <= value <= LARGEST
+        ):
             raise CorpusError(
                 f"{place}: {column!r} holds {value!r}, not a weight: use a number of at least 0"
             )
@@ -225,8 +230,9 @@ class RowReader:
 
     def _items(self, column: str, row: Mapping[str, Any], place: str) -> list[str]:
         value = row.get(column)
-        kind = self._types.setdefault(column, type(value))
-        if value is not None and kind is not type(value):
+        if value is not None and (kind := self._types.setdefault(column, type(value))) is not type(
+            value
+        ):
             raise CorpusError(
                 f"{place}: {column!r} holds {value!r}, but other rows hold a {kind.__name__}: use "
                 "one type in all rows"
@@ -331,14 +337,14 @@ def _strings(value: Any, table: Mapping[int, str] | None, column: str, place: st
             "item per token ([] if there are no tokens), or drop the rows without annotation"
         )
     if table is not None:
-        try:
-            return [table[item] for item in value]
-        except (KeyError, TypeError):
-            invalid = next(item for item in value if not isinstance(item, int) or item not in table)
+        # Not only `table[item]`: True is equal to 1.
+        invalid = [item for item in value if type(item) is not int or item not in table]
+        if invalid:
             raise CorpusError(
-                f"{place}: {column!r} holds {invalid!r}, but its tags are numbered 0 to "
+                f"{place}: {column!r} holds {invalid[0]!r}, but its tags are numbered 0 to "
                 f"{len(table) - 1}: drop the rows without annotation, or fix tag_names"
-            ) from None
+            )
+        return [table[item] for item in value]
     for item in value:
         if not isinstance(item, str):
             advice = (

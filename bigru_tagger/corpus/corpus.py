@@ -1,6 +1,5 @@
 """Choose the corpus reader for a path."""
 
-import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, MISSING, dataclass, fields
@@ -23,6 +22,7 @@ from .augment import Augmenter, augment
 from .columns import COLUMN_FIELDS
 from .conll import FILE_ENDINGS, find_files
 from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
+from .json_rows import is_row
 from .offsets import Alignment
 from .readers import ConllCorpus, HFCorpus, SentenceReader, column_files, pattern_folder
 from .sentences import CorpusError, copy_tokens, sentence_starts
@@ -313,15 +313,7 @@ def _builder(file: Path) -> str:
         if start.read(4) == b"PAR1":
             return "parquet"
     first = next((text for _, text in read_lines(file, "latin-1") if text.strip()), "")
-    return "json" if first.startswith("{") and _is_json(first) else ""
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
+    return "json" if first.startswith("{") and is_row(first) else ""
 
 
 def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]) -> None:

@@ -118,6 +118,15 @@ def misc_tag(value: str) -> str:
     return match[1] if match else OUTSIDE
 
 
+def are_mostly_tags(values: Sequence[str]) -> bool:
+    """Check whether more than half of the values are tags, so that the others are mistakes.
+
+    values (Sequence[str]): The values.
+    RETURNS (bool): True if they are.
+    """
+    return sum(value == UNKNOWN or is_tag(value, bare=False) for value in values) * 2 > len(values)
+
+
 def find_layout(
     file: Path,
     sentences: Sequence[Rows],
@@ -238,8 +247,7 @@ def _check_tags(
     """
     for i, column in enumerate(columns[first:], start=first):
         values = [misc_tag(value) for value in column] if has_misc_tags(column) else column
-        n_tags = sum(value == UNKNOWN or is_tag(value, bare=False) for value in values)
-        if n_tags * 2 > len(values) and not set(values) <= _PLACEHOLDERS:
+        if are_mostly_tags(values) and not set(values) <= _PLACEHOLDERS:
             try:
                 detect_scheme([values])
             except TagError as err:

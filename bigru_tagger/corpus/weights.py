@@ -10,6 +10,9 @@ from spacy.training import Example
 ATTRIBUTE = "training_weight"
 """The extension attribute of a reference Doc: a number, or a list with one number per token."""
 
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest weight."""
+
 # The key of `doc._.training_weight` in `doc.user_data`. Reading it there needs no registration, so
 # weights in a .spacy file are found in any process.
 _KEY: Any = ("._.", ATTRIBUTE, None, None)

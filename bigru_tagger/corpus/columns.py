@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .json_rows import JsonRows
-from .offsets import AnnotatedText, read_entities
+from .offsets import AnnotatedText, holds_entities, read_entities
 from .sentences import CorpusError, Sentence
 from .weights import LARGEST
 
@@ -268,14 +268,22 @@ class RowReader:
     def texts(self) -> Iterator[AnnotatedText]:
         """Read rows of texts. Rows that were rejected or ignored in Prodigy are left out.
 
+        An answer to the question whether an entity is correct says nothing of the other tokens.
+
         YIELDS (AnnotatedText): One per row.
-        RAISES (CorpusError): A row has no text, or its entities cannot be read.
+        RAISES (CorpusError): A row has no text or an unknown answer, or its entities cannot be
+            read.
         """
         columns = self.columns
-        skipped = 0
+        skipped = binary = 0
         for source, number, row in self._rows():
             place = f"{source}, row {number}"
-            if row.get("answer", "accept") != "accept":
+            answer = row.get("answer", "accept")
+            if answer not in ("accept", "reject", "ignore"):
+                raise CorpusError(
+                    f"{place}: 'answer' holds {answer!r}: use accept, reject or ignore"
+                )
+            if answer != "accept":
                 skipped += 1
                 continue
             text = row.get(columns.text or "")
@@ -288,10 +296,21 @@ class RowReader:
             if columns.entities:
                 value = row.get(columns.entities)
                 if value is None and "answer" in row:
+                    _check_no_entities(row, columns.entities, place)
                     value = []  # Prodigy: accepted without entities
                 table = self.tables[columns.entities]
                 entities = read_entities(text, value, place, columns.entities, table)
-            yield AnnotatedText(place, text, entities, self._weight(row, place))
+            is_binary = row.get("_view_id") == "ner" or row.get("_is_binary") is True
+            binary += is_binary
+            yield AnnotatedText(
+                place, text, entities, self._weight(row, place), complete=not is_binary
+            )
+        if binary:
+            logger.warning(
+                "%s: %d rows answer whether an entity is correct (Prodigy's ner.teach): all other "
+                "tokens of these texts are read as unknown",
+                *(self.source, binary),
+            )
         if skipped:
             logger.warning(
                 "%s: %d rows left out: they were rejected or ignored", self.source, skipped
@@ -303,8 +322,8 @@ class RowReader:
             yield from self.dataset
             return
         names = {getattr(self.columns, field) for field in COLUMN_FIELDS} - {None}
-        if self.columns.text and "answer" in (self.dataset.features or ()):
-            names.add("answer")
+        if self.columns.text:
+            names |= {"answer", "_view_id", "_is_binary"} & set(self.dataset.features or ())
         needed = sorted(names)
         number = 0
         # with_format: a dataset may have been saved with a tensor format.
@@ -312,6 +331,12 @@ class RowReader:
             for values in zip(*(batch[column] for column in needed), strict=True):
                 yield self.source, number, dict(zip(needed, values, strict=True))
                 number += 1
+
+
+def _check_no_entities(row: Mapping[str, Any], column: str, place: str) -> None:
+    odd = next((name for name, value in row.items() if holds_entities(value)), None)
+    if odd is not None:
+        raise CorpusError(f"{place}: entities in {odd!r}, and not in {column!r}: rename the key")
 
 
 def _tag_table(

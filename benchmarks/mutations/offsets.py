@@ -1,0 +1,200 @@
+"""Mutations of texts with entities by character offsets, in the formats of annotation tools."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .cases import Case, Cases, Record, Rng, either
+from .rows import dump_lines, mutate_forms
+
+# The text, and its entities by offsets. No entity starts or ends within a token of a blank pipeline.
+_TEXTS: tuple[tuple[str, tuple[tuple[int, int, str], ...]], ...] = (
+    ("Zoë 😀 met Ada in Köln now .", ((0, 3, "PER"), (10, 13, "PER"), (17, 21, "LOC"))),
+    ("It rained .", ()),
+    ("東京 and New York City met", ((0, 2, "LOC"), (7, 20, "LOC"))),
+    ("Acme Corp fell hard", ((0, 9, "ORG"),)),
+)
+Entities = Sequence[tuple[Any, Any, Any]]
+
+
+def _objects(entities: Entities, start: str = "start", end: str = "end") -> list[dict[str, Any]]:
+    return [{start: s, end: e, "label": label} for s, e, label in entities]
+
+
+def _studio(text: str, entities: Entities) -> list[dict[str, Any]]:
+    return [{"start": s, "end": e, "text": text[s:e], "labels": [x]} for s, e, x in entities]
+
+
+def _label_studio(text: str, entities: Entities) -> Any:
+    result = [{"type": "labels", "value": value} for value in _studio(text, entities)]
+    return {"id": 3, "data": {"text": text}, "annotations": [{"id": 1, "result": result}]}
+
+
+FORMATS: dict[str, Callable[[str, Entities], Any]] = {
+    "doccano": lambda text, found: {"id": 1, "text": text, "label": [list(one) for one in found]},
+    "doccano, objects": lambda text, found: {
+        **{"id": 1, "text": text},
+        "entities": _objects(found, "start_offset", "end_offset"),
+    },
+    "Prodigy": lambda text, found: {"text": text, "spans": _objects(found), "answer": "accept"},
+    "Label Studio": _label_studio,
+    "Label Studio, JSON-MIN": lambda text, found: {"text": text, "label": _studio(text, found)},
+    "spaCy": lambda text, found: [text, {"entities": [list(one) for one in found]}],
+}
+
+
+def _record(text: str, entities: Entities) -> Record:
+    # Tokens are separated by single spaces.
+    words = tuple(text.split(" "))
+    token_at = {0: 0}
+    position = 0
+    for index, word in enumerate(words):
+        token_at[position] = index
+        position += len(word) + 1
+    token_at[position] = len(words)
+    return Record(words, tuple((token_at[s], token_at[e + 1], x) for s, e, x in entities))
+
+
+def mutate(rng: Rng) -> Cases:
+    """Mutate one random file of texts in all ways.
+
+    rng (Rng): the source of randomness.
+    YIELDS (Case): the mutated files.
+    """
+    tool = rng.choice(list(FORMATS))
+    texts = [_TEXTS[0], _TEXTS[1], *rng.choices(_TEXTS, k=2)]
+    rng.shuffle(texts)
+    rows = [FORMATS[tool](*text) for text in texts]
+    records = [_record(*text) for text in texts]
+    yield from mutate_forms(rng, rows, records, raw=rng.random() < 0.5)
+    index = rng.choice([i for i, (_, entities) in enumerate(texts) if entities])
+    text, entities = texts[index]
+    place = rf"x\.jsonl:{index + 1}\b"
+
+    def write(row: Any) -> bytes:
+        return dump_lines([*rows[:index], row, *rows[index + 1 :]])
+
+    def case(kind: str, row: Any, expected: list[Record] | None = None) -> Case:
+        return Case(f"{tool}: {kind}", "x.jsonl", write(row), expected, place)
+
+    start, end, label = entities[0]
+    others = list(entities[1:])
+    wrong = {
+        "negative": (-1, end),
+        "negative end": (start, -1),
+        "reversed": (end, start),
+        "empty": (start, start),
+        "outside": (start, len(text) + 1),
+        "within a token": (start, end - 1),
+        "half": (start + 0.5, end),
+        "NaN": (float("nan"), end),
+        "infinite": (start, float("inf")),
+        "huge": (start, 10**30),
+        "text": (str(start), str(end)),
+        "null": (None, end),
+        "true": (start, True),
+        "a list": ([start], end),
+        "an object": (start, {"offset": end}),
+    }
+    for kind, (s, e) in wrong.items():
+        try:
+            row = FORMATS[tool](text, [(s, e, label), *others])
+        except TypeError:  # a text has no slice from 0.5
+            continue
+        yield case(f"{kind} offset", row)
+    for odd in (None, 5, "", [], ["PER", "LOC"], {"a": 1}, True):
+        yield case(f"label {odd!r}", FORMATS[tool](text, [(start, end, odd), *others]))
+    yield case("overlap", FORMATS[tool](text, [*entities, (start, len(text), "X")]))
+    yield case("twice", FORMATS[tool](text, [entities[0], *entities]), records)
+    yield case("other order", FORMATS[tool](text, entities[::-1]), records)
+    for s in (float(start), start):
+        if tool not in ("Label Studio", "Label Studio, JSON-MIN"):
+            yield case(
+                "whole float", FORMATS[tool](text, [(s, float(end), label), *others]), records
+            )
+    for kind, encoding, size in (("UTF-16 units", "utf-16-le", 2), ("bytes", "utf-8", 1)):
+        shifted = [
+            (len(text[:s].encode(encoding)) // size, len(text[:e].encode(encoding)) // size, x)
+            for s, e, x in entities
+        ]
+        if shifted != list(entities):
+            row = FORMATS[tool](text, entities)
+            _shift(row, entities, shifted)
+            if tool.startswith("Label Studio"):
+                yield case(f"offsets in {kind}", row)
+            else:  # only offsets within a token or outside the text are known to be wrong
+                name, content = f"{tool}: offsets in {kind}", write(row)
+                yield Case(name, "x.jsonl", content, records, place, either(index))
+    for keys in _paths(rows[index]):
+        row = copy.deepcopy(rows[index])
+        if _rename(row, keys):
+            yield case(f"misspelt {keys[-1]}", row)
+    for odd in (None, 5, ["a"], {"a": "b"}, True):
+        yield case(f"text {odd!r}", _with_text(rows[index], text, odd))
+    if tool == "Prodigy":
+        yield from _prodigy(rows, records, index, place)
+
+
+def _shift(row: Any, entities: Entities, shifted: Entities) -> None:
+    """Replace offsets in a row, and keep the texts of its entities."""
+    moved = {(s, e): new for (s, e, _), new in zip(entities, shifted, strict=True)}
+    values = list(row.values()) if isinstance(row, dict) else row if isinstance(row, list) else []
+    if isinstance(row, list) and len(row) == 3 and isinstance(row[2], str):
+        row[:2] = moved[tuple(row[:2])][:2]
+        return
+    for first, last in (("start", "end"), ("start_offset", "end_offset")):
+        if isinstance(row, dict) and (row.get(first), row.get(last)) in moved:
+            row[first], row[last], _ = moved[row[first], row[last]]
+            return
+    for value in values:
+        _shift(value, entities, shifted)
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """List the keys in a row on which its annotation depends, each with those around it."""
+    found = []
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        if (
+            isinstance(key, str)
+            and key not in ("id", "answer", "type")
+            and (path, key) != ((), "id")
+        ):
+            found.append((*path, key))
+        if isinstance(item, dict | list) and not isinstance(item, str):
+            found += _paths(item, (*path, key))
+    return found
+
+
+def _rename(row: Any, keys: tuple[Any, ...]) -> bool:
+    """Misspell a key. RETURNS: False if the row's meaning stays the same."""
+    for key in keys[:-1]:
+        row = row[key]
+    last = keys[-1]
+    row[f"{last}x"] = row.pop(last)
+    # The entity's own text is only compared, and the only text has any name in Label Studio.
+    return last != "text" or not ("start" in row or keys[0] == "data")
+
+
+def _with_text(row: Any, text: str, other: Any) -> Any:
+    if isinstance(row, list):
+        return [other, row[1]]
+    if "data" in row:
+        return {**row, "data": {"text": other}}
+    return {**row, "text": other}
+
+
+def _prodigy(rows: list[Any], records: list[Record], index: int, place: str) -> Cases:
+    without = [*records[:index], *records[index + 1 :]]
+    for answer in ("reject", "ignore"):
+        content = dump_lines([*rows[:index], {**rows[index], "answer": answer}, *rows[index + 1 :]])
+        name = f"Prodigy: answer {answer}"
+        yield Case(name, "x.jsonl", content, without, "rejected or ignored", warns=True)
+    for view in ({"_view_id": "ner"}, {"_is_binary": True}):
+        content = dump_lines([*rows[:index], {**rows[index], **view}, *rows[index + 1 :]])
+        yield Case(
+            "Prodigy: binary", "x.jsonl", content, records, "are read as unknown", warns=True
+        )
+    for odd in (None, "", "Accept", 5, ["accept"]):
+        content = dump_lines([*rows[:index], {**rows[index], "answer": odd}, *rows[index + 1 :]])
+        yield Case(f"Prodigy: answer {odd!r}", "x.jsonl", content, None, place)

@@ -213,7 +213,7 @@ def flip(rng: Rng, content: bytes, start: int, end: int) -> bytes:
 
 
 def either(first: int, n: int = 1) -> range:
-    """The records that a mutation may change."""
+    """Make the range of records that a mutation may change."""
     return range(first, first + n)
 
 

@@ -1,7 +1,8 @@
 """Mutations of column files."""
 
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from bigru_tagger.schemes import iob2_span_tags, span_tags
@@ -88,105 +89,141 @@ def _join(lines: Lines, end: str = "\n") -> bytes:
     return "".join(f"{line}{end}" for line in lines).encode()
 
 
+class _File:
+    """A file, the line to mutate, and what its reader has to say of it."""
+
+    def __init__(self, rng: Rng) -> None:
+        self.format = rng.choice(FORMATS)
+        sentences = pick(rng)
+        self.lines = write(self.format, sentences)
+        self.records = [self.format.read(sentence) for sentence in sentences]
+        # Without a valid tag, a line that starts with "#" is a comment.
+        tagged_twice = self.format.columns.startswith("w") and "c" in self.format.columns
+        numbers = [i for i, x in enumerate(self.lines) if x and (tagged_twice or "#" not in x)]
+        self.number = rng.choice(numbers)
+        self.fields = self.lines[self.number].split(self.format.separator)
+        self.name = f"x{self.format.ending}"
+        self.anywhere = rf"x\{self.format.ending}"
+        self.numbered = rf"{self.anywhere}(\.gz)?:\d+: "
+
+    def right(self, kind: str, content: bytes | Lines, ending: str = "") -> Case:
+        """Make a file with the same content."""
+        data = content if isinstance(content, bytes) else _join(content)
+        return Case(kind, self.name + ending, data, self.records)
+
+    def wrong(
+        self, kind: str, content: bytes | Lines, place: str | None = None, ending: str = ""
+    ) -> Case:
+        """Make a file with an error, by default in the line to mutate."""
+        data = content if isinstance(content, bytes) else _join(content)
+        line = rf"{self.anywhere}:{self.number + 1}: "
+        return Case(kind, self.name + ending, data, None, line if place is None else place)
+
+    def with_line(self, *changed: str, n: int = 1) -> Lines:
+        """Replace the line to mutate, or `n` lines from there on."""
+        return [*self.lines[: self.number], *changed, *self.lines[self.number + n :]]
+
+    def with_fields(self, *changed: str) -> Lines:
+        """Replace the columns of the line to mutate."""
+        return self.with_line(self.format.separator.join(changed))
+
+    def between(self, *changed: str) -> Lines:
+        """Replace the blank lines."""
+        return [part for line in self.lines for part in ([line] if line else changed)]
+
+
 def mutate(rng: Rng) -> Cases:
     """Mutate one random file in all ways.
 
     rng (Rng): the source of randomness.
     YIELDS (Case): the mutated files.
     """
-    format = rng.choice(FORMATS)
-    sentences = pick(rng)
-    lines = write(format, sentences)
-    records = [format.read(sentence) for sentence in sentences]
-    # Without a valid tag, a line that starts with "#" is a comment, unless there is another tag.
-    is_open = format.columns.startswith("w") and "c" in format.columns
-    number = rng.choice(
-        [i for i, line in enumerate(lines) if line and (is_open or "#" not in line)]
-    )
-    sentence = lines[:number].count("")
-    fields = lines[number].split(format.separator)
-    name = f"x{format.ending}"
-    line = rf"x\{format.ending}(\.gz)?:{number + 1}: "
-    anywhere = rf"x\{format.ending}"
-    numbered = rf"{anywhere}(\.gz)?:\d+: "
-
-    def right(kind: str, content: bytes, file: str = name) -> Case:
-        return Case(kind, file, content, records)
-
-    def wrong(kind: str, content: bytes | Lines, place: str = line, file: str = name) -> Case:
-        return Case(
-            kind, file, content if isinstance(content, bytes) else _join(content), None, place
-        )
-
-    def with_fields(changed: Sequence[str]) -> Lines:
-        return [*lines[:number], format.separator.join(changed), *lines[number + 1 :]]
-
-    whole = _join(lines)
-    yield right("unchanged", whole)
-    yield right("CRLF", _join(lines, "\r\n"))
-    yield right("byte-order mark", b"\xef\xbb\xbf" + whole)
-    yield right("no newline at the end", whole.rstrip())
-    yield right(
-        "more blank lines",
-        _join([part for each in lines for part in ([each] if each else ["", " ", ""])]),
-    )
-    yield right("gz", gzip.compress(whole), f"{name}.gz")
-    yield right(
-        "comments between sentences",
-        _join([part for each in lines for part in ([each] if each else ["", "# a note"])]),
-    )
-    yield right(
-        "byte-order mark within",
-        _join([*lines[:number], "\ufeff" + lines[number], *lines[number + 1 :]]),
-    )
-    if format.separator != "\t":
-        yield right("trailing space", _join(with_fields([*fields[:-1], fields[-1] + " "])))
-    yield wrong("CR", _join(lines, "\r"), anywhere)
-    if "m" not in format.columns:  # features may end with white space
-        yield wrong("CR CR LF in a line", with_fields([*fields[:-1], fields[-1] + "\r\r"]))
-    for end in ("\x85", "\u2028", "\u2029", "\x0b", "\x0c", "\x1e"):
-        if "#" in lines[number]:
-            continue  # a comment has any number of words
-        if lines[number + 1]:
-            fused = [*lines[:number], lines[number] + end + lines[number + 1], *lines[number + 2 :]]
-        elif "m" in format.columns:
-            continue  # features may end with white space
-        else:
-            fused = [*lines[:number], lines[number] + end, *lines[number + 1 :]]
-        yield wrong(f"{end!r} as a line end", fused)
-    yield wrong("UTF-16", "\n".join(lines).encode("utf-16"), anywhere)
-    yield wrong("UTF-16 without a byte-order mark", "\n".join(lines).encode("utf-16-le"), anywhere)
-    yield wrong("Latin-1", "\n".join(lines).encode("latin-1", "replace"), numbered)
-    yield wrong("empty", b"", anywhere)
-    yield wrong("blank", b"\n \n\n", anywhere)
-    packed = gzip.compress(whole)
-    yield wrong("gz cut off", packed[: rng.randrange(1, len(packed))], anywhere, f"{name}.gz")
-    yield wrong("zero byte", with_fields([fields[0] + "\0", *fields[1:]]))
-    place = rng.randrange(len(fields))
-    if len(fields) > 1:
-        yield wrong("missing column", with_fields(fields[:place] + fields[place + 1 :]))
-        yield wrong("extra column", with_fields([*fields[:place], "x", *fields[place:]]))
-        yield wrong("empty column", with_fields([*fields[:place], "", *fields[place + 1 :]]))
-    if "e" in format.columns or "c" in format.columns:
-        column = rng.choice([i for i, kind in enumerate(format.columns) if kind in "ec"])
-        for tag in ("C-PER", "X", "B_", "5", "null", "NaN", "B-PER\r\r", "I-NP\u2028"):
-            changed = [*fields[:column], tag, *fields[column + 1 :]]
-            yield wrong(f"tag {tag!r}", with_fields(changed))
-    if "m" in format.columns and fields[-1] != "_":
-        yield wrong("tag in MISC", with_fields([*fields[:-1], fields[-1].replace("=", "=C")]))
-    if "i" in format.columns and fields[0] not in ("1", "2"):
-        yield wrong("index", with_fields([rng.choice(("77", "x", "-1", "2.5x")), *fields[1:]]))
-    if number and lines[number - 1] and not fields[0].startswith("#"):
-        comment = [*lines[:number], "# a comment of some words here", *lines[number:]]
-        yield wrong("comment within a sentence", comment, line)
-    start = len(_join(lines[:number]))
-    end = start + len(_join([lines[number]]))
+    file = _File(rng)
+    yield from _same_content(file)
+    yield from _encodings(file, rng)
+    yield from _line_ends(file)
+    yield from _fields(file, rng)
+    yield from _tags(file, rng)
+    whole = _join(file.lines)
+    sentence = file.lines[: file.number].count("")
+    start, end = (len(_join(file.lines[:n])) for n in (file.number, file.number + 1))
     for _ in range(8):
-        changed_bytes = flip(rng, whole, start, end)
-        yield Case("flipped bit", name, changed_bytes, records, numbered, either(sentence, 2))
-    cut = rng.randrange(len(_join(lines[: lines.index("")])), len(whole))
-    kept = whole[:cut].decode("utf-8", "ignore").count("\n\n")
-    yield Case("cut off", name, whole[:cut], records[: kept + 1], anywhere, either(kept, 1))
+        content = flip(rng, whole, start, end)
+        changed = either(sentence, 2)
+        yield Case("flipped bit", file.name, content, file.records, file.numbered, changed)
+    first = len(_join(file.lines[: file.lines.index("")]))
+    content = whole[: rng.randrange(first, len(whole))]
+    kept = content.decode("utf-8", "ignore").count("\n\n")
+    expected = file.records[: kept + 1]
+    yield Case("cut off", file.name, content, expected, file.anywhere, either(kept))
 
 
-Mutate = Callable[[Rng], Cases]
+def _same_content(file: _File) -> Cases:
+    whole = _join(file.lines)
+    yield file.right("unchanged", whole)
+    yield file.right("CRLF", _join(file.lines, "\r\n"))
+    yield file.right("byte-order mark", b"\xef\xbb\xbf" + whole)
+    yield file.right("no newline at the end", whole.rstrip())
+    yield file.right("more blank lines", file.between("", " ", ""))
+    yield file.right("gz", gzip.compress(whole), ".gz")
+    yield file.right("comments between sentences", file.between("", "# a note"))
+    line = file.lines[file.number]
+    yield file.right("byte-order mark within", file.with_line(f"\ufeff{line}"))
+    if file.format.separator != "\t":
+        yield file.right("white space around", file.with_line(f" {line} \t"))
+
+
+def _encodings(file: _File, rng: Rng) -> Cases:
+    text = "\n".join(file.lines)
+    yield file.wrong("UTF-16", text.encode("utf-16"), file.anywhere)
+    yield file.wrong("UTF-16 without a byte-order mark", text.encode("utf-16-le"), file.anywhere)
+    yield file.wrong("Latin-1", text.encode("latin-1", "replace"), file.numbered)
+    for encoding in ("utf-16", "utf-16-le", "utf-32"):
+        case = file.right(f"{encoding} that is named", text.encode(encoding))
+        yield replace(case, options={"encoding": encoding})
+    yield file.wrong("empty", b"", file.anywhere)
+    yield file.wrong("blank", b"\n \n\n", file.anywhere)
+    packed = gzip.compress(_join(file.lines))
+    cut = packed[: rng.randrange(1, len(packed))]
+    yield file.wrong("gz cut off", cut, file.anywhere, ".gz")
+
+
+def _line_ends(file: _File) -> Cases:
+    yield file.wrong("CR", _join(file.lines, "\r"), file.anywhere)
+    line, following = file.lines[file.number : file.number + 2]
+    for end in ("\x85", "\u2028", "\u2029", "\x0b", "\x0c", "\x1e"):
+        if "#" in line or (not following and "m" in file.format.columns):
+            continue  # a comment has any number of words, and features may end with white space
+        lines = file.with_line(line + end + following, *([] if following else [""]), n=2)
+        yield file.wrong(f"{end!r} as a line end", lines)
+    if "m" not in file.format.columns:
+        yield file.wrong("CR CR LF", file.with_line(line + "\r\r"))
+    if file.number and file.lines[file.number - 1] and not line.startswith("#"):
+        comment = file.with_line("# a comment of some words here", line)
+        yield file.wrong("comment within a sentence", comment)
+
+
+def _fields(file: _File, rng: Rng) -> Cases:
+    fields = file.fields
+    place = rng.randrange(len(fields))
+    before, after = fields[:place], fields[place + 1 :]
+    yield file.wrong("zero byte", file.with_fields(fields[0] + "\0", *fields[1:]))
+    yield file.wrong("missing column", file.with_fields(*before, *after))
+    yield file.wrong("extra column", file.with_fields(*before, "x", fields[place], *after))
+    yield file.wrong("empty column", file.with_fields(*before, "", *after))
+    if "i" in file.format.columns and fields[0] not in ("1", "2"):
+        for index in ("77", "x", "-1", "2.5x"):
+            yield file.wrong(f"index {index}", file.with_fields(index, *fields[1:]))
+
+
+def _tags(file: _File, rng: Rng) -> Cases:
+    columns = [i for i, kind in enumerate(file.format.columns) if kind in "ec"]
+    if not columns:
+        if file.fields[-1] != "_":
+            tag = file.fields[-1].replace("=", "=C")
+            yield file.wrong("tag in MISC", file.with_fields(*file.fields[:-1], tag))
+        return
+    column = rng.choice(columns)
+    for tag in ("C-PER", "X", "B_", "5", "null", "NaN", "B-PER\r\r", "I-NP\u2028"):
+        changed = [*file.fields[:column], tag, *file.fields[column + 1 :]]
+        yield file.wrong(f"tag {tag!r}", file.with_fields(*changed))

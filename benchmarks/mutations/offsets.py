@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .cases import Case, Cases, Record, Rng, either
 from .rows import dump_lines, mutate_forms
 
-# The text, and its entities by offsets. No entity starts or ends within a token of a blank pipeline.
+# Texts with their entities. Tokens are separated by single spaces.
 _TEXTS: tuple[tuple[str, tuple[tuple[int, int, str], ...]], ...] = (
     ("Zoë 😀 met Ada in Köln now .", ((0, 3, "PER"), (10, 13, "PER"), (17, 21, "LOC"))),
     ("It rained .", ()),
@@ -67,24 +68,57 @@ def mutate(rng: Rng) -> Cases:
     rows = [FORMATS[tool](*text) for text in texts]
     records = [_record(*text) for text in texts]
     yield from mutate_forms(rng, rows, records, raw=rng.random() < 0.5)
-    index = rng.choice([i for i, (_, entities) in enumerate(texts) if entities])
-    text, entities = texts[index]
-    place = rf"x\.jsonl:{index + 1}\b"
+    file = _File(rng, tool, texts, rows, records)
+    yield from _offsets(file)
+    yield from _labels(file)
+    yield from _units(file)
+    for keys in _paths(rows[file.index]):
+        row = copy.deepcopy(rows[file.index])
+        if _rename(row, keys):
+            yield file.case(f"misspelt {keys[-1]}", row)
+    for odd in (None, 5, ["a"], {"a": "b"}, True):
+        yield file.case(f"text {odd!r}", _with_text(rows[file.index], odd))
+    if tool == "Prodigy":
+        yield from _answers(file)
 
-    def write(row: Any) -> bytes:
-        return dump_lines([*rows[:index], row, *rows[index + 1 :]])
 
-    def case(kind: str, row: Any, expected: list[Record] | None = None) -> Case:
-        return Case(f"{tool}: {kind}", "x.jsonl", write(row), expected, place)
+class _File:
+    """A file, and the row to mutate: a text with entities."""
 
-    start, end, label = entities[0]
-    others = list(entities[1:])
+    def __init__(
+        self, rng: Rng, tool: str, texts: Sequence[Any], rows: Sequence[Any], records: list[Record]
+    ) -> None:
+        self.tool, self.rows, self.records = tool, rows, records
+        self.index = rng.choice([i for i, (_, entities) in enumerate(texts) if entities])
+        self.text, self.entities = texts[self.index]
+        self.place = rf"x\.jsonl:{self.index + 1}\b"
+
+    @property
+    def has_texts(self) -> bool:
+        """RETURNS (bool): Whether entities have their own text."""
+        return self.tool.startswith("Label Studio")
+
+    def write(self, row: Any) -> bytes:
+        """Write the file with another row."""
+        return dump_lines([*self.rows[: self.index], row, *self.rows[self.index + 1 :]])
+
+    def case(self, kind: str, row: Any, expected: list[Record] | None = None) -> Case:
+        """Make the file with another row; its reader has to find an error in it by default."""
+        return Case(f"{self.tool}: {kind}", "x.jsonl", self.write(row), expected, self.place)
+
+    def format(self, entities: Entities) -> Any:
+        """Write the row with other entities."""
+        return FORMATS[self.tool](self.text, entities)
+
+
+def _offsets(file: _File) -> Cases:
+    (start, end, label), *others = file.entities
     wrong = {
         "negative": (-1, end),
         "negative end": (start, -1),
         "reversed": (end, start),
         "empty": (start, start),
-        "outside": (start, len(text) + 1),
+        "outside": (start, len(file.text) + 1),
         "within a token": (start, end - 1),
         "half": (start + 0.5, end),
         "NaN": (float("nan"), end),
@@ -97,42 +131,39 @@ def mutate(rng: Rng) -> Cases:
         "an object": (start, {"offset": end}),
     }
     for kind, (s, e) in wrong.items():
-        try:
-            row = FORMATS[tool](text, [(s, e, label), *others])
-        except TypeError:  # a text has no slice from 0.5
-            continue
-        yield case(f"{kind} offset", row)
+        if file.has_texts and not (isinstance(s, int) and isinstance(e, int)):
+            continue  # there is no such part of the text
+        yield file.case(f"{kind} offset", file.format([(s, e, label), *others]))
+    entities = file.entities
+    yield file.case("overlap", file.format([*entities, (start, len(file.text), "X")]))
+    yield file.case("twice", file.format([entities[0], *entities]), file.records)
+    yield file.case("other order", file.format(entities[::-1]), file.records)
+    if not file.has_texts:
+        row = file.format([(float(start), float(end), label), *others])
+        yield file.case("whole float", row, file.records)
+
+
+def _labels(file: _File) -> Cases:
+    (start, end, _), *others = file.entities
     for odd in (None, 5, "", [], ["PER", "LOC"], {"a": 1}, True):
-        yield case(f"label {odd!r}", FORMATS[tool](text, [(start, end, odd), *others]))
-    yield case("overlap", FORMATS[tool](text, [*entities, (start, len(text), "X")]))
-    yield case("twice", FORMATS[tool](text, [entities[0], *entities]), records)
-    yield case("other order", FORMATS[tool](text, entities[::-1]), records)
-    for s in (float(start), start):
-        if tool not in ("Label Studio", "Label Studio, JSON-MIN"):
-            yield case(
-                "whole float", FORMATS[tool](text, [(s, float(end), label), *others]), records
-            )
+        yield file.case(f"label {odd!r}", file.format([(start, end, odd), *others]))
+
+
+def _units(file: _File) -> Cases:
+    text = file.text
     for kind, encoding, size in (("UTF-16 units", "utf-16-le", 2), ("bytes", "utf-8", 1)):
         shifted = [
             (len(text[:s].encode(encoding)) // size, len(text[:e].encode(encoding)) // size, x)
-            for s, e, x in entities
+            for s, e, x in file.entities
         ]
-        if shifted != list(entities):
-            row = FORMATS[tool](text, entities)
-            _shift(row, entities, shifted)
-            if tool.startswith("Label Studio"):
-                yield case(f"offsets in {kind}", row)
-            else:  # only offsets within a token or outside the text are known to be wrong
-                name, content = f"{tool}: offsets in {kind}", write(row)
-                yield Case(name, "x.jsonl", content, records, place, either(index))
-    for keys in _paths(rows[index]):
-        row = copy.deepcopy(rows[index])
-        if _rename(row, keys):
-            yield case(f"misspelt {keys[-1]}", row)
-    for odd in (None, 5, ["a"], {"a": "b"}, True):
-        yield case(f"text {odd!r}", _with_text(rows[index], text, odd))
-    if tool == "Prodigy":
-        yield from _prodigy(rows, records, index, place)
+        if shifted == list(file.entities):
+            continue
+        row = file.format(file.entities)
+        _shift(row, file.entities, shifted)
+        case = file.case(f"offsets in {kind}", row)
+        # Without the texts of entities, only offsets within a token or outside are known as wrong.
+        known = {} if file.has_texts else {"expected": file.records, "changed": either(file.index)}
+        yield replace(case, **known)
 
 
 def _shift(row: Any, entities: Entities, shifted: Entities) -> None:
@@ -176,7 +207,7 @@ def _rename(row: Any, keys: tuple[Any, ...]) -> bool:
     return last != "text" or not ("start" in row or keys[0] == "data")
 
 
-def _with_text(row: Any, text: str, other: Any) -> Any:
+def _with_text(row: Any, other: Any) -> Any:
     if isinstance(row, list):
         return [other, row[1]]
     if "data" in row:
@@ -184,17 +215,14 @@ def _with_text(row: Any, text: str, other: Any) -> Any:
     return {**row, "text": other}
 
 
-def _prodigy(rows: list[Any], records: list[Record], index: int, place: str) -> Cases:
-    without = [*records[:index], *records[index + 1 :]]
+def _answers(file: _File) -> Cases:
+    row = file.rows[file.index]
+    without = [*file.records[: file.index], *file.records[file.index + 1 :]]
     for answer in ("reject", "ignore"):
-        content = dump_lines([*rows[:index], {**rows[index], "answer": answer}, *rows[index + 1 :]])
-        name = f"Prodigy: answer {answer}"
-        yield Case(name, "x.jsonl", content, without, "rejected or ignored", warns=True)
+        case = file.case(f"answer {answer}", {**row, "answer": answer}, without)
+        yield replace(case, place="rejected or ignored", warns=True)
     for view in ({"_view_id": "ner"}, {"_is_binary": True}):
-        content = dump_lines([*rows[:index], {**rows[index], **view}, *rows[index + 1 :]])
-        yield Case(
-            "Prodigy: binary", "x.jsonl", content, records, "are read as unknown", warns=True
-        )
+        case = file.case("yes or no", {**row, **view}, file.records)
+        yield replace(case, place="are read as unknown", warns=True)
     for odd in (None, "", "Accept", 5, ["accept"]):
-        content = dump_lines([*rows[:index], {**rows[index], "answer": odd}, *rows[index + 1 :]])
-        yield Case(f"Prodigy: answer {odd!r}", "x.jsonl", content, None, place)
+        yield file.case(f"answer {odd!r}", {**row, "answer": odd})

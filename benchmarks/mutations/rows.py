@@ -1,13 +1,9 @@
-"""Mutations of rows with tokens and tags: JSON lines, JSON lists and parquet."""
+"""Mutations of JSON lines, above all of rows with tokens and tags."""
 
 import gzip
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
-
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet  # type: ignore[import-untyped]  # noqa: F401
 
 from .cases import Case, Cases, Record, Rng, either, flip, pick
 from .columns import tags_of
@@ -150,7 +146,7 @@ def mutate(rng: Rng) -> Cases:
     columns = {"pos_column": "pos_tags", "chunk_column": "chunk_tags"}
 
     def optional(kind: str, content: bytes) -> Cases:
-        """A row with a wrong value in an optional layer, which is an error if it is named."""
+        # An error only if the column is named.
         yield Case(f"optional: {kind}", name, content, without_layer, place, warns=True)
         yield Case(f"named: {kind}", name, content, None, place, options=columns)
 
@@ -178,8 +174,6 @@ def mutate(rng: Rng) -> Cases:
     numbers = [{**row, "ner_tags": [5 for _ in row["ner_tags"]]} for row in rows]
     yield Case("numbers without names", name, dump_lines(numbers), None, r"x\.jsonl")
     yield from _numbered(rng, records, rows)
-    if rng.random() < 0.1:  # slow
-        yield from _parquet(rng, rows, records)
 
 
 def _numbered(rng: Rng, records: list[Record], rows: list[Row]) -> Cases:
@@ -193,30 +187,3 @@ def _numbered(rng: Rng, records: list[Record], rows: list[Row]) -> Cases:
         tags = [*numbers[index]["ner_tags"][:-1], item]
         changed = [*numbers[:index], {**numbers[index], "ner_tags": tags}, *numbers[index + 1 :]]
         yield Case(f"number {item!r}", "x.jsonl", dump_lines(changed), None, place, options=options)
-
-
-def _parquet(rng: Rng, rows: list[Row], records: list[Record]) -> Cases:
-    def dump(changed: Sequence[Row]) -> bytes:
-        buffer = io.BytesIO()
-        pa.parquet.write_table(pa.Table.from_pylist(list(changed)), buffer)
-        return buffer.getvalue()
-
-    name, anywhere = f"x{rng.randrange(10**9)}.parquet", r"\.parquet"  # `datasets` keeps a cache
-    index = rng.randrange(len(rows))
-    place = rf"row {index}\b"
-    whole = dump(rows)
-    yield Case("parquet", name, whole, records)
-    yield Case("parquet cut off", "2" + name, whole[: rng.randrange(1, len(whole))], None, anywhere)
-    yield Case("empty parquet", "3" + name, b"", None, anywhere)
-    for key, value in (("tokens", None), ("ner_tags", None), ("ner_tags", [])):
-        changed = [*rows[:index], {**rows[index], key: value}, *rows[index + 1 :]]
-        yield Case(
-            f"parquet: {value} in {key}", f"{key}{value is None}{name}", dump(changed), None, place
-        )
-    numbers = [{**row, "ner_tags": [1 for _ in row["ner_tags"]]} for row in rows]
-    yield Case("parquet: numbers", "4" + name, dump(numbers), None, "row 0")
-    changed_bytes = flip(rng, whole, 0, len(whole))
-    # Without checksums of pages, a changed word is a word.
-    yield Case(
-        "parquet: flipped bit", "5" + name, changed_bytes, records, anywhere, range(len(rows))
-    )

@@ -24,7 +24,7 @@ def labels_by_task(labels: AnnotatedLabels | None, spans_key: str) -> dict[Task,
     """
     layers = labels if isinstance(labels, dict) else {} if labels is None else {"ner": labels}
     for layer, names in layers.items():
-        if layer not in _TASKS or not names:
+        if layer not in _TASKS or not names or isinstance(names, str):
             raise ValueError(
                 f"annotated_labels must list labels, or labels by layer ({', '.join(_TASKS)}); got "
                 f"{layer!r}: {names!r}"

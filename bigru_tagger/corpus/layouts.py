@@ -70,10 +70,8 @@ def misfits_of_index(values: Sequence[str], width: int) -> list[int] | None:
         number = int(value) if _INDEX.fullmatch(value) else -1
         if number not in (0, 1, previous + 1):
             misfits.append(position)
-            number = previous + 1
-        else:
-            counted += number == previous + 1 > 0
-        previous = number
+        counted += number == previous + 1 > 0
+        previous = number if number >= 0 else previous + 1
     if misfits:
         return misfits if counted > 2 * len(misfits) else None
     return misfits if counted or width == _N_CONLLU_COLUMNS else None

@@ -33,6 +33,33 @@ def set_weights(doc: Doc, weights: Sequence[float]) -> None:
         doc.user_data[_KEY] = float(weights[0]) if equal else [float(part) for part in weights]
 
 
+def keep_weights(doc: Doc, start: int, end: int) -> None:
+    """Keep the weights of some tokens, if a Doc has a list of weights for more tokens.
+
+    doc (Doc): the Doc, which is modified.
+    start (int): the index of the first weight to keep.
+    end (int): the index after the last.
+    """
+    if isinstance(value := doc.user_data.get(_KEY), list):
+        doc.user_data[_KEY] = value[start:end]
+
+
+def spread_weights(source: Doc, target: Doc) -> None:
+    """Adapt a list of weights to a Doc into which white space was inserted.
+
+    source (Doc): the Doc with the weights.
+    target (Doc): its copy with more tokens, which is modified. Tokens of white space have the
+        weight of the token before them.
+    """
+    if isinstance(value := source.user_data.get(_KEY), list):
+        weights = iter([w for w, token in zip(value, source, strict=False) if not token.is_space])
+        spread: list[float] = []
+        for token in target:
+            last = spread[-1] if spread else value[0]
+            spread.append(last if token.is_space else next(weights, last))
+        target.user_data[_KEY] = spread
+
+
 def read_weights(example: Example) -> np.ndarray | None:
     """Read the weights of an example.
 

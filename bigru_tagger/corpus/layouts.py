@@ -58,8 +58,8 @@ def misfits_of_index(values: Sequence[str], width: int) -> list[int] | None:
     values (Sequence[str]): The column.
     width (int): The number of columns.
     RETURNS (list[int] | None): The positions of the values that do not continue the count, most
-        often none. None if the column is no index: if there are not more than twice as many values
-        that count up by one, or if none does and the file does not have the ten columns of CoNLL-U.
+        often none. None if the column is no index: if there are not more than twice as many other
+        values, or if none counts up by one and the file does not have the ten columns of CoNLL-U.
     """
     previous = -1
     counted = 0
@@ -73,7 +73,8 @@ def misfits_of_index(values: Sequence[str], width: int) -> list[int] | None:
         counted += number == previous + 1 > 0
         previous = number if number >= 0 else previous + 1
     if misfits:
-        return misfits if counted > 2 * len(misfits) else None
+        n_fitting = len(values) - len(misfits)
+        return misfits if counted > len(misfits) and n_fitting > 2 * len(misfits) else None
     return misfits if counted or width == _N_CONLLU_COLUMNS else None
 
 

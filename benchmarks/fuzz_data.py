@@ -3,7 +3,8 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -45,7 +46,9 @@ def fuzz_data(
     datasets.disable_progress_bars()
     with TemporaryDirectory() as folder:
         datasets.config.HF_DATASETS_CACHE = Path(folder, "cache")
-        for name, case in tqdm(_cases(rng, files), total=files, unit=" files", disable=None):
+        for name, case in tqdm(
+            islice(_cases(rng), files), total=files, unit=" files", disable=None
+        ):
             got, problem = outcome(case, Path(folder), nlp)
             counts[name][got] += 1
             kinds.add((name, case.kind))
@@ -66,12 +69,14 @@ def fuzz_data(
     raise typer.Exit(code=bool(problems))
 
 
-def _cases(rng: Rng, n: int) -> list[tuple[str, Case]]:
-    """Make mutated files of all formats in turn. RETURNS: the format and the file of each."""
-    made: list[tuple[str, Case]] = []
-    while len(made) < n:
-        made += ((name, case) for name, mutate in FORMATS.items() for case in mutate(rng))
-    return made[:n]
+def _cases(rng: Rng) -> Iterator[tuple[str, Case]]:
+    """Make mutated files of all formats in turn.
+
+    YIELDS (tuple[str, Case]): the format and the file.
+    """
+    while True:
+        for name, mutate in FORMATS.items():
+            yield from ((name, case) for case in mutate(rng))
 
 
 def main() -> None:

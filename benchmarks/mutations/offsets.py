@@ -162,8 +162,9 @@ def _units(file: _File) -> Cases:
         _shift(row, file.entities, shifted)
         case = file.case(f"offsets in {kind}", row)
         # Without the texts of entities, only offsets within a token or outside are known as wrong.
-        known = {} if file.has_texts else {"expected": file.records, "changed": either(file.index)}
-        yield replace(case, **known)
+        if not file.has_texts:
+            case = replace(case, expected=file.records, changed=either(file.index))
+        yield case
 
 
 def _shift(row: Any, entities: Entities, shifted: Entities) -> None:
@@ -192,7 +193,7 @@ def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
             and (path, key) != ((), "id")
         ):
             found.append((*path, key))
-        if isinstance(item, dict | list) and not isinstance(item, str):
+        if isinstance(item, dict | list):
             found += _paths(item, (*path, key))
     return found
 

@@ -11,7 +11,7 @@ from .columns import tags_of
 Row = dict[str, Any]
 _LAYERS = {"ner_tags": "entities", "chunk_tags": "chunks", "pos_tags": "tags"}
 # Values that are neither a list of strings nor null.
-WRONG = (
+WRONG: tuple[Any, ...] = (
     *(5, -1.5, True, {"a": ["O"]}, {}, float("nan"), float("inf"), 10**400),
     *([5], [None], [["O"]], [True], [{}], [float("nan")], ["a", 5], [10**30]),
 )
@@ -141,7 +141,8 @@ def mutate(rng: Rng) -> Cases:
         row = {other: value for other, value in rows[index].items() if other != key}
         return [*rows[:index], row, *rows[index + 1 :]]
 
-    dropped = records[index]._replace(**{_LAYERS[layer]: None})
+    lost: dict[str, Any] = {_LAYERS[layer]: None}
+    dropped = records[index]._replace(**lost)
     without_layer = [*records[:index], dropped, *records[index + 1 :]]
     columns = {"pos_column": "pos_tags", "chunk_column": "chunk_tags"}
 
@@ -183,7 +184,8 @@ def _numbered(rng: Rng, records: list[Record], rows: list[Row]) -> Cases:
     yield Case("numbers", "x.jsonl", dump_lines(numbers), records, options=options)
     index = rng.randrange(len(rows))
     place = rf"x\.jsonl:{index + 1}\b"
-    for item in (-1, len(names), 10**20, True, False, "0", "1", 0.5, None, float("nan"), [0], {}):
+    odd: list[Any] = [-1, len(names), 10**20, True, False, "0", "1", 0.5, None, [0], {}]
+    for item in odd:
         tags = [*numbers[index]["ner_tags"][:-1], item]
         changed = [*numbers[:index], {**numbers[index], "ner_tags": tags}, *numbers[index + 1 :]]
         yield Case(f"number {item!r}", "x.jsonl", dump_lines(changed), None, place, options=options)

@@ -17,6 +17,8 @@ LARGEST = float(np.finfo(np.float32).max)
 # weights in a .spacy file are found in any process.
 _KEY: Any = ("._.", ATTRIBUTE, None, None)
 
+_LISTS = (list, tuple, np.ndarray)  # a tuple, if it was read from a .spacy file
+
 if not Doc.has_extension(ATTRIBUTE):
     Doc.set_extension(ATTRIBUTE, default=None)
 
@@ -40,7 +42,7 @@ def keep_weights(doc: Doc, start: int, end: int) -> None:
     start (int): the index of the first weight to keep.
     end (int): the index after the last.
     """
-    if isinstance(value := doc.user_data.get(_KEY), list):
+    if isinstance(value := doc.user_data.get(_KEY), _LISTS):
         doc.user_data[_KEY] = value[start:end]
 
 
@@ -51,8 +53,9 @@ def spread_weights(source: Doc, target: Doc) -> None:
     target (Doc): its copy with more tokens, which is modified. Tokens of white space have the
         weight of the token before them.
     """
-    if isinstance(value := source.user_data.get(_KEY), list):
-        weights = iter([w for w, token in zip(value, source, strict=False) if not token.is_space])
+    value = source.user_data.get(_KEY)
+    if isinstance(value, _LISTS) and len(value) == len(source):  # else, see read_weights
+        weights = iter([w for w, token in zip(value, source, strict=True) if not token.is_space])
         spread: list[float] = []
         for token in target:
             last = spread[-1] if spread else value[0]

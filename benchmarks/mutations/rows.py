@@ -107,7 +107,7 @@ def mutate_forms(
     yield wrong("nested deeply", with_line("[" * 100_000 + "]" * 100_000))
     yield wrong("a huge number", with_line('{"tokens": ' + "9" * 5000 + "}"))
     line = lines[index]
-    yield wrong("a line that is cut off", with_line(line[: rng.randrange(1, len(line))]))
+    yield wrong("a line that is cut off", with_line(line[: rng.randrange(2, len(line))]))
     yield wrong("a zero byte", with_line(line + "\0"))
     if line.startswith("{"):
         key = rng.choice(list(rows[index]))

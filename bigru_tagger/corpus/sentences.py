@@ -152,12 +152,13 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     for sentence in group:
         offset = len(words)
         words += sentence.words
+        for layer in (sentence.ner, sentence.pos, sentence.chunks if schemes.chunks else None):
+            _check_characters(sentence, layer or ())
         if sentence.ner is not None:
             iob2 = sentence_iob2(sentence, sentence.ner, schemes.ner)
             ents += ("" if tag == UNKNOWN else tag for tag in iob2)  # "": no annotation
         if sentence.pos is not None:
             _check_length(sentence, sentence.pos)
-            _check_characters(sentence, sentence.pos)
             tags += sentence.pos
         elif has_tags:
             tags += [""] * len(sentence.words)
@@ -189,16 +190,14 @@ def sentence_iob2(sentence: Sentence, tags: Sequence[str], scheme: str) -> list[
     tags (Sequence[str]): The tags, one per token.
     scheme (str): Their scheme, one of `SCHEMES`.
     RETURNS (list[str]): The IOB2 tags, one per token.
-    RAISES (CorpusError): A tag does not belong to the scheme or contains control characters, or the
-        number of tags is not the number of tokens.
+    RAISES (CorpusError): A tag does not belong to the scheme, or the number of tags is not the
+        number of tokens.
     """
     _check_length(sentence, tags)
     try:
-        iob2 = to_iob2(tags, scheme)
+        return to_iob2(tags, scheme)
     except TagError as err:
         raise CorpusError(f"{sentence.place(err.position)}: {err}") from err
-    _check_characters(sentence, tags)
-    return iob2
 
 
 def _check_length(sentence: Sentence, tags: Sequence[str]) -> None:
@@ -210,11 +209,13 @@ def _check_length(sentence: Sentence, tags: Sequence[str]) -> None:
 
 
 def _check_characters(sentence: Sentence, tags: Sequence[str]) -> None:
-    if wrong := next((tag for tag in set(tags) if _NOT_IN_TAGS.search(tag)), None):
-        raise CorpusError(
-            f"{sentence.place(list(tags).index(wrong))}: the tag {wrong!r} starts or ends with "
-            "white space, or contains a control character: fix the tag, or the line endings"
-        )
+    if not any(map(_NOT_IN_TAGS.search, set(tags))):
+        return
+    position, wrong = next((i, tag) for i, tag in enumerate(tags) if _NOT_IN_TAGS.search(tag))
+    raise CorpusError(
+        f"{sentence.place(position)}: the tag {wrong!r} starts or ends with "
+        "white space, or contains a control character: fix the tag, or the line endings"
+    )
 
 
 def _empty_token(group: Sequence[Sentence]) -> str:

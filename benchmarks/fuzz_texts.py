@@ -216,7 +216,9 @@ def fuzz_texts(
     seconds = time.process_time() - start
     typer.echo(f"{texts:,} texts in {seconds:.0f} CPU s: {len(problems)} problems")
     typer.echo(f"largest difference of a confidence: {difference:.1e}")
-    typer.echo(f"peak memory: {peaks[0]} MiB after {_BLOCK:,} texts, {peaks[-1]} MiB at the end")
+    typer.echo(
+        f"peak memory: {peaks[0]} MiB after the first {_BLOCK:,} texts, {peaks[-1]} MiB at the end"
+    )
     if longest:
         for text in longest_texts():
             with nlp.memory_zone():

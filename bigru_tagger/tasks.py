@@ -13,6 +13,9 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from spacy.tokens import Doc, Span, SpanGroup
 
+LABELS_MARK = "bigru_tagger.annotated_labels: "
+"""The start of the keys in `doc.user_data` that mark partial annotation."""
+
 
 @dataclass(frozen=True)
 class Task(ABC):
@@ -90,7 +93,7 @@ class Task(ABC):
 
     @property
     def _labels_key(self) -> str:
-        return f"bigru_tagger.annotated_labels: {self.place}"
+        return f"{LABELS_MARK}{self.place}"
 
     def set_annotated_labels(self, doc: Doc, labels: Iterable[str]) -> None:
         """Mark a gold Doc as partially annotated: only spans with some labels are annotated.

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from spacy.training import Example
 
@@ -22,9 +22,11 @@ def labels_by_task(labels: AnnotatedLabels | None, spans_key: str) -> dict[Task,
     RETURNS (dict[Task, list[str]]): the annotated labels by task.
     RAISES (ValueError): if there is no such layer, or a layer has no labels.
     """
-    layers = labels if isinstance(labels, dict) else {} if labels is None else {"ner": labels}
+    layers: dict[str, Any] = (
+        labels if isinstance(labels, dict) else {} if labels is None else {"ner": labels}
+    )
     for layer, names in layers.items():
-        if layer not in _TASKS or not names:
+        if layer not in _TASKS or not names or isinstance(names, str):
             raise ValueError(
                 f"annotated_labels must list labels, or labels by layer ({', '.join(_TASKS)}); got "
                 f"{layer!r}: {names!r}"

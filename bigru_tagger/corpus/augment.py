@@ -10,7 +10,9 @@ from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
 from spacy.util import registry
 
+from ..tasks import LABELS_MARK
 from .sentences import CorpusError, copy_tokens
+from .weights import spread_weights
 
 Augmenter: TypeAlias = Callable[[Language, Example], Iterable[Example]]
 """The type of the functions in spaCy's registry `augmenters`."""
@@ -187,13 +189,17 @@ def _complete(variant: Example, example: Example) -> Example:
     if _differ(variant, example):
         _set_starts(reference, original)
         data = cast(dict[Any, Any], original.user_data)
-        if not all(isinstance(key, tuple) and key[2:] == (None, None) for key in data):
+        if not all(
+            key[2:] == (None, None) if isinstance(key, tuple) else str(key).startswith(LABELS_MARK)
+            for key in data
+        ):
             raise CorpusError(
                 f"the augmenter inserts tokens into the text {original.text[:60]!r}, but "
                 "doc.user_data has data of its tokens, such as a teacher's outputs: use an "
                 "augmenter that keeps the tokens"
             )
         reference.user_data.update(data)  # of the whole Doc
+        spread_weights(original, reference)
     else:
         reference = change_words(original, [token.text for token in reference])
     given = example.predicted

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .json_rows import JsonRows
-from .offsets import AnnotatedText, read_entities
+from .offsets import AnnotatedText, holds_entities, read_entities
 from .sentences import CorpusError, Sentence
+from .weights import LARGEST
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset  # type: ignore[import-untyped]
@@ -123,7 +123,7 @@ def find_columns(
 def _features(dataset: "AnyRows", source: str) -> Mapping[str, Any]:
     """Get the feature of each column, or a value of it if there are no features."""
     if isinstance(dataset, JsonRows):
-        values = dataset.values()
+        values = dataset.values
         if not values:
             raise CorpusError(f"{source}: no rows: choose another split, or check the data files")
         return values
@@ -183,7 +183,8 @@ class RowReader:
             for field in (*_LAYERS, "entities")
             if (column := getattr(columns, field))
         }
-        self._types: dict[str, type] = {}
+        values = dataset.values if isinstance(dataset, JsonRows) else {}
+        self._types = {name: type(value) for name, value in values.items() if value is not None}
         self._reported: set[str] = set()
 
     def sentences(self) -> Iterator[Sentence]:
@@ -217,7 +218,11 @@ class RowReader:
         if column is None:
             return 1.0
         value = row.get(column)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 <= value <= LARGEST
+        ):
             raise CorpusError(
                 f"{place}: {column!r} holds {value!r}, not a weight: use a number of at least 0"
             )
@@ -225,8 +230,9 @@ class RowReader:
 
     def _items(self, column: str, row: Mapping[str, Any], place: str) -> list[str]:
         value = row.get(column)
-        kind = self._types.setdefault(column, type(value))
-        if value is not None and kind is not type(value):
+        if value is not None and (kind := self._types.setdefault(column, type(value))) is not type(
+            value
+        ):
             raise CorpusError(
                 f"{place}: {column!r} holds {value!r}, but other rows hold a {kind.__name__}: use "
                 "one type in all rows"
@@ -262,14 +268,22 @@ class RowReader:
     def texts(self) -> Iterator[AnnotatedText]:
         """Read rows of texts. Rows that were rejected or ignored in Prodigy are left out.
 
+        An answer to the question whether an entity is correct says nothing of the other tokens.
+
         YIELDS (AnnotatedText): One per row.
-        RAISES (CorpusError): A row has no text, or its entities cannot be read.
+        RAISES (CorpusError): A row has no text or an unknown answer, or its entities cannot be
+            read.
         """
         columns = self.columns
-        skipped = 0
+        skipped = binary = 0
         for source, number, row in self._rows():
             place = f"{source}, row {number}"
-            if row.get("answer", "accept") != "accept":
+            answer = row.get("answer", "accept")
+            if answer not in ("accept", "reject", "ignore"):
+                raise CorpusError(
+                    f"{place}: 'answer' holds {answer!r}: use accept, reject or ignore"
+                )
+            if answer != "accept":
                 skipped += 1
                 continue
             text = row.get(columns.text or "")
@@ -282,10 +296,21 @@ class RowReader:
             if columns.entities:
                 value = row.get(columns.entities)
                 if value is None and "answer" in row:
+                    _check_no_entities(row, columns.entities, place)
                     value = []  # Prodigy: accepted without entities
                 table = self.tables[columns.entities]
                 entities = read_entities(text, value, place, columns.entities, table)
-            yield AnnotatedText(place, text, entities, self._weight(row, place))
+            is_binary = row.get("_view_id") == "ner" or row.get("_is_binary") is True
+            binary += is_binary
+            yield AnnotatedText(
+                place, text, entities, self._weight(row, place), complete=not is_binary
+            )
+        if binary:
+            logger.warning(
+                "%s: %d rows answer whether an entity is correct (Prodigy's ner.teach): all other "
+                "tokens of these texts are read as unknown",
+                *(self.source, binary),
+            )
         if skipped:
             logger.warning(
                 "%s: %d rows left out: they were rejected or ignored", self.source, skipped
@@ -297,8 +322,8 @@ class RowReader:
             yield from self.dataset
             return
         names = {getattr(self.columns, field) for field in COLUMN_FIELDS} - {None}
-        if self.columns.text and "answer" in (self.dataset.features or ()):
-            names.add("answer")
+        if self.columns.text:
+            names |= {"answer", "_view_id", "_is_binary"} & set(self.dataset.features or ())
         needed = sorted(names)
         number = 0
         # with_format: a dataset may have been saved with a tensor format.
@@ -306,6 +331,12 @@ class RowReader:
             for values in zip(*(batch[column] for column in needed), strict=True):
                 yield self.source, number, dict(zip(needed, values, strict=True))
                 number += 1
+
+
+def _check_no_entities(row: Mapping[str, Any], column: str, place: str) -> None:
+    odd = next((name for name, value in row.items() if holds_entities(value)), None)
+    if odd is not None:
+        raise CorpusError(f"{place}: entities in {odd!r}, and not in {column!r}: rename the key")
 
 
 def _tag_table(
@@ -331,14 +362,14 @@ def _strings(value: Any, table: Mapping[int, str] | None, column: str, place: st
             "item per token ([] if there are no tokens), or drop the rows without annotation"
         )
     if table is not None:
-        try:
-            return [table[item] for item in value]
-        except (KeyError, TypeError):
-            invalid = next(item for item in value if not isinstance(item, int) or item not in table)
+        # Not only `table[item]`: True is equal to 1.
+        invalid = [item for item in value if type(item) is not int or item not in table]
+        if invalid:
             raise CorpusError(
-                f"{place}: {column!r} holds {invalid!r}, but its tags are numbered 0 to "
+                f"{place}: {column!r} holds {invalid[0]!r}, but its tags are numbered 0 to "
                 f"{len(table) - 1}: drop the rows without annotation, or fix tag_names"
-            ) from None
+            )
+        return [table[item] for item in value]
     for item in value:
         if not isinstance(item, str):
             advice = (

@@ -1,6 +1,7 @@
 """Read column files: one token with its tags per line, a blank line after each sentence."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
 from itertools import islice
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..schemes import OUTSIDE, is_tag
-from .layouts import find_layout, has_misc_tags, is_index, is_non_token, misc_tag
+from .layouts import find_layout, has_misc_tags, is_non_token, misc_tag, misfits_of_index
 from .sentences import CorpusError, Sentence
 from .textfiles import BYTE_ORDER_MARK, content_suffix, read_lines
 
@@ -59,6 +60,20 @@ class Layout(NamedTuple):
             or (not self.labels_alone and is_tag(tag, bare=False))
             for tag in self.tags_of(fields)
         )
+
+    def is_almost_token(self, text: str) -> bool:
+        """Check whether a line that starts with "#" may be the damaged line of a token.
+
+        text (str): The line, which is not the valid line of a token.
+        RETURNS (bool): True if one of its tags is valid; or, if it has a column too many or too
+            few, the last.
+        """
+        fields = split_columns(text, self.separator)
+        if self.misc:
+            return False
+        if len(fields) == len(self.columns):
+            return not self.tags.isdisjoint(self.tags_of(fields))
+        return abs(len(fields) - len(self.columns)) == 1 and fields[-1] in self.tags
 
     def tags_of(self, fields: Sequence[str]) -> Iterator[str]:
         """Extract the tags of a line.
@@ -117,41 +132,48 @@ def find_columns_of_file(
     RETURNS (Layout): The layout.
     RAISES (CorpusError): The content of a column is ambiguous, or the file cannot be read.
     """
-    lines: list[list[str]] = [[]]
-    numbers: list[int] = []
-    hashed: list[str] = []
+    lines: list[list[tuple[int, str]]] = [[]]
+    hashed: list[tuple[int, str]] = []
     for number, text in islice(read_lines(file, encoding), n_lines):
         if not text.strip(_SPACES) or text.startswith(DOCUMENT_START):
             if lines[-1]:
                 lines.append([])
         elif text.startswith("#"):
             # It may be a comment. Such lines are used only if the file has no others.
-            hashed.append(text)
+            hashed.append((number, text))
         else:
-            lines[-1].append(text)
-            numbers.append(number)
-    flat = [text for sentence in lines for text in sentence]
-    if not flat:
-        flat = [text for text in hashed if is_tag(split_columns(text, separator)[-1])]
-        lines = [flat]
-    if separator is None and _separated_by_tabs(flat):
+            lines[-1].append((number, text))
+    if not any(lines):
+        lines = [[line for line in hashed if is_tag(split_columns(line[1], separator)[-1])]]
+    if separator is None and _separated_by_tabs([text for rows in lines for _, text in rows]):
         separator = "\t"
-    sentences = [[split_columns(text, separator) for text in sentence] for sentence in lines]
-    width = len(columns) if columns else len(split_columns(flat[0], separator)) if flat else 0
+    sentences = [[(n, split_columns(text, separator)) for n, text in rows] for rows in lines]
     # `read_file` reports lines with a different number of columns.
-    kept = [[row for row in rows if len(row) == width] for rows in sentences]
-    kept = [rows for rows in kept if rows]
+    widths = Counter(len(fields) for rows in sentences for _, fields in rows)
+    width = len(columns) if columns else max(widths, key=widths.__getitem__, default=0)
+    sentences = [[row for row in rows if len(row[1]) == width] for rows in sentences]
+    complete = len(widths) == 1
+    numbers = [number for rows in sentences for number, _ in rows]
+    index = [fields[0] for rows in sentences for _, fields in rows]
+    misfits = misfits_of_index(index, width) if width > 2 else None
+    if misfits and complete and columns is None:
+        raise CorpusError(
+            f"{file}:{numbers[misfits[0]]}: {index[misfits[0]]!r} in the first column, which "
+            "numbers the tokens of most sentences: fix the number, or name the columns"
+        )
+    indexed = misfits is not None
+    if indexed:
+        sentences = [[row for row in rows if not is_non_token(row[1][0])] for rows in sentences]
+        numbers = [number for rows in sentences for number, _ in rows]
+    kept = [[fields for _, fields in rows] for rows in sentences if rows]
     if not kept:
         return Layout(tuple(columns or ("tokens", "ner")), separator)
-    indexed = width > 1 and is_index([row[0] for rows in kept for row in rows], width)
-    if indexed:
-        kept = [[row for row in rows if not is_non_token(row[0])] for rows in kept]
-        kept = [rows for rows in kept if rows]
     if columns is None:
         columns = find_layout(
             file,
             kept,
-            numbers[0] if numbers else 1,
+            numbers,
+            indexed=indexed,
             labels_alone=labels_alone,
             needs_annotation=needs_annotation,
         )
@@ -198,7 +220,7 @@ def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
         if not boundary and text.strip(_SPACES):
             fields = split_columns(text, layout.separator)
             if text.startswith("#") and not layout.has_tags(fields):
-                _check_comment(file, number, text, names, inside=bool(rows))
+                _check_comment(file, number, text, layout, inside=bool(rows))
             elif len(fields) != len(names):
                 raise CorpusError(_wrong_number(file, number, len(fields), names))
             elif not (layout.indexed and is_non_token(fields[0])):
@@ -220,19 +242,19 @@ def _wrong_number(file: Path, number: int, n_fields: int, names: Sequence[str]) 
     )
 
 
-def _check_comment(
-    file: Path, number: int, text: str, names: Sequence[str], *, inside: bool
-) -> None:
+def _check_comment(file: Path, number: int, text: str, layout: Layout, *, inside: bool) -> None:
+    names = layout.columns
     if inside:
         raise CorpusError(
             f"{file}:{number}: {text.strip()!r} starts with '#' within a sentence, but does not "
             f"have the columns of a token ({', '.join(names)}): fix the line, or move the comment "
             "before the sentence"
         )
-    if len(names) > 1 and len(text.split()) == 1:
+    if len(names) > 1 and (len(text.split()) == 1 or layout.is_almost_token(text)):
         raise CorpusError(
-            f"{file}:{number}: {text.strip()!r} is a token without its columns "
-            f"({', '.join(names)}) or a comment: fix the token, or write the comment as '# text'"
+            f"{file}:{number}: {text.strip()!r} is a token without valid columns "
+            f"({', '.join(names)}) or a comment: fix the token, or write the comment as '# text', "
+            "with another number of words"
         )
 
 

@@ -100,7 +100,8 @@ def _output_name(source: str) -> str:
 
 def _write(docs: Iterable[Doc], path: Path) -> SplitCounts:
     counts = SplitCounts()
-    doc_bin = DocBin()  # it stores doc.spans even without store_user_data
+    # Weights, the names of documents, and marks of partial annotation are user data.
+    doc_bin = DocBin(store_user_data=True)
     for doc in docs:
         doc_bin.add(doc)
         counts.add(doc)

@@ -1,31 +1,27 @@
 """Choose the corpus reader for a path."""
 
-import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, MISSING, dataclass, fields
 from functools import cached_property
 from glob import has_magic
 from inspect import signature
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from spacy.language import Language
-from spacy.tokens import Doc
-from spacy.training import Corpus, Example
+from spacy.training import Example
 from spacy.util import registry
-from spacy.vocab import Vocab
 
-from ..tasks import CHUNKS
-from .annotated import AnnotatedLabels, labels_by_task, mark_examples
-from .augment import Augmenter, augment
+from .annotated import AnnotatedLabels
 from .columns import COLUMN_FIELDS
 from .conll import FILE_ENDINGS, find_files
 from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
+from .json_rows import is_row
 from .offsets import Alignment
 from .readers import ConllCorpus, HFCorpus, SentenceReader, column_files, pattern_folder
-from .sentences import CorpusError, copy_tokens, sentence_starts
+from .sentences import CorpusError
+from .spacy_files import SpacyCorpus
 from .splits import (
     base_split,
     canonical_split,
@@ -121,58 +117,6 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
             "files: put each split into its own folder"
         )
     return reader(str(chosen[0].parent), **options)
-
-
-class SpacyCorpus(Corpus):
-    """spaCy's Corpus, with given sentences, errors that name the file, and one limit for all files.
-
-    path (str): A `.spacy` file, or a folder of them.
-    given_sentences (bool): Whether `predicted` has the gold sentence starts, if the gold Doc has
-        any and both have the same tokens.
-    annotated_labels (AnnotatedLabels | None): See SentenceReader.
-    limit, gold_preproc, max_length, augmenter: See spaCy's Corpus.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        *,
-        given_sentences: bool = True,
-        limit: int = 0,
-        gold_preproc: bool = False,
-        max_length: int = 0,
-        augmenter: Augmenter | None = None,
-        annotated_labels: AnnotatedLabels | None = None,
-    ) -> None:
-        super().__init__(path, limit=limit, gold_preproc=gold_preproc, max_length=max_length)
-        self._own_augmenter = augmenter
-        self.given_sentences = given_sentences
-        self._annotated = labels_by_task(annotated_labels, CHUNKS.key)
-
-    def _make_example(self, nlp: Language, reference: Doc, gold_preproc: bool) -> Example:
-        example = super()._make_example(nlp, reference, gold_preproc)
-        if not self.given_sentences or len(sentence_starts(reference)) < 2:
-            return example
-        if [token.text for token in example.predicted] != [token.text for token in reference]:
-            return example
-        return Example(copy_tokens(nlp.vocab, example.predicted, reference), reference)
-
-    def __call__(self, nlp: Language) -> Iterator[Example]:
-        examples = mark_examples(super().__call__(nlp), self._annotated, str(self.path))
-        yield from augment(examples, nlp, self._own_augmenter)
-
-    def read_docbin(self, vocab: Vocab, locs: Iterable[str | Path]) -> Iterator[Doc]:
-        docs = (doc for loc in locs for doc in self._read(vocab, loc))
-        yield from islice(docs, max(self.limit, 0) or None)
-
-    def _read(self, vocab: Vocab, file: str | Path) -> Iterator[Doc]:
-        try:
-            yield from super().read_docbin(vocab, [file])
-        except Exception as err:  # zlib, msgpack and DocBin raise many types
-            raise CorpusError(
-                f"{file}: damaged, or not a DocBin file: {err or type(err).__name__}: write it "
-                "again, or rename it if the data have a different format"
-            ) from err
 
 
 def _is_undivided(source: str, split: str | None = None) -> bool:
@@ -313,15 +257,7 @@ def _builder(file: Path) -> str:
         if start.read(4) == b"PAR1":
             return "parquet"
     first = next((text for _, text in read_lines(file, "latin-1") if text.strip()), "")
-    return "json" if first.startswith("{") and _is_json(first) else ""
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
+    return "json" if first.startswith("{") and is_row(first) else ""
 
 
 def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]) -> None:

@@ -15,8 +15,9 @@ def hold_out(docs: Sequence[Doc], share: float, seed: int = 0) -> tuple[list[Doc
     """Divide Docs into training and development data, with similar labels in both.
 
     This is systematic sampling: Docs are sorted by their rarest label, in random order for each
-    label, and taken at regular intervals. Docs stay whole. A Doc with a label that no other Doc has
-    stays in the training data.
+    label, and taken at regular intervals. Docs stay whole. Every label of
+    spans stays in the training data: a Doc is not held out if no other Doc there has one of its
+    labels.
 
     docs (Sequence[Doc]): gold Docs.
     share (float): the share of the Docs to hold out, above 0 and below 1. At least one is held out.
@@ -41,7 +42,12 @@ def hold_out(docs: Sequence[Doc], share: float, seed: int = 0) -> tuple[list[Doc
     movable.sort(key=lambda i: rarest[i] or (len(docs) + 1, ""))  # stable: keeps the random order
     n_dev = min(max(1, round(share * len(docs))), len(movable), len(docs) - 1)
     step = len(movable) / n_dev
-    held_out = {movable[int((position + 0.5) * step)] for position in range(n_dev)}
+    held_out = set()
+    for position in range(n_dev):
+        chosen = movable[int((position + 0.5) * step)]
+        if all(n_docs[label] > 1 for label in labels[chosen]):
+            held_out.add(chosen)
+            n_docs.subtract(labels[chosen])
     return (
         [doc for i, doc in enumerate(docs) if i not in held_out],
         [doc for i, doc in enumerate(docs) if i in held_out],

@@ -1,8 +1,10 @@
 """Rows of JSON files: JSON lines, or one JSON list."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -40,19 +42,28 @@ class JsonRows:
         for source, number, row in islice(rows, self.start, self.stop):
             yield source, number, unify_row(row, f"{source}, row {number}")
 
+    @cached_property
     def values(self) -> dict[str, Any]:
-        """Get a sample value of each column.
+        """A sample value of each column, of the type of most rows.
 
-        RETURNS (dict[str, Any]): For each column, its first value that is neither null nor an empty
-            list; if there is none, null or an empty list.
+        A few wrong rows do not decide what a column holds. The value is null or an empty list only
+        if there is no other.
+
         RAISES (CorpusError): A file cannot be read, or is not valid JSON.
         """
-        values: dict[str, Any] = {}
+        counts: dict[str, Counter[object]] = {}
+        samples: dict[tuple[str, object], Any] = {}
         for *_, row in self:
             for column, value in row.items():
-                if values.get(column) in (None, []):
-                    values[column] = value
-        return values
+                # None for empty values, which show no type
+                item = type(value[0]) if isinstance(value, list) and value else None
+                kind = None if value is None or value == [] else (type(value), item)
+                counts.setdefault(column, Counter())[kind] += 1
+                samples.setdefault((column, kind), value)
+        return {
+            column: samples[column, max(found, key=lambda kind: (kind is not None, found[kind]))]
+            for column, found in counts.items()
+        }
 
 
 def _read_file(file: Path) -> Iterator[tuple[str, int, Any]]:
@@ -69,7 +80,7 @@ def _read_file(file: Path) -> Iterator[tuple[str, int, Any]]:
         try:
             first = _parse(file, 1, "\n".join(text for _, text in read_lines(file)))
         except CorpusError as err_of_all:
-            is_lines = text.strip() != "[" and _is_row(head[-1][1])
+            is_lines = text.strip() != "[" and is_row(head[-1][1])
             raise (err if is_lines else err_of_all) from None
         head = []
     if len(head) == 2:
@@ -79,17 +90,21 @@ def _read_file(file: Path) -> Iterator[tuple[str, int, Any]]:
     if isinstance(first, dict) and "classes" in first and "annotations" in first:
         # {"classes": [...], "annotations": [[text, {"entities": [...]}], null, ...]}
         first = [row for row in first["annotations"] if row is not None]
-    is_row = not isinstance(first, list) or (len(first) > 1 and isinstance(first[0], str))
-    source = f"{file}:{number}" if is_row else str(file)
-    for row, value in enumerate([first] if is_row else first):
+    is_one = not isinstance(first, list) or (len(first) > 1 and isinstance(first[0], str))
+    source = f"{file}:{number}" if is_one else str(file)
+    for row, value in enumerate([first] if is_one else first):
         yield source, row, value
 
 
 def _parse(file: Path, number: int, text: str) -> Any:
     """Parse JSON that starts on a line."""
     try:
-        return json.loads(text)
-    except ValueError as err:
+        value = json.loads(text, object_pairs_hook=_unique)
+        if "\\ud" in text or "\\uD" in text:
+            # Half of a surrogate pair is a character that no text can contain.
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except (ValueError, RecursionError) as err:
         problem: object = err
         if isinstance(err, json.JSONDecodeError):
             number += err.lineno - 1
@@ -97,8 +112,22 @@ def _parse(file: Path, number: int, text: str) -> Any:
         raise CorpusError(f"{file}:{number}: not valid JSON: {problem}") from err
 
 
-def _is_row(text: str) -> bool:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object. Python's parser keeps the last of several values of a key."""
+    built = dict(pairs)
+    if len(built) < len(pairs):
+        keys = Counter(key for key, _ in pairs)
+        raise ValueError(f"an object has the key {max(keys, key=keys.__getitem__)!r} twice")
+    return built
+
+
+def is_row(text: str) -> bool:
+    """Check whether a line is a JSON object or list.
+
+    text (str): The line.
+    RETURNS (bool): False if it is not valid JSON, or holds a single value.
+    """
     try:
         return isinstance(json.loads(text), dict | list)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

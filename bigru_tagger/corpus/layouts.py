@@ -4,7 +4,15 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..schemes import CHUNK_LABELS, OUTSIDE, column_labels
+from ..schemes import (
+    CHUNK_LABELS,
+    OUTSIDE,
+    UNKNOWN,
+    TagError,
+    column_labels,
+    detect_scheme,
+    is_tag,
+)
 from .sentences import CorpusError
 
 COLUMN_NAMES = ("tokens", "ner", "pos", "chunk", "document", "_")
@@ -14,7 +22,7 @@ _EXAMPLE = 'columns = ["tokens", "pos", "ner"], with "_" for a column to skip'
 _N_CONLLU_COLUMNS = 10
 _LAST_OF_CONLL2003 = 3
 _PLACEHOLDERS = frozenset(("_", "-", "-X-", "O", "X"))
-_INDEX = re.compile(r"\d+")
+_INDEX = re.compile(r"\d{1,9}")
 # CoNLL-U's multiword tokens (1-2) and empty nodes (2.1).
 _NON_TOKEN_INDEX = re.compile(r"\d+[-.]\d+")
 _MISC_TAG = re.compile(r"(?:^|\|)(?:name|NE|NER)=([^|]*)", re.IGNORECASE)
@@ -42,24 +50,32 @@ def check_columns(columns: Sequence[str]) -> None:
         )
 
 
-def is_index(values: Sequence[str], width: int) -> bool:
-    """Check whether a column numbers the tokens of each sentence, as in CoNLL-U.
+def misfits_of_index(values: Sequence[str], width: int) -> list[int] | None:
+    """Find the values that break a column that numbers the tokens of each sentence, as in CoNLL-U.
+
+    Each count starts at 0 or 1. Multiword tokens and empty nodes are not counted.
 
     values (Sequence[str]): The column.
     width (int): The number of columns.
-    RETURNS (bool): True if the values count up by one and each count starts at 0 or 1. Unless
-        the file has the ten columns of CoNLL-U, at least one sentence must have two tokens.
+    RETURNS (list[int] | None): The positions of the values that do not continue the count, most
+        often none. None if the column is no index: if there are not more than twice as many other
+        values, or if none counts up by one and the file does not have the ten columns of CoNLL-U.
     """
     previous = -1
-    counts_up = width == _N_CONLLU_COLUMNS
-    for value in values:
-        if _NON_TOKEN_INDEX.fullmatch(value):
+    counted = 0
+    misfits = []
+    for position, value in enumerate(values):
+        if is_non_token(value):
             continue
-        if not _INDEX.fullmatch(value) or int(value) not in (0, 1, previous + 1):
-            return False
-        counts_up |= int(value) == previous + 1 > 0
-        previous = int(value)
-    return counts_up
+        number = int(value) if _INDEX.fullmatch(value) else -1
+        if number not in (0, 1, previous + 1):
+            misfits.append(position)
+        counted += number == previous + 1 > 0
+        previous = number if number >= 0 else previous + 1
+    if misfits:
+        n_fitting = len(values) - len(misfits)
+        return misfits if counted > len(misfits) and n_fitting > 2 * len(misfits) else None
+    return misfits if counted or width == _N_CONLLU_COLUMNS else None
 
 
 def _is_index_of_words(sentences: Sequence[Rows]) -> bool:
@@ -101,8 +117,23 @@ def misc_tag(value: str) -> str:
     return match[1] if match else OUTSIDE
 
 
+def are_mostly_tags(values: Sequence[str]) -> bool:
+    """Check whether more than half of the values are tags, so that the others are mistakes.
+
+    values (Sequence[str]): The values.
+    RETURNS (bool): True if they are.
+    """
+    return sum(value == UNKNOWN or is_tag(value, bare=False) for value in values) * 2 > len(values)
+
+
 def find_layout(
-    file: Path, sentences: Sequence[Rows], line: int, *, labels_alone: bool, needs_annotation: bool
+    file: Path,
+    sentences: Sequence[Rows],
+    lines: Sequence[int],
+    *,
+    indexed: bool,
+    labels_alone: bool,
+    needs_annotation: bool,
 ) -> tuple[str, ...]:
     """Infer the content of each column of a file.
 
@@ -122,16 +153,21 @@ def find_layout(
     file (Path): The file, for messages.
     sentences (Sequence[Rows]): The lines of each sentence, split into columns. All lines have the
         same number of columns.
-    line (int): The number of the first line, for messages.
+    lines (Sequence[int]): The line number of each row, for messages.
+    indexed (bool): Whether the first column numbers the tokens, see `misfits_of_index`.
     labels_alone (bool): Whether tags may be labels without prefixes.
     needs_annotation (bool): Whether a file that holds only tokens is an error.
     RETURNS (tuple[str, ...]): One of `COLUMN_NAMES` per column.
-    RAISES (CorpusError): There is no tag column, or the content of a column is ambiguous.
+    RAISES (CorpusError): There is no tag column, the content of a column is ambiguous, or a few
+        values do not fit the others of their column.
     """
+    line = lines[0]
     columns = list(zip(*(row for rows in sentences for row in rows), strict=True))
     values = [set(column) for column in columns]
     names = ["_"] * len(columns)
-    first = 1 if len(columns) > 2 and is_index(columns[0], len(columns)) else 0
+    first = int(indexed and len(columns) > 2)
+    if not labels_alone:
+        _check_tags(file, columns, lines, first + 1)
     if first and len(columns) == _N_CONLLU_COLUMNS:
         return _conllu_layout(columns)
     if first and not _is_index_of_words(sentences):
@@ -171,7 +207,7 @@ def find_layout(
     if between and not values[between[0]] <= _PLACEHOLDERS and len(columns) <= first + 4:
         names[between[0]] = "pos"
     for i in between[1:]:
-        if _names_documents([[row[i] for row in rows] for rows in sentences]):
+        if _names_documents(file, [[row[i] for row in rows] for rows in sentences], lines, i):
             names[i] = "document"
     return tuple(names)
 
@@ -200,20 +236,55 @@ def _name_tags(
         )
 
 
+def _check_tags(
+    file: Path, columns: Sequence[Sequence[str]], lines: Sequence[int], first: int
+) -> None:
+    """Check that no column has invalid values among tags: the column would not be found.
+
+    first (int): The first column that can hold tags.
+    RAISES (CorpusError): More than half of the values of a column are tags, and not all.
+    """
+    for i, column in enumerate(columns[first:], start=first):
+        values = [misc_tag(value) for value in column] if has_misc_tags(column) else column
+        if are_mostly_tags(values) and not set(values) <= _PLACEHOLDERS:
+            try:
+                detect_scheme([values])
+            except TagError as err:
+                raise CorpusError(
+                    f"{file}:{lines[err.position]}: column {i + 1}: {err}. Most values of this "
+                    f"column are tags: fix this one, or name the columns, as in {_EXAMPLE}"
+                ) from err
+
+
 def _tags(values: set[str]) -> set[str]:
     return {misc_tag(value) for value in values} if has_misc_tags(values) else values
 
 
-def _names_documents(sentences: Sequence[Sequence[str]]) -> bool:
+def _names_documents(
+    file: Path, sentences: Sequence[Sequence[str]], lines: Sequence[int], column: int
+) -> bool:
     """Check whether a column has one value per sentence, and not the same one throughout.
 
     At least one sentence must have several tokens.
+
+    RAISES (CorpusError): This is true of more than half of the sentences with several tokens, and
+        not of all.
     """
-    return (
-        all(len(set(values)) == 1 for values in sentences)
-        and any(len(values) > 1 for values in sentences)
-        and len({values[0] for values in sentences}) > 1
-    )
+    long = [values for values in sentences if len(values) > 1]
+    n_equal = sum(len(set(values)) == 1 for values in long)
+    if len({values[0] for values in sentences}) == 1 or n_equal * 2 <= len(long):
+        return False
+    if n_equal < len(long):
+        number = iter(lines)
+        for values in sentences:
+            for value, line in zip(values, number, strict=False):
+                if value != values[0]:
+                    raise CorpusError(
+                        f"{file}:{line}: column {column + 1} holds {value!r} in a sentence that "
+                        f"starts with {values[0]!r}. In most sentences, it names one document: fix "
+                        f"the line, or name the columns, as in {_EXAMPLE}"
+                    )
+    return True
 
 
 def _conllu_layout(columns: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -44,12 +44,14 @@ class AnnotatedText(NamedTuple):
     entities (Sequence[Entity] | None): Start, end and label of each entity; None if the text is
         not annotated.
     weight (float): The weight of the text in the training loss.
+    complete (bool): Whether there are no other entities. If not, the other tokens are unknown.
     """
 
     place: str
     text: str
     entities: Sequence[Entity] | None
     weight: float = 1.0
+    complete: bool = True
 
 
 class Misaligned(NamedTuple):
@@ -124,13 +126,17 @@ def _unify_label_studio(data: Mapping[str, Any], annotations: Any, place: str) -
         )
     if not done:
         return {"text": text, "entities": [], "answer": "ignore"}
-    # Relations have no value, and results such as choices have no labels.
-    values = [one.get("value") for one in _objects(done[0].get("result", []), place, "result")]
-    entities = [
-        value
-        for value in values
-        if isinstance(value, Mapping) and any(key in value for key in _STUDIO_LABELS)
-    ]
+    entities = []
+    for result in _objects(done[0].get("result"), place, "result"):
+        # Relations have no value, and results such as choices have no labels.
+        value = result.get("value")
+        if isinstance(value, Mapping) and any(key in value for key in _STUDIO_LABELS):
+            entities.append(value)
+        elif result.get("type") in _STUDIO_LABELS:
+            raise CorpusError(
+                f"{place}: a result of the type {result['type']!r} without labels: "
+                f"{str(result)[:80]}: fix the row"
+            )
     return {"text": text, "entities": entities}
 
 
@@ -193,6 +199,23 @@ def read_entities(
     return trimmed
 
 
+def holds_entities(value: Any) -> bool:
+    """Check whether a value is a list of objects with the start, the end and the label of entities.
+
+    value (Any): The value of any column.
+    RETURNS (bool): True if it is, and not empty.
+    """
+    needed = (_STARTS, _ENDS, _LABELS)
+    return (
+        isinstance(value, list)
+        and value != []
+        and all(
+            isinstance(item, Mapping) and all(_first(item, k) is not None for k in needed)
+            for item in value
+        )
+    )
+
+
 def _parse(
     item: Any, place: str, column: str, names: Mapping[int, str] | None
 ) -> tuple[int, int, str]:
@@ -250,7 +273,7 @@ def annotate(
         them to all tokens that they overlap, "contract" shrinks them to the tokens that they cover
         completely, "strict" leaves them out.
     RETURNS (tuple[Doc, list[Misaligned]]): The Doc, and the entities that start or end within a
-        token. Entities stay missing in the Doc if the text is not annotated.
+        token. Tokens that are not annotated stay missing in the Doc.
     RAISES (CorpusError): Entities overlap after alignment.
     """
     doc = nlp.make_doc(annotated.text)
@@ -273,7 +296,7 @@ def annotate(
                     f'alignment to tokens (alignment = "{alignment}"): fix their offsets'
                 )
             spans.append(span)
-    doc.set_ents(spans, default="outside")
+    doc.set_ents(spans, default="outside" if annotated.complete else "missing")
     return doc, misaligned
 
 

@@ -21,7 +21,7 @@ from .columns import BATCH_SIZE, COLUMN_FIELDS, Columns, RowReader, find_columns
 from .conll import FILE_ENDINGS, Layout, find_columns_of_file, find_files, read_file
 from .hub import DataFiles, DatasetSource, load_errors, load_split
 from .json_rows import JsonRows
-from .layouts import check_columns
+from .layouts import are_mostly_tags, check_columns
 from .offsets import Alignment, AnnotatedText, check_alignment, make_text_examples
 from .sentences import CorpusError, Sentence, TagSchemes, detect_layer, make_examples
 from .splits import canonical_split, check_split, choose_files, files_by_split
@@ -120,6 +120,9 @@ class SentenceReader(ABC):
             chunks = detect_layer(self.scheme_evidence(), "chunks")
         except CorpusError as err:
             if self.is_explicit("chunk") or not isinstance(err.__cause__, TagError):
+                raise
+            found = (sentence.chunks or () for sentence in self.scheme_evidence())
+            if are_mostly_tags([tag for tags in found for tag in tags]):
                 raise
             logger.warning(
                 "%s. The chunk column is ignored. Name it in the settings to make this an error",

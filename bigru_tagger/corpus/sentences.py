@@ -4,6 +4,7 @@ All corpus readers of tokenized text use these functions, so a column file and a
 the same content give the same Example.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,9 @@ from .weights import set_weights
 
 # The key of `doc._.document_name` in `doc.user_data`.
 _NAME_KEY: Any = ("._.", "document_name", None, None)
+
+# What is left in a tag if line endings or separators are not those that the reader expects.
+_NOT_IN_TAGS = re.compile(r"^\s|\s$|[\0-\x1f\x7f-\x9f\u2028\u2029]")
 
 if not Doc.has_extension("document_name"):
     Doc.set_extension("document_name", default=None)
@@ -148,6 +152,8 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     for sentence in group:
         offset = len(words)
         words += sentence.words
+        for layer in (sentence.ner, sentence.pos, sentence.chunks if schemes.chunks else None):
+            _check_characters(sentence, layer or ())
         if sentence.ner is not None:
             iob2 = sentence_iob2(sentence, sentence.ner, schemes.ner)
             ents += ("" if tag == UNKNOWN else tag for tag in iob2)  # "": no annotation
@@ -200,6 +206,16 @@ def _check_length(sentence: Sentence, tags: Sequence[str]) -> None:
             f"{sentence.place()}: {len(sentence.words)} tokens but {len(tags)} tags: "
             "fix the row, or set the column options to columns that belong together"
         )
+
+
+def _check_characters(sentence: Sentence, tags: Sequence[str]) -> None:
+    if not any(map(_NOT_IN_TAGS.search, set(tags))):
+        return
+    position, wrong = next((i, tag) for i, tag in enumerate(tags) if _NOT_IN_TAGS.search(tag))
+    raise CorpusError(
+        f"{sentence.place(position)}: the tag {wrong!r} starts or ends with "
+        "white space, or contains a control character: fix the tag, or the line endings"
+    )
 
 
 def _empty_token(group: Sequence[Sentence]) -> str:

@@ -39,7 +39,8 @@ def read_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
     YIELDS (tuple[int, str]): The line number, from 1, and the text. Line endings ("\n", "\r\n")
         are removed. Byte-order marks at the start of any line are removed too, since joined files
         contain several.
-    RAISES (CorpusError): The file cannot be read, is damaged, or has a different encoding.
+    RAISES (CorpusError): The file cannot be read, is damaged, contains zero bytes, or has a
+        different encoding.
     """
     number = 0
     try:
@@ -53,6 +54,11 @@ def read_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
             )
             for text in lines:
                 number += 1
+                if "\0" in text:
+                    raise CorpusError(
+                        f"{file}:{number}: a zero byte: the file is damaged, or its encoding is "
+                        "UTF-16 or UTF-32: set encoding, or convert the file to UTF-8"
+                    )
                 yield number, text.rstrip("\n").removesuffix("\r").lstrip(BYTE_ORDER_MARK)
     except UnicodeError as err:
         raise CorpusError(

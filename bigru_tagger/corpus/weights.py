@@ -10,9 +10,14 @@ from spacy.training import Example
 ATTRIBUTE = "training_weight"
 """The extension attribute of a reference Doc: a number, or a list with one number per token."""
 
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest weight."""
+
 # The key of `doc._.training_weight` in `doc.user_data`. Reading it there needs no registration, so
 # weights in a .spacy file are found in any process.
 _KEY: Any = ("._.", ATTRIBUTE, None, None)
+
+_LISTS = (list, tuple, np.ndarray)  # a tuple, if it was read from a .spacy file
 
 if not Doc.has_extension(ATTRIBUTE):
     Doc.set_extension(ATTRIBUTE, default=None)
@@ -28,6 +33,34 @@ def set_weights(doc: Doc, weights: Sequence[float]) -> None:
     if any(weight != 1.0 for weight in weights):
         equal = len(set(weights)) == 1
         doc.user_data[_KEY] = float(weights[0]) if equal else [float(part) for part in weights]
+
+
+def keep_weights(doc: Doc, start: int, end: int) -> None:
+    """Keep the weights of some tokens, if a Doc has a list of weights for more tokens.
+
+    doc (Doc): the Doc, which is modified.
+    start (int): the index of the first weight to keep.
+    end (int): the index after the last.
+    """
+    if isinstance(value := doc.user_data.get(_KEY), _LISTS):
+        doc.user_data[_KEY] = value[start:end]
+
+
+def spread_weights(source: Doc, target: Doc) -> None:
+    """Adapt a list of weights to a Doc into which white space was inserted.
+
+    source (Doc): the Doc with the weights.
+    target (Doc): its copy with more tokens, which is modified. Tokens of white space have the
+        weight of the token before them.
+    """
+    value = source.user_data.get(_KEY)
+    if isinstance(value, _LISTS) and len(value) == len(source):  # else, see read_weights
+        weights = iter([w for w, token in zip(value, source, strict=True) if not token.is_space])
+        spread: list[float] = []
+        for token in target:
+            last = spread[-1] if spread else value[0]
+            spread.append(last if token.is_space else next(weights, last))
+        target.user_data[_KEY] = spread
 
 
 def read_weights(example: Example) -> np.ndarray | None:

@@ -14,6 +14,8 @@ MODULES = {
     "benchmark": "measure_speed",
     "compare_cells": "compare_cells",
     "compare_runtimes": "compare_runtimes",
+    "fuzz_data": "fuzz_data",
+    "fuzz_texts": "fuzz_texts",
     "import_costs": "import_costs",
     "interrupt_training": "interrupt_training",
     "learning_curve": "learning_curve",

@@ -61,7 +61,7 @@ def test_chunks_have_the_key_of_the_reader(tmp_path):
     assert CHUNKS.annotated_labels(example.reference) is None
 
 
-@pytest.mark.parametrize("labels", [{"entities": ["PER"]}, {"ner": []}, []])
+@pytest.mark.parametrize("labels", [{"entities": ["PER"]}, {"ner": []}, [], "PER", {"ner": "PER"}])
 def test_bad_settings(labels, tmp_path):
     path = write_data(tmp_path, "tsv")
     with pytest.raises(ValueError, match="annotated_labels must list labels, or labels by layer"):

@@ -19,6 +19,7 @@ from bigru_tagger.corpus.corpus import AnyCorpus
 from bigru_tagger.corpus.readers import ConllCorpus, HFCorpus
 from bigru_tagger.corpus.sentences import CorpusError
 from bigru_tagger.pipeline.ner import biluo
+from bigru_tagger.tasks import ENTITIES
 
 COLUMNS = """-DOCSTART- O O O
 
@@ -282,7 +283,7 @@ def test_weights_of_sentences_are_weights_of_their_tokens(tmp_path):
     assert [eg.y._.training_weight for eg in corpus(spacy.blank("en"))] == [None, None]
 
 
-@pytest.mark.parametrize("weight", [-1, "2", None, True])
+@pytest.mark.parametrize("weight", [-1, "2", None, True, 10**400, 1e39])
 def test_an_invalid_weight_in_data_names_the_row(weight, tmp_path):
     path = tmp_path / "data.jsonl"
     rows = [{"tokens": ["a"], "ner": ["O"], "w": value} for value in (1, weight)]
@@ -314,6 +315,17 @@ def test_an_augmenter_that_adds_tokens_is_an_error_with_data_per_token():
     assert [(ent.text, ent.label_) for ent in found.reference.ents] == [("Ada", "PER")]
     assert [token.text for token in found.x] == [token.text for token in found.y]
     assert found.y._.training_weight == 3.0
+    # Weights of tokens: white space has the weight of the token before it.
+    reference._.training_weight = [3.0, 0.5]
+    ENTITIES.set_annotated_labels(reference, ["PER"])
+    (found,) = augment([example], nlp, augmenter)
+    weights = {"Ada": 3.0, "left": 0.5}
+    expected: list[float] = []
+    for token in found.y:
+        expected.append(weights.get(token.text, expected[-1] if expected else 3.0))
+    assert found.y._.training_weight == expected
+    assert len(expected) > 2
+    assert ENTITIES.annotated_labels(found.y) == {"PER"}
     reference.user_data["outputs"] = np.zeros((2, 3))
     with pytest.raises(CorpusError, match="inserts tokens into the text 'Ada left '"):
         list(augment([example], nlp, augmenter))

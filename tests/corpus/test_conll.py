@@ -72,7 +72,7 @@ def test_a_hash_is_a_token_if_its_line_has_all_columns(tmp_path, nlp):
             ":3: tag 'X-Y' at position 1: valid tags are 'O'",
         ),
         ("a O\n# a comment\nb O\n", {}, ":2: '# a comment' starts with '#' within a sentence"),
-        ("#a\na O\nb O\n", {}, ":1: '#a' is a token without its columns"),
+        ("#a\na O\nb O\n", {}, ":1: '#a' is a token without valid columns"),
         ("a O\nb S-X\n", {"scheme": "IOB2"}, ":2: tag 'S-X' at position 1"),
         ("a\tO\n\tO\n", {"separator": "\t"}, ":2: an empty token"),
         ("", {}, ": no sentence has tokens"),

@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from spacy.tokens import DocBin
 from bigru_tagger.corpus.convert import SplitCounts, convert, counts_table
 from bigru_tagger.corpus.corpus import ConllCorpus
 from bigru_tagger.corpus.sentences import CorpusError
+from bigru_tagger.tasks import ENTITIES
 
 TEXT = {
     "train": "-DOCSTART- X O O\n\nAda N B-NP B-PER\nleft V B-VP O\n\nRain N B-NP O\n",
@@ -124,6 +126,21 @@ def test_documents_are_not_mixed_up(source, tmp_path):
     [doc] = read(tmp_path / "out" / "dev.spacy")
     [example] = ConllCorpus(file, sentences_per_doc=2)(spacy.blank("en"))
     assert doc.to_json() == example.reference.to_json()
+
+
+def test_weights_marks_and_names_of_documents_are_kept(tmp_path):
+    rows = [
+        {"tokens": ["Ada", "left"], "ner_tags": ["B-PER", "-"], "doc_id": "a", "w": 0.5},
+        {"tokens": ["Oslo"], "ner_tags": ["O"], "doc_id": "b", "w": 1.0},
+    ]
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    convert(str(path), tmp_path / "out", weight_column="w", annotated_labels=["PER"])
+    docs = read(tmp_path / "out" / "x.spacy")
+    assert [doc._.training_weight for doc in docs] == [0.5, None]
+    assert [doc._.document_name for doc in docs] == ["a", "b"]
+    assert [ENTITIES.annotated_labels(doc) for doc in docs] == [{"PER"}, {"PER"}]
+    assert [token.ent_iob_ for doc in docs for token in doc] == ["B", "", "O"]
 
 
 def test_table():

@@ -77,6 +77,13 @@ def test_one_document_cannot_be_divided():
         hold_out(make_docs(["A"]), 0.5)
 
 
+def test_all_documents_of_a_label_are_not_held_out():
+    # Two thirds of three Docs are two, and only those with A can be held out.
+    train, dev = hold_out(make_docs(["A", "A", "B"]), 0.67)
+    assert labels_of(train) == {"A": 1, "B": 1}
+    assert labels_of(dev) == {"A": 1}
+
+
 def test_words_that_come_again_show_the_order():
     # 120 texts of 5 sentences; each text has a word of its own in every sentence.
     text = [[f"word{i // 5}", "the", f"rare{i}"] for i in range(600)]

@@ -213,6 +213,48 @@ def test_rejected_and_ignored_rows_are_left_out(tmp_path, caplog):
     assert "2 rows left out: they were rejected or ignored" in caplog.text
 
 
+@pytest.mark.parametrize("view", [{"_view_id": "ner"}, {"_is_binary": True}])
+def test_an_answer_about_one_entity_says_nothing_of_the_other_tokens(tmp_path, caplog, view):
+    row = {"text": TEXT, "spans": OBJECTS[:1], "answer": "accept"}
+    path = write_lines(
+        tmp_path / "x.jsonl", {**row, **view}, row, {**row, **view, "answer": "reject"}
+    )
+    with caplog.at_level(logging.WARNING, logger="bigru_tagger"):
+        examples = read(path)
+    assert [example.get_aligned_ner() for example in examples] == [
+        ["B-PER", "L-PER", None, None, None],
+        ["B-PER", "L-PER", "O", "O", "O"],
+    ]
+    assert "1 rows answer whether an entity is correct" in caplog.text
+    assert "1 rows left out: they were rejected or ignored" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({**ROWS["prodigy"], "answer": "Accept"}, "'answer' holds 'Accept'"),
+        ({**ROWS["prodigy"], "answer": None}, "'answer' holds None"),
+        (
+            {"text": TEXT, "span": OBJECTS, "answer": "accept"},
+            "entities in 'span', and not in 'spans'",
+        ),
+        ({"data": {"text": TEXT}, "annotations": [{"results": []}]}, "'result' holds None"),
+        (
+            {
+                "data": {"text": TEXT},
+                "annotations": [{"result": [{"type": "labels", "value": {}}]}],
+            },
+            "a result of the type 'labels' without labels",
+        ),
+    ],
+)
+def test_annotation_that_would_be_lost_is_an_error(tmp_path, row, message):
+    first = ROWS["Label Studio" if "data" in row else "prodigy"]
+    path = write_lines(tmp_path / "x.jsonl", first, row)
+    with pytest.raises(CorpusError, match=rf"x.jsonl:2, row 1: {message}"):
+        read(path)
+
+
 def test_duplicates_and_outer_whitespace_are_removed(tmp_path):
     row = {"text": " Linz  is", "entities": [[0, 6, "LOC"], [1, 5, "LOC"], [1, 5, "LOC"]]}
     [example] = read(write_lines(tmp_path / "x.jsonl", row))

@@ -1,0 +1,1 @@
+"""Mutations of data files, with what a reader has to do with each."""

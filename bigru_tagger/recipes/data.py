@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -58,21 +57,6 @@ class TrainingData:
     def labels(self) -> list[str]:
         """The labels of the task in the training data, the most frequent first."""
         return [label for label, _ in self.counts.layers[self.task.name].labels.most_common()]
-
-    @property
-    def shift(self) -> float:
-        """How many times as frequent spans are in the development data as in the training data.
-
-        By chance they differ, too: the value is 1 if the share of tokens that start a span differs
-        by less than two standard errors.
-        """
-        counts = [self.check.splits[name] for name in (TRAIN, DEV)]
-        n = [split.tokens for split in counts]
-        spans = [split.layers[self.task.name].labels.total() for split in counts]
-        share = sum(spans) / sum(n)
-        error = sqrt(share * (1 - share) * (1 / n[0] + 1 / n[1]))
-        train, dev = spans[0] / n[0], spans[1] / n[1]
-        return dev / train if abs(dev - train) > 2 * error else 1.0
 
 
 def prepare_data(

@@ -10,12 +10,10 @@ from ..report.calibration import confidence_attributes
 from ..report.excerpts import group_errors
 from ..report.slices import Score
 from .data import DEV, TrainingData
-from .recipe import COMPONENT
 from .training import OLD, Plan, Training
 
 N_ERRORS = 2
 _N_LABELS = 6
-_SHIFT = 1.25  # from here on, the balance of precision and recall is worth a look
 
 
 def describe_plan(plan: Plan) -> str:
@@ -136,11 +134,4 @@ def _next_commands(plan: Plan) -> str:
             "train again, after changes of the config"
         ),
     }
-    task, shift = plan.data.task, plan.data.shift
-    by_recipe = plan.recipe is not None and plan.continued is None
-    if by_recipe and not task.per_token and not 1 / _SHIFT < shift < _SHIFT:
-        commands[f"bigru-tagger tune {model} {dev} --component {COMPONENT[task.factory]}"] = (
-            f"more or fewer {task.name}: they are {shift:.1f} times as frequent in the development "
-            "data as in the training data"
-        )
     return "\n".join(["Next:", *(f"  {command}   # {why}" for command, why in commands.items())])

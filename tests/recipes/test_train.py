@@ -61,7 +61,6 @@ def test_the_command_says_what_it_found_and_chose(output):
     assert "24 steps of 9 Docs, which are 13.5 passes over the data" in text
     assert "no word vectors" in text
     assert f"bigru-tagger tag {folder}/model-best" in text
-    assert "bigru-tagger tune" not in text
     assert {path.name for path in folder.iterdir()} == {
         "corpus",
         "config.cfg",
@@ -137,30 +136,6 @@ def test_the_split_of_development_data(tmp_path):
         sources = {"source": rows[2], name: DatasetDict(extra=rows[0], test=rows[1])}
         with pytest.raises(ValueError, match=rf"none of the splits extra, test is {split}: give"):
             plan_training(output=tmp_path / name, lang="xx", **sources)
-
-
-def test_more_entities_in_the_development_data(tmp_path):
-    def write(name, n):
-        # A quarter of the tokens of "train" starts an entity, and half of those of "dev".
-        text = "in O\nOslo B-LOC\n\n" * 5 + "it O\nrained O\n\n" * (5 if name == "train" else 0)
-        (tmp_path / f"{name}-{n}.conll").write_text(text * n, encoding="utf8")
-        return tmp_path / f"{name}-{n}.conll"
-
-    def plan(n):
-        return plan_training(write("train", n), tmp_path / f"{n}", dev=write("dev", n), lang="xx")
-
-    # 20 of 80 and 20 of 40 tokens. Together a third, so the standard error of the difference is
-    # √(1/3 · 2/3 · (1/80 + 1/40)) = 0.091, less than half of 0.25. With 5 of 20 and 5 of 10, it is
-    # twice as large.
-    assert plan(4).data.shift == 2.0
-    assert plan(1).data.shift == 1.0
-    output = tmp_path / "output"
-    arguments = ["train", str(write("train", 4)), "--dev", str(write("dev", 4)), "--lang", "xx"]
-    arguments += ["--output", str(output), "--", "--training.max_steps", "2"]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.output
-    tune = f"bigru-tagger tune {output}/model-best {output}/corpus/dev.spacy --component ner"
-    assert f"{tune}   # more or fewer entities: they are 2.0 times as frequent" in result.output
 
 
 def test_splits_of_the_data_are_used(tmp_path):

@@ -82,10 +82,16 @@ def describe_training(training: Training) -> str:
         for analysis in analyse_tasks(evaluation, confidence=attributes)
         if analysis.task.factory == training.plan.data.task.factory
     }
-    note = ""
+    notes = ""
     if OLD in analyses:
-        note = f"The scores of {OLD} are the agreement with the old pipeline."
-    blocks = [_scores_table(analyses), note, _errors(analyses[DEV]), _next_commands(training.plan)]
+        notes = f"The scores of {OLD} are the agreement with the old pipeline."
+    if training.bias:
+        notes = (
+            f"recall_bias was set to {training.bias:g}, which has the best F1 on the development "
+            "data by more than chance: the network alone finds too "
+            + ("few." if training.bias > 0 else "many.")
+        )
+    blocks = [_scores_table(analyses), notes, _errors(analyses[DEV]), _next_commands(training.plan)]
     return "\n\n".join(filter(None, blocks))
 
 

@@ -18,7 +18,9 @@ from thinc.api import Config
 
 from ..corpus.corpus import default_split, open_corpus
 from ..extras import require
-from ..files import atomic_path
+from ..files import atomic_folder, atomic_path
+from ..pipeline.spans import SpanTagger
+from ..report.tuning import Tuner
 from ..scoring.run import Evaluation, evaluate
 from .checkpoints import (
     BEST,
@@ -34,6 +36,7 @@ from .continuing import Continuation, continue_from
 from .data import DEV, TrainingData, prepare_data
 from .recipe import (
     AUTO,
+    COMPONENT,
     N_EVALUATIONS,
     NONE,
     Recipe,
@@ -93,11 +96,13 @@ class Training:
     evaluations (dict[str, Evaluation]): the scores on the development data ("dev"), and on the test
         data ("test") if there are any. If a training was continued, those by "old labels" are the
         agreement with the old pipeline on the labels that the data do not annotate.
+    bias (float): the `recall_bias` that was chosen on the development data; 0 if none was needed.
     """
 
     nlp: Language
     plan: Plan
     evaluations: dict[str, Evaluation]
+    bias: float = 0.0
 
 
 def train(
@@ -308,6 +313,20 @@ def steps_within(seconds: float, load: float, step: float, evaluation: float) ->
     return steps, evaluations
 
 
+def _balance(nlp: Language, plan: Plan) -> float:
+    """Choose the `recall_bias` of the best pipeline on the development data, and save it."""
+    name = COMPONENT[plan.data.task.factory]
+    pipe = nlp.get_pipe(name)
+    if not isinstance(pipe, SpanTagger) or pipe.cfg["recall_bias"]:  # the user's own
+        return 0.0
+    bias = Tuner(nlp, name, open_corpus(str(plan.data.files[DEV]))(nlp)).balance()
+    if bias:
+        pipe.cfg["recall_bias"] = bias
+        with atomic_folder(plan.best, replace=True) as temporary:
+            nlp.to_disk(temporary)
+    return bias
+
+
 def run_training(plan: Plan, *, test: str | None = None) -> Training:
     """Train by a plan, and score the best pipeline.
 
@@ -335,6 +354,8 @@ def run_training(plan: Plan, *, test: str | None = None) -> Training:
     use_checkpoints(config)
     train_pipeline(init_nlp(config), plan.output, resume=plan.resume)
     nlp = spacy.load(plan.best)
+    by_recipe = plan.recipe is not None and continued is None
+    bias = _balance(nlp, plan) if by_recipe else 0.0
     evaluations = {
         name: evaluate(
             nlp,
@@ -345,4 +366,4 @@ def run_training(plan: Plan, *, test: str | None = None) -> Training:
         )
         for name, (source, split, options) in sources.items()
     }
-    return Training(nlp, plan, evaluations)
+    return Training(nlp, plan, evaluations, bias)

@@ -18,6 +18,7 @@ from bigru_tagger.cli import app
 from bigru_tagger.corpus.corpus import open_corpus
 from bigru_tagger.recipes import training
 from bigru_tagger.recipes.progress import ProgressLogger
+from bigru_tagger.recipes.text import describe_training
 from bigru_tagger.recipes.training import plan_training, steps_within
 
 SHORT = {"training.max_steps": 24}
@@ -136,6 +137,21 @@ def test_the_split_of_development_data(tmp_path):
         sources = {"source": rows[2], name: DatasetDict(extra=rows[0], test=rows[1])}
         with pytest.raises(ValueError, match=rf"none of the splits extra, test is {split}: give"):
             plan_training(output=tmp_path / name, lang="xx", **sources)
+
+
+def test_the_balance_of_precision_and_recall(notes, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.Tuner, "balance", lambda self: 1.5)
+    settings = {"lang": "xx", "dev_share": 0.2}
+    result = bigru_tagger.train(notes, tmp_path / "chosen", overrides=SHORT, **settings)
+    assert result.bias == 1.5
+    assert "recall_bias was set to 1.5" in describe_training(result)
+    assert spacy.load(result.plan.best).get_pipe("ner").cfg["recall_bias"] == 1.5
+
+    given = {**SHORT, "components.ner.recall_bias": 1.0}
+    result = bigru_tagger.train(notes, tmp_path / "given", overrides=given, **settings)
+    assert result.bias == 0.0
+    assert result.nlp.get_pipe("ner").cfg["recall_bias"] == 1.0
+    assert "recall_bias" not in describe_training(result)
 
 
 def test_splits_of_the_data_are_used(tmp_path):

@@ -41,6 +41,24 @@ def test_one_bias_for_all_labels(nlp, monkeypatch):
     assert change.interval == (1.0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("n_found", "n_missed", "bias"),
+    [
+        # All of the missed ones with a bias of 1. Every sample of 124 has some of them.
+        (60, 60, 1.0),
+        # A third of the samples of 124 have none of them, so the interval begins at 0.
+        (119, 1, 0.0),
+        (40, 40, 0.0),  # too few spans for an interval
+    ],
+)
+def test_the_bias_only_changes_if_f1_rises_by_more_than_chance(
+    nlp, monkeypatch, n_found, n_missed, bias
+):
+    docs = [("PER", {"PER": 3.0})] * n_found + [("PER", {"PER": -0.9})] * n_missed
+    docs += [("", {"PER": -3.2})] * 4
+    assert make_tuner(nlp, monkeypatch, docs).balance() == bias
+
+
 def test_a_bias_for_each_label(nlp, monkeypatch):
     docs = [("PER", {"PER": -0.9})] * 6 + [("LOC", {"LOC": 1.6})] * 3 + [("", {"LOC": 0.4})] * 4
     tuner = make_tuner(nlp, monkeypatch, docs)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
@@ -22,11 +21,18 @@ from ..runtime.spec import NEW_TAG_MARGIN
 from .factories import Scorer
 from .finite import check_vectors, check_weights
 from .gold import Gold
-from .label_settings import check_names, choose_labels, learns, store_settings
+from .label_settings import (
+    check_names,
+    check_settings,
+    choose_labels,
+    learns,
+    store_settings,
+)
+from .saving import SavedComponent
 from .soft_targets import SoftTargets
 
 
-class SequenceTagger(TrainablePipe):
+class SequenceTagger(SavedComponent):
     """Predicts one tag per token from the logits of a model."""
 
     def __init__(
@@ -53,19 +59,15 @@ class SequenceTagger(TrainablePipe):
             has the label, see `make_bigru_ner`.
         learned_labels (Sequence[str] | None): the labels to learn, None for all.
         **cfg: settings that are saved with the component.
-        RAISES (ValueError): if `label_smoothing` is negative, or 1 or more; if a weight is not a
-            finite number of at least 0; or if `learned_labels` is empty.
+        RAISES (ConfigError): if a setting has a value that is not valid, see `check_settings`.
         """
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(
-                f"{name}: label_smoothing must be at least 0 and below 1; got {label_smoothing}"
-            )
-        cfg |= store_settings(name, label_weights, learned_labels)
+        cfg |= store_settings(label_weights, learned_labels)
         self.vocab = vocab
         self.model = model
         self.name = name
         self.scorer = scorer
         self.cfg: dict[str, Any] = {"labels": [], "label_smoothing": label_smoothing, **cfg}
+        check_settings(name, self.cfg)
         self._rehearsal_model: Model[list[Doc], list[Floats2d]] | None = None
         self._reported: set[str] = set()
 
@@ -400,54 +402,6 @@ class SequenceTagger(TrainablePipe):
             self.finish_update(sgd)
         losses[self.name] = losses.get(self.name, 0.0) + loss
         return losses
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Serialize the component to bytes.
-
-        exclude (Iterable[str]): names of serialization fields to exclude.
-        RETURNS (bytes): the serialized component.
-        RAISES (ValueError): if a weight is NaN or infinite.
-        """
-        check_weights(self.name, self.model, "saved")
-        return bytes(super().to_bytes(exclude=tuple(exclude)))
-
-    def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
-        """Save the component to a folder.
-
-        path (str | Path): the folder, which is created if it does not exist.
-        exclude (Iterable[str]): names of serialization fields to exclude.
-        RAISES (ValueError): if a weight is NaN or infinite.
-        """
-        check_weights(self.name, self.model, "saved")
-        super().to_disk(path, exclude=tuple(exclude))
-
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "SequenceTagger":
-        """Load the component from bytes.
-
-        bytes_data (bytes): the serialized component.
-        exclude (Iterable[str]): names of serialization fields to exclude.
-        RETURNS (SequenceTagger): the component.
-        RAISES (ValueError): if a weight is NaN or infinite.
-        """
-        super().from_bytes(bytes_data, exclude=tuple(exclude))
-        return self._restore_labels()
-
-    def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "SequenceTagger":
-        """Load the component from a folder.
-
-        path (str | Path): the folder.
-        exclude (Iterable[str]): names of serialization fields to exclude.
-        RETURNS (SequenceTagger): the component.
-        RAISES (ValueError): if a weight is NaN or infinite.
-        """
-        super().from_disk(path, exclude=tuple(exclude))
-        return self._restore_labels()
-
-    def _restore_labels(self) -> "SequenceTagger":
-        for label in self.labels:
-            self.vocab.strings.add(label)
-        check_weights(self.name, self.model, "loaded")
-        return self
 
 
 def _require_extras(nlp: Language) -> None:

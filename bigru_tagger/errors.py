@@ -54,16 +54,21 @@ def loading(source: object) -> Iterator[None]:
     """Convert whatever reading a damaged model raises into a `ModelError`.
 
     Parsers of other packages raise many types for data that they do not expect. Errors about the
-    machine and the installed packages are not converted.
+    machine and about packages that are not installed are not converted.
 
     source (object): the file or folder, for the message.
-    RAISES (ModelError): if anything but an `Error`, an ImportError or a MemoryError is raised.
+    RAISES (ModelError): if anything but an ImportError or a MemoryError is raised.
     """
     try:
         yield
-    except (Error, ImportError, MemoryError):
+    except (ModelError, MemoryError):
         raise
+    except InputError as error:
+        raise ModelError(f"{source}: {error}") from error
     except Exception as error:
+        # E048 is spaCy's error for a language that does not exist.
+        if isinstance(error, ImportError) and "[E048]" not in str(error):
+            raise
         # Messages of spaCy and transformers can have many lines.
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ModelError(

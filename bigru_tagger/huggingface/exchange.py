@@ -10,8 +10,10 @@ from spacy.language import Language
 from ..files import atomic_folder
 from ..model.thinc_model import network_shim
 from ..pipeline.component import SequenceTagger
+from ..pipeline.label_settings import load_settings
 from ..pipeline.spans import SpanTagger
 from ..schemes import iob2_tags
+from .files import loading_from
 from .model_config import BiGRUConfig, describe_network
 from .token_classification import (
     BiGRUForTokenClassification,
@@ -103,7 +105,7 @@ def to_spacy(model: BiGRUForTokenClassification, tokenizer: WordTokenizer) -> La
     component = checked_component(nlp, config.component)
     for label in model.parts.component.labels:
         component.add_label(label)
-    component.cfg.update(config.settings or {})
+    load_settings(component, config.settings or {}, "config.json: 'settings'")
     component.model.set_dim("nO", len(component.tags))
     network_shim(component.model).from_bytes(model.network.to_bytes())
     return nlp
@@ -130,9 +132,10 @@ def load_transformers(source: str) -> Language:
     source (str): a folder written by `save_transformers` or `transformers`, or the name of a model
         on the hub.
     RETURNS (Language): see `to_spacy`.
-    RAISES (ValueError): if it holds a different kind of model, or is damaged. (OSError): if it does
+    RAISES (ModelError): if it holds a different kind of model, or is damaged. (OSError): if it does
         not exist.
     """
-    model = BiGRUForTokenClassification.from_pretrained(source, trust_remote_code=False)
-    tokenizer = WordTokenizer.from_pretrained(source, trust_remote_code=False)
-    return to_spacy(model, tokenizer)
+    with loading_from(source):
+        model = BiGRUForTokenClassification.from_pretrained(source, trust_remote_code=False)
+        tokenizer = WordTokenizer.from_pretrained(source, trust_remote_code=False)
+        return to_spacy(model, tokenizer)

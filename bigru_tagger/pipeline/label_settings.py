@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError, ModelError
 
 if TYPE_CHECKING:
     from .component import SequenceTagger
@@ -60,17 +60,34 @@ _CONDITIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def check_settings(place: str, cfg: Mapping[str, Any]) -> None:
+def check_settings(
+    place: str, cfg: Mapping[str, Any], error: type[InputError] = ConfigError
+) -> None:
     """Check the values of settings.
 
     place (str): the component or the file, for the error message.
     cfg (Mapping[str, Any]): the settings by name. Others than those of this package are ignored.
-    RAISES (ConfigError): if a value is not valid.
+    error (type[InputError]): the type of the error.
+    RAISES (InputError): if a value is not valid, with this type.
     """
     for name, value in cfg.items():
         is_valid, condition = _CONDITIONS.get(name, (None, ""))
         if is_valid is not None and not is_valid(value):
-            raise ConfigError(f"{place}: {name} {condition}; got {value!r}")
+            raise error(f"{place}: {name} {condition}; got {value!r}")
+
+
+def load_settings(component: "SequenceTagger", settings: Any, place: str) -> None:
+    """Set the settings of a saved component.
+
+    component (SequenceTagger): the component.
+    settings (Any): the settings by name, which are checked.
+    place (str): the file, for the error message.
+    RAISES (ModelError): if a value is not valid.
+    """
+    if not isinstance(settings, Mapping):
+        raise ModelError(f"{place}: must hold settings by name: copy or download the model again")
+    check_settings(place, settings, ModelError)
+    component.cfg.update(settings)
 
 
 def store_settings(
@@ -120,19 +137,20 @@ def choose_labels(component: "SequenceTagger", found: Collection[str]) -> list[s
     return labels
 
 
-def check_names(component: "SequenceTagger") -> None:
+def check_names(component: "SequenceTagger", error: type[InputError] = ConfigError) -> None:
     """Check the labels of the settings that have a value for each label.
 
     component (SequenceTagger): a component that has its labels.
-    RAISES (ValueError): if a setting names a label that the component does not have. It would have
-        no effect.
+    error (type[InputError]): the type of the error.
+    RAISES (InputError): if a setting names a label that the component does not have, with this
+        type. It would have no effect.
     """
     names = {*component.labels, *map(component.label_of, component.tags)}
     for setting in ("label_weights", "recall_bias"):
         value = component.cfg.get(setting)
         unknown = sorted(set(value) - names) if isinstance(value, Mapping) else []
         if unknown:
-            raise ValueError(
+            raise error(
                 f"{component.name}: {setting} has the unknown label {unknown[0]!r}: choose from "
                 f"{', '.join(sorted(names))}"
             )

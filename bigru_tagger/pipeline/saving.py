@@ -13,7 +13,7 @@ from ..errors import ModelError, loading
 from ..model.thinc_model import network_shim
 from ..runtime.storage import check, checksum
 from .finite import check_weights
-from .label_settings import check_names, check_settings
+from .label_settings import check_names, load_settings
 
 _CFG, _MODEL, _VOCAB = "cfg", "model", "vocab"
 CHECKSUMS = "checksums"
@@ -123,9 +123,7 @@ class SavedComponent(TrainablePipe):
             check(stored.get(name), checksum([data]), f"{source}: {name!r}", advice)
             parts[name] = data
         if _CFG in parts:
-            settings = _read_settings(parts[_CFG], source)
-            check_settings(f"{source}: 'cfg'", {**self.cfg, **settings})
-            self.cfg.update(settings)
+            load_settings(self, _read_settings(parts[_CFG], source), f"{source}: 'cfg'")
         if _MODEL in parts:
             with loading(f"{source}: 'model'"):
                 self.model.from_bytes(parts[_MODEL])
@@ -146,7 +144,7 @@ class SavedComponent(TrainablePipe):
                 f"{source}: the {len(self.labels)} labels of 'cfg' need {len(self.tags)} tags, but "
                 f"the network has {shim.spec.n_tags}: copy 'cfg' and 'model' of the same pipeline"
             )
-        check_names(self)
+        check_names(self, ModelError)
 
 
 def _read_file(folder: Path, name: str) -> bytes | None:

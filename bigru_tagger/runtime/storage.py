@@ -68,7 +68,20 @@ def pack_arrays(arrays: Mapping[str, np.ndarray], key: str, spec: Mapping[str, A
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = json.dumps(spec)
     metadata = {key: text, _CHECKSUM_KEY: checksum_arrays(contiguous, text)}
-    return safetensors.numpy.save(contiguous, metadata=metadata)
+    data = safetensors.numpy.save(contiguous, metadata=metadata)
+    # safetensors writes metadata in a random order. Equal networks must give equal bytes.
+    header, arrays_begin = _read_header(data)
+    header["__metadata__"] = metadata
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)  # aligns the arrays
+    return len(encoded).to_bytes(8, "little") + encoded + data[arrays_begin:]
+
+
+def _read_header(data: bytes) -> tuple[dict[str, Any], int]:
+    # The format: 8 bytes for the length of a JSON header, the header, the arrays
+    # (https://github.com/huggingface/safetensors#format).
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end]), end
 
 
 def unpack_arrays(data: bytes, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -82,10 +95,7 @@ def unpack_arrays(data: bytes, key: str) -> tuple[dict[str, np.ndarray], dict[st
     """
     try:
         arrays = safetensors.numpy.load(data)
-        # The format: 8 bytes for the length of a JSON header, the header, the tensors
-        # (https://github.com/huggingface/safetensors#format).
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        metadata = header["__metadata__"]
+        metadata = _read_header(data)[0]["__metadata__"]
         text = metadata[key]
         spec: dict[str, Any] = json.loads(text)
     except (SafetensorError, LookupError, ValueError, AttributeError) as error:

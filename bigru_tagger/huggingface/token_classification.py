@@ -212,9 +212,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
                 files = find_weights(source, kwargs)
                 check_shapes(files, read_network(config.network), config.vocab_bytes)
                 check_weights(files, config.checksums or {})
-            model, info = super().from_pretrained(
-                source, *args, output_loading_info=True, **kwargs
-            )
+            model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
         mismatches = {
             kind: sorted(map(str, info[kind]))
             for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, Real) and value is not True and value is not False
+    return is_number and math.isfinite(value)
 
 
 def _are_labels(value: Any) -> bool:
@@ -36,8 +37,10 @@ _CONDITIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "must be at least 0 and below 1",
     ),
     "label_weights": (
-        lambda value: isinstance(value, Mapping)
-        and all(_is_number(weight) and weight >= 0.0 for weight in value.values()),
+        lambda value: (
+            isinstance(value, Mapping)
+            and all(_is_number(weight) and weight >= 0.0 for weight in value.values())
+        ),
         "must have a number of at least 0 for each label",
     ),
     "threshold": (

@@ -39,7 +39,9 @@ class SavedComponent(TrainablePipe):
         """
         exclude = tuple(exclude)
         parts = self._parts(exclude)
-        getters = {name: partial(parts.__getitem__, name) for name in parts}
+        getters: dict[str, Callable[[], bytes]] = {
+            name: partial(parts.__getitem__, name) for name in parts
+        }
         getters[_VOCAB] = partial(self.vocab.to_bytes, exclude=exclude)
         return util.to_bytes(getters, exclude)
 
@@ -68,7 +70,7 @@ class SavedComponent(TrainablePipe):
         """
         exclude = tuple(exclude)
         parts: dict[str, Any] = {}
-        setters = {
+        setters: dict[str, Callable[[bytes], Any]] = {
             name: partial(parts.__setitem__, name) for name in (_CFG, _MODEL, CHECKSUMS, _VOCAB)
         }
         with loading(self.name):

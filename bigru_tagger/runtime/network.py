@@ -7,6 +7,7 @@ import numpy as np
 
 from ..decoding.decoder import Decoder
 from ..decoding.decoders import decoder_class
+from ..errors import ModelError
 from ..stages import EMBED, stage
 from .context import ContextPooling
 from .embeddings.base import build_embedding
@@ -172,13 +173,13 @@ class ArrayNetwork:
 
         data (bytes): the output of `to_bytes`.
         RETURNS (ArrayNetwork): the network.
-        RAISES (ValueError): if the data is not a saved network.
+        RAISES (ModelError): if the data is not a saved network.
         """
         try:
             arrays, settings = unpack_arrays(data, SPEC_KEY)
             return cls(NetworkSpec.read(settings), arrays)
         except BAD_SPEC as error:
-            raise ValueError(f"not a saved bigru_tagger network: {error}") from error
+            raise ModelError(f"not a saved bigru_tagger network: {error}") from error
 
 
 def check_input_width(spec: NetworkSpec, width: int) -> None:

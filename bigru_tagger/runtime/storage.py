@@ -15,15 +15,15 @@ from ..errors import ModelError
 _CHECKSUM_KEY = "bigru_tagger.checksum"
 
 
-def checksum(parts: Iterable[bytes | np.ndarray]) -> str:
+def checksum(parts: Iterable[bytes | memoryview]) -> str:
     """Compute a checksum, which finds accidental changes. It is no protection against forgery.
 
-    parts (Iterable[bytes | ndarray]): the content.
+    parts (Iterable[bytes | memoryview]): the content.
     RETURNS (str): CRC-32 of all parts, as eight hexadecimal digits after the name.
     """
     value = 0
     for part in parts:
-        value = zlib.crc32(part.reshape(-1) if isinstance(part, np.ndarray) else part, value)
+        value = zlib.crc32(part, value)
     return f"crc32:{value:08x}"
 
 
@@ -34,10 +34,10 @@ def checksum_arrays(arrays: Mapping[str, np.ndarray], text: str = "") -> str:
     text (str): text that belongs to them.
     RETURNS (str): see `checksum`.
     """
-    parts: list[bytes | np.ndarray] = [text.encode()]
+    parts: list[bytes | memoryview] = [text.encode()]
     for name, array in sorted(arrays.items()):
         described = f"{name} {array.dtype.str} {array.shape}"
-        parts += [described.encode(), np.ascontiguousarray(array)]
+        parts += [described.encode(), np.ascontiguousarray(array).reshape(-1).data]
     return checksum(parts)
 
 

@@ -6,13 +6,7 @@ from typing import Any
 
 from confection import ConfigValidationError
 
-
-class Error(Exception):
-    """The base class of all errors that this package raises about what a user provides.
-
-    Each is also an error of Python that fits: a ValueError, if no other is documented. The message
-    names the problem, its location and a solution.
-    """
+from .base_error import Error
 
 
 class InputError(Error, ConfigValidationError):
@@ -42,11 +36,11 @@ class ConfigError(InputError):
 
 
 class ModelError(InputError):
-    """A saved model is damaged or inconsistent, or does not fit its use."""
+    """A model is damaged, does not exist, or does not fit its use."""
 
 
 class DeviceError(InputError):
-    """A device or its precision is not available."""
+    """A device is not available."""
 
 
 @contextmanager

@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from .base_error import Error
+
+
+class OutputExistsError(Error, FileExistsError):
+    """An output exists and is not overwritten."""
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -41,11 +47,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     path (Path): the folder to write. It must not exist, or be empty.
     YIELDS (Path): the temporary folder.
-    RAISES (FileExistsError): if `path` is a file, or a folder that is not empty.
+    RAISES (OutputExistsError): if `path` is a file, or a folder that is not empty.
     """
     path = path.resolve()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"{path} already exists; not overwritten")
+        raise OutputExistsError(f"{path} already exists; not overwritten")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     unfinished.mkdir(parents=True)
     try:

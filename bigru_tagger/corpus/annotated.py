@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from spacy.training import Example
 
+from ..errors import ConfigError
 from ..tasks import CHUNKS, ENTITIES, TAGS, Task
 
 AnnotatedLabels: TypeAlias = list[str] | dict[str, list[str]]
@@ -25,7 +26,7 @@ def labels_by_task(labels: AnnotatedLabels | None, spans_key: str) -> dict[Task,
     layers = labels if isinstance(labels, dict) else {} if labels is None else {"ner": labels}
     for layer, names in layers.items():
         if layer not in _TASKS or not names:
-            raise ValueError(
+            raise ConfigError(
                 f"annotated_labels must list labels, or labels by layer ({', '.join(_TASKS)}); got "
                 f"{layer!r}: {names!r}"
             )

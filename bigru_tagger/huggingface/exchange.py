@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from spacy.language import Language
 
+from ..errors import ModelError
 from ..files import atomic_folder
 from ..model.thinc_model import network_shim
 from ..pipeline.component import SequenceTagger
@@ -32,12 +33,12 @@ def choose_component(nlp: Language) -> str:
     """
     names = [name for name, pipe in nlp.pipeline if isinstance(pipe, SequenceTagger)]
     if not names:
-        raise ValueError(
+        raise ModelError(
             "the pipeline has no bigru_ner, bigru_tagger or bigru_chunker to convert: choose "
             "another pipeline"
         )
     if len(names) > 1:
-        raise ValueError(
+        raise ModelError(
             "the pipeline has several components that can be converted: choose one of "
             f"{', '.join(names)}"
         )

@@ -83,7 +83,7 @@ class BiGRUConfig(PretrainedConfig):
         """
         names = list(self.pipeline.get("components", {}))
         if len(names) != 1:
-            raise ValueError(f"the config must have exactly one component, not {names or 'none'}")
+            raise ModelError(f"the config must have exactly one component, not {names or 'none'}")
         return str(names[0])
 
     @property

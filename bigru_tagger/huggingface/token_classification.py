@@ -27,7 +27,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from ..decoding.targets import Targets
 from ..embeddings.base import WordEmbedding
 from ..embeddings.standard import standard_embed
-from ..errors import ModelError
+from ..errors import DataError, ModelError
 from ..files import atomic_path
 from ..model.batches import DocReader
 from ..model.devices import Precision, use_bfloat16
@@ -124,21 +124,21 @@ def checked_component(nlp: Language, name: str) -> SequenceTagger:
         network uses a spaCy tok2vec.
     """
     if name not in nlp.pipe_names:
-        raise ValueError(f"no component {name!r}: choose one of {nlp.pipe_names}")
+        raise ModelError(f"no component {name!r}: choose one of {nlp.pipe_names}")
     component = nlp.get_pipe(name)
     if not isinstance(component, SequenceTagger):
-        raise ValueError(
+        raise ModelError(
             f"the component {name!r} is a {type(component).__name__}: only bigru_ner, bigru_tagger "
             "and bigru_chunker have a Hugging Face format"
         )
     block = nlp.config.interpolate()["components"][name]["model"]
     if block.get("@architectures") != _ARCHITECTURE:
-        raise ValueError(
+        raise ModelError(
             f"{name}: the model is a {block.get('@architectures')}: only {_ARCHITECTURE} has a "
             "Hugging Face format"
         )
     if component.model.layers:
-        raise ValueError(
+        raise ModelError(
             f"{name}: the network uses a spaCy tok2vec, which has no Hugging Face format, neither "
             "as a listener nor after nlp.replace_listeners: train the component with word "
             "embeddings in its block [components.<name>.model.embed]"
@@ -297,7 +297,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
         parts = self.parts
         if attention_mask is None:
             if input_ids is None:
-                raise ValueError("input_ids or attention_mask is required: pass one of them")
+                raise DataError("input_ids or attention_mask is required: pass one of them")
             attention_mask = torch.ones_like(input_ids)
         mask = attention_mask.bool()
         docs = self._read_docs(mask, characters, sentence_starts)
@@ -318,7 +318,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
         self, mask: Tensor, characters: Tensor | None, sentence_starts: Tensor | None
     ) -> list[Doc]:
         if characters is None:
-            raise ValueError(
+            raise DataError(
                 "characters is required: pass all outputs of the tokenizer to the model"
             )
         used = mask.cpu().numpy()
@@ -327,7 +327,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
         for text, numbers in enumerate(characters.cpu().numpy()):
             words = decode_characters(numbers)
             if len(words) != used[text].sum():
-                raise ValueError(
+                raise DataError(
                     f"text {text}: 'characters' holds {len(words)} words, but 'attention_mask' "
                     f"has {used[text].sum()} tokens: pad both with the method `pad` of the "
                     "tokenizer"
@@ -374,7 +374,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
         losses = self.network.decoder.loss(logits.float(), targets, valid)
         for doc, loss in zip(docs, losses, strict=True):
             if torch.isinf(loss):
-                raise ValueError(
+                raise DataError(
                     f"the labels of {doc.text[:60]!r} contain an invalid transition: fix them"
                 )
         return (losses.sum() / targets.n_learned).float()

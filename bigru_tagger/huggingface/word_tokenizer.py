@@ -15,7 +15,7 @@ from spacy.util import load_model_from_config
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 from transformers.utils import PaddingStrategy
 
-from ..errors import ModelError
+from ..errors import ConfigError, DataError, ModelError
 from ..files import atomic_path
 from ..runtime import storage
 from .files import loading_from
@@ -130,7 +130,7 @@ class WordTokenizer(PreTrainedTokenizerBase):
         RAISES (ValueError): if the tokenizer of the pipeline cannot be saved.
         """
         if not hasattr(nlp.tokenizer, "to_bytes"):
-            raise ValueError(
+            raise ModelError(
                 f"the tokenizer of the pipeline, a {type(nlp.tokenizer).__name__}, cannot be "
                 "saved: implement its methods to_bytes and from_bytes"
             )
@@ -287,7 +287,7 @@ class WordTokenizer(PreTrainedTokenizerBase):
         # batches with `_batch_encode_plus`.
         _refuse_pair(text_pair)
         if return_overflowing_tokens:
-            raise ValueError(
+            raise ConfigError(
                 "overlapping windows are not supported: leave out return_overflowing_tokens and "
                 "stride; the model reads texts of any length"
             )
@@ -346,7 +346,7 @@ class WordTokenizer(PreTrainedTokenizerBase):
         if not is_split_into_words:
             return self.nlp.make_doc(text)
         if isinstance(text, str) or "" in text:
-            raise ValueError(
+            raise DataError(
                 f"is_split_into_words = True requires lists of words, none of them empty; got "
                 f"{text!r}"
             )
@@ -430,7 +430,7 @@ def _describe(words: list[str], mask: list[int]) -> WordEncoding:
 
 def _to_array(name: str, rows: Any) -> np.ndarray:
     if len({np.shape(row)[:1] for row in rows}) > 1:
-        raise ValueError(
+        raise ConfigError(
             f"{name}: texts of different lengths do not fit a tensor: set padding = True"
         )
     array = np.array(rows, dtype=np.int64)
@@ -439,4 +439,4 @@ def _to_array(name: str, rows: Any) -> np.ndarray:
 
 def _refuse_pair(pair: Any) -> None:
     if pair is not None:
-        raise ValueError("pairs of texts are not supported: pass single texts")
+        raise ConfigError("pairs of texts are not supported: pass single texts")

@@ -314,7 +314,7 @@ class WordTransformer(nn.Module):
             config = type(AutoConfig.for_model(encoder["model_type"])).from_dict(encoder)
             tokenizer = Tokenizer.from_str(text)
             if getattr(config, "num_hidden_layers", 0) > len(arrays):
-                raise ValueError(f"the file contains {len(arrays)} arrays, too few for all layers")
+                raise ModelError(f"the file contains {len(arrays)} arrays, too few for all layers")
 
             make = AutoModel.from_config
 

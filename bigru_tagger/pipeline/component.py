@@ -16,6 +16,7 @@ from thinc.types import Floats2d
 
 from .. import __version__
 from ..decoding.transitions import Array, Transitions, to_numpy
+from ..errors import ConfigError, DataError
 from ..model.thinc_model import decoder_of, network_shim, predict_runs, resize_output
 from ..runtime.spec import NEW_TAG_MARGIN
 from .factories import Scorer
@@ -163,7 +164,7 @@ class SequenceTagger(SavedComponent):
         RAISES (ValueError): if the label is not a string or is empty.
         """
         if not isinstance(label, str) or not label:
-            raise ValueError(f"{self.name}: a label must be a non-empty string; got {label!r}")
+            raise ConfigError(f"{self.name}: a label must be a non-empty string; got {label!r}")
         if label in self.labels:
             return 0
         self.cfg["labels"].append(label)
@@ -201,7 +202,7 @@ class SequenceTagger(SavedComponent):
         for label in labels:
             self.add_label(label)
         if not self.labels:
-            raise ValueError(
+            raise DataError(
                 f"{self.name}: the training examples contain no labels for this component. Check "
                 "that the corpus reads the right column, or set `labels` under "
                 f"[initialize.components.{self.name}]"
@@ -209,7 +210,7 @@ class SequenceTagger(SavedComponent):
         check_names(self)
         docs = [example.x for example in itertools.islice(get_examples(), 10) if len(example.x)]
         if not docs:
-            raise ValueError(f"{self.name}: the first 10 training examples have no tokens")
+            raise DataError(f"{self.name}: the first 10 training examples have no tokens")
         n_tags = len(self.tags)
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
         self.check_soft_labels()
@@ -348,12 +349,12 @@ class SequenceTagger(SavedComponent):
         decode = f'decode = "{network_shim(self.model).spec.decode}"'
         smoothing = self.cfg["label_smoothing"]
         if smoothing:
-            raise ValueError(
+            raise ConfigError(
                 f"{self.name}: label_smoothing = {smoothing} is not supported by {decode}: set "
                 'label_smoothing = 0.0 or decode = "constrained"'
             )
         if has_soft:
-            raise ValueError(
+            raise ConfigError(
                 f"{self.name}: a teacher's outputs are not supported by {decode}: set "
                 'decode = "constrained"'
             )
@@ -387,7 +388,7 @@ class SequenceTagger(SavedComponent):
         if self._rehearsal_model is None or not any(len(doc) for doc in docs):
             return losses
         if any(isinstance(node, Tok2VecListener) for node in self.model.walk()):
-            raise ValueError(
+            raise ConfigError(
                 f"{self.name}: cannot rehearse with a listener, since nlp.rehearse does not run "
                 "the shared encoder: call nlp.replace_listeners first"
             )

@@ -19,6 +19,7 @@ from spacy.util import load_config, registry, resolve_dot_names
 from thinc.api import Config
 
 from ..corpus.corpus import default_split, open_corpus
+from ..errors import ConfigError, DeviceError
 from ..extras import require
 from ..files import atomic_path
 from ..scoring.run import Evaluation, evaluate
@@ -158,13 +159,13 @@ def plan_training(
     """
     torch = require("torch", "training", "train")
     if gpu and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise ValueError("there is no GPU that PyTorch can use: leave out the option for it")
+        raise DeviceError("there is no GPU that PyTorch can use: leave out the option for it")
     output = Path(output)
     earlier = [folder for name in (_BEST, _LAST) if (folder := output / name).exists()]
     if earlier and not overwrite:
-        raise ValueError(f"{earlier[0]} already exists: choose another output, or set `overwrite`")
+        raise ConfigError(f"{earlier[0]} already exists: choose another output, or set `overwrite`")
     if config is not None and not (minutes is None and start is None):
-        raise ValueError(
+        raise ConfigError(
             "`config` replaces the recipe, which `minutes` and `start` change: use either"
         )
     overrides = {"system.seed": seed, **(overrides or {})}
@@ -285,7 +286,7 @@ def steps_within(seconds: float, load: float, step: float, evaluation: float) ->
     steps = int((left - evaluations * evaluation) / step)
     if steps < evaluations:
         needed = (2 * load + 2 * (evaluation + step)) / 60
-        raise ValueError(
+        raise ConfigError(
             f"`minutes` = {seconds / 60:g} is too short: loading and two evaluations alone take "
             f"{needed:.1f} minutes"
         )

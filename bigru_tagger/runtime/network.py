@@ -7,7 +7,7 @@ import numpy as np
 
 from ..decoding.decoder import Decoder
 from ..decoding.decoders import decoder_class
-from ..errors import ModelError
+from ..errors import ConfigError, ModelError
 from ..stages import EMBED, stage
 from .context import ContextPooling
 from .embeddings.base import build_embedding
@@ -42,7 +42,7 @@ class ArrayNetwork:
         """
         # Checked first, since a million layers would take much memory even without parameters.
         if len(spec.hidden) > len(arrays):
-            raise ValueError(
+            raise ModelError(
                 f"its spec requires {len(spec.hidden)} layers, the file contains "
                 f"{len(arrays)} arrays"
             )
@@ -190,7 +190,7 @@ def check_input_width(spec: NetworkSpec, width: int) -> None:
     RAISES (ValueError): if the width is 0.
     """
     if width == 0:
-        raise ValueError(
+        raise ConfigError(
             "the network has no input: add an embedding that does not depend on static "
             f"vectors, or load vectors; the embeddings are {list(spec.embed) or 'none'}"
         )

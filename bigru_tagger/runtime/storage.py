@@ -140,10 +140,10 @@ class Weights:
         name = self._prefix + name
         array = self._arrays.get(name)
         if array is None:
-            raise ValueError(f"its spec requires the array {name!r}, the file does not contain it")
+            raise ModelError(f"its spec requires the array {name!r}, the file does not contain it")
         is_count = all(type(size) is int for size in shape)  # 2.0 would equal 2
         if (array.shape, array.dtype) != (shape, np.dtype(dtype)) or not is_count:
-            raise ValueError(
+            raise ModelError(
                 f"its spec requires {dtype} {list(shape)} for {name!r}, the file contains "
                 f"{array.dtype} {list(array.shape)}"
             )
@@ -157,7 +157,7 @@ class Weights:
         """
         unexpected = sorted(self._arrays.keys() - self._taken)
         if unexpected:
-            raise ValueError(
+            raise ModelError(
                 f"the file contains {len(unexpected)} arrays that its spec does not describe: "
                 f"{', '.join(unexpected[:3])}"
             )

@@ -9,7 +9,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -208,7 +208,8 @@ def _edited(
             document, arrays = _read_header(shim)
             yield f"{place}, header", document
             message["shims"][0][0] = _write_header(document, arrays)
-        path.write_bytes(srsly.msgpack_dumps(message))
+        with suppress(UnicodeEncodeError):  # msgpack holds no surrogates: the file stays
+            path.write_bytes(srsly.msgpack_dumps(message))
     elif path.suffix == ".safetensors":
         document, arrays = _read_header(path.read_bytes())
         yield f"{place}, header", document

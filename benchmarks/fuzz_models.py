@@ -22,6 +22,7 @@ from spacy.language import Language
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from thinc.api import fix_random_seed
+from tqdm import tqdm
 from wasabi.tables import table
 
 from bigru_tagger.corpus.hub import SAMPLE
@@ -117,7 +118,7 @@ def fuzz_models(
         expected = {name: predict(form.load(form.folder)) for name, form in formats.items()}
         typer.echo(f"seeds {seed} to {seed + n - 1}")
         copied = Path(place) / "copy"
-        for number in range(seed, seed + n):
+        for number in tqdm(range(seed, seed + n), disable=None):
             rng = random.Random(number)
             # spaCy writes no file of the other format.
             name = "spacy" if spacy_files else rng.choice(sorted(formats))

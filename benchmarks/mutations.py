@@ -208,7 +208,8 @@ def _edited(
             document, arrays = _read_header(shim)
             yield f"{place}, header", document
             message["shims"][0][0] = _write_header(document, arrays)
-        with suppress(UnicodeEncodeError):  # msgpack holds no surrogates: the file stays
+        # msgpack holds no surrogates and no larger integers: the file stays as it is.
+        with suppress(UnicodeEncodeError, OverflowError):
             path.write_bytes(srsly.msgpack_dumps(message))
     elif path.suffix == ".safetensors":
         document, arrays = _read_header(path.read_bytes())

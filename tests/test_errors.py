@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from confection import ConfigValidationError
@@ -88,13 +89,16 @@ def test_whatever_reading_a_model_raises_is_converted(
 # --- the documentation
 
 
-def templates() -> Iterator[tuple[str, str]]:
-    """Yield the class and the message of each error that the package raises."""
+@cache
+def templates() -> list[tuple[str, str]]:
+    """List the class and the message of each error that the package raises."""
+    found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
             call = node.exc if isinstance(node, ast.Raise) else node
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
-                yield call.func.id, "".join(map(text_of, call.args))
+                found.append((call.func.id, "".join(map(text_of, call.args))))
+    return found
 
 
 def text_of(node: ast.AST) -> str:
@@ -112,6 +116,7 @@ def names_of(kind: type) -> set[str]:
 # Messages that are not written where they are raised.
 _ELSEWHERE = {
     "threshold … must be a number from 0 to 1": "bigru_tagger/pipeline/label_settings.py",
+    "has the unknown label …: choose from …": "bigru_tagger/pipeline/label_settings.py",
     "the network has no parameters yet": "bigru_tagger/model/module_shim.py",
     "tag … at position …: valid tags are 'O', …": "bigru_tagger/schemes.py",
     "… needs the package …, which is not installed": "bigru_tagger/extras.py",

@@ -243,7 +243,7 @@ def _override(config: Config, overrides: Mapping[str, Any]) -> Config:
             block = block.get(part) if isinstance(block, dict) else None
         # spaCy refuses unknown sections, but ignores unknown settings in [training].
         if isinstance(block, dict) and name not in block:
-            raise ValueError(
+            raise ConfigError(
                 f"the config has no setting {path}: those of [{section}] are {', '.join(block)}"
             )
     return Config().from_str(config.to_str(), overrides=dict(overrides), interpolate=False)

@@ -48,14 +48,15 @@ def loading(source: object) -> Iterator[None]:
     """Convert whatever reading a damaged model raises into a `ModelError`.
 
     Parsers of other packages raise many types for data that they do not expect. Errors about the
-    machine and about packages that are not installed are not converted.
+    machine, and about packages that are not installed or lack a function, are not converted.
 
     source (object): the file or folder, for the message.
-    RAISES (ModelError): if anything but an ImportError or a MemoryError is raised.
+    RAISES (ModelError): if anything but an ImportError, a MemoryError or a NotImplementedError is
+        raised.
     """
     try:
         yield
-    except (ModelError, MemoryError):
+    except (ModelError, MemoryError, NotImplementedError):
         raise
     except InputError as error:
         raise ModelError(f"{source}: {error}") from error

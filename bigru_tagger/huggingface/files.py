@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 """Arguments of `from_pretrained` that choose a file of a repository."""
 
+# The names of types in safetensors files.
+_TYPES = {
+    torch.bfloat16: "BF16",
+    torch.bool: "BOOL",
+    torch.float16: "F16",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int32: "I32",
+    torch.int64: "I64",
+    torch.uint8: "U8",
+}
+
 
 @contextmanager
 def loading_from(source: object) -> Iterator[None]:
@@ -78,13 +90,15 @@ def check_shapes(files: Iterable[Path], spec: NetworkSpec, vocab_bytes: int) -> 
     files (Iterable[Path]): the safetensors files.
     spec (NetworkSpec): the structure of the network in the config.
     vocab_bytes (int): the size of the vocab in the config.
-    RAISES (ModelError): if an array is missing, or has another shape.
+    RAISES (ModelError): if an array is missing, or has another shape or type.
     """
-    found: dict[str, tuple[int, ...]] = {}
+    found: dict[str, str] = {}
     for file in files:
         with safe_open(file, "pt") as arrays:
             names = arrays.keys()
-            found |= {name: tuple(arrays.get_slice(name).get_shape()) for name in names}
+            for name in names:
+                part = arrays.get_slice(name)
+                found[name] = _describe(part.get_dtype(), part.get_shape())
     if len(spec.hidden) > len(found):
         raise ModelError(
             f"config.json has {len(spec.hidden)} layers, but the file has {len(found)} arrays: "
@@ -92,18 +106,25 @@ def check_shapes(files: Iterable[Path], spec: NetworkSpec, vocab_bytes: int) -> 
         )
     with on_meta():
         network = Network(spec)
-    expected = {f"network.{name}": tuple(x.shape) for name, x in network.state_dict().items()}
-    expected["vocab"] = (vocab_bytes,)
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    expected = {name: _describe(_TYPES[x.dtype], x.shape) for name, x in tensors.items()}
+    expected["vocab"] = _describe("U8", [vocab_bytes])
     wrong = sorted(
         name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
     )
     if wrong:
         name = wrong[0]
         raise ModelError(
-            f"the weights do not match the network in config.json: {name} has the shape "
-            f"{found.get(name)} instead of {expected.get(name)} (None: missing), one of "
+            f"the weights do not match the network in config.json: {name} is "
+            f"{found.get(name, 'missing')} instead of {expected.get(name, 'missing')}, one of "
             f"{len(wrong)} such arrays. Convert or download the model again"
         )
+
+
+def _describe(dtype: str, shape: Iterable[int]) -> str:
+    # Weights can be saved in any precision, and are converted when they are loaded.
+    is_float = dtype in ("F64", "F32", "F16", "BF16")
+    return f"{'float' if is_float else dtype} {list(shape)}"
 
 
 def check_weights(files: Iterable[Path], checksums: Mapping[str, Any]) -> None:

@@ -437,7 +437,7 @@ def test_copies_and_pickles_predict_alike(trained_ner):
         (lambda config: config["network"]["embed"].pop(), "network has no input"),
         (lambda config: config["network"].update(cells="gru"), "is not a valid network"),
         (lambda config: config["network"].pop("embed"), "is not a valid network"),
-        (lambda config: config.update(vocab_bytes=1 << 40), "vocab has the shape"),
+        (lambda config: config.update(vocab_bytes=1 << 40), "vocab is U8"),
         (lambda config: config["network"].update(hidden=[1 << 20]), "do not match the network"),
         (lambda config: config["network"].update(hidden=[1 << 40]), "the model is damaged"),
         (lambda config: config["network"].update(hidden=[8] * 99), "config.json has 99 layers"),
@@ -474,7 +474,11 @@ def test_a_file_without_all_weights_is_refused(folder, tmp_path):
     tensors = safetensors.torch.load_file(tmp_path / "model.safetensors")
     del tensors["network.linear.weight"]
     safetensors.torch.save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"network\.linear\.weight has the shape None instead of"):
+    with pytest.raises(ModelError, match=r"network\.linear\.weight is missing instead of"):
+        BiGRUForTokenClassification.from_pretrained(tmp_path)
+    integers = tensors | {"network.linear.weight": torch.zeros(13, 8, dtype=torch.int32)}
+    safetensors.torch.save_file(integers, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=r"network\.linear\.weight is I32 .* instead of float"):
         BiGRUForTokenClassification.from_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ModelError, match="the model is damaged"):

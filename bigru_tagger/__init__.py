@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .annotation.annotator import Annotator
+    from .base_error import Error
     from .corpus.convert import convert
     from .corpus.corpus import AnyCorpus, open_corpus
     from .corpus.offsets import annotate
     from .corpus.readers import ConllCorpus, HFCorpus
+    from .errors import ConfigError, DataError, DeviceError, ModelError
     from .huggingface.exchange import load_transformers, save_transformers
     from .pipeline.chunker import BiGRUChunker
     from .pipeline.ner import BiGRUNer
@@ -37,9 +39,14 @@ __all__ = [
     "BiGRUChunker",
     "BiGRUNer",
     "BiGRUTokenTagger",
+    "ConfigError",
     "ConllCorpus",
+    "DataError",
+    "DeviceError",
+    "Error",
     "Evaluation",
     "HFCorpus",
+    "ModelError",
     "__version__",
     "analyse_tasks",
     "annotate",
@@ -60,9 +67,14 @@ _MODULES = {
     "BiGRUChunker": "pipeline.chunker",
     "BiGRUNer": "pipeline.ner",
     "BiGRUTokenTagger": "pipeline.tagger",
+    "ConfigError": "errors",
     "ConllCorpus": "corpus.readers",
+    "DataError": "errors",
+    "DeviceError": "errors",
+    "Error": "base_error",
     "Evaluation": "scoring.run",
     "HFCorpus": "corpus.readers",
+    "ModelError": "errors",
     "analyse_tasks": "report.analysis",
     "annotate": "corpus.offsets",
     "compare_systems": "report.system_comparison",

@@ -10,6 +10,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from .base_error import Error
+
 EXTRAS = {
     "accelerate": "trainer",
     "datasets": "train",
@@ -28,7 +30,7 @@ EXTRAS = {
 """The smallest extra that installs each package."""
 
 
-class MissingExtraError(ImportError):
+class MissingExtraError(Error, ImportError):
     """A package that a feature needs is not installed."""
 
 

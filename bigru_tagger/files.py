@@ -10,9 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from .base_error import Error
+
 # From linux/fcntl.h and linux/fs.h, for renameat2.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _UNFINISHED = re.compile(r"\.(?P<name>.+)\.(?P<id>\d+|old)\.part")
+
+
+class OutputExistsError(Error, FileExistsError):
+    """An output exists and is not overwritten."""
 
 
 @contextmanager
@@ -50,13 +56,13 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         Elsewhere, there is no folder at `path` between two renames. If the process is killed there,
         `remove_unfinished` renames the old folder back.
     YIELDS (Path): the temporary folder.
-    RAISES (FileExistsError): if `path` is a file, or a folder that is not empty and may not be
+    RAISES (OutputExistsError): if `path` is a file, or a folder that is not empty and may not be
         replaced.
     """
     path = path.resolve()
     has_content = path.is_dir() and any(path.iterdir())
     if path.exists() and (not path.is_dir() or (has_content and not replace)):
-        raise FileExistsError(f"{path} already exists; not overwritten")
+        raise OutputExistsError(f"{path} already exists; not overwritten")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     unfinished.mkdir(parents=True)
     try:

@@ -15,6 +15,19 @@ def escape_markdown(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
+def code_span(text: str) -> str:
+    """Render text as code, so that it has no markup.
+
+    text (str): plain text.
+    RETURNS (str): the code span on one line.
+    """
+    text = " ".join(text.split())
+    # A span ends at as many backticks as it starts with (https://spec.commonmark.org, code spans).
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    padding = " " if len(fence) > 1 or not text else ""
+    return f"{fence}{padding}{text}{padding}{fence}"
+
+
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], aligns: str) -> str:
     """Render a table.
 

@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .errors import ConfigError, DataError
+
 SCHEMES = ("IOB1", "IOB2", "IOBES", "BILUO", "IO")
 """The names of the schemes. `check_scheme` also accepts aliases such as BIO and BMES."""
 
@@ -72,7 +74,7 @@ _PREFIXED = re.compile(rf"([{_ALL_PREFIXES}])[-_](.+)", re.IGNORECASE | re.DOTAL
 _SUFFIXED = re.compile(rf"(.+)[-_]([{_ALL_PREFIXES}])", re.DOTALL)
 
 
-class TagError(ValueError):
+class TagError(DataError):
     """A tag is invalid in the given scheme, or in all schemes.
 
     tag (object): the tag.
@@ -179,7 +181,7 @@ def check_scheme(scheme: str) -> str:
     """
     name = _ALIASES.get(scheme.upper(), scheme.upper())
     if name not in SCHEMES:
-        raise ValueError(
+        raise ConfigError(
             f"unknown tag scheme {scheme!r}: use one of {', '.join((*SCHEMES, *_ALIASES))}"
         )
     return name

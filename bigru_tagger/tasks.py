@@ -13,6 +13,8 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from spacy.tokens import Doc, Span, SpanGroup
 
+from .errors import DataError
+
 LABELS_MARK = "bigru_tagger.annotated_labels: "
 """The start of the keys in `doc.user_data` that mark partial annotation."""
 
@@ -133,7 +135,7 @@ class Task(ABC):
         spans = sorted((span for span in self.stored(doc) if len(span)), key=lambda s: s.start)
         for left, right in itertools.pairwise(spans):
             if right.start < left.end:
-                raise ValueError(
+                raise DataError(
                     f"{self.place} contains the overlapping spans {left.text!r} "
                     f"({left.label_}, tokens {left.start} to {left.end - 1}) and {right.text!r} "
                     f"({right.label_}, tokens {right.start} to {right.end - 1}), which IOB2 tags "

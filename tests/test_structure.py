@@ -7,6 +7,7 @@ from samples import ROOT
 PACKAGE = ROOT / "bigru_tagger"
 # In the order of the data: what comes later may import what comes before.
 ORDER = [
+    "base_error",
     "errors",
     "extras",
     "files",

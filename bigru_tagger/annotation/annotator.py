@@ -13,7 +13,7 @@ from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
 from ..corpus.fingerprint import fingerprint
-from ..errors import InputError
+from ..errors import ConfigError, DataError, InputError
 from ..model.devices import use_threads
 from ..report.calibration import confidence_attributes
 from ..scoring.loading import load_pipeline, setters_of, setting_paths
@@ -97,10 +97,10 @@ class Annotator:
             invalid value.
         """
         if on_error not in ("raise", "column"):
-            raise ValueError(f'on_error={on_error!r}: use "raise" or "column"')
+            raise ConfigError(f'on_error={on_error!r}: use "raise" or "column"')
         for name, value in (("batch_size", batch_size), ("threads", threads)):
             if value is not None and value < 1:
-                raise ValueError(f"{name}={value}: use a number above 0, or None")
+                raise ConfigError(f"{name}={value}: use a number above 0, or None")
         path = Path(model)
         # Workers can have another working directory.
         self.model = str(path.resolve()) if path.exists() else str(model)
@@ -180,7 +180,7 @@ class Annotator:
             return frame.assign(**{name: _object_array(values) for name, values in added.items()})
         if isinstance(batch, Iterable) and not isinstance(batch, str):
             return map(self, batch)
-        raise ValueError(
+        raise DataError(
             f"a batch of type {type(batch).__name__}: pass columns, as a mapping from names to "
             "lists, or a pandas DataFrame"
         )
@@ -338,10 +338,10 @@ def _make_doc(nlp: Language, value: Any) -> Doc:
         return nlp.make_doc(value)
     words = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(words, list | tuple):
-        raise ValueError(f"{value!r} is neither a text nor a list of tokens")
+        raise DataError(f"{value!r} is neither a text nor a list of tokens")
     for position, word in enumerate(words):
         if not isinstance(word, str) or not word:
-            raise ValueError(f"token {position} is {word!r}: a token must be a string, not empty")
+            raise DataError(f"token {position} is {word!r}: a token must be a string, not empty")
     return Doc(nlp.vocab, words=list(words))
 
 

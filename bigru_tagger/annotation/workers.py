@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from spacy.util import import_file
 
+from ..base_error import Error
 from ..errors import InputError
 from .annotator import Annotator
 from .shards import Format, Result, Shard, annotate_shard
@@ -21,7 +22,7 @@ from .shards import Format, Result, Shard, annotate_shard
 MAX_ATTEMPTS = 3
 
 
-class WorkerError(RuntimeError):
+class WorkerError(Error, RuntimeError):
     """A shard failed several times."""
 
 

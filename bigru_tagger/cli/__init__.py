@@ -4,7 +4,8 @@ import sys
 
 import typer
 
-from ..extras import MissingExtraError, explained
+from ..base_error import Error
+from ..extras import explained
 from . import (  # noqa: F401 - each module registers its commands
     annotate,
     calibrate,
@@ -28,6 +29,6 @@ def main() -> None:
     try:
         with explained("this command"):
             app()
-    except MissingExtraError as error:
+    except Error as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(1)

@@ -61,10 +61,10 @@ def annotate_command(
     from ..annotation.annotator import Annotator
     from ..annotation.inputs import Inputs
     from ..annotation.shards import FORMATS, Manifest, cut
-    from ..annotation.workers import Job, WorkerError, annotate_shards
+    from ..annotation.workers import Job, annotate_shards
     from ..extras import require
 
-    with report_errors((OSError, ValueError, WorkerError)):
+    with report_errors():
         if output_format not in FORMATS:
             raise ValueError(f"--format {output_format}: choose from {', '.join(FORMATS)}")
         if output_format == "parquet":

@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from .. import __version__
+from ..base_error import Error
 from ..extras import explained
 
 app = typer.Typer(
@@ -77,14 +78,15 @@ class WithOverrides(TyperCommand):
 
 
 @contextmanager
-def report_errors(kinds: tuple[type[Exception], ...] = (OSError, ValueError)) -> Iterator[None]:
-    """Print errors about a user's input to standard error, without a traceback.
+def report_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Print errors about a user's input to standard error, on one line without a traceback.
 
-    kinds (tuple[type[Exception], ...]): The exceptions that are caused by invalid input.
+    *kinds (type[Exception]): Exceptions that invalid input can cause, besides the `Error` of this
+        package, OSError and ValueError.
     RAISES (typer.Exit): One of these exceptions was raised. The exit status is 1. Or a
         KeyboardInterrupt with a message was raised; then it is 130.
-    RAISES (MissingExtraError): a package that an extra installs is missing.
     """
+    caught: tuple[type[Exception], ...] = (Error, OSError, ValueError, *kinds)
     try:
         with explained("this command"):
             yield
@@ -95,7 +97,7 @@ def report_errors(kinds: tuple[type[Exception], ...] = (OSError, ValueError)) ->
         raise typer.Exit(128 + SIGINT) from stop
     except BrokenPipeError:  # for example from `| head`; typer exits without a message
         raise
-    except kinds as error:
+    except caught as error:
         typer.echo(f"Error: {_with_options(str(error))}", err=True)
         raise typer.Exit(1) from error
 

@@ -57,7 +57,7 @@ def check_command(
 
     if sentences_per_doc is not None:
         reader["sentences_per_doc"] = sentences_per_doc
-    with report_errors((OSError, ValueError, ImportError)):
+    with report_errors(ImportError):
         nlp = spacy.blank(lang)
         corpora = _open_splits(data, split or (), reader)
         examples = {

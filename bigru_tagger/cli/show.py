@@ -55,7 +55,7 @@ def tag_command(
     from ..report.calibration import confidence_attributes
     from ..scoring.loading import load_pipeline, setters_of
 
-    with report_errors((OSError, ValueError)):
+    with report_errors():
         if texts and inputs:
             raise ValueError("texts and --input are both set: use only one of them")
         nlp = load_pipeline(model, gpu_id=gpu_id, device=device)

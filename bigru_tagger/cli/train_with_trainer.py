@@ -40,7 +40,7 @@ def train_with_trainer_command(
 
     from ..huggingface.trainer import make_trainer, train_and_save, training_arguments
 
-    with report_errors((OSError, ValueError, ImportError)):
+    with report_errors(ImportError):
         config = load_config(config_path, parse_config_overrides(list(ctx.obj)))
         arguments = training_arguments(
             config,

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from spacy.training import Example
 
+from ..errors import ConfigError
 from ..tasks import CHUNKS, ENTITIES, TAGS, Task
 
 AnnotatedLabels: TypeAlias = list[str] | dict[str, list[str]]
@@ -27,7 +28,7 @@ def labels_by_task(labels: AnnotatedLabels | None, spans_key: str) -> dict[Task,
     )
     for layer, names in layers.items():
         if layer not in _TASKS or not names or isinstance(names, str):
-            raise ValueError(
+            raise ConfigError(
                 f"annotated_labels must list labels, or labels by layer ({', '.join(_TASKS)}); got "
                 f"{layer!r}: {names!r}"
             )

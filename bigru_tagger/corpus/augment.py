@@ -10,6 +10,7 @@ from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
 from spacy.util import registry
 
+from ..errors import ConfigError
 from ..tasks import LABELS_MARK
 from .sentences import CorpusError, copy_tokens
 from .weights import spread_weights
@@ -114,7 +115,7 @@ class CaseAugmenter:
     def __post_init__(self) -> None:
         levels = (self.level_lower, self.level_upper, self.level_title)
         if min(levels) < 0.0 or sum(levels) > 1.0:
-            raise ValueError(
+            raise ConfigError(
                 "level_lower, level_upper and level_title must be at least 0, and their sum at "
                 f"most 1; got {', '.join(map(str, levels))}"
             )

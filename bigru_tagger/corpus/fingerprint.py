@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spacy.util import is_package
 
+from ..errors import DataError
 from .hub import SAMPLE, DatasetSource
 
 HASH_DIGITS = 12
@@ -32,5 +33,5 @@ def fingerprint(source: str) -> str:
                     digest.update(f"{name.as_posix()}\n{content}\n".encode())
         return digest.hexdigest()[:HASH_DIGITS]
     if path.is_absolute():
-        raise ValueError(f"{source}: no such file or folder: check the path")
+        raise DataError(f"{source}: no such file or folder: check the path")
     return f"{source} {version(source)}" if is_package(source) else source

@@ -8,6 +8,7 @@ from math import sqrt
 
 from spacy.tokens import Doc
 
+from ..errors import ConfigError, DataError
 from ..tasks import annotated_tasks
 
 
@@ -26,7 +27,7 @@ def hold_out(docs: Sequence[Doc], share: float, seed: int = 0) -> tuple[list[Doc
     RAISES (ValueError): `share` is not between 0 and 1, or fewer than two Docs can be divided.
     """
     if not 0 < share < 1:
-        raise ValueError(f"the share of development data must be between 0 and 1, not {share}")
+        raise ConfigError(f"the share of development data must be between 0 and 1, not {share}")
     labels = [_labels(doc) for doc in docs]
     n_docs = Counter(label for found in labels for label in found)
     rarest = [
@@ -34,7 +35,7 @@ def hold_out(docs: Sequence[Doc], share: float, seed: int = 0) -> tuple[list[Doc
     ]
     movable = [i for i, rare in enumerate(rarest) if rare is None or rare[0] > 1]
     if len(docs) < 2 or not movable:
-        raise ValueError(
+        raise DataError(
             f"no document of {len(docs)} can be held out as development data without removing a "
             "label from the training data: annotate more documents, or set development data"
         )

@@ -117,7 +117,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     built = dict(pairs)
     if len(built) < len(pairs):
         keys = Counter(key for key, _ in pairs)
-        raise ValueError(f"an object has the key {max(keys, key=keys.__getitem__)!r} twice")
+        raise CorpusError(f"an object has the key {max(keys, key=keys.__getitem__)!r} twice")
     return built
 
 

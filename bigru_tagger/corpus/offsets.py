@@ -21,6 +21,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
+from ..errors import ConfigError
 from .sentences import CorpusError, set_document_name
 from .weights import set_weights
 
@@ -83,7 +84,7 @@ def check_alignment(alignment: str) -> None:
     RAISES (ValueError): The name is not "strict", "expand" or "contract".
     """
     if alignment not in get_args(Alignment):
-        raise ValueError(
+        raise ConfigError(
             f"alignment must be one of {', '.join(get_args(Alignment))}, not {alignment!r}"
         )
 

@@ -14,6 +14,7 @@ from spacy.language import Language
 from spacy.training import Example
 from spacy.util import registry
 
+from ..errors import ConfigError
 from ..schemes import LABELS_ALONE, TagError, check_scheme
 from .annotated import AnnotatedLabels, labels_by_task, mark_examples
 from .augment import augment
@@ -72,7 +73,7 @@ class SentenceReader(ABC):
             self.scheme = check_scheme(self.scheme)
         for setting in ("sentences_per_doc", "limit"):
             if getattr(self, setting) < 0:
-                raise ValueError(f"{setting} must be 0 or more, not {getattr(self, setting)}")
+                raise ConfigError(f"{setting} must be 0 or more, not {getattr(self, setting)}")
         self._annotated = labels_by_task(self.annotated_labels, self.spans_key)
 
     @property

@@ -13,7 +13,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from ..errors import InputError
+from ..errors import DataError
 from ..schemes import UNKNOWN, TagError, detect_scheme, entity_spans, to_iob2
 from .weights import set_weights
 
@@ -27,7 +27,7 @@ if not Doc.has_extension("document_name"):
     Doc.set_extension("document_name", default=None)
 
 
-class CorpusError(InputError):
+class CorpusError(DataError):
     """Data that cannot be read. The message names the problem, its location and a solution."""
 
 

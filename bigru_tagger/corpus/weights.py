@@ -7,6 +7,8 @@ import numpy as np
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..errors import DataError
+
 ATTRIBUTE = "training_weight"
 """The extension attribute of a reference Doc: a number, or a list with one number per token."""
 
@@ -82,11 +84,11 @@ def read_weights(example: Example) -> np.ndarray | None:
     except (TypeError, ValueError):
         weights = np.full(1, np.nan, dtype=np.float32)
     if not (np.isfinite(weights).all() and (weights >= 0.0).all()):
-        raise ValueError(f"{where} must be a finite number of at least 0, or a list; got {value!r}")
+        raise DataError(f"{where} must be a finite number of at least 0, or a list; got {value!r}")
     if weights.ndim == 0:
         return np.full(n_tokens, weights)
     if not weights.shape == (n_tokens,) == (len(example.reference),):
-        raise ValueError(
+        raise DataError(
             f"{where} is a list of {len(weights)} weights, but the Doc has "
             f"{len(example.reference)} tokens, and {n_tokens} where it is predicted: use one "
             "number for the Doc, or one weight for each token"

@@ -11,6 +11,7 @@ from typing import cast
 
 import catalogue  # type: ignore[import-untyped]
 
+from ..errors import ConfigError
 from .constrained_softmax import ConstrainedSoftmax
 from .crf import CRF
 from .decoder import Decoder
@@ -34,7 +35,7 @@ def check_decoder(name: str) -> str:
     """
     name = _ALIASES.get(name, name)
     if name not in decoders:
-        raise ValueError(
+        raise ConfigError(
             f"'decode' must be one of {sorted(decoders.get_all())}; got {name!r}. Register a "
             "custom decoder first: pass its file with --code, or import it"
         )

@@ -30,6 +30,7 @@ from ..corpus.augment import augment
 from ..corpus.hub import without_progress_bars
 from ..corpus.sentences import CorpusError, copy_tokens
 from ..decoding.decoders import decoder_class
+from ..errors import ConfigError, DataError
 from ..files import atomic_folder, atomic_path
 from ..pipeline.ner import biluo
 from ..pipeline.soft_targets import SoftTargets, Teacher, check_settings
@@ -169,7 +170,7 @@ def _count_texts(rows: Iterable[Row], teacher: Teacher) -> int:
         n_texts += 1
         unknown = {label_of(tag) for tag in row["ner_tags"] or ()} - {"", *teacher.labels}
         if unknown:
-            raise ValueError(
+            raise DataError(
                 f"The teacher's labels are {', '.join(teacher.labels)}, but the text "
                 f"{' '.join(row['tokens'])[:60]!r} has entities with other labels: "
                 f"{', '.join(sorted(unknown))}. Use a teacher with the labels of the texts, rename "
@@ -230,13 +231,13 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     try:
         stored = json.loads((folder / SETTINGS).read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise DataError(
             f"{folder}: the folder exists, but contains no teacher's outputs ({SETTINGS}: {error}):"
             " use another output folder or delete this one"
         ) from error
     for name in sorted({*stored, *settings}):
         if stored.get(name) != settings.get(name):
-            raise ValueError(
+            raise DataError(
                 f"{folder}: the existing outputs have {name} = {stored.get(name)}, not "
                 f"{settings.get(name)}: use another output folder or delete this one"
             )
@@ -247,7 +248,7 @@ def _check_texts(folder: Path, dataset: Dataset, rows: Iterable[Row]) -> None:
     for number, (stored, row) in enumerate(zip_longest(known, rows), start=1):
         if stored != row:
             text = " ".join((row or stored)["tokens"])[:60]
-            raise ValueError(
+            raise DataError(
                 f"{folder}: the existing outputs are for other texts, starting with text {number} "
                 f"({text!r}): use another output folder or delete this one"
             )
@@ -284,7 +285,7 @@ class DistilledCorpus:
     def __post_init__(self) -> None:
         check_settings(self.temperature, self.weight)
         if self.limit < 0:
-            raise ValueError(f"limit must be 0 or more, not {self.limit}")
+            raise ConfigError(f"limit must be 0 or more, not {self.limit}")
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -360,14 +361,14 @@ def check_student(config: Config) -> None:
     names = [name for name, block in components.items() if block.get("factory") == "bigru_ner"]
     sourced = any("source" in block for block in components.values())  # may be a bigru_ner
     if not names and not sourced:
-        raise ValueError(
+        raise DataError(
             'The student\'s config has no component with factory = "bigru_ner" to train. Its '
             f"components are: {', '.join(components) or 'none'}"
         )
     for name in names:
         decode = components[name].get("model", {}).get("decode", "constrained")
         if not decoder_class(decode).soft_labels:
-            raise ValueError(
+            raise ConfigError(
                 f'[components.{name}.model] decode = "{decode}" does not support a teacher\'s '
                 'outputs: set decode = "constrained"'
             )

@@ -5,6 +5,7 @@ from typing import Any
 from spacy.util import registry
 from spacy.vocab import Vocab
 
+from ..errors import ConfigError
 from .characters import CharacterEmbedding
 
 
@@ -49,7 +50,7 @@ class CharCNNEmbedding(CharacterEmbedding):
         """
         super().__init__(**settings)
         if out_channels < 1 or kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(
+            raise ConfigError(
                 "CharCNNEmbed: 'filters' must be positive and 'window' odd; got "
                 f"filters = {out_channels}, window = {kernel_size}"
             )

@@ -5,6 +5,7 @@ from typing import Any
 from spacy.util import registry
 from spacy.vocab import Vocab
 
+from ..errors import ConfigError
 from .characters import CharacterEmbedding
 
 
@@ -42,7 +43,7 @@ class CharGRUEmbedding(CharacterEmbedding):
         """
         super().__init__(**settings)
         if hidden < 1:
-            raise ValueError(f"CharGRUEmbed: 'hidden' must be positive; got hidden = {hidden}")
+            raise ConfigError(f"CharGRUEmbed: 'hidden' must be positive; got hidden = {hidden}")
         self.hidden = hidden
 
     def network_spec(self, vocab: Vocab) -> dict[str, Any]:  # noqa: D102

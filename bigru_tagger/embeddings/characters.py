@@ -5,8 +5,12 @@ from typing import Any
 import numpy as np
 from spacy.vocab import Vocab
 
+from ..errors import ConfigError
 from .base import UniqueWords, WordEmbedding
 
+# More would only take memory: there are this many code points, and words are shorter.
+_MAX_ROWS = 0x110000
+_MAX_LENGTH = 10_000
 # Row 0 of the character table is padding. Rows 1 and 2 mark the start and the end of a word.
 _CHARACTER_OFFSET = 3
 
@@ -24,12 +28,13 @@ class CharacterEmbedding(WordEmbedding):
         max_length (int): maximum number of characters per word. Of a longer word, the first and
             the last half of this number are used.
         fold_digits (bool): replace every digit by 0.
-        RAISES (ValueError): if a setting is out of range.
+        RAISES (ConfigError): if a setting is out of range.
         """
-        if min(width, rows) < 1 or max_length < 2:
-            raise ValueError(
-                "characters: 'width' and 'rows' must be positive and 'max_length' at least 2; "
-                f"got width = {width}, rows = {rows}, max_length = {max_length}"
+        if width < 1 or not 1 <= rows <= _MAX_ROWS or not 2 <= max_length <= _MAX_LENGTH:
+            raise ConfigError(
+                f"characters: 'width' must be positive, 'rows' from 1 to {_MAX_ROWS} and "
+                f"'max_length' from 2 to {_MAX_LENGTH}; got width = {width}, rows = {rows}, "
+                f"max_length = {max_length}"
             )
         self.width = width
         self.rows = rows

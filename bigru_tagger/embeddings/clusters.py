@@ -8,6 +8,7 @@ import numpy as np
 from spacy.util import registry
 from spacy.vocab import Vocab
 
+from ..errors import ConfigError
 from .base import Embedding
 from .resources import ClusterTable, MissingResourceError, read_clusters
 from .tables import WordTableEmbedding
@@ -47,7 +48,7 @@ class ClusterEmbedding(WordTableEmbedding[ClusterTable]):
             left out.
         """
         if not prefixes or not all(1 <= bits <= 62 for bits in prefixes) or width < 1:
-            raise ValueError(
+            raise ConfigError(
                 "ClusterEmbed: 'prefixes' must list lengths from 1 to 62 bits, and 'width' must "
                 f"be positive; got prefixes = {list(prefixes)}, width = {width}"
             )

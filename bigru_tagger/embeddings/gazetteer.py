@@ -7,6 +7,7 @@ import numpy as np
 from spacy.util import registry
 from spacy.vocab import Vocab
 
+from ..errors import ConfigError
 from .base import Embedding, UniqueWords
 from .resources import PhraseTable, fold, phrase_hashes, read_phrases
 from .tables import TableEmbedding
@@ -38,7 +39,7 @@ class GazetteerEmbedding(TableEmbedding[PhraseTable]):
     ) -> None:
         """Set and check the settings. For arguments and errors see `GazetteerEmbed`."""
         if width < 1 or max_words < 1:
-            raise ValueError(
+            raise ConfigError(
                 "GazetteerEmbed: 'width' and 'max_words' must be positive; got width = "
                 f"{width}, max_words = {max_words}"
             )

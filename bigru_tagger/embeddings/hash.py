@@ -8,6 +8,7 @@ from spacy.attrs import ID, IDS
 from spacy.util import registry
 from spacy.vocab import Vocab
 
+from ..errors import ConfigError
 from .base import UniqueWords, WordEmbedding
 
 # The attributes of a lexeme, in addition to flags, whose symbols are below 64. spaCy's other
@@ -51,18 +52,18 @@ class HashEmbedding(WordEmbedding):
         """Set and check the settings. For arguments and errors see `HashEmbed`."""
         unknown = [attr for attr in attrs if attr not in _LEXICAL and not 0 < IDS.get(attr, 0) < ID]
         if unknown or not attrs:
-            raise ValueError(
+            raise ConfigError(
                 f"HashEmbed: 'attrs' must list lexical attributes, such as NORM, PREFIX, SUFFIX "
                 f"or SHAPE; got {list(attrs)}"
                 + (f", where {unknown} are not lexical attributes" if unknown else "")
             )
         if len(attrs) != len(rows) or min(rows) < 1 or width < 1:
-            raise ValueError(
+            raise ConfigError(
                 f"HashEmbed: 'rows' must list one positive table size for each of {list(attrs)}, "
                 f"and 'width' must be positive; got rows = {list(rows)}, width = {width}"
             )
         if not 0.0 <= unknown_rate < 1.0:
-            raise ValueError(
+            raise ConfigError(
                 f"HashEmbed: 'unknown_rate' must be at least 0 and below 1; got {unknown_rate}"
             )
         self.attrs = [IDS[attr] for attr in attrs]

@@ -15,14 +15,14 @@ from spacy.util import load_language_data, registry
 from spacy.vocab import Vocab
 from tqdm import tqdm
 
-from ..errors import InputError
+from ..errors import DataError
 from ..extras import require
 
 # 2^64 / golden ratio. It is odd, so multiplication is invertible, and its bits have no pattern.
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
-class ResourceError(InputError):
+class ResourceError(DataError):
     """Raised if a file or package of vectors, clusters or phrases cannot be used."""
 
 

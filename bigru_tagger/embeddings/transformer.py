@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from spacy.util import registry
 
+from ..errors import ConfigError
 from ..extras import require
 from ..runtime.spec import Pooling
 from .base import Embedding
@@ -55,12 +56,12 @@ def TransformerEmbed(  # noqa: N802
     RAISES (ValueError): if a setting is not valid.
     """
     if cache_mb < 0 or (learn_rate is not None and learn_rate <= 0.0):
-        raise ValueError(
+        raise ConfigError(
             "TransformerEmbed: 'cache_mb' must be at least 0, and 'learn_rate' positive, or "
             f"null; got cache_mb = {cache_mb}, learn_rate = {learn_rate}"
         )
     if learn_rate is not None and not trainable:
-        raise ValueError(
+        raise ConfigError(
             f"TransformerEmbed: learn_rate = {learn_rate} needs a trainable transformer: "
             "set trainable = true, or learn_rate = null"
         )

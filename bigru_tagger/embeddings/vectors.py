@@ -9,6 +9,7 @@ from spacy.vectors import Mode, Vectors
 from spacy.vocab import Vocab
 from thinc.api import get_array_module
 
+from ..errors import ConfigError
 from .base import UniqueWords, WordEmbedding
 
 
@@ -89,5 +90,5 @@ def check_correction_rows(embedding: str, rows: int) -> int:
     RAISES (ValueError): if it is negative.
     """
     if rows < 0:
-        raise ValueError(f"{embedding}: 'correction_rows' must be at least 0; got {rows}")
+        raise ConfigError(f"{embedding}: 'correction_rows' must be at least 0; got {rows}")
     return rows

@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from spacy.language import Language
 
+from ..errors import ModelError
 from ..files import atomic_folder
 from ..model.thinc_model import network_shim
 from ..pipeline.component import SequenceTagger
+from ..pipeline.label_settings import load_settings
 from ..pipeline.spans import SpanTagger
 from ..schemes import iob2_tags
+from .files import loading_from
 from .model_config import BiGRUConfig, describe_network
 from .token_classification import (
     BiGRUForTokenClassification,
@@ -30,12 +33,12 @@ def choose_component(nlp: Language) -> str:
     """
     names = [name for name, pipe in nlp.pipeline if isinstance(pipe, SequenceTagger)]
     if not names:
-        raise ValueError(
+        raise ModelError(
             "the pipeline has no bigru_ner, bigru_tagger or bigru_chunker to convert: choose "
             "another pipeline"
         )
     if len(names) > 1:
-        raise ValueError(
+        raise ModelError(
             "the pipeline has several components that can be converted: choose one of "
             f"{', '.join(names)}"
         )
@@ -103,7 +106,7 @@ def to_spacy(model: BiGRUForTokenClassification, tokenizer: WordTokenizer) -> La
     component = checked_component(nlp, config.component)
     for label in model.parts.component.labels:
         component.add_label(label)
-    component.cfg.update(config.settings or {})
+    load_settings(component, config.settings or {}, "config.json: 'settings'")
     component.model.set_dim("nO", len(component.tags))
     network_shim(component.model).from_bytes(model.network.to_bytes())
     return nlp
@@ -130,9 +133,10 @@ def load_transformers(source: str) -> Language:
     source (str): a folder written by `save_transformers` or `transformers`, or the name of a model
         on the hub.
     RETURNS (Language): see `to_spacy`.
-    RAISES (ValueError): if it holds a different kind of model, or is damaged. (OSError): if it does
+    RAISES (ModelError): if it holds a different kind of model, or is damaged. (OSError): if it does
         not exist.
     """
-    model = BiGRUForTokenClassification.from_pretrained(source, trust_remote_code=False)
-    tokenizer = WordTokenizer.from_pretrained(source, trust_remote_code=False)
-    return to_spacy(model, tokenizer)
+    with loading_from(source):
+        model = BiGRUForTokenClassification.from_pretrained(source, trust_remote_code=False)
+        tokenizer = WordTokenizer.from_pretrained(source, trust_remote_code=False)
+        return to_spacy(model, tokenizer)

@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..corpus.hub import SAMPLE
-from ..markdown import markdown_table
+from ..markdown import code_span, escape_markdown, markdown_table
 from ..tasks import TASKS
 
 _USE = """\
@@ -34,7 +34,7 @@ doc = nlp("A text.")
 
 
 def model_card(config: Mapping[str, Any], meta: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """Render the card of a model.
+    """Render the card of a model. Names and texts of the pipeline have no effect as markup.
 
     config (Mapping[str, Any]): the interpolated spaCy config of its pipeline with one component.
     meta (Mapping[str, Any]): the pipeline's `meta.json`, with the scores that training stored.
@@ -53,10 +53,10 @@ def model_card(config: Mapping[str, Any], meta: Mapping[str, Any], labels: Seque
     }
     data = _training_data(config)
     lang = meta.get("lang") or config["nlp"]["lang"]
-    title = f"{lang}_{meta.get('name') or 'pipeline'}"
+    title = _one_line(f"{lang}_{meta.get('name') or 'pipeline'}")
     metadata = ModelCardData(
-        language=None if lang == "xx" else lang,
-        license=meta.get("license") or None,
+        language=None if lang == "xx" else _one_line(lang),
+        license=_one_line(meta.get("license") or "") or None,
         library_name="transformers",
         pipeline_tag="token-classification",
         tags=["bigru-tagger", "spacy", "token-classification"],
@@ -76,12 +76,12 @@ def model_card(config: Mapping[str, Any], meta: Mapping[str, Any], labels: Seque
     per_type = performance.get(f"{task.score_prefix}_per_type")
     parts = [
         f"---\n{metadata.to_yaml()}\n---\n",
-        f"# {title}\n",
-        meta.get("description") or "",
-        f"A bidirectional GRU that {task.purpose}: the component `{name}` (`{factory}`) of a "
-        "spaCy pipeline, in Hugging Face's format.\n",
-        f"## Labels\n\n{', '.join(f'`{label}`' for label in labels)}\n",
-        f"## Data\n\nTrained on {f'`{data}`' if data else 'unknown data'}{_vectors(config)}.\n",
+        f"# {escape_markdown(title)}\n",
+        escape_markdown(meta.get("description") or ""),
+        f"A bidirectional GRU that {task.purpose}: the component {code_span(name)} (`{factory}`) "
+        "of a spaCy pipeline, in Hugging Face's format.\n",
+        f"## Labels\n\n{', '.join(map(code_span, labels))}\n",
+        f"## Data\n\nTrained on {code_span(data) if data else 'unknown data'}{_vectors(config)}.\n",
         "## Scores\n\n" + "\n".join(_score_lines(scores, per_type)) + "\n",
         f"## Use\n\n{_USE}",
     ]
@@ -94,12 +94,16 @@ def _training_data(config: Mapping[str, Any]) -> str | None:
         return None
     # Keep hub ids. Of a local path, only the last part is meaningful on other machines.
     is_path = PurePath(path).is_absolute() or str(path).startswith(".")
-    return PurePath(path).name if is_path and path != SAMPLE else str(path)
+    return _one_line(PurePath(path).name if is_path and path != SAMPLE else str(path))
 
 
 def _vectors(config: Mapping[str, Any]) -> str:
     vectors = config.get("initialize", {}).get("vectors")
-    return f", with the word vectors of `{PurePath(vectors).name}`" if vectors else ""
+    return f", with the word vectors of {code_span(PurePath(vectors).name)}" if vectors else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(str(text).split())
 
 
 def _score_lines(
@@ -112,7 +116,7 @@ def _score_lines(
     yield f"On the development data: {names}."
     if per_type:
         rows = [
-            (label, *(f"{100 * numbers[key]:.2f}" for key in "prf"))
+            (escape_markdown(label), *(f"{100 * numbers[key]:.2f}" for key in "prf"))
             for label, numbers in per_type.items()
         ]
         yield f"\n{markdown_table(('label', 'precision', 'recall', 'F1'), rows, 'lr')}"

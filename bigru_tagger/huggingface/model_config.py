@@ -10,8 +10,13 @@ from spacy.util import load_model_from_config
 from thinc.api import Config
 from transformers import PretrainedConfig
 
+from ..errors import ModelError
 from ..runtime.spec import NetworkSpec
+from ..runtime.storage import check, checksum
 from .word_tokenizer import PAD_ID
+
+# The values with a checksum: what predictions depend on, and the card's content.
+_CHECKED = ("pipeline", "settings", "network", "vocab_bytes", "meta", "id2label", "dtype")
 
 
 class BiGRUConfig(PretrainedConfig):
@@ -36,6 +41,7 @@ class BiGRUConfig(PretrainedConfig):
         network: dict[str, Any] | None = None,
         vocab_bytes: int = 0,
         meta: dict[str, Any] | None = None,
+        checksums: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         """Create a config.
@@ -51,6 +57,8 @@ class BiGRUConfig(PretrainedConfig):
             a new model.
         vocab_bytes (int): the size of the serialized vocab in bytes.
         meta (dict[str, Any] | None): the pipeline's `meta.json`.
+        checksums (dict[str, Any] | None): the checksum of the weights, as "weights"; None if there
+            are no saved weights, or an earlier version saved them.
         **kwargs (Any): arguments of `PretrainedConfig`, such as `id2label`. For `bigru_ner` and
             `bigru_chunker` its values are IOB2 tags, for `bigru_tagger` the tags themselves.
         """
@@ -61,6 +69,7 @@ class BiGRUConfig(PretrainedConfig):
         self.network = network
         self.vocab_bytes = vocab_bytes
         self.meta = meta
+        self.checksums = checksums
         id2label = kwargs.get("id2label")
         if id2label is not None and kwargs.get("label2id") is None:
             kwargs["label2id"] = {label: int(number) for number, label in id2label.items()}
@@ -74,7 +83,7 @@ class BiGRUConfig(PretrainedConfig):
         """
         names = list(self.pipeline.get("components", {}))
         if len(names) != 1:
-            raise ValueError(f"the config must have exactly one component, not {names or 'none'}")
+            raise ModelError(f"the config must have exactly one component, not {names or 'none'}")
         return str(names[0])
 
     @property
@@ -91,7 +100,27 @@ class BiGRUConfig(PretrainedConfig):
         data = json.loads(super().to_json_string(use_diff))
         for name in ("pipeline", "network", "meta"):  # transformers sorts their keys
             data[name] = getattr(self, name)
+        data["checksums"] = {**(self.checksums or {}), "config": _checksum(data)}
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Read the content of a config.json, see `transformers.PretrainedConfig.from_dict`.
+
+        config_dict (dict[str, Any]): the content.
+        **kwargs (Any): the other arguments of that method.
+        RETURNS (BiGRUConfig): the config; with `return_unused_kwargs`, a tuple.
+        RAISES (ModelError): if it has changed since it was saved.
+        """
+        if not isinstance(config_dict, dict):
+            raise ModelError("config.json holds no values by name: download the model again")
+        checksums = config_dict.get("checksums") or {}
+        if not isinstance(checksums, dict):
+            raise ModelError("'checksums' in config.json is damaged: download the model again")
+        advice = "If it was changed on purpose, remove 'checksums' from it"
+        check(checksums.get("config"), _checksum(config_dict), "config.json", advice)
+        rest = {name: value for name, value in checksums.items() if name != "config"}
+        return super().from_dict({**config_dict, "checksums": rest}, **kwargs)
 
     def build_pipeline(self) -> Language:
         """Build the pipeline. Its component is not initialized.
@@ -104,6 +133,12 @@ class BiGRUConfig(PretrainedConfig):
         return load_model_from_config(
             Config(config, is_interpolated=False), meta=self.meta or {}, auto_fill=True
         )
+
+
+def _checksum(data: dict[str, Any]) -> str:
+    # Of sorted keys, since other programs sort them.
+    checked = {name: data.get(name) for name in _CHECKED}
+    return checksum([json.dumps(checked, sort_keys=True).encode()])
 
 
 def describe_network(spec: NetworkSpec) -> dict[str, Any]:
@@ -122,7 +157,7 @@ def read_network(described: dict[str, Any]) -> NetworkSpec:
 
     described (dict[str, Any]): the output of `describe_network`.
     RETURNS (NetworkSpec): the shape.
-    RAISES (ValueError): if it is not a valid shape.
+    RAISES (ModelError): if it is not a valid shape.
     """
     try:
         embed = {
@@ -131,7 +166,7 @@ def read_network(described: dict[str, Any]) -> NetworkSpec:
         }
         return NetworkSpec.read({**described, "embed": embed})
     except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(
+        raise ModelError(
             f"'network' in config.json is not a valid network: {error!r}: convert or download the "
             "model again"
         ) from error

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import ConfigError, DataError
 from ..pipeline.component import SequenceTagger
 from ..pipeline.spans import SpanTagger
 from ..schemes import BEGIN, INSIDE, LAST, UNIT, Spans, iob2_labels, iob2_tags
@@ -49,7 +50,7 @@ class TagCodes:
             return cls(component, list(tags), np.arange(len(tags)))
         labels = iob2_labels(tags)
         if not labels:
-            raise ValueError(
+            raise ConfigError(
                 f"{component.name}: id2label must contain 'O', and 'B-' and 'I-' of each label, "
                 f"not {list(tags)}"
             )
@@ -93,7 +94,7 @@ class TagCodes:
         """
         labelled = ids != ignored
         if ((ids < 0) | (ids >= len(self.order)))[labelled].any():
-            raise ValueError(
+            raise DataError(
                 f"labels must be ids from 0 to {len(self.order) - 1}, or {ignored}; "
                 f"got {sorted(set(ids[labelled].tolist()))}"
             )

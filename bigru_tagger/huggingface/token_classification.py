@@ -27,6 +27,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from ..decoding.targets import Targets
 from ..embeddings.base import WordEmbedding
 from ..embeddings.standard import standard_embed
+from ..errors import DataError, ModelError
 from ..files import atomic_path
 from ..model.batches import DocReader
 from ..model.devices import Precision, use_bfloat16
@@ -34,7 +35,15 @@ from ..model.thinc_model import DropoutSettings, network_shim
 from ..network.dropout import NO_DROPOUT
 from ..network.network import Network
 from ..pipeline.component import SequenceTagger
-from ..pipeline.label_settings import label_weights
+from ..pipeline.label_settings import label_weights, load_settings
+from .files import (
+    HUB_OPTIONS,
+    check_shapes,
+    check_weights,
+    checksum_weights,
+    find_weights,
+    loading_from,
+)
 from .model_card import model_card
 from .model_config import BiGRUConfig, describe_network, read_network
 from .tag_codes import TagCodes, set_top_labels
@@ -115,21 +124,21 @@ def checked_component(nlp: Language, name: str) -> SequenceTagger:
         network uses a spaCy tok2vec.
     """
     if name not in nlp.pipe_names:
-        raise ValueError(f"no component {name!r}: choose one of {nlp.pipe_names}")
+        raise ModelError(f"no component {name!r}: choose one of {nlp.pipe_names}")
     component = nlp.get_pipe(name)
     if not isinstance(component, SequenceTagger):
-        raise ValueError(
+        raise ModelError(
             f"the component {name!r} is a {type(component).__name__}: only bigru_ner, bigru_tagger "
             "and bigru_chunker have a Hugging Face format"
         )
     block = nlp.config.interpolate()["components"][name]["model"]
     if block.get("@architectures") != _ARCHITECTURE:
-        raise ValueError(
+        raise ModelError(
             f"{name}: the model is a {block.get('@architectures')}: only {_ARCHITECTURE} has a "
             "Hugging Face format"
         )
     if component.model.layers:
-        raise ValueError(
+        raise ModelError(
             f"{name}: the network uses a spaCy tok2vec, which has no Hugging Face format, neither "
             "as a listener nor after nlp.replace_listeners: train the component with word "
             "embeddings in its block [components.<name>.model.embed]"
@@ -168,6 +177,9 @@ class BiGRUForTokenClassification(PreTrainedModel):
             else:
                 self.network = Network(read_network(config.network))
                 vocab = torch.zeros(config.vocab_bytes, dtype=torch.uint8)
+            stored = set(self.network.state_dict())
+            constants = self.network.named_buffers()
+            self._constants = {name: x.clone() for name, x in constants if name not in stored}
         self.register_buffer("vocab", vocab)
         self._parts: Parts | None = None
         self.post_init()
@@ -176,40 +188,45 @@ class BiGRUForTokenClassification(PreTrainedModel):
         """Do nothing: the network initializes itself."""
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+    def from_pretrained(cls, source: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a model, see `transformers.PreTrainedModel.from_pretrained`.
 
-        *args, **kwargs (Any): the arguments of that method.
+        source (str | Path): a folder, or the name of a repository.
+        *args, **kwargs (Any): the other arguments of that method.
         RETURNS (BiGRUForTokenClassification): the model; with `output_loading_info`, a tuple of the
             model and the information.
-        RAISES (ValueError): if weights of the network are missing from the file, have another
-            shape, or do not belong to the network. (OSError): if there is no such folder or
-            repository.
+        RAISES (ModelError): if a file is damaged or has changed since it was saved, or if weights
+            of the network are missing, have another shape, or do not belong to the network.
+            (OSError): if there is no such folder or repository.
         """
+        if kwargs.get("use_safetensors") is False:
+            raise ModelError("only safetensors files are read: leave out use_safetensors = False")
         with_info = kwargs.pop("output_loading_info", False)
+        kwargs |= {"use_safetensors": True, "trust_remote_code": False}
         kwargs["ignore_mismatched_sizes"] = True  # to list all wrong weights in one error below
-        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        with loading_from(source):
+            config = kwargs.get("config") or cls.config_class.from_pretrained(
+                source, **{key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
+            )
+            if config.network and kwargs.get("state_dict") is None:
+                files = find_weights(source, kwargs)
+                check_shapes(files, read_network(config.network), config.vocab_bytes)
+                check_weights(files, config.checksums or {})
+            model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
         mismatches = {
             kind: sorted(map(str, info[kind]))
             for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
             if info.get(kind)
         }
         if mismatches:
-            raise ValueError(
+            raise ModelError(
                 f"{model.name_or_path}: the weights do not match the network in config.json: "
                 f"{mismatches}. Convert or download the model again"
             )
-        model._restore_constants()
-        return (model, info) if with_info else model
-
-    def _restore_constants(self) -> None:
         # transformers 5 leaves buffers that are not in the file uninitialized.
-        with torch.device("cpu"):
-            fresh = Network(self.network.spec)
-        stored = set(self.network.state_dict())
-        for name, constant in fresh.named_buffers():
-            if name not in stored:
-                self.network.get_buffer(name).copy_(constant)
+        for name, constant in model._constants.items():
+            model.network.get_buffer(name).copy_(constant)
+        return (model, info) if with_info else model
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the spaCy parts out of copies and pickles, since they are built on first access."""
@@ -228,7 +245,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
             for label in parts.codes.labels:
                 parts.component.add_label(label)
             if len(parts.component.tags) != self.network.spec.n_tags:
-                raise ValueError(
+                raise ModelError(
                     f"id2label requires {len(parts.component.tags)} tags of the component, but "
                     f"the network has {self.network.spec.n_tags}: use the id2label with which the "
                     "model was created"
@@ -237,7 +254,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
             shim.device = str(self.device)
             shim.network = self.network
             self._parts = parts
-        self._parts.component.cfg.update(self.config.settings or {})
+        load_settings(self._parts.component, self.config.settings or {}, "config.json: 'settings'")
         return self._parts
 
     def forward(
@@ -280,7 +297,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
         parts = self.parts
         if attention_mask is None:
             if input_ids is None:
-                raise ValueError("input_ids or attention_mask is required: pass one of them")
+                raise DataError("input_ids or attention_mask is required: pass one of them")
             attention_mask = torch.ones_like(input_ids)
         mask = attention_mask.bool()
         docs = self._read_docs(mask, characters, sentence_starts)
@@ -301,7 +318,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
         self, mask: Tensor, characters: Tensor | None, sentence_starts: Tensor | None
     ) -> list[Doc]:
         if characters is None:
-            raise ValueError(
+            raise DataError(
                 "characters is required: pass all outputs of the tokenizer to the model"
             )
         used = mask.cpu().numpy()
@@ -310,7 +327,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
         for text, numbers in enumerate(characters.cpu().numpy()):
             words = decode_characters(numbers)
             if len(words) != used[text].sum():
-                raise ValueError(
+                raise DataError(
                     f"text {text}: 'characters' holds {len(words)} words, but 'attention_mask' "
                     f"has {used[text].sum()} tokens: pad both with the method `pad` of the "
                     "tokenizer"
@@ -357,7 +374,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
         losses = self.network.decoder.loss(logits.float(), targets, valid)
         for doc, loss in zip(docs, losses, strict=True):
             if torch.isinf(loss):
-                raise ValueError(
+                raise DataError(
                     f"the labels of {doc.text[:60]!r} contain an invalid transition: fix them"
                 )
         return (losses.sum() / targets.n_learned).float()
@@ -378,11 +395,19 @@ class BiGRUForTokenClassification(PreTrainedModel):
         *args, **kwargs (Any): the other arguments of that method.
         """
         super().save_pretrained(save_directory, *args, **kwargs)
+        self._save_checksums(Path(save_directory))
         card = Path(save_directory) / "README.md"
         if not card.exists():
             self._write_card(card)
 
+    def _save_checksums(self, folder: Path) -> None:
+        files = list(folder.glob("model*.safetensors"))
+        if files:  # only the main process of a distributed training writes them
+            self.config.checksums = {"weights": checksum_weights(files)}
+            self.config.save_pretrained(folder)
+
     def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
+        self._save_checksums(Path(working_dir))
         # `push_to_hub` replaces the card by that of the repository, or by an empty template.
         card = Path(working_dir) / "README.md"
         if not card.exists() or "[More Information Needed]" in card.read_text(encoding="utf8"):

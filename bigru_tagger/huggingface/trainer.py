@@ -18,6 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from ..errors import ConfigError
 from ..extras import require
 from ..pipeline.ner import biluo
 from ..schemes import biluo_to_iob2, iob2_tags
@@ -85,7 +86,7 @@ def make_trainer(
     """
     name = BiGRUConfig(config).component
     if config["components"][name].get("factory") != "bigru_ner":
-        raise ValueError(f"the component {name!r} must be a bigru_ner: choose another config")
+        raise ConfigError(f"the component {name!r} must be a bigru_ner: choose another config")
     corpora = registry.resolve(config.interpolate()["corpora"])
     blank = load_model_from_config({"nlp": {"lang": config["nlp"]["lang"]}}, auto_fill=True)
     examples = {split: list(corpora[split](blank)) for split in ("train", "dev")}

@@ -1,5 +1,6 @@
 """A Hugging Face tokenizer that splits texts with a spaCy tokenizer, with one id per token."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,10 @@ from spacy.util import load_model_from_config
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 from transformers.utils import PaddingStrategy
 
+from ..errors import ConfigError, DataError, ModelError
 from ..files import atomic_path
+from ..runtime import storage
+from .files import loading_from
 
 CHARACTERS = "characters"
 SENTENCE_STARTS = "sentence_starts"
@@ -57,6 +61,7 @@ class WordTokenizer(PreTrainedTokenizerBase):
         *,
         lang: str = "en",
         tokenizer: Mapping[str, Any] | None = None,
+        checksum: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Build the tokenizer of a language, and load the rules of a saved tokenizer.
@@ -66,6 +71,7 @@ class WordTokenizer(PreTrainedTokenizerBase):
         lang (str): the language code of spaCy.
         tokenizer (Mapping[str, Any] | None): the block `[nlp.tokenizer]` of a spaCy config; None
             for the default of the language.
+        checksum (str | None): the checksum of all this; None if there is none.
         **kwargs (Any): arguments of `PreTrainedTokenizerBase`, such as `model_max_length`.
         RAISES (ValueError): if spaCy cannot build the tokenizer, or the file is not a file of a
             spaCy tokenizer.
@@ -78,26 +84,37 @@ class WordTokenizer(PreTrainedTokenizerBase):
         self.nlp = load_model_from_config(config, auto_fill=True)
         if spacy_file is not None:
             data = Path(spacy_file).read_bytes()
+            advice = "If it was changed on purpose, remove 'checksum' from tokenizer_config.json"
+            storage.check(checksum, self._checksum(data), "the tokenizer", advice)
             try:
                 self.rules.from_bytes(data)
             except Exception as error:  # spaCy and msgpack raise many types
-                raise ValueError(
+                raise ModelError(
                     f"{spacy_file} is not a file of a spaCy tokenizer: {error}: convert or "
                     "download the model again"
                 ) from error
+        elif checksum is not None:
+            raise ModelError(f"the tokenizer's file {_FILE!r} is missing: download the model again")
         kwargs = {"pad_token": "[PAD]", **kwargs}
-        super().__init__(lang=lang, tokenizer=self.tokenizer, **kwargs)
+        super().__init__(lang=lang, tokenizer=self.tokenizer, checksum=checksum, **kwargs)
+
+    def _checksum(self, rules: bytes) -> str:
+        return storage.checksum([rules, json.dumps([self.lang, self.tokenizer]).encode()])
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+    def from_pretrained(cls, source: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a tokenizer, see `transformers.PreTrainedTokenizerBase.from_pretrained`.
 
+        source (str | Path): a folder, or the name of a repository.
         *args, **kwargs (Any): the arguments of that method.
         RETURNS (WordTokenizer): the tokenizer.
-        RAISES (ValueError): if its file is damaged. (OSError): if the file does not exist.
+        RAISES (ModelError): if a file is damaged or has changed since it was saved. (OSError): if
+            the folder or repository does not exist.
         """
+        kwargs["trust_remote_code"] = False
         try:
-            return super().from_pretrained(*args, **kwargs)
+            with loading_from(source):
+                return super().from_pretrained(source, *args, **kwargs)
         except ImportError as error:
             # transformers 4 imports protobuf to classify the error that it caught.
             if isinstance(error.__context__, ValueError):
@@ -113,7 +130,7 @@ class WordTokenizer(PreTrainedTokenizerBase):
         RAISES (ValueError): if the tokenizer of the pipeline cannot be saved.
         """
         if not hasattr(nlp.tokenizer, "to_bytes"):
-            raise ValueError(
+            raise ModelError(
                 f"the tokenizer of the pipeline, a {type(nlp.tokenizer).__name__}, cannot be "
                 "saved: implement its methods to_bytes and from_bytes"
             )
@@ -223,6 +240,15 @@ class WordTokenizer(PreTrainedTokenizerBase):
         _refuse_pair(pair)
         return [token.text for token in self.nlp.make_doc(text)]
 
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
+        """Save it, see `transformers.PreTrainedTokenizerBase.save_pretrained`.
+
+        *args, **kwargs (Any): the arguments of that method.
+        RETURNS (tuple[str, ...]): the files.
+        """
+        self.init_kwargs["checksum"] = self._checksum(self.rules.to_bytes(exclude=["vocab"]))
+        return super().save_pretrained(*args, **kwargs)
+
     def save_vocabulary(
         self, save_directory: str, filename_prefix: str | None = None
     ) -> tuple[str, ...]:
@@ -261,7 +287,7 @@ class WordTokenizer(PreTrainedTokenizerBase):
         # batches with `_batch_encode_plus`.
         _refuse_pair(text_pair)
         if return_overflowing_tokens:
-            raise ValueError(
+            raise ConfigError(
                 "overlapping windows are not supported: leave out return_overflowing_tokens and "
                 "stride; the model reads texts of any length"
             )
@@ -320,7 +346,7 @@ class WordTokenizer(PreTrainedTokenizerBase):
         if not is_split_into_words:
             return self.nlp.make_doc(text)
         if isinstance(text, str) or "" in text:
-            raise ValueError(
+            raise DataError(
                 f"is_split_into_words = True requires lists of words, none of them empty; got "
                 f"{text!r}"
             )
@@ -404,7 +430,7 @@ def _describe(words: list[str], mask: list[int]) -> WordEncoding:
 
 def _to_array(name: str, rows: Any) -> np.ndarray:
     if len({np.shape(row)[:1] for row in rows}) > 1:
-        raise ValueError(
+        raise ConfigError(
             f"{name}: texts of different lengths do not fit a tensor: set padding = True"
         )
     array = np.array(rows, dtype=np.int64)
@@ -413,4 +439,4 @@ def _to_array(name: str, rows: Any) -> np.ndarray:
 
 def _refuse_pair(pair: Any) -> None:
     if pair is not None:
-        raise ValueError("pairs of texts are not supported: pass single texts")
+        raise ConfigError("pairs of texts are not supported: pass single texts")

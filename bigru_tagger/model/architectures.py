@@ -9,6 +9,7 @@ from thinc.types import Floats2d
 
 from ..decoding.decoders import check_decoder
 from ..embeddings.standard import standard_embed
+from ..errors import ConfigError
 from ..runtime.spec import NetworkSpec
 from .devices import Precision
 from .shim import NetworkShim
@@ -145,7 +146,7 @@ def BiGRUTok2Vec(  # noqa: N802
     """
     widths = _widths(hidden, depth)
     if not widths:
-        raise ValueError("BiGRUTok2Vec needs at least one layer; got depth = 0")
+        raise ConfigError("BiGRUTok2Vec needs at least one layer; got depth = 0")
     _check_context(occurrences, global_context, context_width)
     spec = NetworkSpec(
         {},
@@ -209,9 +210,9 @@ def BiGRUEncoder(  # noqa: N802
     RAISES (ValueError): if a setting is not valid.
     """
     if bidirectional and width % 2:
-        raise ValueError(f"BiGRUEncoder: 'width' must be even for two directions; got {width}")
+        raise ConfigError(f"BiGRUEncoder: 'width' must be even for two directions; got {width}")
     if depth < 1:
-        raise ValueError(f"BiGRUEncoder: 'depth' must be at least 1; got {depth}")
+        raise ConfigError(f"BiGRUEncoder: 'depth' must be at least 1; got {depth}")
     units = width // 2 if bidirectional else width
     return vectors_model(
         "bigru_encoder",
@@ -230,18 +231,18 @@ def BiGRUEncoder(  # noqa: N802
 def _check_context(occurrences: int, global_context: int, context_width: int | None) -> None:
     for name, width in {"occurrences": occurrences, "global_context": global_context}.items():
         if width < 0:
-            raise ValueError(f"{name!r} must be at least 0; got {width}")
+            raise ConfigError(f"{name!r} must be at least 0; got {width}")
     if context_width is not None and context_width < 1:
-        raise ValueError(f"'context_width' must be positive, or null; got {context_width}")
+        raise ConfigError(f"'context_width' must be positive, or null; got {context_width}")
 
 
 def _widths(hidden: int | list[int], depth: int | None) -> list[int]:
     if depth is not None and depth < 0:
-        raise ValueError(f"'depth' must be at least 0; got {depth}")
+        raise ConfigError(f"'depth' must be at least 0; got {depth}")
     if isinstance(hidden, int):
         return [hidden] * (1 if depth is None else depth)
     if depth is not None and depth != len(hidden):
-        raise ValueError(
+        raise ConfigError(
             f"'hidden' lists the units of {len(hidden)} layers, {hidden}, but 'depth' is {depth}: "
             "set 'depth' to null, or 'hidden' to one number"
         )

@@ -15,6 +15,7 @@ from thinc.types import Floats2d, FloatsXd
 from threadpoolctl import ThreadpoolController
 
 from ..decoding.transitions import Array, to_numpy
+from ..errors import ConfigError, DeviceError
 from ..extras import require
 
 if TYPE_CHECKING:
@@ -169,9 +170,9 @@ def choose_device(name: str | None) -> str:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"device = {name!r} is not a torch device: {error}") from error
+        raise DeviceError(f"device = {name!r} is not a torch device: {error}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
+        raise DeviceError(
             f"device = {name!r}, but torch {torch.__version__} finds no CUDA device here. Set "
             "device = null (or override it when loading), or install torch for your CUDA version"
         )
@@ -198,7 +199,7 @@ def use_bfloat16(precision: Precision, device: str) -> bool:
         without torch.
     """
     if precision not in get_args(Precision):
-        raise ValueError(
+        raise ConfigError(
             f"'predict_precision' must be one of {list(get_args(Precision))}; got {precision!r}"
         )
     if precision == "float32" or (precision == "auto" and find_spec("torch") is None):

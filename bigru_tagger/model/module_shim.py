@@ -12,6 +12,7 @@ import numpy as np
 from thinc.api import Optimizer
 from thinc.shims import Shim
 
+from ..errors import ModelError
 from .devices import (
     Precision,
     choose_device,
@@ -91,7 +92,7 @@ class ModuleShim(Shim, ABC):
         """
         use_one_thread_if_forked()
         if self._model is None:
-            raise ValueError(NOT_INITIALISED)
+            raise ModelError(NOT_INITIALISED)
         return cast("nn.Module", self._model)
 
     @module.setter
@@ -216,7 +217,7 @@ class ModuleShim(Shim, ABC):
             return b""
         broken = self.not_finite()
         if broken:
-            raise ValueError(f"weights that are NaN or infinite are not saved: {broken}")
+            raise ModelError(f"weights that are NaN or infinite are not saved: {broken}")
         return self._write()
 
     def from_bytes(self, data: bytes) -> "ModuleShim":

@@ -14,6 +14,8 @@ import torch
 from thinc.api import Optimizer, registry
 from thinc.optimizers import FloatOrSeq
 
+from ..errors import ConfigError
+
 
 @registry.optimizers("bigru_tagger.SGD.v1")
 def SGD(  # noqa: N802
@@ -42,7 +44,7 @@ def SGD(  # noqa: N802
     RAISES (ValueError): if the momentum is not at least 0 and below 1.
     """
     if not 0.0 <= momentum < 1.0:
-        raise ValueError(f"momentum must be at least 0 and below 1; got {momentum}")
+        raise ConfigError(f"momentum must be at least 0 and below 1; got {momentum}")
     # With a second beta of 0, neither thinc nor our shim uses Adam.
     return Optimizer(
         learn_rate,

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..decoding.decoder import Decoder
 from ..decoding.transitions import Array
+from ..errors import ModelError
 from ..extras import require
 from ..runtime.network import ArrayNetwork, pack_network
 from ..runtime.spec import NEW_TAG_MARGIN, Batch, NetworkSpec
@@ -93,7 +94,7 @@ class NetworkShim(ModuleShim):
                 self._runtime = ArrayNetwork(self._model.spec, self._model.arrays)
                 self._runtime_changes = changes
         if self._runtime is None:
-            raise ValueError(NOT_INITIALISED)
+            raise ModelError(NOT_INITIALISED)
         return self._runtime
 
     @property

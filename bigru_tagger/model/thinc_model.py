@@ -15,6 +15,7 @@ from ..decoding.transitions import Array, to_numpy
 from ..embeddings.base import Embedding, WordEmbedding
 from ..embeddings.tok2vec import Tok2VecEmbedding
 from ..embeddings.transformer import TransformerEmbedding
+from ..errors import ConfigError, DataError
 from ..extras import require
 from ..network.dropout import Dropout
 from ..runtime.spec import NEW_TAG_MARGIN, Batch, NetworkSpec
@@ -51,7 +52,7 @@ class DropoutSettings:
         """
         for name, rate in vars(self).items():
             if rate is not None and not 0.0 <= rate < 1.0:
-                raise ValueError(f"{name}_dropout must be at least 0 and below 1; got {rate}")
+                raise ConfigError(f"{name}_dropout must be at least 0 and below 1; got {rate}")
 
     def rates(self, training_dropout: float) -> Dropout:
         """Return the rates of a training step.
@@ -92,12 +93,12 @@ def docs_model(
     embed = {block: embedding for block, embedding in embed.items() if embedding is not None}
     for block, embedding in embed.items():
         if not isinstance(embedding, Embedding):
-            raise ValueError(
+            raise ConfigError(
                 f"[...model.embed.{block}] must be an embedding, such as @misc = "
                 f'"bigru_tagger.HashEmbed.v1"; got {embedding!r}'
             )
     if not embed:
-        raise ValueError("'embed' must contain at least one embedding")
+        raise ConfigError("'embed' must contain at least one embedding")
     upstream = {}
     for block, embedding in embed.items():
         if isinstance(embedding, Tok2VecEmbedding):
@@ -220,7 +221,7 @@ def decoder_of(model: Model[Any, Any]) -> Decoder:
 def _check_recurrent_dropout(spec: NetworkSpec, dropout: DropoutSettings) -> None:
     # Checked when the model is built. The network would only fail at the first training step.
     if spec.cell != "gru" and dropout.recurrent != 0.0:
-        raise ValueError(
+        raise ConfigError(
             f'recurrent_dropout needs cell = "gru": with cell = "{spec.cell}", set '
             "recurrent_dropout = 0.0"
         )
@@ -235,7 +236,7 @@ def _initialise(
     spec: NetworkSpec,
 ) -> None:
     if not X:
-        raise ValueError(
+        raise DataError(
             f"cannot initialise the model {model.name!r} without Docs, which determine the width "
             "of its input: pass examples to nlp.initialize()"
         )
@@ -258,7 +259,7 @@ def _initialise(
 
 def _set_width(model: Model[Any, Any], width: int) -> None:
     if model.has_dim("nO") and model.get_dim("nO") != width:
-        raise ValueError(
+        raise ConfigError(
             f"the model was built for nO = {model.get_dim('nO')} tags, but the labels need "
             f"{width}: set nO to null, or create a new component"
         )

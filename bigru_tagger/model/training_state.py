@@ -17,6 +17,7 @@ from safetensors.numpy import save
 from thinc.api import Model, Optimizer
 
 from ..decoding.transitions import to_numpy
+from ..errors import ModelError
 from .devices import to_host
 from .module_shim import ModuleShim
 
@@ -139,7 +140,7 @@ def _read_metadata(path: Path) -> dict[str, Any]:
         with safe_open(path, "np") as file:
             content: dict[str, Any] = json.loads(file.metadata()[_METADATA])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}): remove it to start again") from error
+        raise ModelError(f"{path} is damaged ({error}): remove it to start again") from error
     return content
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ..errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Dropout:
@@ -27,7 +29,7 @@ class Dropout:
         """
         for name, rate in vars(self).items():
             if not 0.0 <= rate < 1.0:
-                raise ValueError(f"{name} dropout must be at least 0 and below 1; got {rate}")
+                raise ConfigError(f"{name} dropout must be at least 0 and below 1; got {rate}")
 
 
 NO_DROPOUT = Dropout()

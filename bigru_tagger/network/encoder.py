@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from ..errors import ConfigError, ModelError
 from ..stages import ENCODE, stage
 from .dropout import NO_DROPOUT, Dropout
 from .gru import Recurrence, SharedInput, predict_gru, project_inputs, run_gru
@@ -97,9 +98,9 @@ class BiGRUEncoder(nn.Module):
         """
         super().__init__()
         if cell not in _CELLS:
-            raise ValueError(f"BiGRUEncoder: 'cell' must be one of {list(_CELLS)}; got {cell!r}")
+            raise ConfigError(f"BiGRUEncoder: 'cell' must be one of {list(_CELLS)}; got {cell!r}")
         if any(units < 1 for units in hidden):
-            raise ValueError(f"BiGRUEncoder: hidden widths must be positive; got {list(hidden)}")
+            raise ConfigError(f"BiGRUEncoder: hidden widths must be positive; got {list(hidden)}")
         directions = [_FORWARD, _BACKWARD] if bidirectional else [_FORWARD]
         self.cell = cell
         self.layers = nn.ModuleList()
@@ -134,7 +135,7 @@ class BiGRUEncoder(nn.Module):
         RAISES (ValueError): if recurrent dropout is set for an LSTM.
         """
         if dropout.recurrent > 0.0 and self.cell != "gru":
-            raise ValueError(
+            raise ConfigError(
                 f"recurrent dropout needs cell = 'gru'; got a rate of {dropout.recurrent} "
                 f"for cell = {self.cell!r}"
             )
@@ -169,7 +170,7 @@ class BiGRUEncoder(nn.Module):
         RAISES (ValueError): if the cell is not a GRU.
         """
         if self.cell != "gru":
-            raise ValueError(
+            raise ModelError(
                 f"only a GRU has reset and update gates; this encoder has cell = {self.cell!r}"
             )
         gates: list[LayerGates] = []

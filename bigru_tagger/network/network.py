@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..decoding.decoder import Decoder
 from ..decoding.decoders import decoder_class
 from ..decoding.transitions import to_numpy
+from ..errors import ModelError
 from ..runtime.network import BAD_SPEC, ArrayNetwork, check_input_width, pack_network
 from ..runtime.spec import (
     NEW_TAG_MARGIN,
@@ -295,10 +296,10 @@ class Network(nn.Module):
 
         data (bytes): the output of `to_bytes`.
         RETURNS (Network): the network, on the CPU.
-        RAISES (ValueError): if the data is not a saved network.
+        RAISES (ModelError): if the data is not a saved network.
         """
         checked = ArrayNetwork.from_bytes(data)
         try:
             return cls.from_arrays(checked.spec, checked.arrays)
         except BAD_SPEC as error:
-            raise ValueError(f"not a saved bigru_tagger network: {error}") from error
+            raise ModelError(f"not a saved bigru_tagger network: {error}") from error

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..decoding.transitions import to_numpy
+from ..errors import ModelError
 from ..runtime.spec import Pooling
 from ..runtime.storage import Weights, pack_arrays, unpack_arrays
 from .meta import on_meta
@@ -313,7 +314,7 @@ class WordTransformer(nn.Module):
             config = type(AutoConfig.for_model(encoder["model_type"])).from_dict(encoder)
             tokenizer = Tokenizer.from_str(text)
             if getattr(config, "num_hidden_layers", 0) > len(arrays):
-                raise ValueError(f"the file contains {len(arrays)} arrays, too few for all layers")
+                raise ModelError(f"the file contains {len(arrays)} arrays, too few for all layers")
 
             make = AutoModel.from_config
 
@@ -333,7 +334,7 @@ class WordTransformer(nn.Module):
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             transformer.load_state_dict(tensors)
         except Exception as error:  # tokenizers raises plain exceptions
-            raise ValueError(f"cannot read the saved transformer: {error}") from error
+            raise ModelError(f"cannot read the saved transformer: {error}") from error
         return transformer
 
 

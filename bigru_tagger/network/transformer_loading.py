@@ -14,6 +14,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
+from ..errors import ConfigError, ModelError
 from ..runtime.spec import Pooling
 from .transformer import TransformerSpec, WordTransformer
 
@@ -48,12 +49,12 @@ class PretrainedTransformer:
         RAISES (ValueError): if a setting is out of range.
         """
         if self.pooling not in get_args(Pooling):
-            raise ValueError(
+            raise ConfigError(
                 f"TransformerEmbed: 'pooling' must be one of {list(get_args(Pooling))}; got "
                 f"{self.pooling!r}"
             )
         if self.layers < 1 or self.overlap < 0 or (self.window is not None and self.window < 1):
-            raise ValueError(
+            raise ConfigError(
                 "TransformerEmbed: 'layers' must be at least 1, 'overlap' at least 0, and "
                 f"'window' positive, or null; got layers = {self.layers}, overlap = "
                 f"{self.overlap}, window = {self.window}"
@@ -71,7 +72,7 @@ class PretrainedTransformer:
             encoder = self._load_encoder()
         n_states, width = self._probe(encoder)
         if self.layers > n_states:
-            raise ValueError(
+            raise ConfigError(
                 f"TransformerEmbed: layers = {self.layers}, but {self.name} has {n_states - 1} "
                 f"layers and an embedding layer: 'layers' can be at most {n_states}"
             )
@@ -79,7 +80,7 @@ class PretrainedTransformer:
         backend = tokenizer.backend_tokenizer
         highest = max(backend.get_vocab(with_added_tokens=True).values())
         if highest >= n_rows:
-            raise ValueError(
+            raise ConfigError(
                 f"{self.name}: the tokenizer has sub-words up to number {highest}, but the model "
                 f"has vectors for {n_rows}: they do not belong together"
             )
@@ -104,12 +105,12 @@ class PretrainedTransformer:
                 self.name, revision=self.revision, trust_remote_code=False, use_fast=True
             )
         if not getattr(tokenizer, "is_fast", False):
-            raise ValueError(
+            raise ConfigError(
                 f"{self.name}: its tokenizer, {type(tokenizer).__name__}, is not a fast tokenizer "
                 "and cannot map sub-words to words: use a transformer that has a tokenizer.json"
             )
         if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-            raise ValueError(
+            raise ConfigError(
                 f"{self.name}: there is no tokenizer in the folder of the model. Write it there "
                 "with tokenizer.save_pretrained(folder)"
             )
@@ -128,7 +129,7 @@ class PretrainedTransformer:
         # The pooler is not used, and many folders do not contain its weights.
         missing = [name for name in loaded["missing_keys"] if not name.startswith("pooler.")]
         if missing or loaded["mismatched_keys"]:
-            raise ValueError(
+            raise ConfigError(
                 f"{self.name}: the weights do not fit the model {type(encoder).__name__}; there "
                 f"are none for {', '.join(sorted(missing)[:5]) or loaded['mismatched_keys']}"
             )
@@ -137,7 +138,7 @@ class PretrainedTransformer:
     def _probe(self, encoder: Any) -> tuple[int, int]:
         # The number of states per sub-word and their width, from a forward pass.
         if getattr(encoder.config, "is_encoder_decoder", False):
-            raise ValueError(
+            raise ConfigError(
                 f"{self.name} is an encoder with a decoder ({type(encoder).__name__}): use a "
                 "transformer that is only an encoder, such as BERT"
             )
@@ -152,14 +153,14 @@ class PretrainedTransformer:
                 )
             states = [*output.hidden_states[:-1], output.last_hidden_state]
         except Exception as error:  # any error of any kind of model, such as one for images
-            raise ValueError(
+            raise ModelError(
                 f"{self.name}: a {type(encoder).__name__} returns no hidden states for text: "
                 f"{error}"
             ) from error
         shapes = {tuple(layer.shape) for layer in states[-self.layers :]}
         width = states[-1].shape[-1]
         if shapes != {(1, 2, width)}:
-            raise ValueError(
+            raise ModelError(
                 f"{self.name}: a {type(encoder).__name__} does not return one vector of one width "
                 f"per sub-word and layer; for two sub-words, it returned {sorted(shapes)}"
             )
@@ -168,14 +169,14 @@ class PretrainedTransformer:
     def _choose_window(self, encoder: Any, tokenizer: Any) -> int:
         limit = max_sub_words(encoder, tokenizer)
         if limit is not None and self.window is not None and self.window > limit:
-            raise ValueError(
+            raise ConfigError(
                 f"TransformerEmbed: window = {self.window}, but {self.name} reads at most "
                 f"{limit} sub-words at once: set 'window' to that, or to null"
             )
         window = self.window or limit or _DEFAULT_WINDOW
         n_special = tokenizer.backend_tokenizer.num_special_tokens_to_add(is_pair=False)
         if self.overlap >= window - n_special:
-            raise ValueError(
+            raise ConfigError(
                 f"TransformerEmbed: an 'overlap' of {self.overlap} is too large for a window of "
                 f"{window} sub-words with {n_special} special tokens: make 'window' larger or "
                 "'overlap' smaller"
@@ -187,7 +188,7 @@ class PretrainedTransformer:
         try:
             yield
         except Exception as error:  # tokenizers raises plain exceptions
-            raise ValueError(
+            raise ModelError(
                 f"cannot load the {what} of {self.name!r}: {reason_of(error)}. {self._advice()}"
             ) from error
 

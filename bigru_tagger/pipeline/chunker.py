@@ -8,6 +8,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ..errors import DataError
 from ..schemes import OUTSIDE, span_tags
 from ..scoring.scoring import same_words
 from ..stages import ANNOTATE, stage
@@ -86,7 +87,7 @@ class BiGRUChunker(SpanTagger):
         ]
         covered = [token for span in spans for token in range(span.start, span.end)]
         if len(set(covered)) < len(covered):
-            raise ValueError(
+            raise DataError(
                 f"{self.name}: the spans under doc.spans[{key!r}] of {reference.text[:60]!r} "
                 "overlap: BILUO tags cannot represent overlapping spans. Use one component for "
                 "each layer of spans that do not overlap, and select their labels by the setting "

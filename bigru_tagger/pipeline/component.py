@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
@@ -17,16 +16,24 @@ from thinc.types import Floats2d
 
 from .. import __version__
 from ..decoding.transitions import Array, Transitions, to_numpy
+from ..errors import ConfigError, DataError
 from ..model.thinc_model import decoder_of, network_shim, predict_runs, resize_output
 from ..runtime.spec import NEW_TAG_MARGIN
 from .factories import Scorer
 from .finite import check_vectors, check_weights
 from .gold import Gold
-from .label_settings import check_names, choose_labels, learns, store_settings
+from .label_settings import (
+    check_names,
+    check_settings,
+    choose_labels,
+    learns,
+    store_settings,
+)
+from .saving import SavedComponent
 from .soft_targets import SoftTargets
 
 
-class SequenceTagger(TrainablePipe):
+class SequenceTagger(SavedComponent):
     """Predicts one tag per token from the logits of a model."""
 
     def __init__(
@@ -53,19 +60,15 @@ class SequenceTagger(TrainablePipe):
             has the label, see `make_bigru_ner`.
         learned_labels (Sequence[str] | None): the labels to learn, None for all.
         **cfg: settings that are saved with the component.
-        RAISES (ValueError): if `label_smoothing` is negative, or 1 or more; if a weight is not a
-            finite number of at least 0; or if `learned_labels` is empty.
+        RAISES (ConfigError): if a setting has a value that is not valid, see `check_settings`.
         """
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(
-                f"{name}: label_smoothing must be at least 0 and below 1; got {label_smoothing}"
-            )
-        cfg |= store_settings(name, label_weights, learned_labels)
+        cfg |= store_settings(label_weights, learned_labels)
         self.vocab = vocab
         self.model = model
         self.name = name
         self.scorer = scorer
         self.cfg: dict[str, Any] = {"labels": [], "label_smoothing": label_smoothing, **cfg}
+        check_settings(name, self.cfg)
         self._rehearsal_model: Model[list[Doc], list[Floats2d]] | None = None
         self._reported: set[str] = set()
 
@@ -161,7 +164,7 @@ class SequenceTagger(TrainablePipe):
         RAISES (ValueError): if the label is not a string or is empty.
         """
         if not isinstance(label, str) or not label:
-            raise ValueError(f"{self.name}: a label must be a non-empty string; got {label!r}")
+            raise ConfigError(f"{self.name}: a label must be a non-empty string; got {label!r}")
         if label in self.labels:
             return 0
         self.cfg["labels"].append(label)
@@ -199,7 +202,7 @@ class SequenceTagger(TrainablePipe):
         for label in labels:
             self.add_label(label)
         if not self.labels:
-            raise ValueError(
+            raise DataError(
                 f"{self.name}: the training examples contain no labels for this component. Check "
                 "that the corpus reads the right column, or set `labels` under "
                 f"[initialize.components.{self.name}]"
@@ -207,7 +210,7 @@ class SequenceTagger(TrainablePipe):
         check_names(self)
         docs = [example.x for example in itertools.islice(get_examples(), 10) if len(example.x)]
         if not docs:
-            raise ValueError(f"{self.name}: the first 10 training examples have no tokens")
+            raise DataError(f"{self.name}: the first 10 training examples have no tokens")
         n_tags = len(self.tags)
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
         self.check_soft_labels()
@@ -346,12 +349,12 @@ class SequenceTagger(TrainablePipe):
         decode = f'decode = "{network_shim(self.model).spec.decode}"'
         smoothing = self.cfg["label_smoothing"]
         if smoothing:
-            raise ValueError(
+            raise ConfigError(
                 f"{self.name}: label_smoothing = {smoothing} is not supported by {decode}: set "
                 'label_smoothing = 0.0 or decode = "constrained"'
             )
         if has_soft:
-            raise ValueError(
+            raise ConfigError(
                 f"{self.name}: a teacher's outputs are not supported by {decode}: set "
                 'decode = "constrained"'
             )
@@ -385,7 +388,7 @@ class SequenceTagger(TrainablePipe):
         if self._rehearsal_model is None or not any(len(doc) for doc in docs):
             return losses
         if any(isinstance(node, Tok2VecListener) for node in self.model.walk()):
-            raise ValueError(
+            raise ConfigError(
                 f"{self.name}: cannot rehearse with a listener, since nlp.rehearse does not run "
                 "the shared encoder: call nlp.replace_listeners first"
             )
@@ -400,54 +403,6 @@ class SequenceTagger(TrainablePipe):
             self.finish_update(sgd)
         losses[self.name] = losses.get(self.name, 0.0) + loss
         return losses
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Serialize the component to bytes.
-
-        exclude (Iterable[str]): names of serialization fields to exclude.
-        RETURNS (bytes): the serialized component.
-        RAISES (ValueError): if a weight is NaN or infinite.
-        """
-        check_weights(self.name, self.model, "saved")
-        return bytes(super().to_bytes(exclude=tuple(exclude)))
-
-    def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
-        """Save the component to a folder.
-
-        path (str | Path): the folder, which is created if it does not exist.
-        exclude (Iterable[str]): names of serialization fields to exclude.
-        RAISES (ValueError): if a weight is NaN or infinite.
-        """
-        check_weights(self.name, self.model, "saved")
-        super().to_disk(path, exclude=tuple(exclude))
-
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "SequenceTagger":
-        """Load the component from bytes.
-
-        bytes_data (bytes): the serialized component.
-        exclude (Iterable[str]): names of serialization fields to exclude.
-        RETURNS (SequenceTagger): the component.
-        RAISES (ValueError): if a weight is NaN or infinite.
-        """
-        super().from_bytes(bytes_data, exclude=tuple(exclude))
-        return self._restore_labels()
-
-    def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "SequenceTagger":
-        """Load the component from a folder.
-
-        path (str | Path): the folder.
-        exclude (Iterable[str]): names of serialization fields to exclude.
-        RETURNS (SequenceTagger): the component.
-        RAISES (ValueError): if a weight is NaN or infinite.
-        """
-        super().from_disk(path, exclude=tuple(exclude))
-        return self._restore_labels()
-
-    def _restore_labels(self) -> "SequenceTagger":
-        for label in self.labels:
-            self.vocab.strings.add(label)
-        check_weights(self.name, self.model, "loaded")
-        return self
 
 
 def _require_extras(nlp: Language) -> None:

@@ -8,6 +8,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model, get_array_module
 
+from ..errors import ModelError
 from ..model.module_shim import ModuleShim
 from ..model.shim import NetworkShim
 from ..model.thinc_model import network_shim
@@ -15,7 +16,7 @@ from ..model.thinc_model import network_shim
 _ROWS_AT_ONCE = 1 << 16  # rows of vectors per step, to limit memory
 
 
-class NotFiniteError(ValueError):
+class NotFiniteError(ModelError):
     """A loss, weight or vector is NaN or infinite."""
 
 

@@ -1,31 +1,107 @@
-"""The settings of a component that have a value for each label, or select labels."""
+"""The settings of a component, most of which have a value for each label, or select labels."""
 
+import math
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..errors import ConfigError, InputError, ModelError
 
 if TYPE_CHECKING:
     from .component import SequenceTagger
 
 
-def store_settings(
-    name: str, label_weights: Mapping[str, float] | None, learned_labels: Sequence[str] | None
-) -> dict[str, Any]:
-    """Check settings, and list those that are saved with a component because they are used.
+def _is_number(value: Any) -> bool:
+    is_number = isinstance(value, Real) and value is not True and value is not False
+    return is_number and math.isfinite(value)
 
-    name (str): name of the component.
+
+def _are_labels(value: Any) -> bool:
+    are_names = isinstance(value, Sequence) and not isinstance(value, str)
+    are_names = are_names and all(isinstance(label, str) and label for label in value)
+    return are_names and len(set(value)) == len(value)
+
+
+# The condition of each setting that is saved with a component, and its description.
+_CONDITIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "labels": (_are_labels, "must be a list of different labels, none of them empty"),
+    "learned_labels": (
+        lambda value: bool(value) and _are_labels(value),
+        "is the setting `labels`, and must be null or name at least one label, each of them once",
+    ),
+    "label_smoothing": (
+        lambda value: _is_number(value) and 0.0 <= value < 1.0,
+        "must be at least 0 and below 1",
+    ),
+    "label_weights": (
+        lambda value: (
+            isinstance(value, Mapping)
+            and all(_is_number(weight) and weight >= 0.0 for weight in value.values())
+        ),
+        "must have a number of at least 0 for each label",
+    ),
+    "threshold": (
+        lambda value: _is_number(value) and 0.0 <= value <= 1.0,
+        "must be a number from 0 to 1",
+    ),
+    "temperature": (lambda value: _is_number(value) and value > 0.0, "must be above 0"),
+    "recall_bias": (
+        lambda value: all(
+            map(_is_number, value.values() if isinstance(value, Mapping) else [value])
+        ),
+        "must be a finite number, or have one for each label",
+    ),
+    "incorrect_spans_key": (
+        lambda value: value is None or isinstance(value, str),
+        "must be a name or null",
+    ),
+    "spans_key": (lambda value: isinstance(value, str), "must be a name"),
+    "overwrite": (lambda value: isinstance(value, bool), "must be true or false"),
+}
+
+
+def check_settings(
+    place: str, cfg: Mapping[str, Any], error: type[InputError] = ConfigError
+) -> None:
+    """Check the values of settings.
+
+    place (str): the component or the file, for the error message.
+    cfg (Mapping[str, Any]): the settings by name. Others than those of this package are ignored.
+    error (type[InputError]): the type of the error.
+    RAISES (InputError): if a value is not valid, with this type.
+    """
+    for name, value in cfg.items():
+        is_valid, condition = _CONDITIONS.get(name, (None, ""))
+        if is_valid is not None and not is_valid(value):
+            raise error(f"{place}: {name} {condition}; got {value!r}")
+
+
+def load_settings(component: "SequenceTagger", settings: Any, place: str) -> None:
+    """Set the settings of a saved component.
+
+    component (SequenceTagger): the component.
+    settings (Any): the settings by name, which are checked.
+    place (str): the file, for the error message.
+    RAISES (ModelError): if a value is not valid.
+    """
+    if not isinstance(settings, Mapping):
+        raise ModelError(f"{place}: must hold settings by name: copy or download the model again")
+    check_settings(place, settings, ModelError)
+    component.cfg.update(settings)
+
+
+def store_settings(
+    label_weights: Mapping[str, float] | None, learned_labels: Sequence[str] | None
+) -> dict[str, Any]:
+    """List the settings that are saved with a component because they are used.
+
     label_weights (Mapping[str, float] | None): see `make_bigru_ner`.
     learned_labels (Sequence[str] | None): the setting `labels` of `make_bigru_ner`.
     RETURNS (dict[str, Any]): the settings that are set, by name.
-    RAISES (ValueError): if a weight is not a finite number of at least 0, or there are no labels.
     """
-    for label, weight in (label_weights or {}).items():
-        if not 0.0 <= weight < np.inf:
-            raise ValueError(f"{name}: label_weights of {label} must be at least 0; got {weight}")
-    if learned_labels is not None and not learned_labels:
-        raise ValueError(f"{name}: labels is an empty list: name at least one label, or set null")
     settings: dict[str, Any] = {}
     if label_weights:
         settings["label_weights"] = dict(label_weights)
@@ -64,19 +140,20 @@ def choose_labels(component: "SequenceTagger", found: Collection[str]) -> list[s
     return labels
 
 
-def check_names(component: "SequenceTagger") -> None:
+def check_names(component: "SequenceTagger", error: type[InputError] = ConfigError) -> None:
     """Check the labels of the settings that have a value for each label.
 
     component (SequenceTagger): a component that has its labels.
-    RAISES (ValueError): if a setting names a label that the component does not have. It would have
-        no effect.
+    error (type[InputError]): the type of the error.
+    RAISES (InputError): if a setting names a label that the component does not have, with this
+        type. It would have no effect.
     """
     names = {*component.labels, *map(component.label_of, component.tags)}
     for setting in ("label_weights", "recall_bias"):
         value = component.cfg.get(setting)
         unknown = sorted(set(value) - names) if isinstance(value, Mapping) else []
         if unknown:
-            raise ValueError(
+            raise error(
                 f"{component.name}: {setting} has the unknown label {unknown[0]!r}: choose from "
                 f"{', '.join(sorted(names))}"
             )

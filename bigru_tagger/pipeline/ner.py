@@ -11,6 +11,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ..errors import DataError
 from ..schemes import OUTSIDE, biluo_tag, label_of
 from ..scoring.scoring import same_words
 from ..stages import ANNOTATE, stage
@@ -93,7 +94,7 @@ class BiGRUNer(SpanTagger):
         """
         targets = SoftTargets.of(example.reference)
         if targets is not None and not same_words(example):
-            raise ValueError(
+            raise DataError(
                 f"{self.name}: the training text {example.reference.text[:60]!r} has a teacher's "
                 "outputs, but its predicted Doc has other tokens than the teacher's input. Remove "
                 "augmenters that change tokens"

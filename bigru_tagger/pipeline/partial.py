@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from spacy.training import Example
 
+from ..errors import DataError
 from ..schemes import OUTSIDE, label_of, span_tags
 from ..scoring.scoring import same_words
 
@@ -65,7 +66,7 @@ def partial_gold(
             first, stop = begin + start, begin + start + len(path)
             known = tags[first:stop]
             if (known == path).all():
-                raise ValueError(
+                raise DataError(
                     f"{component.name}: the span {example.predicted[start : start + len(path)]} "
                     f"({label_of(component.tags[path[0]])}) in the training text "
                     f"{example.reference.text[:60]!r} is annotated, and is also marked as "

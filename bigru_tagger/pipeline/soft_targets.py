@@ -7,13 +7,14 @@ from typing import Protocol
 import numpy as np
 from spacy.tokens import Doc
 
+from ..errors import ConfigError, DataError
 from ..schemes import OUTSIDE, label_of
 
 KEY = "bigru_tagger.soft_targets"
 """The key of the `SoftTargets` in the `user_data` of an example's reference Doc."""
 
 
-class TeacherError(ValueError):
+class TeacherError(DataError):
     """A teacher cannot be loaded or used."""
 
 
@@ -80,7 +81,7 @@ class SoftTargets:
         RAISES (ValueError): if the Doc has a different number of tokens.
         """
         if len(doc) != len(self.columns):
-            raise ValueError(
+            raise DataError(
                 f"the text {doc.text[:60]!r} has {len(doc)} tokens, but the teacher's outputs are "
                 f"for {len(self.columns)}"
             )
@@ -116,7 +117,7 @@ class SoftTargets:
         """
         lacking = sorted({label_of(tag) for tag in self.tags if tag not in column})
         if lacking:
-            raise ValueError(
+            raise DataError(
                 f"the component does not have these labels of the teacher: {', '.join(lacking)}. "
                 "Add them under [initialize.components], or remove `labels` there to collect the "
                 "labels from the teacher's outputs"
@@ -138,6 +139,6 @@ def check_settings(temperature: float, weight: float) -> None:
     RAISES (ValueError): if the temperature is not above 0, or the weight not between 0 and 1.
     """
     if not temperature > 0.0:
-        raise ValueError(f"temperature must be above 0; got {temperature}")
+        raise ConfigError(f"temperature must be above 0; got {temperature}")
     if not 0.0 <= weight <= 1.0:
-        raise ValueError(f"weight must be between 0 and 1; got {weight}")
+        raise ConfigError(f"weight must be between 0 and 1; got {weight}")

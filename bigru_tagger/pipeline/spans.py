@@ -13,6 +13,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..decoding.transitions import Array, Transitions, array_like, to_numpy
+from ..errors import ConfigError
 from ..model.thinc_model import decoder_of
 from ..schemes import OUTSIDE, Spans, TagParts, biluo_tags, label_of
 from ..stages import DECODE, stage
@@ -122,7 +123,7 @@ class SpanTagger(SequenceTagger):
     @temperature.setter
     def temperature(self, value: float) -> None:
         if not 0.0 < value < np.inf:
-            raise ValueError(f"{self.name}: temperature must be above 0; got {value}")
+            raise ConfigError(f"{self.name}: temperature must be above 0; got {value}")
         self.cfg["temperature"] = float(value)
 
     @property
@@ -230,7 +231,7 @@ class SpanTagger(SequenceTagger):
         RAISES (ValueError): if `n_best` is below 1.
         """
         if n_best < 1:
-            raise ValueError(f"{self.name}: 'n_best' must be at least 1; got {n_best}")
+            raise ConfigError(f"{self.name}: 'n_best' must be at least 1; got {n_best}")
         found: list[list[list[Hypothesis]]] = []
         for doc, doc_logits in zip(docs, self.logits(docs), strict=True):
             logits, lengths = self._sequences([doc], doc_logits)

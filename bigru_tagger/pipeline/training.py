@@ -10,6 +10,7 @@ from thinc.types import Floats2d
 from ..corpus.weights import read_weights
 from ..decoding.constrained_softmax import cross_entropy
 from ..decoding.targets import SoftLabels, Targets
+from ..errors import ConfigError, DataError
 from ..model.devices import join_arrays, to_torch
 from ..model.thinc_model import decoder_of, network_shim
 from ..model.training import differentiate
@@ -47,7 +48,7 @@ def compute_loss(
     )
     for example, loss, part in zip(examples, losses, logits, strict=True):
         if np.isinf(loss) and component.model.ops.xp.isfinite(part).all():
-            raise ValueError(
+            raise DataError(
                 f"{component.name}: the tags of the training text {example.reference.text[:60]!r} "
                 f"are not a valid sequence: {component.gold_tags(example)}. Correct the annotation "
                 "or remove the text"
@@ -86,7 +87,7 @@ def _weights(
         return None
     if not decoder_of(component.model).weighted:
         decode = network_shim(component.model).spec.decode
-        raise ValueError(
+        raise ConfigError(
             f'{component.name}: decode = "{decode}" does not support weights in the loss: remove '
             "label_weights and doc._.training_weight, or use another decoder"
         )
@@ -108,7 +109,7 @@ def _gold_columns(
         tags = component.gold_tags(example)
         unknown = next((tag for tag in tags if tag is not None and tag not in column), None)
         if unknown is not None:
-            raise ValueError(
+            raise DataError(
                 f"{component.name}: the tag {unknown!r} in the training text "
                 f"{example.reference.text[:60]!r} has an unknown label. The component's labels "
                 f"are {list(component.labels)}. Was it initialized on other data? Add the label "

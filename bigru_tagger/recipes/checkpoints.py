@@ -31,6 +31,7 @@ from spacy.util import is_package, registry
 from thinc.api import Config, Model
 
 from ..corpus.fingerprint import fingerprint
+from ..errors import ConfigError
 from ..files import atomic_folder, atomic_path, remove_unfinished, write_json
 from ..model.training_state import (
     cannot_be_stored,
@@ -86,9 +87,9 @@ def check_unfinished(output: Path, *, resume: bool, overwrite: bool) -> None:
     RAISES (ValueError): it is neither, or both.
     """
     if resume and overwrite:
-        raise ValueError("set `resume` to go on with a training, or `overwrite` to replace it")
+        raise ConfigError("set `resume` to go on with a training, or `overwrite` to replace it")
     if is_unfinished(output) and not (resume or overwrite):
-        raise ValueError(
+        raise ConfigError(
             f"{output} has an unfinished training: set `resume` to go on with it, or `overwrite` "
             "to replace it"
         )
@@ -187,7 +188,7 @@ class Saver:
         if self._output is None:
             assert info is not None  # spaCy evaluates after the first step
             if "output_path" not in info:
-                raise ValueError(f"{CHECKPOINTS} needs an output folder: set the option --output")
+                raise ConfigError(f"{CHECKPOINTS} needs an output folder: set the option --output")
             self._start(Path(info["output_path"]).parent)
         if info is not None:
             if not self._replays:
@@ -281,7 +282,7 @@ class Saver:
         path = self._folder.parent / LAST
         optimizer = self._optimizer
         if optimizer is None:
-            raise ValueError(
+            raise ConfigError(
                 f"no component of bigru-tagger is trained, but {', '.join(self._models)}: use "
                 "`spacy train`"
             )
@@ -411,7 +412,7 @@ def _check_settings(path: Path, settings: dict[str, Any]) -> None:
         ]
     if changes:
         more = [f"{len(changes) - _N_DIFFERENCES} more"] if len(changes) > _N_DIFFERENCES else []
-        raise ValueError(
+        raise ConfigError(
             f"{path.parent} is of a training with another config or other data: "
             f"{'; '.join([*changes[:_N_DIFFERENCES], *more])}. Go on with the same, or replace the "
             f"training: with `overwrite`, or by removing {path.parent}"

@@ -33,5 +33,7 @@ def find_config(name: str | Path) -> Path:
         return Path(name)
     configs = list_configs()
     if str(name) not in configs:
-        raise ValueError(f"no config {str(name)!r}: choose a file, or {', '.join(configs)}")
+        from ..errors import ConfigError  # noqa: PLC0415 - `bigru-tagger --help` imports this module
+
+        raise ConfigError(f"no config {str(name)!r}: choose a file, or {', '.join(configs)}")
     return configs[str(name)]

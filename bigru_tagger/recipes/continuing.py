@@ -16,6 +16,7 @@ from ..corpus.fingerprint import fingerprint
 from ..corpus.sentences import copy_tokens
 from ..distill.outputs import Row, read_row, store_outputs, student_config
 from ..distill.teachers import RenamedTeacher, SoftTeacher
+from ..errors import ModelError
 from ..files import atomic_folder
 from ..pipeline.component import SequenceTagger
 from ..schemes import OUTSIDE
@@ -131,11 +132,11 @@ def _find_component(nlp: Language, factory: str) -> tuple[str, SequenceTagger]:
     names = [name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == factory]
     if not names:
         has = ", ".join(nlp.pipe_names) or "no components"
-        raise ValueError(f"the pipeline has no {factory} to continue with: it has {has}")
+        raise ModelError(f"the pipeline has no {factory} to continue with: it has {has}")
     component = nlp.get_pipe(names[0])
     assert isinstance(component, SequenceTagger)
     if any(isinstance(layer, Tok2VecListener) for layer in component.model.walk()):
-        raise ValueError(
+        raise ModelError(
             f"{names[0]} listens to a shared encoder: call nlp.replace_listeners to give it one of "
             "its own, and save the pipeline"
         )

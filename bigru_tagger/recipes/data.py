@@ -16,6 +16,7 @@ from ..corpus.holdout import are_in_order, hold_out
 from ..corpus.readers import SentenceReader
 from ..corpus.sentences import CorpusError
 from ..corpus.splits import canonical_split
+from ..errors import ConfigError
 from ..files import atomic_path
 from ..report.corpus_check import CorpusCheck, SplitCounts, check_corpus
 from ..report.corpus_check_text import render_findings
@@ -92,7 +93,7 @@ def prepare_data(
     try:
         nlp = spacy.blank(lang)
     except ImportError as error:
-        raise ValueError(
+        raise ConfigError(
             f"`lang` = {lang!r}: spaCy has no such language. For a language without support: xx"
         ) from error
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from spacy.cli.init_config import init_config
 from spacy.util import get_installed_models, is_package
 from thinc.api import Config
 
+from ..errors import ConfigError
 from ..tasks import CHUNKS, SpanGroupTask, Task
 from .data import DEV, TRAIN
 
@@ -89,7 +90,7 @@ def check_vectors(name: str | None) -> None:
     RAISES (ValueError): there is neither.
     """
     if name is not None and not (Path(name).is_dir() or is_package(name)):
-        raise ValueError(
+        raise ConfigError(
             f"`vectors` = {name!r}: no such folder or installed pipeline. For a pipeline of spaCy: "
             f"python -m spacy download {name}"
         )

@@ -17,6 +17,7 @@ from spacy.util import load_config, registry, resolve_dot_names
 from thinc.api import Config
 
 from ..corpus.corpus import default_split, open_corpus
+from ..errors import ConfigError, DeviceError
 from ..extras import require
 from ..files import atomic_folder, atomic_path
 from ..pipeline.spans import SpanTagger
@@ -175,15 +176,15 @@ def plan_training(
     """
     torch = require("torch", "training", "train")
     if gpu and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise ValueError("there is no GPU that PyTorch can use: leave out the option for it")
+        raise DeviceError("there is no GPU that PyTorch can use: leave out the option for it")
     output = Path(output)
     check_unfinished(output, resume=resume, overwrite=overwrite)
     resume = resume and is_unfinished(output)
     earlier = [folder for name in (BEST, LAST) if (folder := output / name).exists()]
     if earlier and not (overwrite or resume):
-        raise ValueError(f"{earlier[0]} already exists: choose another output, or set `overwrite`")
+        raise ConfigError(f"{earlier[0]} already exists: choose another output, or set `overwrite`")
     if config is not None and not (minutes is None and start is None):
-        raise ValueError(
+        raise ConfigError(
             "`config` replaces the recipe, which `minutes` and `start` change: use either"
         )
     overrides = {"system.seed": seed, **(overrides or {})}
@@ -263,7 +264,7 @@ def _override(config: Config, overrides: Mapping[str, Any]) -> Config:
             block = block.get(part) if isinstance(block, dict) else None
         # spaCy refuses unknown sections, but ignores unknown settings in [training].
         if isinstance(block, dict) and name not in block:
-            raise ValueError(
+            raise ConfigError(
                 f"the config has no setting {path}: those of [{section}] are {', '.join(block)}"
             )
     return Config().from_str(config.to_str(), overrides=dict(overrides), interpolate=False)
@@ -306,7 +307,7 @@ def steps_within(seconds: float, load: float, step: float, evaluation: float) ->
     steps = int((left - evaluations * evaluation) / step)
     if steps < evaluations:
         needed = (2 * load + 2 * (evaluation + step)) / 60
-        raise ValueError(
+        raise ConfigError(
             f"`minutes` = {seconds / 60:g} is too short: loading and two evaluations alone take "
             f"{needed:.1f} minutes"
         )

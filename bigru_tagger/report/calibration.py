@@ -10,6 +10,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..errors import ConfigError, DataError
 from ..extras import require
 from ..pipeline.spans import Entity, SpanTagger
 from ..schemes import biluo_spans
@@ -77,7 +78,7 @@ def expected_calibration_error(outcomes: SpanOutcomes, n_bins: int = N_BINS) -> 
     RAISES (ValueError): there are no spans.
     """
     if not len(outcomes.probability):
-        raise ValueError("no spans were found, so there is no calibration error")
+        raise DataError("no spans were found, so there is no calibration error")
     bins = reliability(outcomes, n_bins)
     return sum(b.count * abs(b.precision - b.probability) for b in bins) / sum(
         b.count for b in bins
@@ -200,7 +201,7 @@ class SettingsTrial:
         pipe = nlp.get_pipe(name) if name in nlp.pipe_names else None
         if not isinstance(pipe, SpanTagger):
             ours = [name for name, pipe in nlp.pipeline if isinstance(pipe, SpanTagger)]
-            raise ValueError(
+            raise ConfigError(
                 f"the pipeline has no component {name!r} of bigru_ner or bigru_chunker; it has "
                 f"{', '.join(ours) or 'none'}"
             )
@@ -275,7 +276,7 @@ class Calibrator(SettingsTrial):
         """
         correct = self.outcomes(1.0).correct
         if len(correct) == 0 or correct.all() or not correct.any():
-            raise ValueError(
+            raise DataError(
                 f"{self.pipe.name}: {correct.sum()} of the {len(correct)} spans that were found "
                 "are correct. Calibration needs correct and wrong spans: use data with annotation "
                 "for this component that the pipeline was not trained on"

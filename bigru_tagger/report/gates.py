@@ -11,6 +11,7 @@ from spacy.tokens import Doc
 from wasabi.tables import table
 
 from ..decoding.transitions import to_numpy
+from ..errors import DataError, ModelError
 from ..model.shim import NetworkShim
 from ..model.thinc_model import network_shim, trace
 from ..pipeline.component import SequenceTagger
@@ -53,7 +54,7 @@ def read_gates(nlp: Language, text: str | Doc, component: str | None = None) -> 
     name = _find_component(nlp, component)
     doc = nlp.make_doc(text) if isinstance(text, str) else text.copy()
     if not len(doc):
-        raise ValueError("the text has no tokens, so there are no gates to read")
+        raise DataError("the text has no tokens, so there are no gates to read")
     (doc,) = run_before(nlp, name, [doc])
     pipe: Any = nlp.get_pipe(name)
     traced = trace(pipe.model, [doc])
@@ -84,7 +85,7 @@ def _find_component(nlp: Language, name: str | None) -> str:
     if name in found:
         return name
     lacking = "no component" if name is None else f"no component {name!r}"
-    raise ValueError(
+    raise ModelError(
         f"the pipeline has {lacking} with a GRU of bigru_tagger; the components with one are: "
         f"{', '.join(found) or 'none'}. If components share an encoder, the GRU belongs to the "
         "encoder's component"

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from spacy.language import Language
 from spacy.training import Example
 
+from ..errors import ConfigError
 from ..files import replacing
 from ..markdown import escape_markdown, markdown_table
 from ..plots import can_plot
@@ -40,7 +41,7 @@ def check_report_paths(paths: Sequence[Path]) -> None:
     """
     for path in paths:
         if path.suffix not in ENDINGS:
-            raise ValueError(f"`report`: {path} must end in {' or '.join(ENDINGS)}")
+            raise ConfigError(f"`report`: {path} must end in {' or '.join(ENDINGS)}")
 
 
 def write_report(

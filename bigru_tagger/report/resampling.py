@@ -15,6 +15,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ..errors import DataError
+
 CONFIDENCE = 0.95
 N_RESAMPLES = 2000
 N_TRIALS = 10_000
@@ -41,7 +43,7 @@ def document_ends(
     if lengths is not None:
         marked, n_tokens = set(accumulate(lengths)), max(ends, default=0)
         if max(marked, default=0) != n_tokens:
-            raise ValueError(
+            raise DataError(
                 f"The documents have {max(marked, default=0)} tokens, but the gold data have "
                 f"{n_tokens}: use the documents of the same data and split"
             )
@@ -207,7 +209,7 @@ def _quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 def _check_documents(counts: np.ndarray) -> None:
     if len(counts) < 2:
-        raise ValueError(
+        raise DataError(
             f"resampling needs at least 2 documents, and there are {len(counts)}: use more "
             "documents, for example by fewer sentences per Doc"
         )

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from spacy.training import Example
 
+from ..errors import DataError
 from ..scoring.scoring import Counts, counted_label
 from ..tasks import ENTITIES, Task
 from .matching import MatchedDoc, Mention
@@ -83,7 +84,7 @@ def read_training(examples: Iterable[Example], task: Task = ENTITIES) -> Trainin
                 text = " ".join(token.text for token in span)
                 labels.setdefault(text, Counter())[counted_label(span)] += 1
     if not labels:
-        raise ValueError(
+        raise DataError(
             f"the training data have no {task.name} ({task.place}): check `train` and `train_split`"
         )
     return Training(labels, frozenset(words))

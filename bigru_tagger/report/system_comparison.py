@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..errors import DataError
 from ..schemes import OUTSIDE, entity_spans, label_of
 from ..scoring.run import Evaluation
 from ..scoring.scoring import TaggedDoc, count_documents
@@ -192,7 +193,7 @@ def compare_systems(
     }
     if not tasks:
         *names, last = TASKS
-        raise ValueError(
+        raise DataError(
             f"There is nothing to compare: {a.model} was scored on {' and '.join(a.scores)}, "
             f"{b.model} on {' and '.join(b.scores)}. Both must predict {', '.join(names)} or "
             f"{last}"
@@ -213,7 +214,7 @@ def _check_same_gold(a: TaggedText, b: TaggedText) -> None:
         mismatch = next(((i, pair) for i, pair in pairs if pair[0] != pair[1]), None)
         if mismatch is not None:
             i, (of_a, of_b) = mismatch
-            raise ValueError(
+            raise DataError(
                 f"The systems were scored on different gold data: token {i + 1} is "
                 f"{of_a!r} for A and {of_b!r} for B. Evaluate both on the same data and split"
             )

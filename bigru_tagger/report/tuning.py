@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DataError
 from ..pipeline.spans import Entity
 from ..scoring.scoring import Counts
 from .analysis import number_documents
@@ -80,7 +81,7 @@ class Tuner(SettingsTrial):
         """
         n_gold = sum(map(len, self.gold))
         if not n_gold:
-            raise ValueError(
+            raise DataError(
                 f"{self.pipe.name}: the data have no gold spans for this component, so there is no "
                 "F1 to improve: check the split and the columns"
             )

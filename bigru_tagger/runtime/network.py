@@ -7,6 +7,7 @@ import numpy as np
 
 from ..decoding.decoder import Decoder
 from ..decoding.decoders import decoder_class
+from ..errors import ConfigError, ModelError
 from ..stages import EMBED, stage
 from .context import ContextPooling
 from .embeddings.base import build_embedding
@@ -41,7 +42,7 @@ class ArrayNetwork:
         """
         # Checked first, since a million layers would take much memory even without parameters.
         if len(spec.hidden) > len(arrays):
-            raise ValueError(
+            raise ModelError(
                 f"its spec requires {len(spec.hidden)} layers, the file contains "
                 f"{len(arrays)} arrays"
             )
@@ -172,13 +173,13 @@ class ArrayNetwork:
 
         data (bytes): the output of `to_bytes`.
         RETURNS (ArrayNetwork): the network.
-        RAISES (ValueError): if the data is not a saved network.
+        RAISES (ModelError): if the data is not a saved network.
         """
         try:
             arrays, settings = unpack_arrays(data, SPEC_KEY)
             return cls(NetworkSpec.read(settings), arrays)
         except BAD_SPEC as error:
-            raise ValueError(f"not a saved bigru_tagger network: {error}") from error
+            raise ModelError(f"not a saved bigru_tagger network: {error}") from error
 
 
 def check_input_width(spec: NetworkSpec, width: int) -> None:
@@ -189,7 +190,7 @@ def check_input_width(spec: NetworkSpec, width: int) -> None:
     RAISES (ValueError): if the width is 0.
     """
     if width == 0:
-        raise ValueError(
+        raise ConfigError(
             "the network has no input: add an embedding that does not depend on static "
             f"vectors, or load vectors; the embeddings are {list(spec.embed) or 'none'}"
         )

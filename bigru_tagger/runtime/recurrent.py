@@ -21,6 +21,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ..errors import ConfigError
 from ..stages import ENCODE, stage
 from ..time_steps import TimeSteps
 from .storage import Weights
@@ -200,9 +201,9 @@ class Encoder:
             parameters do not fit.
         """
         if cell not in _FACTORS:
-            raise ValueError(f"'cell' must be one of {list(_FACTORS)}; got {cell!r}")
+            raise ConfigError(f"'cell' must be one of {list(_FACTORS)}; got {cell!r}")
         if any(units < 1 for units in hidden):
-            raise ValueError(f"hidden widths must be positive; got {list(hidden)}")
+            raise ConfigError(f"hidden widths must be positive; got {list(hidden)}")
         self.layers: list[Layer] = []
         self.width = input_width
         for number, units in enumerate(hidden):

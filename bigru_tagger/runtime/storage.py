@@ -1,12 +1,60 @@
 """Safetensors files with a JSON spec in their metadata."""
 
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
+
+from ..errors import ModelError
+
+# A key in saved files. Files of version 0.2 and before do not have it.
+_CHECKSUM_KEY = "bigru_tagger.checksum"
+
+
+def checksum(parts: Iterable[bytes | memoryview]) -> str:
+    """Compute a checksum, which finds accidental changes. It is no protection against forgery.
+
+    parts (Iterable[bytes | memoryview]): the content.
+    RETURNS (str): CRC-32 of all parts, as eight hexadecimal digits after the name.
+    """
+    value = 0
+    for part in parts:
+        value = zlib.crc32(part, value)
+    return f"crc32:{value:08x}"
+
+
+def checksum_arrays(arrays: Mapping[str, np.ndarray], text: str = "") -> str:
+    """Compute a checksum of arrays, with their names, shapes and types.
+
+    arrays (Mapping[str, ndarray]): the arrays.
+    text (str): text that belongs to them.
+    RETURNS (str): see `checksum`.
+    """
+    parts: list[bytes | memoryview] = [text.encode()]
+    for name, array in sorted(arrays.items()):
+        described = f"{name} {array.dtype.str} {array.shape}"
+        parts += [described.encode(), np.ascontiguousarray(array).reshape(-1).data]
+    return checksum(parts)
+
+
+def check(expected: object, found: str, place: str, advice: str) -> None:
+    """Compare a stored checksum with that of the content.
+
+    expected (object): the stored checksum; None for files of earlier versions, which have none.
+    found (str): the checksum of the content.
+    place (str): the content, for the error message.
+    advice (str): what to do if it was changed on purpose.
+    RAISES (ModelError): if they differ.
+    """
+    if expected is not None and expected != found:
+        raise ModelError(
+            f"{place} has changed since it was saved (checksum {found}, not {expected}): copy or "
+            f"download the model again. {advice}"
+        )
 
 
 def pack_arrays(arrays: Mapping[str, np.ndarray], key: str, spec: Mapping[str, Any]) -> bytes:
@@ -18,7 +66,22 @@ def pack_arrays(arrays: Mapping[str, np.ndarray], key: str, spec: Mapping[str, A
     RETURNS (bytes): the file.
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return safetensors.numpy.save(contiguous, metadata={key: json.dumps(spec)})
+    text = json.dumps(spec)
+    metadata = {key: text, _CHECKSUM_KEY: checksum_arrays(contiguous, text)}
+    data = safetensors.numpy.save(contiguous, metadata=metadata)
+    # safetensors writes metadata in a random order. Equal networks must give equal bytes.
+    header, arrays_begin = _read_header(data)
+    header["__metadata__"] = metadata
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)  # aligns the arrays
+    return len(encoded).to_bytes(8, "little") + encoded + data[arrays_begin:]
+
+
+def _read_header(data: bytes) -> tuple[dict[str, Any], int]:
+    # The format: 8 bytes for the length of a JSON header, the header, the arrays
+    # (https://github.com/huggingface/safetensors#format).
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end]), end
 
 
 def unpack_arrays(data: bytes, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -27,16 +90,18 @@ def unpack_arrays(data: bytes, key: str) -> tuple[dict[str, np.ndarray], dict[st
     data (bytes): the file.
     key (str): the name of the spec.
     RETURNS (tuple[dict[str, ndarray], dict[str, Any]]): the arrays, and the spec.
-    RAISES (ValueError): if the data is not a safetensors file with this spec.
+    RAISES (ModelError): if the data is not a safetensors file with this spec, or has changed since
+        it was saved.
     """
     try:
         arrays = safetensors.numpy.load(data)
-        # The format: 8 bytes for the length of a JSON header, the header, the tensors
-        # (https://github.com/huggingface/safetensors#format).
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        spec: dict[str, Any] = json.loads(header["__metadata__"][key])
-    except (SafetensorError, LookupError, ValueError) as error:
-        raise ValueError(f"not a safetensors file with {key!r}: {error}") from error
+        metadata = _read_header(data)[0]["__metadata__"]
+        text = metadata[key]
+        spec: dict[str, Any] = json.loads(text)
+    except (SafetensorError, LookupError, ValueError, AttributeError) as error:
+        raise ModelError(f"not a safetensors file with {key!r}: {error}") from error
+    advice = f"If it was changed on purpose, remove {_CHECKSUM_KEY!r} from its header"
+    check(metadata.get(_CHECKSUM_KEY), checksum_arrays(arrays, text), "the network", advice)
     return arrays, spec
 
 
@@ -75,10 +140,10 @@ class Weights:
         name = self._prefix + name
         array = self._arrays.get(name)
         if array is None:
-            raise ValueError(f"its spec requires the array {name!r}, the file does not contain it")
+            raise ModelError(f"its spec requires the array {name!r}, the file does not contain it")
         is_count = all(type(size) is int for size in shape)  # 2.0 would equal 2
         if (array.shape, array.dtype) != (shape, np.dtype(dtype)) or not is_count:
-            raise ValueError(
+            raise ModelError(
                 f"its spec requires {dtype} {list(shape)} for {name!r}, the file contains "
                 f"{array.dtype} {list(array.shape)}"
             )
@@ -92,7 +157,7 @@ class Weights:
         """
         unexpected = sorted(self._arrays.keys() - self._taken)
         if unexpected:
-            raise ValueError(
+            raise ModelError(
                 f"the file contains {len(unexpected)} arrays that its spec does not describe: "
                 f"{', '.join(unexpected[:3])}"
             )

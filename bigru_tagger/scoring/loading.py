@@ -16,6 +16,7 @@ from ..corpus.corpus import (
     open_corpus,
     settings_for,
 )
+from ..errors import ConfigError, ModelError
 from ..tasks import TASKS
 
 
@@ -37,7 +38,7 @@ def load_pipeline(model: str, *, gpu_id: int = -1, device: str | None = None) ->
         return nlp
     overrides = [f"components.{path}" for path in setting_paths("device", nlp.config["components"])]
     if not overrides:
-        raise ValueError(
+        raise ConfigError(
             f"No component of {model} ({', '.join(nlp.pipe_names)}) has the setting 'device': use "
             "`gpu_id`, which applies to all components."
         )
@@ -149,7 +150,7 @@ def _load(model: str, overrides: Mapping[str, Any]) -> Language:
     try:
         return spacy.load(model, config=dict(overrides))
     except (OSError, ImportError, ValueError) as error:
-        raise ValueError(
+        raise ModelError(
             f"Cannot load {model!r} as a spaCy pipeline. It must be a folder with config.cfg and "
             "meta.json, such as output/model-best of `spacy train`, or the name of an installed "
             f"pipeline package. Error of spaCy: {error}"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from spacy.tokens import Doc
 
+from ..errors import ConfigError
 from ..tasks import list_tasks
 
 
@@ -18,9 +19,9 @@ def parse_names(pairs: Iterable[str]) -> dict[str, str]:
     for pair in pairs:
         label, equals, name = pair.partition("=")
         if not label or not equals:
-            raise ValueError(f"--rename {pair}: the value must be LABEL=NAME")
+            raise ConfigError(f"--rename {pair}: the value must be LABEL=NAME")
         if names.setdefault(label, name) != name:
-            raise ValueError(f"--rename {pair}: {label} already has the name {names[label]!r}")
+            raise ConfigError(f"--rename {pair}: {label} already has the name {names[label]!r}")
     return names
 
 

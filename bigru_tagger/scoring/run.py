@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_info
 from tqdm import tqdm
 
 from ..corpus.sentences import copy_tokens
+from ..errors import DataError
 from ..tasks import CHUNKS, Task, list_tasks
 from .renaming import rename_labels
 from .scoring import Counts, count_tagged, micro_counts, same_words, tag_examples
@@ -167,7 +168,7 @@ def evaluate(
     examples = list(examples)
     references = [eg.reference for eg in examples]
     if not any(map(len, references)):
-        raise ValueError("No gold example has tokens: check the data and the split.")
+        raise DataError("No gold example has tokens: check the data and the split.")
     predictions, seconds = _predict(nlp, examples, batch_size)
     return score_predictions(
         starmap(Example, zip(predictions, references, strict=True)),
@@ -293,7 +294,7 @@ def _common_tasks(examples: Sequence[Example], spans_key: str, source: str) -> l
             for side in (gold, predicted)
         ]
         *names, last = (f"{task.name} ({task.place})" for task in tasks)
-        raise ValueError(
+        raise DataError(
             f"The gold data contain {what[0]}, but the {source} predicts {what[1]}. Both must have "
             f"{', '.join(names)} or {last}: check the model, the data, the split and `spans_key`."
         )

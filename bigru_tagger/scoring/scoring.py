@@ -15,6 +15,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
 
+from ..errors import DataError
 from ..extras import require
 from ..schemes import OUTSIDE, iob2_span_tags
 from ..tasks import CHUNKS, ENTITIES, Task
@@ -196,7 +197,7 @@ def count_entities(
     """
     lengths = [len(tags) for tags in gold], [len(tags) for tags in predicted]
     if lengths[0] != lengths[1]:
-        raise ValueError(
+        raise DataError(
             f"gold and predicted tags differ in length: {len(gold)} and {len(predicted)} "
             f"sequences with {sum(lengths[0])} and {sum(lengths[1])} tags"
         )

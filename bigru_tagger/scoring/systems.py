@@ -13,6 +13,7 @@ from ..corpus.augment import change_example
 from ..corpus.conll import FILE_ENDINGS
 from ..corpus.corpus import SentenceReader
 from ..corpus.sentences import CorpusError, group_sentences
+from ..errors import ConfigError
 from ..tasks import list_tasks
 from .loading import declared_labels, load_pipeline, open_gold, read_gold
 from .predictions import Predictions, align_predictions, read_predictions
@@ -173,7 +174,7 @@ def _check_names(systems: Mapping[str, System], gold: GoldData) -> None:
                 known.update(span.label_ for span in task.stored(eg.reference))
     unknown = sorted(gold.rename.keys() - known)
     if unknown:
-        raise ValueError(
+        raise ConfigError(
             f"`rename` {unknown[0]}: neither the gold data nor {' nor '.join(systems)} has this "
             f"label. The labels are: {', '.join(sorted(known)) or 'none'}"
         )

@@ -1,9 +1,13 @@
 """Conversion from spaCy to Hugging Face and back, without loss."""
 
+import re
+
+import markdown
 import numpy as np
 import pytest
 import spacy
 import torch
+import yaml
 from samples import CRF, NARROW, TEXTS, TINY, build, read_examples, train
 from spacy.language import Language
 from typer.testing import CliRunner
@@ -256,3 +260,37 @@ def test_the_card_names_the_data_but_no_folder_of_its_author(path, named):
     assert "| NP | 100.00 | 50.00 | 66.67 |" in card
     assert "language:" not in card
     assert "No scores are stored in the pipeline." in model_card(config, {}, ["NP"])
+
+
+def test_names_and_texts_of_the_pipeline_have_no_effect_as_markup():
+    config = {
+        "nlp": {"lang": "en"},
+        "components": {"n`er\n# x": {"factory": "bigru_ner"}},
+        "corpora": {"train": {"path": "a`b](https://x.org)\n---\nlicense: other"}},
+        "initialize": {"vectors": "v`<script>"},
+    }
+    meta = {
+        "lang": "en\nlicense: other",
+        "name": "<img src=x>\n---",
+        "description": "<script>alert(1)</script>\n---\n# Heading",
+        "license": "mit\ntags: [other]",
+        "performance": {"ents_f": 0.5, "ents_per_type": {"A|B\n<b>": {"p": 1, "r": 1, "f": 1}}},
+    }
+    card = model_card(config, meta, ["A`B", "<script>", "x\n\n# heading"])
+    _, head, body = card.split("---\n", 2)
+    metadata = yaml.safe_load(head)
+    assert (metadata["license"], metadata["language"]) == (
+        "mit tags: [other]",
+        "en license: other",
+    )
+    assert metadata["tags"] == ["bigru-tagger", "spacy", "token-classification"]
+    # This renderer shows the backslash before "<", which others do not.
+    rendered = markdown.markdown(body, extensions=["tables", "fenced_code"]).replace("\\", "")
+    assert re.findall(r"<h\d>(.*?)</h\d>", rendered) == [
+        "en license: other_&lt;img src=x&gt; ---",
+        *("Labels", "Data", "Scores", "Use"),
+    ]
+    assert "<code>A`B</code>, <code>&lt;script&gt;</code>, <code>x # heading</code>" in rendered
+    assert "<td>A|B &lt;b&gt;</td>" in rendered
+    for markup in ("<script", "<img", "<b>", '<a href="https://x', "<hr"):
+        assert markup not in rendered

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-import safetensors
+import safetensors.torch
 import torch
 from huggingface_hub import ModelCard, ModelCardData
 from hypothesis import example, given, settings
@@ -28,7 +28,9 @@ from transformers import (
 )
 from transformers.utils import hub
 
-from bigru_tagger.huggingface.exchange import to_transformers
+from bigru_tagger.errors import ModelError
+from bigru_tagger.huggingface.exchange import load_transformers, to_transformers
+from bigru_tagger.huggingface.files import checksum_weights
 from bigru_tagger.huggingface.model_config import BiGRUConfig
 from bigru_tagger.huggingface.token_classification import BiGRUForTokenClassification
 from bigru_tagger.huggingface.word_tokenizer import WordTokenizer
@@ -435,6 +437,11 @@ def test_copies_and_pickles_predict_alike(trained_ner):
         (lambda config: config["network"]["embed"].pop(), "network has no input"),
         (lambda config: config["network"].update(cells="gru"), "is not a valid network"),
         (lambda config: config["network"].pop("embed"), "is not a valid network"),
+        (lambda config: config.update(vocab_bytes=1 << 40), "vocab is U8"),
+        (lambda config: config["network"].update(hidden=[1 << 20]), "do not match the network"),
+        (lambda config: config["network"].update(hidden=[1 << 40]), "the model is damaged"),
+        (lambda config: config["network"].update(hidden=[8] * 99), "config.json has 99 layers"),
+        (lambda config: config["settings"].update(threshold=2.0), "threshold must be a number"),
         (
             lambda config: config["pipeline"].update(components={}),
             "must have exactly one component",
@@ -453,11 +460,12 @@ def test_an_inconsistent_config_is_refused(folder, tmp_path, damage, message):
     damage(config)
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf8")
 
-    def load():
-        return BiGRUForTokenClassification.from_pretrained(tmp_path).parts
-
-    with pytest.raises((ValueError, RuntimeError), match=message):
-        load()
+    with pytest.raises(ModelError, match=r"config\.json has changed since it was saved"):
+        load_transformers(str(tmp_path))
+    del config["checksums"]  # as in a model of version 0.2
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf8")
+    with pytest.raises(ModelError, match=message):
+        load_transformers(str(tmp_path))
 
 
 def test_a_file_without_all_weights_is_refused(folder, tmp_path):
@@ -466,11 +474,64 @@ def test_a_file_without_all_weights_is_refused(folder, tmp_path):
     tensors = safetensors.torch.load_file(tmp_path / "model.safetensors")
     del tensors["network.linear.weight"]
     safetensors.torch.save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"missing_keys.*network\.linear\.weight"):
+    with pytest.raises(ModelError, match=r"network\.linear\.weight is missing instead of"):
+        BiGRUForTokenClassification.from_pretrained(tmp_path)
+    integers = tensors | {"network.linear.weight": torch.zeros(13, 8, dtype=torch.int32)}
+    safetensors.torch.save_file(integers, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=r"network\.linear\.weight is I32 .* instead of float"):
         BiGRUForTokenClassification.from_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"nonsense")
-    with pytest.raises((OSError, ValueError, safetensors.SafetensorError)):
+    with pytest.raises(ModelError, match="the model is damaged"):
         BiGRUForTokenClassification.from_pretrained(tmp_path)
+
+
+def test_only_safetensors_are_read(folder, tmp_path):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    state = BiGRUForTokenClassification.from_pretrained(tmp_path).state_dict()
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"no model\.safetensors.*Only safetensors files are read"):
+        BiGRUForTokenClassification.from_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="only safetensors files are read"):
+        BiGRUForTokenClassification.from_pretrained(tmp_path, use_safetensors=False)
+
+
+def test_changed_weights_are_refused(folder, tmp_path):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    path = tmp_path / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    tensors["network.linear.bias"][0] += 1.0
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="content of the weights has changed"):
+        BiGRUForTokenClassification.from_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf8"))
+    del config["checksums"]
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf8")
+    loaded = BiGRUForTokenClassification.from_pretrained(tmp_path)
+    assert loaded.network.linear.bias[0] == tensors["network.linear.bias"][0]
+
+
+def test_weights_in_several_files_are_checked(folder, tmp_path):
+    model = BiGRUForTokenClassification.from_pretrained(folder)
+    model.save_pretrained(tmp_path / "shards", max_shard_size="100KB")
+    assert len(list((tmp_path / "shards").glob("model-*.safetensors"))) > 1
+    loaded = BiGRUForTokenClassification.from_pretrained(tmp_path / "shards")
+    expected = model.state_dict()
+    assert all(torch.equal(expected[name], x) for name, x in loaded.state_dict().items())
+
+
+def test_the_checksum_of_weights_depends_on_values_but_not_on_files(tmp_path):
+    tensors = {"a": torch.tensor([1.5], dtype=torch.bfloat16), "b": torch.arange(3)}
+    names = {"all": ["a", "b"], "a": ["a"], "b": ["b"]}
+    for name, own in names.items():
+        path = tmp_path / f"{name}.safetensors"
+        safetensors.torch.save_file({key: tensors[key] for key in own}, path)
+    expected = checksum_weights([tmp_path / "all.safetensors"])
+    assert checksum_weights([tmp_path / f"{name}.safetensors" for name in "ba"]) == expected
+    safetensors.torch.save_file({**tensors, "a": -tensors["a"]}, tmp_path / "all.safetensors")
+    assert checksum_weights([tmp_path / "all.safetensors"]) != expected
 
 
 def test_the_order_of_embeddings_is_kept_where_json_is_sorted(tmp_path):
@@ -515,7 +576,7 @@ def test_what_push_to_hub_would_upload(trained_ner, monkeypatch):
     assert model.push_to_hub("me/model") == "me/model"
     assert set(uploaded) == {"README.md", "config.json", "model.safetensors"}
     card = uploaded["README.md"].decode()
-    assert "# en_pipeline" in card
+    assert r"# en\_pipeline" in card
     assert "`LOC`, `ORG`, `PER`" in card
     blank.content = "---\nlicense: mit\n---\nWritten by hand."
     model.push_to_hub("me/model")

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import spacy
@@ -6,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
+from bigru_tagger.errors import ModelError
 from bigru_tagger.huggingface.word_tokenizer import (
     WordTokenizer,
     decode_characters,
@@ -173,7 +176,13 @@ def test_custom_rules_are_kept(tmp_path):
 def test_a_damaged_file_is_refused(tmp_path):
     WordTokenizer().save_pretrained(tmp_path)
     (tmp_path / "spacy_tokenizer").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="not a file of a spaCy tokenizer"):
+    with pytest.raises(ModelError, match="the tokenizer has changed since it was saved"):
+        WordTokenizer.from_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf8"))
+    del config["checksum"]  # as in a model of version 0.2
+    path.write_text(json.dumps(config), encoding="utf8")
+    with pytest.raises(ModelError, match="not a file of a spaCy tokenizer"):
         WordTokenizer.from_pretrained(tmp_path)
 
 

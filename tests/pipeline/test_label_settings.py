@@ -122,9 +122,12 @@ def test_a_list_of_the_wrong_length_is_an_error():
     ("config", "message"),
     [
         ({"label_weights": {"PRE": 2.0}}, "label_weights has the unknown label 'PRE': choose from"),
-        ({"label_weights": {"PER": -1.0}}, "label_weights of PER must be at least 0; got -1.0"),
+        (
+            {"label_weights": {"PER": -1.0}},
+            "label_weights must have a number of at least 0",
+        ),
         ({"recall_bias": {"O": 1.0, "GPE": 2.0}}, "recall_bias has the unknown label 'GPE'"),
-        ({"labels": []}, "labels is an empty list"),
+        ({"labels": []}, "must be null or name at least one label"),
     ],
 )
 def test_wrong_settings_are_an_error(config, message):

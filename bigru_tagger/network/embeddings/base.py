@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from ...errors import ConfigError
 from ...runtime.embeddings.base import Reads, read_kind
 
 _MODULES: dict[str, type["EmbeddingModule"]] = {}
@@ -69,7 +70,7 @@ def find_module(kind: str) -> type[EmbeddingModule]:
         for point in entry_points(group="spacy_misc", name=kind):
             point.load()
     if kind not in _MODULES:
-        raise ValueError(
+        raise ConfigError(
             f"there is no embedding of the kind {kind!r}: install the package that defines it, "
             "import its module first, or pass the file to spaCy's command by --code"
         )
@@ -88,5 +89,5 @@ def build_module(name: str, spec: Mapping[str, Any]) -> EmbeddingModule:
     try:
         module = find_module(kind)
     except ValueError as error:
-        raise ValueError(f"embedding {name!r}: {error}") from error
+        raise ConfigError(f"embedding {name!r}: {error}") from error
     return module(**arguments)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from ...errors import ModelError
 from ..storage import Weights
 
 Reads = Literal["words", "sequences", "vectors"]
@@ -83,7 +84,7 @@ def read_kind(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, An
     arguments = dict(settings)
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str):
-        raise ValueError(f"embedding {name!r}: 'kind' must be a name; got {kind!r}")
+        raise ModelError(f"embedding {name!r}: 'kind' must be a name; got {kind!r}")
     kind, renamed = _FORMER_KINDS.get(kind, (kind, {}))
     return kind, {renamed.get(key, key): value for key, value in arguments.items()}
 
@@ -109,12 +110,12 @@ def build_embedding(name: str, settings: Mapping[str, Any], weights: Weights) ->
         if error.name != "torch":
             raise
         if not entry_points(group="spacy_misc", name=kind):
-            raise ValueError(
+            raise ModelError(
                 f"embedding {name!r}: no installed package defines the kind {kind!r}: install the "
                 "package that does, or import its module first. If it has no version for NumPy, it "
                 "also needs PyTorch: pip install 'bigru-tagger[torch]'"
             ) from error
-        raise ValueError(
+        raise ModelError(
             f"embedding {name!r}: the kind {kind!r} has no version for NumPy, so it needs "
             "PyTorch: pip install 'bigru-tagger[torch]'"
         ) from error

@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 
+from ...errors import ModelError
 from ..storage import Weights
 from .base import ArrayEmbedding, register
 from .lookup import signed
@@ -48,7 +49,7 @@ class HashArrays(ArrayEmbedding):
         """Take the parameters. See `HashModule` for the others."""
         sizes = np.array(rows, dtype=np.int64).reshape(len(rows), 1)
         if len(rows) and not all(isinstance(n, int) and n > 0 for n in rows):
-            raise ValueError(f"'rows' must be positive numbers; got {rows!r}")
+            raise ModelError(f"'rows' must be positive numbers; got {rows!r}")
         self._sizes, self._offsets = sizes, sizes.cumsum(0) - sizes
         self._table = weights.under("table").take("weight", sum(rows), width)
         shape = (len(rows), width)

@@ -127,6 +127,22 @@ def _describe(dtype: str, shape: Iterable[int]) -> str:
     return f"{'float' if is_float else dtype} {list(shape)}"
 
 
+def check_loaded(source: object, info: Mapping[str, Any]) -> None:
+    """Check that all weights were loaded, also where they are not from a file.
+
+    source (object): the folder or repository, for the error message.
+    info (Mapping[str, Any]): what `from_pretrained` reports.
+    RAISES (ModelError): if weights were missing, had another shape, or were not used.
+    """
+    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
+    wrong = {kind: sorted(map(str, info[kind])) for kind in kinds if info.get(kind)}
+    if wrong:
+        raise ModelError(
+            f"{source}: the weights do not match the network in config.json: {wrong}. Convert or "
+            "download the model again"
+        )
+
+
 def check_weights(files: Iterable[Path], checksums: Mapping[str, Any]) -> None:
     """Compare the content of the files with its checksum.
 

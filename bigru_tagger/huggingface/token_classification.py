@@ -38,6 +38,7 @@ from ..pipeline.component import SequenceTagger
 from ..pipeline.label_settings import label_weights, load_settings
 from .files import (
     HUB_OPTIONS,
+    check_loaded,
     check_shapes,
     check_weights,
     checksum_weights,
@@ -213,16 +214,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
                 check_shapes(files, read_network(config.network), config.vocab_bytes)
                 check_weights(files, config.checksums or {})
             model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
-        mismatches = {
-            kind: sorted(map(str, info[kind]))
-            for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
-            if info.get(kind)
-        }
-        if mismatches:
-            raise ModelError(
-                f"{model.name_or_path}: the weights do not match the network in config.json: "
-                f"{mismatches}. Convert or download the model again"
-            )
+            check_loaded(source, info)
         # transformers 5 leaves buffers that are not in the file uninitialized.
         for name, constant in model._constants.items():
             model.network.get_buffer(name).copy_(constant)

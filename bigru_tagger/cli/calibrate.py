@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -203,6 +202,8 @@ def _store(pipe: "SequenceTagger", model: str, output: Path | None) -> Path:
 
 
 def _replace_settings(pipe: "SequenceTagger", folder: Path) -> None:
-    with TemporaryDirectory(dir=folder, prefix=".") as temporary:
-        pipe.to_disk(temporary, exclude=["model", "vocab"])
-        (Path(temporary) / "cfg").replace(folder / pipe.name / "cfg")
+    from ..files import atomic_folder
+
+    # Not the settings alone, since there is a checksum of settings and weights.
+    with atomic_folder(folder / pipe.name, replace=True) as temporary:
+        pipe.to_disk(temporary, exclude=["vocab"])

@@ -47,7 +47,7 @@ def test_the_settings_are_stored_in_the_model(model, data):
     ]
     assert "The settings were chosen on validation among" in result.output
     after = {file: file.read_bytes() for file in model.rglob("*") if file.is_file()}
-    assert {file.name for file in before if before[file] != after[file]} == {"cfg"}
+    assert {file.name for file in before if before[file] != after[file]} == {"cfg", "checksums"}
     found = spacy.load(model)(SENTENCES[0][0])
     assert [ent.text for ent in found.ents] == ["Ada Lovelace", "Babbage", "London"]
 

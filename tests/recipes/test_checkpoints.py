@@ -155,7 +155,16 @@ def progress(output):
     return read_progress(output / "checkpoint" / "training.safetensors")["evaluations"]
 
 
+@pytest.fixture
+def interruptible():
+    """A process that a shell started in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("interruptible")
 def test_signals(number, train, tmp_path):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(TrainingStopped) as error, stop(8, how=number):

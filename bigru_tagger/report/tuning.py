@@ -120,15 +120,17 @@ class Tuner(SettingsTrial):
 
         RETURNS (float): the one of `BIASES` with the best F1. 0 if the 95 % interval of its
             difference from the current settings is not above 0, or with fewer than 100 gold spans.
+            The interval does not count that the best of several was chosen.
         """
         if sum(map(len, self.gold)) < _FEWEST_SPANS:
             return 0.0
-        changes = {
-            bias: self.compare({**self.pipe.cfg, "recall_bias": bias})
-            for bias in _nearest_first(0.0)
-        }
-        best = max(changes, key=lambda bias: changes[bias].after.f1)
-        interval = changes[best].interval
+
+        def f1(bias: float) -> float:
+            counts = self._count({**self.pipe.cfg, "recall_bias": bias}).sum((0, 1))
+            return Counts(*map(int, counts)).f1
+
+        best = max(_nearest_first(0.0), key=f1)
+        interval = self.compare({"recall_bias": best}).interval
         return 0.0 if interval is None or interval[0] <= 0 else best
 
     def compare(self, settings: Mapping[str, Any], lengths: Sequence[int] | None = None) -> Change:

@@ -8,12 +8,15 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
+from unittest.mock import patch
 
 import datasets  # type: ignore[import-untyped]
 import spacy
 import typer
 from tqdm import tqdm
 from wasabi.tables import table
+
+from bigru_tagger.corpus.hub import without_progress_bars
 
 from .mutations import binary, columns, offsets, rows
 from .mutations.cases import Case, Cases, Rng, outcome
@@ -43,9 +46,12 @@ def fuzz_data(
     problems: list[str] = []
     kinds = set()
     start = time.process_time()
-    datasets.disable_progress_bars()
-    with TemporaryDirectory() as folder:
-        datasets.config.HF_DATASETS_CACHE = Path(folder, "cache")
+    # The settings of `datasets` are global to the process: they are restored afterwards.
+    with (
+        TemporaryDirectory() as folder,
+        patch.object(datasets.config, "HF_DATASETS_CACHE", Path(folder, "cache")),
+        without_progress_bars(),
+    ):
         for name, case in tqdm(
             islice(_cases(rng), files), total=files, unit=" files", disable=None
         ):

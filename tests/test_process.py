@@ -1,5 +1,6 @@
 """What the package and its pipelines do to the process around them: imports, chance, threads."""
 
+import asyncio
 import inspect
 import json
 import multiprocessing
@@ -322,13 +323,14 @@ def test_workers_predict_the_same(saved, tmp_path, method, precision, is_used):
 
 
 @forks
-def test_a_fork_during_a_prediction_of_another_thread(saved):
+@pytest.mark.parametrize("children", [8, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_fork_during_a_prediction_of_another_thread(saved, children):
     script = """
 import os, signal, threading, time
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.pop(name, None)  # so that the number of BLAS threads is limited and restored
 nlp = spacy.load(sys.argv[1])
-texts = sys.argv[2:]
+children, *texts = sys.argv[2:]
 expected = annotations(nlp.pipe(texts))
 assert expected[1]
 is_done = threading.Event()
@@ -341,7 +343,7 @@ def predict():
 thread = threading.Thread(target=predict)
 thread.start()
 ended = []
-for _ in range(8):
+for _ in range(int(children)):
     child = os.fork()
     if child == 0:
         os._exit(0 if annotations(nlp.pipe(texts)) == expected else 1)
@@ -356,7 +358,8 @@ is_done.set()
 thread.join()
 print(json.dumps(ended))
 """
-    assert run(NO_TORCH + inspect.getsource(annotations) + script, saved, *TEXTS) == [0] * 8
+    ended = run(NO_TORCH + inspect.getsource(annotations) + script, saved, children, *TEXTS)
+    assert ended == [0] * children
 
 
 def test_threads_share_a_pipeline(saved):
@@ -372,3 +375,14 @@ def test_threads_share_a_pipeline(saved):
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(predict, range(8)):
             check_same(found, expected)
+
+
+def test_asyncio_shares_a_pipeline(saved):
+    texts = [f"{text} Unheard{number}" for number in range(10) for text in TEXTS]
+    expected = annotations(map(spacy.load(saved), texts))
+    nlp = spacy.load(saved)
+
+    async def predict():
+        return await asyncio.gather(*(asyncio.to_thread(nlp, text) for text in texts))
+
+    check_same(annotations(asyncio.run(predict())), expected)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ..network.dropout import Dropout
     from ..network.network import Network, NetworkTrace
 
-# Size of the cache of words in prediction: 20,000 words at 256 units and two directions.
-_CACHE_BYTES = 1 << 27
+# Size of the cache of words in prediction: 15,000 words at 256 units and two directions.
+_CACHE_BYTES = 3 << 25
 
 
 class NetworkShim(ModuleShim):

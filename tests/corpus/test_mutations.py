@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+import datasets
 import pytest
 import spacy
 from hypothesis import HealthCheck, given, settings
@@ -30,13 +31,15 @@ def test_any_mutation(format, tmp_path, seed):
     assert [(case.kind, problem) for case, problem in problems if problem] == []
 
 
-def test_binary_files(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
+def test_binary_files(capsys):
+    before = datasets.config.HF_DATASETS_CACHE, datasets.are_progress_bars_disabled()
     with pytest.raises(Exit) as ended:
         fuzz_data(files=800, seed=0)
     printed = capsys.readouterr()
     assert ended.value.exit_code == 0, printed.err
     assert "seed 0" in printed.out
+    after = datasets.config.HF_DATASETS_CACHE, datasets.are_progress_bars_disabled()
+    assert after == before
 
 
 RIGHT = Record(("Ada", "left"), ((0, 1, "PER"),))

@@ -460,7 +460,14 @@ def write_config(notes, folder, optimizer="Adam.v1", text=MIXED):
 
 
 # spaCy's `ner` draws random numbers in its updates, from the module that orders the data.
-@pytest.mark.parametrize("optimizer", ["Adam.v1", "RAdam.v1", "bigru_tagger.SGD.v1"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "Adam.v1",
+        pytest.param("RAdam.v1", marks=pytest.mark.slow),
+        pytest.param("bigru_tagger.SGD.v1", marks=pytest.mark.slow),
+    ],
+)
 def test_spacy_train_goes_on_with_any_component(optimizer, notes, tmp_path):
     config, output = write_config(notes, tmp_path, optimizer), tmp_path / "out"
     spacy_train(config, output)

@@ -83,7 +83,7 @@ def test_an_embedding_is_left_out_by_an_override() -> None:
     [
         ({"paths.clusters": "nowhere"}, "no word clusters: there is no file 'nowhere'"),
         ({"nlp.lang": "fr"}, "no word clusters: there is no file 'lexeme_cluster'"),
-        ({"paths.train": "broken.conll"}, "broken.conll:3: 1 columns instead of 2"),
+        ({"paths.train": "broken.conll"}, "broken.conll:3: 1 column instead of 2"),
     ],
 )
 def test_training_ends_with_one_line_without_a_traceback(

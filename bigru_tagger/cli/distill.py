@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..files import atomic_path
 from .app import WithOverrides, app, report_errors
 from .options import Resume, sentences_per_doc_option, with_reader_options
 
@@ -229,18 +228,18 @@ def _distill_by_config(
     from spacy.util import load_config
 
     from ..distill.outputs import store_outputs, student_config
+    from ..recipes.configs import write_config
 
     outputs = output / "teacher"
     student = load_config(path, interpolate=False)
     config = student_config(student, outputs, temperature=temperature, weight=weight)
     store_outputs(outputs, **settings)
-    with atomic_path(output / "config.cfg") as temporary:
-        config.to_disk(temporary)
+    file = write_config(config, output)
     on_gpu = [] if gpu_id < 0 else ["--gpu-id", str(gpu_id)]
-    arguments = [str(output / "config.cfg"), "--output", str(output), *on_gpu, *given]
+    arguments = [str(file), "--output", str(output), *on_gpu, *given]
     typer.echo("To train again, without the teacher:")
     typer.echo(f"  python -m spacy train {shlex.join(arguments)}")
-    train(output / "config.cfg", output, use_gpu=gpu_id, overrides=overrides)
+    train(file, output, use_gpu=gpu_id, overrides=overrides)
 
 
 def _check_build() -> None:

@@ -236,9 +236,10 @@ def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
 
 
 def _wrong_number(file: Path, number: int, n_fields: int, names: Sequence[str]) -> str:
+    columns = "1 column" if n_fields == 1 else f"{n_fields} columns"
     return (
-        f"{file}:{number}: {n_fields} columns instead of {len(names)} ({', '.join(names)}): fix "
-        "the line, or set columns and separator"
+        f"{file}:{number}: {columns} instead of {len(names)} ({', '.join(names)}): fix the line, "
+        "or set columns and separator"
     )
 
 

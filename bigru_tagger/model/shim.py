@@ -115,6 +115,14 @@ class NetworkShim(ModuleShim):
         """See `ModuleShim.arrays`."""
         return dict(self._holder.arrays)
 
+    def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Replace the parameters and buffers.
+
+        arrays (Mapping[str, ndarray]): all of them by name, see `arrays`.
+        RAISES (ValueError): if a name, a shape or a type does not fit the structure.
+        """
+        self._read(pack_network(self.spec, arrays))
+
     @property
     def decoder(self) -> Decoder:
         """The decoder.

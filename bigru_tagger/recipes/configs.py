@@ -1,6 +1,12 @@
-"""Find the training configs of this package."""
+"""Find the training configs of this package, and write those of users."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..files import atomic_path
+
+if TYPE_CHECKING:  # the command line lists the configs without importing spaCy
+    from thinc.api import Config
 
 
 def configs_dir() -> Path:
@@ -37,3 +43,16 @@ def find_config(name: str | Path) -> Path:
 
         raise ConfigError(f"no config {str(name)!r}: choose a file, or {', '.join(configs)}")
     return configs[str(name)]
+
+
+def write_config(config: "Config", folder: Path) -> Path:
+    """Write a training config.
+
+    config (Config): the config, not interpolated, so that its paths can be overridden.
+    folder (Path): the output folder of the training.
+    RETURNS (Path): the file, `config.cfg`.
+    """
+    path = folder / "config.cfg"
+    with atomic_path(path) as temporary:
+        config.to_disk(temporary, interpolate=False)
+    return path

@@ -1,7 +1,7 @@
 """Continue the training of a pipeline with new labels or new data, without forgetting the old."""
 
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from typing import NamedTuple
 from spacy.language import Language
 from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import DocBin, Span
+from spacy.training import Example
 from thinc.api import Config
 
 from ..corpus.corpus import SPACY_ENDING
@@ -18,13 +19,19 @@ from ..distill.outputs import Row, read_row, store_outputs, student_config
 from ..distill.teachers import RenamedTeacher, SoftTeacher
 from ..errors import ModelError
 from ..files import atomic_folder
+from ..model.thinc_model import network_shim
 from ..pipeline.component import SequenceTagger
+from ..runtime.network import blend
 from ..schemes import OUTSIDE
 from ..scoring.loading import load_pipeline
 from ..tasks import ENTITIES
 from .data import DEV, TRAIN, TrainingData, write_docs
 
 LEARN_RATE = 0.002  # two thirds of that of a new network
+SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Of the way from the old network to the new one, see `step_back`."""
+
+_TOLERANCE = 0.02  # of the score on the development data, for a step back
 _MARGIN = 4.0  # of the tags of new labels, which training starts at once
 _TOP_K = 8
 
@@ -47,6 +54,7 @@ class Continuation:
     nlp (Language): the pipeline, with the new labels.
     name (str): the component to train. The others are not changed.
     start (Path): the folder of the pipeline.
+    n_tags (int): number of tags of the component before labels were added.
     annotated (list[str]): the labels that the new data annotate.
     outputs (Path | None): the folder of the old pipeline's outputs for the training data; None if
         there are no other labels.
@@ -57,6 +65,7 @@ class Continuation:
     nlp: Language
     name: str
     start: Path
+    n_tags: int
     annotated: list[str]
     outputs: Path | None = None
     old: OldEntities | None = None
@@ -119,13 +128,50 @@ def continue_from(model: str, data: TrainingData, output: Path) -> Continuation:
             top_k=_TOP_K,
         )
         old = _store_old_entities(nlp, data, kept)
+    n_tags = network_shim(component.model).spec.n_tags
+    assert n_tags is not None  # a trained component has tags
     for label in annotated:
         component.add_label(label, margin=_MARGIN)
     start = output / "start"
     shutil.rmtree(start, ignore_errors=True)
     with atomic_folder(start) as temporary:
         nlp.to_disk(temporary)
-    return Continuation(nlp, name, start, annotated, outputs, old)
+    return Continuation(nlp, name, start, n_tags, annotated, outputs, old)
+
+
+def step_back(
+    nlp: Language, continued: Continuation, dev: Callable[[Language], Iterable[Example]]
+) -> float:
+    """Replace the weights of a continued training by others on the way from the old to the new.
+
+    Such weights keep more of what the old pipeline knows about texts unlike the new ones, at almost
+    no cost on the new ones (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv
+    2109.01903). Of `SHARES`, the smallest is used whose score on the development data is at most
+    0.02 below the best.
+
+    nlp (Language): the trained pipeline, modified in place.
+    continued (Continuation): the start of the training.
+    dev (Callable[[Language], Iterable[Example]]): reads the development data.
+    RETURNS (float): the share of the way.
+    """
+    old, shim = (
+        network_shim(pipeline.get_pipe(continued.name).model)  # type: ignore[attr-defined]
+        for pipeline in (continued.nlp, nlp)
+    )
+    start, end = old.arrays, shim.arrays
+    weights = nlp.config["training"]["score_weights"]
+
+    def score(share: float) -> float:
+        shim.set_arrays(blend(start, end, share, continued.n_tags))
+        scores = nlp.evaluate(list(dev(nlp)))
+        return float(
+            sum((scores[name] or 0) * weight for name, weight in weights.items() if weight)
+        )
+
+    found = {share: score(share) for share in SHARES}
+    chosen = next(share for share in SHARES if found[share] >= max(found.values()) - _TOLERANCE)
+    shim.set_arrays(blend(start, end, chosen, continued.n_tags))
+    return chosen
 
 
 def _find_component(nlp: Language, factory: str) -> tuple[str, SequenceTagger]:

@@ -12,11 +12,11 @@ from thinc.api import Config
 
 from ..corpus.corpus import SPACY_ENDING
 from ..distill.outputs import Row, make_doc, store_outputs, student_config
-from ..files import atomic_path
 from ..pipeline.soft_targets import Teacher, check_settings
 from ..report.corpus_check import check_corpus
 from ..schemes import biluo_to_iob2, entity_spans
 from ..tasks import ENTITIES
+from .configs import write_config
 from .data import DEV, TRAIN, TrainingData, write_docs
 from .recipe import Recipe, check_vectors, choose_recipe, make_config
 from .training import Plan, fit_recipe
@@ -92,10 +92,7 @@ def plan_distillation(
         return config
 
     recipe, config = fit_recipe(recipe, make, overrides or {}, minutes)
-    path = output / "config.cfg"
-    with atomic_path(path) as temporary:
-        config.to_disk(temporary, interpolate=False)
-    return Plan(output, path, data, recipe, lang, vectors)
+    return Plan(output, write_config(config, output), data, recipe, lang, vectors)
 
 
 def _predicted(vocab: Vocab, row: Row, tags: Sequence[str]) -> Doc:

@@ -82,16 +82,26 @@ def describe_training(training: Training) -> str:
         for analysis in analyse_tasks(evaluation, confidence=attributes)
         if analysis.task.factory == training.plan.data.task.factory
     }
-    notes = ""
+    notes = []
     if OLD in analyses:
-        notes = f"The scores of {OLD} are the agreement with the old pipeline."
+        notes.append(f"The scores of {OLD} are the agreement with the old pipeline.")
+    if training.share < 1.0:
+        notes.append(
+            f"The weights are {training.share:.0%} of the way from the old to the new ones, which "
+            "keeps more of what the old pipeline knows. Those of the last step are in model-last."
+        )
     if training.bias:
-        notes = (
+        notes.append(
             f"recall_bias was set to {training.bias:g}, which has the best F1 on the development "
             "data by more than chance: the network alone finds too "
             + ("few." if training.bias > 0 else "many.")
         )
-    blocks = [_scores_table(analyses), notes, _errors(analyses[DEV]), _next_commands(training.plan)]
+    blocks = [
+        _scores_table(analyses),
+        " ".join(notes),
+        _errors(analyses[DEV]),
+        _next_commands(training.plan),
+    ]
     return "\n\n".join(filter(None, blocks))
 
 

@@ -19,7 +19,7 @@ from thinc.api import Config
 from ..corpus.corpus import default_split, open_corpus
 from ..errors import ConfigError, DeviceError
 from ..extras import require
-from ..files import atomic_folder, atomic_path
+from ..files import atomic_folder
 from ..pipeline.spans import SpanTagger
 from ..report.tuning import Tuner
 from ..scoring.run import Evaluation, evaluate
@@ -32,8 +32,8 @@ from .checkpoints import (
     train_pipeline,
     use_checkpoints,
 )
-from .configs import find_config
-from .continuing import Continuation, continue_from
+from .configs import find_config, write_config
+from .continuing import Continuation, continue_from, step_back
 from .data import DEV, TrainingData, prepare_data
 from .recipe import (
     AUTO,
@@ -98,12 +98,15 @@ class Training:
         data ("test") if there are any. If a training was continued, those by "old labels" are the
         agreement with the old pipeline on the labels that the data do not annotate.
     bias (float): the `recall_bias` that was chosen on the development data; 0 if none was needed.
+    share (float): if a training was continued, the share of the way from the old weights to the new
+        ones that was chosen on the development data, see `step_back`.
     """
 
     nlp: Language
     plan: Plan
     evaluations: dict[str, Evaluation]
     bias: float = 0.0
+    share: float = 1.0
 
 
 def train(
@@ -225,9 +228,7 @@ def plan_training(
             return made if continued is None else continued.change(made)
 
         recipe, given = fit_recipe(recipe, make, overrides, minutes)
-    path = output / "config.cfg"
-    with atomic_path(path) as temporary:
-        given.to_disk(temporary, interpolate=False)
+    path = write_config(given, output)
     return Plan(output, path, data, recipe, lang, vectors_found, options, continued, resume)
 
 
@@ -323,9 +324,13 @@ def _balance(nlp: Language, plan: Plan) -> float:
     bias = Tuner(nlp, name, open_corpus(str(plan.data.files[DEV]))(nlp)).balance()
     if bias:
         pipe.cfg["recall_bias"] = bias
-        with atomic_folder(plan.best, replace=True) as temporary:
-            nlp.to_disk(temporary)
+        _replace_best(nlp, plan)
     return bias
+
+
+def _replace_best(nlp: Language, plan: Plan) -> None:
+    with atomic_folder(plan.best, replace=True) as temporary:
+        nlp.to_disk(temporary)
 
 
 def run_training(plan: Plan, *, test: str | None = None) -> Training:
@@ -357,6 +362,12 @@ def run_training(plan: Plan, *, test: str | None = None) -> Training:
     nlp = spacy.load(plan.best)
     by_recipe = plan.recipe is not None and continued is None
     bias = _balance(nlp, plan) if by_recipe else 0.0
+    share = 1.0
+    if continued is not None:
+        source, split, options = sources[DEV]
+        share = step_back(nlp, continued, open_corpus(source, split=split, **options))
+        if share < 1.0:
+            _replace_best(nlp, plan)
     evaluations = {
         name: evaluate(
             nlp,
@@ -367,4 +378,4 @@ def run_training(plan: Plan, *, test: str | None = None) -> Training:
         )
         for name, (source, split, options) in sources.items()
     }
-    return Training(nlp, plan, evaluations, bias)
+    return Training(nlp, plan, evaluations, bias, share)

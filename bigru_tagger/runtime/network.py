@@ -206,6 +206,29 @@ def pack_network(spec: NetworkSpec, arrays: Mapping[str, np.ndarray]) -> bytes:
     return pack_arrays(arrays, SPEC_KEY, asdict(spec))
 
 
+def blend(
+    old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], share: float, n_tags: int
+) -> dict[str, np.ndarray]:
+    """Mix the parameters of a network before and after further training.
+
+    The output layer's rows of added tags are the new ones: before training, they are copies of the
+    first tag.
+
+    old, new (Mapping[str, ndarray]): the parameters and buffers by name, of the same shapes.
+    share (float): the share of the new ones, from 0 to 1.
+    n_tags (int): the number of tags before others were added.
+    RETURNS (dict[str, ndarray]): `old + share * (new - old)`.
+    """
+    mixed = {}
+    for name, end in new.items():
+        start = old[name]
+        is_weight = np.issubdtype(end.dtype, np.floating) and share < 1.0
+        mixed[name] = start + share * (end - start) if is_weight else end
+        if name in ("linear.weight", "linear.bias"):
+            mixed[name] = np.concatenate([mixed[name][:n_tags], end[n_tags:]])
+    return mixed
+
+
 def _ignoring_overflow() -> np.errstate:
     # exp overflows to infinity where a gate is 0. Parameters that are not finite give logits that
     # are not finite, as in torch, without a warning for each operation.

@@ -62,7 +62,7 @@ def test_a_hash_is_a_token_if_its_line_has_all_columns(tmp_path, nlp):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("a O\n\nb\n", {}, ":3: 1 columns instead of 2 \\(tokens, ner\\)"),
+        ("a O\n\nb\n", {}, ":3: 1 column instead of 2 \\(tokens, ner\\)"),
         ("a O\n\nb O O\n", {}, ":3: 3 columns instead of 2"),
         ("a x y\n", {}, ':1: 3 columns .*: name the columns, as in columns = \\["tokens"'),
         ("a O O\n", {}, ':1: columns 2, 3 hold tags: name the one .* columns = \\["tokens"'),

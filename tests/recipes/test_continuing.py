@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import spacy
 from datasets import Dataset
@@ -9,9 +10,11 @@ from samples import SENTENCES, TEXTS
 from spacy.tokens import DocBin
 
 import bigru_tagger
-from bigru_tagger.recipes.continuing import continue_from
+from bigru_tagger.model.thinc_model import network_shim
+from bigru_tagger.recipes.continuing import continue_from, step_back
 from bigru_tagger.recipes.data import prepare_data
-from bigru_tagger.recipes.text import describe_plan
+from bigru_tagger.recipes.text import describe_plan, describe_training
+from bigru_tagger.runtime.network import blend
 
 
 @pytest.fixture
@@ -36,22 +39,25 @@ def ships(tmp_path):
     return path
 
 
+@pytest.fixture
+def continued(old, ships, tmp_path):
+    data = prepare_data(ships, tmp_path / "corpus", lang="en", dev_share=0.25)
+    return continue_from(str(old), data, tmp_path)
+
+
 def found(nlp, text):
     return [(ent.text, ent.label_) for ent in nlp(text).ents]
 
 
-def test_the_start_predicts_as_the_old_pipeline(old, ships, tmp_path):
-    data = prepare_data(ships, tmp_path / "corpus", lang="en", dev_share=0.25)
-    start = spacy.load(continue_from(str(old), data, tmp_path).start)
+def test_the_start_predicts_as_the_old_pipeline(old, continued):
+    start = spacy.load(continued.start)
     assert start.get_pipe("bigru_ner").labels == ("LOC", "ORG", "PER", "SHIP")
     before = spacy.load(old)
     for text in TEXTS:
         assert found(start, text) == found(before, text)
 
 
-def test_words_outside_the_new_entities_learn_the_old_labels(old, ships, tmp_path):
-    data = prepare_data(ships, tmp_path / "corpus", lang="en", dev_share=0.25)
-    continued = continue_from(str(old), data, tmp_path)
+def test_words_outside_the_new_entities_learn_the_old_labels(continued):
     outputs = Dataset.load_from_disk(str(continued.outputs))
     tags = outputs.features["teacher_tags"].feature.feature.names
     row = next(row for row in outputs if row["tokens"][:2] == ["Ships", "leave"])
@@ -87,6 +93,7 @@ def test_the_old_labels_are_kept(old, ships, tmp_path):
         for name, run in result.evaluations.items()
     }
     assert "vectors and vocabulary of the old pipeline" in describe_plan(result.plan)
+    assert f"{result.share:.0%} of the way" in describe_training(result)
     # Of 12 sentences, 6 have a ship. The old pipeline finds a city in 9 and two persons in 3.
     assert scores == {"dev": {"SHIP": 6}, "old labels": {"LOC": 9, "PER": 6}}
     assert found(result.nlp, "Ships leave New York City daily .") == [
@@ -120,3 +127,41 @@ def test_a_pipeline_without_the_component(ships, tmp_path):
     data = prepare_data(ships, tmp_path / "corpus", lang="en", dev_share=0.25)
     with pytest.raises(ValueError, match="no bigru_ner to continue with: it has no components"):
         continue_from(str(tmp_path / "blank"), data, tmp_path)
+
+
+def test_blended_weights():
+    old = {"a": np.float32([0, 2]), "n": np.array([3]), "linear.bias": np.float32([0, 0, 0])}
+    new = {"a": np.float32([4, 4]), "n": np.array([5]), "linear.bias": np.float32([8, 4, 6])}
+    mixed = blend(old, new, 0.25, n_tags=2)  # the third tag was added
+    assert {name: array.tolist() for name, array in mixed.items()} == {
+        "a": [1.0, 2.5],
+        "n": [5],
+        "linear.bias": [2.0, 1.0, 6.0],
+    }
+    assert mixed["a"].dtype == np.float32
+    assert all((blend(old, new, 1.0, 2)[name] == array).all() for name, array in new.items())
+
+
+@pytest.mark.parametrize(
+    ("scores", "share"),
+    [
+        ([0.3, 0.57, 0.6, 0.6], 0.75),  # 0.57 is more than 0.02 below
+        ([0.3, 0.585, 0.6, 0.58], 0.5),
+        ([0.8, 0.7, 0.7, 0.7], 0.25),
+        ([0.1, 0.2, 0.3, 0.4], 1.0),
+    ],
+)
+def test_the_smallest_step_that_costs_little(scores, share, continued, monkeypatch):
+    nlp = spacy.load(continued.start)
+    shim = network_shim(nlp.get_pipe("bigru_ner").model)
+    start = shim.arrays
+    shim.set_arrays({n: a + np.float32(1) if a.dtype == "float32" else a for n, a in start.items()})
+    left = iter(scores)
+    monkeypatch.setattr(nlp, "evaluate", lambda examples: {"ents_f": next(left), "ents_p": 1.0})
+    nlp.config["training"]["score_weights"] = {"ents_f": 1.0, "ents_p": 0.0, "ents_r": None}
+    assert step_back(nlp, continued, lambda nlp: []) == share
+    bias = start["linear.bias"] + share
+    bias[13:] += 1.0 - share  # O and four tags for each of three old labels
+    np.testing.assert_allclose(shim.arrays["linear.bias"], bias, rtol=1e-6)
+    name = "encoder.layers.0.forward_layer.bias_hh_l0"
+    np.testing.assert_allclose(shim.arrays[name], start[name] + share, rtol=1e-6)

@@ -209,7 +209,9 @@ def use_bfloat16(precision: Precision, device: str) -> bool:
         return True
     if type_of(device) == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    # A private function, which PyTorch 2.4 does not have.
+    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return check is not None and bool(check())
 
 
 @contextmanager

@@ -224,6 +224,9 @@ def test_parquet_folder_with_splits(tmp_path, nlp):
         list(HFCorpus(str(folder), split="dev")(nlp))
 
 
+@pytest.mark.skipif(
+    not hasattr(datasets.packaged_modules, "conll"), reason="needs a version of datasets with conll"
+)
 def test_builder_with_options(tmp_path, nlp):
     file = write(tmp_path / "x.conll", "Ada I-PER\nleft O\n")
     options = {"column_names": ["tokens", "ner_tags"]}

@@ -77,6 +77,7 @@ def test_the_base_class_imports_nothing() -> None:
         (MissingExtraError("torch"), MissingExtraError, "^torch$"),
         (ImportError("[E048] no language"), ModelError, "E048"),
         (MemoryError(), MemoryError, "^$"),
+        (NotImplementedError("no bfloat16"), NotImplementedError, "^no bfloat16$"),
     ],
 )
 def test_whatever_reading_a_model_raises_is_converted(

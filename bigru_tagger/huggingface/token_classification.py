@@ -27,7 +27,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from ..decoding.targets import Targets
 from ..embeddings.base import WordEmbedding
 from ..embeddings.standard import standard_embed
-from ..errors import DataError, ModelError
+from ..errors import ConfigError, DataError, ModelError
 from ..files import atomic_path
 from ..model.batches import DocReader
 from ..model.devices import Precision, use_bfloat16
@@ -198,10 +198,15 @@ class BiGRUForTokenClassification(PreTrainedModel):
             model and the information.
         RAISES (ModelError): if a file is damaged or has changed since it was saved, or if weights
             of the network are missing, have another shape, or do not belong to the network.
-            (OSError): if there is no such folder or repository.
+            (ConfigError): for weights in another precision than float32. (OSError): if there is no
+            such folder or repository.
         """
         if kwargs.get("use_safetensors") is False:
             raise ModelError("only safetensors files are read: leave out use_safetensors = False")
+        dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", None))
+        if dtype not in (None, "auto", "float32", torch.float32):
+            raise ConfigError(f"weights are loaded in float32, not in {dtype}: leave out dtype")
+        kwargs["dtype"] = torch.float32
         with_info = kwargs.pop("output_loading_info", False)
         kwargs |= {"use_safetensors": True, "trust_remote_code": False}
         kwargs["ignore_mismatched_sizes"] = True  # to list all wrong weights in one error below

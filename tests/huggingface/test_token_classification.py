@@ -28,7 +28,7 @@ from transformers import (
 )
 from transformers.utils import hub
 
-from bigru_tagger.errors import ModelError
+from bigru_tagger.errors import ConfigError, ModelError
 from bigru_tagger.huggingface.exchange import load_transformers, to_transformers
 from bigru_tagger.huggingface.files import checksum_weights
 from bigru_tagger.huggingface.model_config import BiGRUConfig
@@ -520,6 +520,18 @@ def test_weights_in_several_files_are_checked(folder, tmp_path):
     loaded = BiGRUForTokenClassification.from_pretrained(tmp_path / "shards")
     expected = model.state_dict()
     assert all(torch.equal(expected[name], x) for name, x in loaded.state_dict().items())
+
+
+def test_weights_are_loaded_in_float32(folder, tmp_path):
+    model = BiGRUForTokenClassification.from_pretrained(folder, dtype="auto")
+    assert model.network.linear.weight.dtype == torch.float32
+    with pytest.raises(ConfigError, match=r"in float32, not in torch\.bfloat16"):
+        BiGRUForTokenClassification.from_pretrained(folder, dtype=torch.bfloat16)
+    model.to(torch.bfloat16).save_pretrained(tmp_path)
+    loaded = BiGRUForTokenClassification.from_pretrained(tmp_path)
+    assert loaded.network.linear.weight.dtype == torch.float32
+    expected = model.network.linear.weight.float()
+    torch.testing.assert_close(loaded.network.linear.weight, expected)
 
 
 def test_the_checksum_of_weights_depends_on_values_but_not_on_files(tmp_path):

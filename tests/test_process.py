@@ -303,7 +303,7 @@ if __name__ == "__main__":
     [
         pytest.param("fork", "float32", False, marks=forks),
         pytest.param("fork", "float32", True, marks=forks),
-        pytest.param("fork", "bfloat16", True, marks=forks),
+        pytest.param("fork", "bfloat16", True, marks=[forks, pytest.mark.slow]),
         pytest.param("forkserver", "float32", True, marks=[forks, pytest.mark.slow]),
         ("spawn", "float32", True),
     ],

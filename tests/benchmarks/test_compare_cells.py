@@ -135,6 +135,7 @@ def test_the_plot_names_all(tmp_path: Path) -> None:
     assert BY_TORCH not in text
 
 
+@pytest.mark.slow
 def test_amounts_are_the_number_of_words(model: Path) -> None:
     config = load_config(CONFIGS / "sample.cfg", overrides={"paths.clusters": None})
     prepared = []

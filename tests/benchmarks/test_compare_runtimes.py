@@ -9,7 +9,8 @@ from bigru_tagger.runtime.spec import NetworkSpec
 PARTS = ["recurrent layers", "network", "embeddings"]
 
 
-@pytest.mark.parametrize("cell", ["gru", pytest.param("lstm", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_speeds_are_printed_side_by_side(cell: str, capsys: pytest.CaptureFixture[str]) -> None:
     compare_runtimes("4,3", cell, context=2, tokens=140, rounds=1)
     header, _, *rows = capsys.readouterr().out.strip().splitlines()

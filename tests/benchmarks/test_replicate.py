@@ -296,7 +296,7 @@ SMALL = {
 }
 
 
-@pytest.mark.slow  # five processes that train or score
+@pytest.mark.slow
 def test_two_seeds_a_resume_and_a_failure(replicate: Callable[..., Result], tmp_path: Path) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     arguments = [str(SAMPLE), "--seeds", "0-1", "--jobs", str(min(2, cores)), "--name", "tiny"]

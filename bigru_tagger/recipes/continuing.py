@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from spacy.language import Language
 from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import DocBin, Span
@@ -163,9 +164,14 @@ def step_back(
 
     def score(share: float) -> float:
         shim.set_arrays(blend(start, end, share, continued.n_tags))
-        scores = nlp.evaluate(list(dev(nlp)))
+        with nlp.select_pipes(enable=continued.name):
+            scores = nlp.evaluate(list(dev(nlp)))
+        # Other components of the pipeline have weights, too, but no scores here.
+        names = [
+            name for name, weight in weights.items() if weight and scores.get(name) is not None
+        ]
         return float(
-            sum((scores[name] or 0) * weight for name, weight in weights.items() if weight)
+            np.average([scores[name] for name in names], weights=[weights[n] for n in names])
         )
 
     found = {share: score(share) for share in SHARES}

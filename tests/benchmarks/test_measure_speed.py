@@ -569,6 +569,7 @@ def run_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_all_sections_of_a_quick_run(
     run_benchmark: Callable[..., Result],
     tiny: Language,

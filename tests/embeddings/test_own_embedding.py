@@ -115,6 +115,7 @@ def test_training_reaches_the_module(trained):
     assert not torch.allclose(before, after, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_an_installed_embedding_loads_by_its_entry_point(trained, folder, tmp_path):
     (tmp_path / "own_embedding.py").write_bytes(FILE.read_bytes())
     installed = tmp_path / "own_embedding-1.0.dist-info"

@@ -82,6 +82,7 @@ def test_two_layers_on_one_encoder(corpus, tmp_path):
     assert [pipe.model.shims[0].network.spec.hidden for _, pipe in nlp.pipeline[1:]] == [[], []]
 
 
+@pytest.mark.slow
 def test_spancat_over_our_encoder(corpus, tmp_path):
     widths = {
         "components.spancat.model.tok2vec.width": 48,

@@ -16,11 +16,8 @@ from ..pipeline.spans import SpanTagger
 from ..schemes import iob2_tags
 from .files import loading_from
 from .model_config import BiGRUConfig, describe_network
-from .token_classification import (
-    BiGRUForTokenClassification,
-    checked_component,
-    component_settings,
-)
+from .parts import checked_component, component_settings
+from .token_classification import BiGRUForTokenClassification
 from .word_tokenizer import WordTokenizer
 
 

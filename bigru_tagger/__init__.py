@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .pipeline.chunker import BiGRUChunker
     from .pipeline.ner import BiGRUNer
     from .pipeline.tagger import BiGRUTokenTagger
+    from .recipes.combining import combine
     from .recipes.training import train
     from .report.analysis import analyse_tasks
     from .report.gates import read_gates
@@ -50,6 +51,7 @@ __all__ = [
     "__version__",
     "analyse_tasks",
     "annotate",
+    "combine",
     "compare_systems",
     "convert",
     "evaluate",
@@ -77,6 +79,7 @@ _MODULES = {
     "ModelError": "errors",
     "analyse_tasks": "report.analysis",
     "annotate": "corpus.offsets",
+    "combine": "recipes.combining",
     "compare_systems": "report.system_comparison",
     "convert": "corpus.convert",
     "evaluate": "scoring.run",

@@ -2,7 +2,6 @@
 
 import copy
 import json
-from dataclasses import asdict
 from typing import Any
 
 from spacy.language import Language
@@ -149,7 +148,7 @@ def describe_network(spec: NetworkSpec) -> dict[str, Any]:
         the order of their columns in the concatenated vector, must be kept.
     """
     embed = [{"name": name, **arguments} for name, arguments in spec.embed.items()]
-    return {**asdict(spec), "embed": embed}
+    return {**spec.to_json(), "embed": embed}
 
 
 def read_network(described: dict[str, Any]) -> NetworkSpec:

@@ -10,7 +10,7 @@ from ..embeddings.base import WordEmbedding
 from ..embeddings.standard import standard_embed
 from ..errors import ModelError
 from ..model.devices import Precision
-from ..model.thinc_model import DropoutSettings
+from ..model.thinc_model import DropoutSettings, network_shim
 from ..pipeline.component import SequenceTagger
 from .model_config import BiGRUConfig
 from .tag_codes import TagCodes
@@ -86,7 +86,7 @@ def checked_component(nlp: Language, name: str) -> SequenceTagger:
     RETURNS (SequenceTagger): the component.
     RAISES (ValueError): if there is no component of this name, it is not a `bigru_ner`,
         `bigru_tagger` or `bigru_chunker`, its model is not a `bigru_tagger.BiGRUTagger.v1`, or the
-        network uses a spaCy tok2vec.
+        network uses a spaCy tok2vec or is an ensemble.
     """
     if name not in nlp.pipe_names:
         raise ModelError(f"no component {name!r}: choose one of {nlp.pipe_names}")
@@ -108,6 +108,13 @@ def checked_component(nlp: Language, name: str) -> SequenceTagger:
             "as a listener nor after nlp.replace_listeners: train the component with word "
             "embeddings in its block [components.<name>.model.embed]"
         )
+    if network_shim(component.model).is_initialised:
+        members = network_shim(component.model).spec.members
+        if members > 1:
+            raise ModelError(
+                f"{name}: the model is an ensemble of {members} networks, which has no Hugging "
+                "Face format: convert its members"
+            )
     return component
 
 

@@ -10,6 +10,7 @@ from ..decoding.decoder import Decoder
 from ..decoding.transitions import Array
 from ..errors import ModelError
 from ..extras import require
+from ..runtime.ensemble import build_arrays, load_arrays
 from ..runtime.network import ArrayNetwork, pack_network
 from ..runtime.spec import NEW_TAG_MARGIN, Batch, NetworkSpec
 from ..stages import EMBED, NETWORK, stage
@@ -58,9 +59,9 @@ class NetworkShim(ModuleShim):
         """
         if self._model is None and self._runtime is not None:
             require("torch", "training, a GPU or bfloat16")
-            from ..network.network import Network  # noqa: PLC0415 - imports torch
+            from ..network.ensemble import build_network  # noqa: PLC0415 - imports torch
 
-            self._set_module(Network.from_arrays(self._runtime.spec, self._runtime.arrays))
+            self._set_module(build_network(self._runtime.spec, self._runtime.arrays))
         return super().module
 
     @module.setter
@@ -91,7 +92,7 @@ class NetworkShim(ModuleShim):
         if self._model is not None:
             changes = self._changes
             if self._runtime is None or self._runtime_changes != changes:
-                self._runtime = ArrayNetwork(self._model.spec, self._model.arrays)
+                self._runtime = build_arrays(self._model.spec, self._model.arrays)
                 self._runtime_changes = changes
         if self._runtime is None:
             raise ModelError(NOT_INITIALISED)
@@ -256,5 +257,6 @@ class NetworkShim(ModuleShim):
     def _read(self, data: bytes) -> None:
         self._model = None
         self._trainer = None
-        self._runtime = ArrayNetwork.from_bytes(data)
+        self._runtime = load_arrays(data)
+        self.cache.max_bytes = _CACHE_BYTES * self._runtime.spec.members
         self.features.clear()

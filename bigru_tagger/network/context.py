@@ -57,7 +57,7 @@ class ContextPooling(nn.Module):
             exp(q h_s) in the first mean and exp(p h_s) in the second.
         """
         if not len(states):
-            return states
+            return states.new_zeros((0, self.width))
         w_states, *w_means = self.combine.weight.split(self._widths, 1)
         mixed = nn.functional.linear(states, w_states, self.combine.bias)
         for name, w_mean in zip(self.project, w_means, strict=True):

@@ -16,7 +16,8 @@ from ..decoding.decoder import Decoder
 from ..decoding.decoders import decoder_class
 from ..decoding.transitions import to_numpy
 from ..errors import ModelError
-from ..runtime.network import BAD_SPEC, ArrayNetwork, check_input_width, pack_network
+from ..runtime.ensemble import load_arrays
+from ..runtime.network import BAD_SPEC, check_input_width, pack_network
 from ..runtime.spec import (
     NEW_TAG_MARGIN,
     PREPARED_INPUT,
@@ -298,7 +299,7 @@ class Network(nn.Module):
         RETURNS (Network): the network, on the CPU.
         RAISES (ModelError): if the data is not a saved network.
         """
-        checked = ArrayNetwork.from_bytes(data)
+        checked = load_arrays(data)
         try:
             return cls.from_arrays(checked.spec, checked.arrays)
         except BAD_SPEC as error:

@@ -70,12 +70,13 @@ def read_gates(nlp: Language, text: str | Doc, component: str | None = None) -> 
 
 
 def components_with_gates(nlp: Language) -> list[str]:
-    """List the components whose gates can be read: those with a GRU.
+    """List the components whose gates can be read: those with one GRU.
 
     nlp (Language): the pipeline.
     RETURNS (list[str]): the names of the components.
     """
-    return [name for name, shim in _recurrent(nlp).items() if shim.spec.cell == "gru"]
+    specs = {name: shim.spec for name, shim in _recurrent(nlp).items()}
+    return [name for name, spec in specs.items() if spec.cell == "gru" and spec.members == 1]
 
 
 def _find_component(nlp: Language, name: str | None) -> str:

@@ -1,7 +1,6 @@
 """A saved network in NumPy, for prediction on a CPU. No torch, no spaCy."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from .context import ContextPooling
 from .embeddings.base import build_embedding
 from .recurrent import Encoder, Shared
 from .spec import PREPARED_INPUT, SPEC_KEY, Batch, NetworkSpec, prepared_arrays
-from .storage import Weights, pack_arrays, unpack_arrays
+from .storage import Weights, pack_arrays
 
 # Errors that building a network can raise for the spec of a damaged file.
 BAD_SPEC = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -167,20 +166,6 @@ class ArrayNetwork:
         """
         return pack_network(self.spec, self.arrays)
 
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "ArrayNetwork":
-        """Load a network.
-
-        data (bytes): the output of `to_bytes`.
-        RETURNS (ArrayNetwork): the network.
-        RAISES (ModelError): if the data is not a saved network.
-        """
-        try:
-            arrays, settings = unpack_arrays(data, SPEC_KEY)
-            return cls(NetworkSpec.read(settings), arrays)
-        except BAD_SPEC as error:
-            raise ModelError(f"not a saved bigru_tagger network: {error}") from error
-
 
 def check_input_width(spec: NetworkSpec, width: int) -> None:
     """Check that a network has an input.
@@ -203,7 +188,7 @@ def pack_network(spec: NetworkSpec, arrays: Mapping[str, np.ndarray]) -> bytes:
     arrays (Mapping[str, ndarray]): its parameters and buffers by name.
     RETURNS (bytes): a safetensors file, with the spec as JSON in its metadata.
     """
-    return pack_arrays(arrays, SPEC_KEY, asdict(spec))
+    return pack_arrays(arrays, SPEC_KEY, spec.to_json())
 
 
 def blend(

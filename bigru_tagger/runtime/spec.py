@@ -1,7 +1,7 @@
 """The structure of a network and its input."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +39,8 @@ class NetworkSpec:
         None for the width of the state.
     decode (str): name of the decoder, see `bigru_tagger.decoding.decoders.decoders`; ignored
         without tags.
+    members (int): number of networks of this structure whose logits are averaged, see
+        `bigru_tagger.runtime.ensemble`.
     """
 
     embed: Mapping[str, Mapping[str, Any]]
@@ -50,6 +52,18 @@ class NetworkSpec:
     global_context: int = 0
     context_width: int | None = None
     decode: str = "constrained"
+    members: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert the spec to JSON values.
+
+        RETURNS (dict[str, Any]): the fields by name. `members` is left out if it is 1, so that
+            earlier versions can read the file.
+        """
+        fields = asdict(self)
+        if self.members == 1:
+            del fields["members"]
+        return fields
 
     @classmethod
     def read(cls, settings: Mapping[str, Any]) -> "NetworkSpec":

@@ -28,6 +28,7 @@ from wasabi.tables import table
 from bigru_tagger.corpus.hub import SAMPLE
 from bigru_tagger.errors import ModelError
 from bigru_tagger.huggingface.exchange import load_transformers, save_transformers
+from bigru_tagger.recipes.combining import combine
 from bigru_tagger.recipes.configs import find_config
 
 from .model_mutations import MUTATIONS
@@ -102,12 +103,13 @@ def fuzz_models(
     only: Annotated[str | None, typer.Option(help="Only this kind of mutation.")] = None,
     examples: Annotated[int, typer.Option(help="Examples to print of each problem.")] = 3,
 ) -> None:
-    """Train a small pipeline, and load copies of it with one mutation each.
+    """Train small pipelines, and load copies of them with one mutation each.
 
-    The pipeline is saved by spaCy and in Hugging Face's format. Each copy is loaded in a process of
-    its own. The seed of a mutation is `seed` plus its number, so that one mutation can be repeated:
-    `--seed SEED --n 1`. Exits with status 1 if an exception is not the package's error, if
-    predictions change without an error, or if memory or time exceed the limits.
+    A pipeline is saved by spaCy, in Hugging Face's format, and as a member of an ensemble. Each
+    copy is loaded in a process of its own. The seed of a mutation is `seed` plus its number, so
+    that one mutation can be repeated: `--seed SEED --n 1`. Exits with status 1 if an exception is
+    not the package's error, if predictions change without an error, or if memory or time exceed the
+    limits.
     """
     transformers.logging.set_verbosity(transformers.logging.CRITICAL)
     transformers.logging.disable_progress_bar()
@@ -153,28 +155,36 @@ def fuzz_models(
 
 
 def save_formats(place: Path) -> dict[str, Format]:
-    """Train a small pipeline and save it in all formats.
+    """Train small pipelines and save them in all formats.
 
     place (Path): an existing folder.
     RETURNS (dict[str, Format]): the formats by name.
     """
-    config = spacy.util.load_config(find_config("sample"), overrides=SMALL)
-    fix_random_seed(0)
-    nlp = init_nlp(config)
-    (place / "trained").mkdir()
-    with open(os.devnull, "w", encoding="utf8") as nowhere:
-        train(nlp, place / "trained", stdout=nowhere, stderr=nowhere)
-    nlp = spacy.load(place / "trained" / "model-best")
+    members = [_train(place / f"seed-{seed}", seed) for seed in (0, 1)]
+    nlp = spacy.load(members[0])
     nlp.to_disk(place / "spacy")
     save_transformers(nlp, "ner", place / "huggingface")
+    combine(members).to_disk(place / "ensemble")
     return {
-        "spacy": Format(place / "spacy", spacy.load, lambda path: path.parts[0] == "ner"),
+        **{
+            name: Format(place / name, spacy.load, lambda path: path.parts[0] == "ner")
+            for name in ("spacy", "ensemble")
+        },
         "huggingface": Format(
             place / "huggingface",
             lambda path: load_transformers(str(path)),
             lambda path: path.name != "README.md",
         ),
     }
+
+
+def _train(folder: Path, seed: int) -> Path:
+    fix_random_seed(seed)
+    config = spacy.util.load_config(find_config("sample"), overrides=SMALL | {"system.seed": seed})
+    folder.mkdir()
+    with open(os.devnull, "w", encoding="utf8") as nowhere:
+        train(init_nlp(config), folder, stdout=nowhere, stderr=nowhere)
+    return folder / "model-best"
 
 
 # --- loading

@@ -142,7 +142,7 @@ def _characters(doc: Doc, span: Hypothesis | Entity) -> dict[str, int]:
 
 def _why_no_gates(nlp: Language) -> str | None:
     if not components_with_gates(nlp):
-        return "no component of the pipeline has a GRU of bigru_tagger"
+        return "no component of the pipeline has a single GRU of bigru_tagger"
     if find_spec("torch") is None:
         return "PyTorch is not installed: pip install 'bigru-tagger[torch]'"
     return None

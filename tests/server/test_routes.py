@@ -168,7 +168,8 @@ def test_an_lstm_has_no_gates(serve):
     reply = serve(build("bigru_ner", model={**TINY, "cell": "lstm"})).annotate(ADA, gates=True)
     assert (reply.status, reply.json["error"]["where"]) == (422, "gates")
     assert (
-        reply.json["error"]["message"] == "no component of the pipeline has a GRU of bigru_tagger"
+        reply.json["error"]["message"]
+        == "no component of the pipeline has a single GRU of bigru_tagger"
     )
 
 

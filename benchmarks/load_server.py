@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from threading import Thread
+from typing import Annotated, NamedTuple
 from urllib.request import urlopen
 
 import numpy as np
@@ -78,7 +80,7 @@ def load_server(
     loop run on this machine. The text of request i is the same for all.
     """
     passages = read_passages(data, split=split, sentences_per_doc=sentences_per_text, limit=50_000)
-    texts = ["".join(w + " " * s for w, s in zip(p.words, p.spaces, strict=True)) for p in passages]
+    texts = [passage.text for passage in passages]
     n_words = sum(map(len, passages)) / len(passages)
     typer.echo(f"{len(texts)} texts of {n_words:.0f} words on average")
     found: dict[tuple[str, str], list[Load]] = {}
@@ -88,7 +90,7 @@ def load_server(
             nlp = keep_component(spacy.load(model), pipe)
             place = Path(stack.enter_context(TemporaryDirectory())) / "model"
             nlp.to_disk(place)
-            systems.append((Path(model).name, nlp, stack.enter_context(served(place))))
+            systems.append((Path(model).name, nlp, stack.enter_context(served(place)).port))
         for _ in range(rounds):
             for name, nlp, port in systems:
                 found.setdefault((name, "nlp(text) in a loop"), []).append(
@@ -128,27 +130,45 @@ def keep_component(nlp: Language, name: str) -> Language:
     return nlp
 
 
+class Server(NamedTuple):
+    """A server on this machine.
+
+    port (int): its port.
+    process (subprocess.Popen[str]): its process.
+    log (list[str]): the lines of its log, up to now.
+    """
+
+    port: int
+    process: "subprocess.Popen[str]"
+    log: list[str]
+
+
 @contextmanager
-def served(model: Path) -> Iterator[int]:
+def served(model: str | Path, *options: str) -> Iterator[Server]:
     """Serve a pipeline in a process of its own.
 
-    model (Path): the pipeline.
-    YIELDS (int): the port.
+    model (str | Path): the pipeline.
+    options (str): further arguments of the command `serve`.
+    YIELDS (Server): the server. It is stopped at the end.
     RAISES (RuntimeError): the server does not start.
     """
-    command = [*_COMMAND, "serve", str(model), "--port", "0"]
+    command = [*_COMMAND, "serve", str(model), "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        try:
-            log = []
-            for line in process.stderr:
-                log.append(line)
-                if address := _ADDRESS.search(line):
-                    yield int(address[1])
-                    return
+        log: list[str] = []
+        for line in process.stderr:
+            log.append(line)
+            if address := _ADDRESS.search(line):
+                break
+        else:
             raise RuntimeError(f"the server did not start:\n{''.join(log)}")
+        rest = Thread(target=log.extend, args=[process.stderr])  # a full pipe would block it
+        rest.start()
+        try:
+            yield Server(int(address[1]), process, log)
         finally:
             process.terminate()
+            rest.join()
 
 
 def call(nlp: Language, texts: Sequence[str], seconds: float) -> Load:
@@ -171,6 +191,58 @@ def call(nlp: Language, texts: Sequence[str], seconds: float) -> Load:
     return Load(now - begin, time.process_time() - cpu, latencies)
 
 
+class Answer(NamedTuple):
+    """An answer of a server.
+
+    status (int): the HTTP status.
+    head (bytes): the status line and the headers, in lower case.
+    body (bytes): the body.
+    """
+
+    status: int
+    head: bytes
+    body: bytes
+
+
+def post(body: bytes) -> bytes:
+    """Create a request of an annotation.
+
+    body (bytes): the body.
+    RETURNS (bytes): the body with a head.
+    """
+    head = (
+        "POST /annotate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def read_answer(reader: asyncio.StreamReader) -> Answer:
+    """Read an answer of a server.
+
+    reader (asyncio.StreamReader): an open connection, on which a request was sent.
+    RETURNS (Answer): the answer. Without a length, it ends with the connection.
+    RAISES (asyncio.IncompleteReadError): the connection ends before the answer does.
+    """
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = re.search(rb"content-length: (\d+)", head)
+    body = await (reader.readexactly(int(length[1])) if length else reader.read())
+    return Answer(int(head.split(maxsplit=2)[1]), head, body)
+
+
+async def exchange(port: int, request: bytes) -> Answer:
+    """Send a request on a new connection.
+
+    port (int): the port of the server on this machine.
+    request (bytes): the request.
+    RETURNS (Answer): the answer.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with closing(writer):
+        writer.write(request)
+        return await read_answer(reader)
+
+
 async def request(port: int, texts: Sequence[str], n_clients: int, seconds: float) -> Load:
     """Send requests from several clients at a time.
 
@@ -180,7 +252,7 @@ async def request(port: int, texts: Sequence[str], n_clients: int, seconds: floa
     seconds (float): the time after which clients send no further requests.
     RETURNS (Load): the latencies.
     """
-    bodies = itertools.cycle([json.dumps({"texts": [text]}).encode() for text in texts])
+    requests = itertools.cycle([post(json.dumps({"texts": [text]}).encode()) for text in texts])
     latencies: list[float] = []
     refused = 0
     cpu = cpu_seconds(port)
@@ -190,17 +262,9 @@ async def request(port: int, texts: Sequence[str], n_clients: int, seconds: floa
         nonlocal refused
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while (sent := time.perf_counter()) - begin < seconds:
-            body = next(bodies)
-            head = (
-                "POST /annotate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n"
-            )
-            writer.write(head.encode() + body)
-            answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-            length = re.search(rb"content-length: (\d+)", answer)
-            assert length is not None
-            await reader.readexactly(int(length[1]))
-            if answer.startswith(b"http/1.1 200 "):
+            writer.write(next(requests))
+            answer = await read_answer(reader)
+            if answer.status == HTTPStatus.OK:
                 latencies.append(time.perf_counter() - sent)
             else:
                 refused += 1
@@ -218,8 +282,17 @@ def cpu_seconds(port: int) -> float:
     RETURNS (float): the seconds since its start.
     """
     with urlopen(f"http://127.0.0.1:{port}/metrics") as response:
-        text = response.read().decode()
-    return float(text.partition("\nprocess_cpu_seconds_total ")[2].partition("\n")[0])
+        return find_metric(response.read(), "process_cpu_seconds_total")
+
+
+def find_metric(metrics: bytes, name: str) -> float:
+    """Find the value of a metric.
+
+    metrics (bytes): metrics in Prometheus' text format.
+    name (str): the name of one that has no labels.
+    RETURNS (float): the value.
+    """
+    return float(metrics.decode().partition(f"\n{name} ")[2].partition("\n")[0])
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from samples import CRF, NARROW, TEXTS, TINY, build, train
 from bigru_tagger import __version__
 from bigru_tagger.embeddings.base import cached_property
 from bigru_tagger.model.cache import TextCache, WordCache
+from bigru_tagger.model.devices import use_threads
 from bigru_tagger.model.shim import NetworkShim
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -362,19 +363,23 @@ print(json.dumps(ended))
     assert ended == [0] * children
 
 
-def test_threads_share_a_pipeline(saved):
+@pytest.mark.parametrize(("precision", "n_threads"), [("float32", None), ("bfloat16", 2)])
+def test_threads_share_a_pipeline(saved, precision, n_threads):
+    config = {"components": {"bigru_ner": {"model": {"predict_precision": precision}}}}
     texts = [f"{text} Unheard{number}" for number in range(10) for text in TEXTS]
-    expected = annotations(spacy.load(saved).pipe(texts, batch_size=3))
-    nlp = spacy.load(saved)
-    start = threading.Barrier(8)
+    texts.append(" ".join(TEXTS * 50))  # so long that torch divides the work
+    with use_threads(n_threads):
+        expected = annotations(spacy.load(saved, config=config).pipe(texts, batch_size=3))
+        nlp = spacy.load(saved, config=config)
+        start = threading.Barrier(8)
 
-    def predict(_):
-        start.wait(60)
-        return annotations(nlp.pipe(texts, batch_size=3))
+        def predict(_):
+            start.wait(60)
+            return annotations(nlp.pipe(texts, batch_size=3))
 
-    with ThreadPoolExecutor(8) as pool:
-        for found in pool.map(predict, range(8)):
-            check_same(found, expected)
+        with ThreadPoolExecutor(8) as pool:
+            for found in pool.map(predict, range(8)):
+                check_same(found, expected)
 
 
 def test_asyncio_shares_a_pipeline(saved):

@@ -36,6 +36,11 @@ class Passage:
         """Count the tokens."""
         return len(self.words)
 
+    @property
+    def text(self) -> str:
+        """RETURNS (str): the text."""
+        return "".join(w + " " * s for w, s in zip(self.words, self.spaces, strict=True))
+
     def doc(self, vocab: Vocab) -> Doc:
         """Create a Doc without other annotation.
 
@@ -209,5 +214,4 @@ def short_text(passages: Sequence[Passage]) -> str:
     """
     sentences = part(passages)
     short = next((sentence for sentence in sentences if len(sentence) in _SHORT), sentences[0])
-    tokens = zip(short.words, short.spaces, strict=True)
-    return "".join(word + " " * space for word, space in tokens).strip()
+    return short.text.strip()

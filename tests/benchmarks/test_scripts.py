@@ -21,6 +21,7 @@ MODULES = {
     "learning_curve": "learning_curve",
     "load_server": "load_server",
     "replicate": "replicate",
+    "soak_server": "soak_server",
 }
 
 

@@ -110,11 +110,25 @@ def test_an_answer_that_is_no_json_is_not_as_expected(ner):
     assert found == "unreadable answer: JSONDecodeError"
 
 
-def ended(status, log=()):
-    """A server that has ended."""
+def ended(status, log=(), port=0):
+    """A server whose process has ended."""
     process = subprocess.Popen([sys.executable, "-c", f"raise SystemExit({status})"], text=True)
     process.wait()
-    return Server(0, process, list(log))
+    return Server(port, process, list(log))
+
+
+def test_requests_that_stay_in_progress_are_a_problem(ner, monkeypatch):
+    monkeypatch.setattr(module, "_GRACE", 0.5)
+
+    async def run(n_in_progress):
+        metrics = f"# TYPE\nbigru_tagger_requests_in_progress {n_in_progress}\n".encode()
+        async with answering(make_answer(200, metrics)) as port:
+            soak = Soak(ended(0, port=port), ner, PASSAGES, timeout=0.1, seed=0)
+            await soak._wait_until_in_progress([])
+            return soak.problems
+
+    assert asyncio.run(run(1.0)) == []  # the request of the metrics
+    assert asyncio.run(run(3.0)) == ["2 requests are in progress instead of 0"]
 
 
 def test_problems_are_those_of_requests_memory_and_the_end(ner):

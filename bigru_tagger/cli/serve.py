@@ -8,6 +8,9 @@ from .app import app, report_errors
 from .options import Device, GpuId, Model
 
 _CONNECTIONS = 1000  # open ones, also those without a request
+# Seconds without a request until a connection is closed. A request that is sent at that moment is
+# lost, so that proxies must close theirs before: nginx does after 60 seconds.
+_KEEP_ALIVE = 75
 
 
 @app.command("serve")
@@ -69,5 +72,6 @@ def serve_command(
             access_log=False,
             ws="none",
             limit_concurrency=_CONNECTIONS,
+            timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=int(timeout) + 1,
         )

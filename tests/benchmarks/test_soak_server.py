@@ -135,8 +135,8 @@ def test_problems_are_those_of_requests_memory_and_the_end(ner):
     soak = Soak(ended(0), ner, PASSAGES, timeout=1.0, seed=0)
     soak.n_at_stop = 1
     soak.outcomes.update({("valid", "as expected"): 7, ("valid", "refused"): 2})
-    # Warm-up, then medians of 200 and 210, and a peak between them.
-    soak.memory = [100.0] * 10 + [200.0] * 10 + [500.0] * 70 + [210.0] * 10
+    soak.memory = [100.0] * 19 + [200.0] + [150.0] * 70 + [210.0] + [190.0] * 9
+    assert soak.memory_by_tenth() == [100.0, 200.0, *[150.0] * 6, 210.0, 210.0]
     assert soak.find_problems(growth=5.0) == []
     assert soak.find_problems(growth=4.9) == ["the memory of the server grew by more than 4.9%"]
     soak.outcomes["valid", "other entities"] = 1

@@ -91,6 +91,13 @@ def test_a_stop_answers_all_requests_that_were_sent(process, ner):
         client.get("/healthz")
 
 
+def test_a_connection_stays_open_longer_than_proxies_keep_it(model, monkeypatch):
+    settings = {}
+    monkeypatch.setattr("uvicorn.run", lambda app, **kwargs: settings.update(kwargs))
+    assert CliRunner().invoke(app, ["serve", str(model)]).exit_code == 0
+    assert settings["timeout_keep_alive"] > 60  # nginx' keepalive_timeout
+
+
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn", "prometheus_client"])
 def test_a_missing_package_is_an_error_that_names_the_extra(package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed

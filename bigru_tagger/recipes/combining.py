@@ -64,7 +64,7 @@ def _average(components: Sequence[SequenceTagger]) -> None:
     network_shim(first.model).from_bytes(
         pack_network(spec, join_members([shim.arrays for shim in shims]))
     )
-    if first.cfg.get(_BIAS) != components[-1].cfg.get(_BIAS):
+    if isinstance(first.cfg.get(_BIAS), int | float):
         first.cfg[_BIAS] = fmean(component.cfg[_BIAS] for component in components)
 
 
@@ -98,8 +98,8 @@ def _describe(component: SequenceTagger, nlp: Language) -> dict[str, Any]:
     shim = network_shim(component.model)
     if component.model.layers:
         raise ModelError(
-            f"{nlp.path}: {component.name} shares an encoder or has a transformer. An ensemble "
-            "needs components with word embeddings alone"
+            f"{nlp.path}: {component.name} reads the output of a spaCy encoder or a transformer. "
+            "An ensemble needs components with word embeddings alone"
         )
     if shim.spec.members > 1:
         raise ModelError(f"{nlp.path} is an ensemble: combine its members with the others instead")
@@ -108,8 +108,8 @@ def _describe(component: SequenceTagger, nlp: Language) -> dict[str, Any]:
     return {
         **component.cfg,
         _BIAS: "a number" if isinstance(bias, int | float) else bias,
-        "embed": block["embed"],
-        "by_sentence": block["by_sentence"],
+        "embed": block.get("embed"),
+        "by_sentence": block.get("by_sentence"),
         "network": shim.spec.to_json(),
     }
 

@@ -100,7 +100,8 @@ def test_an_ensemble_has_neither_gates_nor_a_hugging_face_format(ensemble):
 
 def test_biases_are_averaged(tmp_path):
     members = [
-        save(tmp_path / str(bias), recall_bias=bias, seed=int(bias)) for bias in (0.0, 1.0, 5.0)
+        save(tmp_path / str(seed), seed=seed, recall_bias=bias)
+        for seed, bias in enumerate([1.0, 4.0, 1.0])
     ]
     assert combine(members).get_pipe(NAME).cfg["recall_bias"] == 2.0
 
@@ -137,6 +138,20 @@ def test_pipelines_that_are_no_members(members, ensemble, tmp_path):
     spacy.blank("en").to_disk(tmp_path / "blank")
     with pytest.raises(ModelError, match="to combine: it has no components"):
         combine([tmp_path / "blank", members[0]])
+
+
+def test_components_with_an_encoder_of_spacy(tmp_path):
+    embedding = {
+        "@misc": "bigru_tagger.Tok2VecEmbed.v1",
+        "tok2vec": {
+            "@architectures": "spacy.HashEmbedCNN.v2",
+            **{"width": 8, "depth": 1, "embed_size": 50, "window_size": 1, "maxout_pieces": 2},
+            **{"subword_features": False, "pretrained_vectors": None},
+        },
+    }
+    member = save(tmp_path / "one", steps=1, model={**TINY, "embed": {"shared": embedding}})
+    with pytest.raises(ModelError, match="bigru_ner reads the output of a spaCy encoder"):
+        combine([member, member])
 
 
 def test_the_command(members, tmp_path):

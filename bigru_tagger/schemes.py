@@ -213,6 +213,9 @@ def detect_scheme(sequences: Iterable[Sequence[str]]) -> str:
     for tags in sequences:
         previous = ""
         for position, tag in enumerate(tags):
+            if tag == OUTSIDE:  # most tags are
+                previous = ""
+                continue
             parts = _split(tag)
             if parts is None or parts.notation not in ("", notation or parts.notation):
                 raise TagError(tag, position)
@@ -254,6 +257,10 @@ def to_iob2(tags: Sequence[str], scheme: str) -> list[str]:
     iob2 = []
     open_label = ""  # the label of the entity that can continue at this token
     for position, tag in enumerate(tags):
+        if tag == OUTSIDE:  # most tags are
+            iob2.append(OUTSIDE)
+            open_label = ""
+            continue
         parts = split(tag)
         if parts is None or (parts.label and parts.prefix not in valid):
             raise TagError(tag, position, scheme)

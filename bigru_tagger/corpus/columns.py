@@ -361,15 +361,18 @@ def _strings(value: Any, table: Mapping[int, str] | None, column: str, place: st
             f"{place}: {column!r} holds {value!r}, not one item per token: use a list with one "
             "item per token ([] if there are no tokens), or drop the rows without annotation"
         )
+    types = set(map(type, value))
     if table is not None:
         # Not only `table[item]`: True is equal to 1.
-        invalid = [item for item in value if type(item) is not int or item not in table]
-        if invalid:
-            raise CorpusError(
-                f"{place}: {column!r} holds {invalid[0]!r}, but its tags are numbered 0 to "
-                f"{len(table) - 1}: drop the rows without annotation, or fix tag_names"
-            )
-        return [table[item] for item in value]
+        if types <= {int} and table.keys() >= set(value):
+            return list(map(table.__getitem__, value))
+        invalid = next(item for item in value if type(item) is not int or item not in table)
+        raise CorpusError(
+            f"{place}: {column!r} holds {invalid!r}, but its tags are numbered 0 to "
+            f"{len(table) - 1}: drop the rows without annotation, or fix tag_names"
+        )
+    if types <= {str}:
+        return value
     for item in value:
         if not isinstance(item, str):
             advice = (

@@ -178,7 +178,8 @@ def make_doc(vocab: Vocab, group: Sequence[Sentence], schemes: TagSchemes, spans
     doc = Doc(vocab, words=words, sent_starts=starts, tags=tags or None, ents=ents or None)
     if schemes.chunks and any(sentence.chunks is not None for sentence in group):
         doc.spans[spans_key] = [Span(doc, start, end, label) for label, start, end in chunks]
-    set_weights(doc, [sentence.weight for sentence in group for _ in sentence.words])
+    if any(sentence.weight != 1.0 for sentence in group):
+        set_weights(doc, [sentence.weight for sentence in group for _ in sentence.words])
     set_document_name(doc, group[0].document_name)
     return doc
 

@@ -101,7 +101,14 @@ class Trainer:
         optimizer (Optimizer): thinc's optimizer, whose settings are those of the next step.
         state (dict[str, Any]): the output of `state`.
         """
-        self._build(optimizer, TorchStep.read(optimizer)).load_state_dict(state)
+        torchs = self._build(optimizer, TorchStep.read(optimizer))
+        torchs.load_state_dict(state)
+        for parameter, values in torchs.state.items():
+            for name, value in values.items():
+                if value.shape == parameter.shape:
+                    # On a GPU, a fused step requires the strides of the parameter. Those of an
+                    # array from a file can differ, for instance if it is empty.
+                    values[name] = torch.empty_like(parameter).copy_(value)
 
     def _update_averages(self, averages: dict[Any, Any], nr_update: dict[Any, int]) -> None:
         parameters = {

@@ -182,7 +182,7 @@ def restore_state(path: Path, models: Models, optimizer: Optimizer) -> None:
     kind, seeds, *rest = content["numpy_random"]
     np.random.set_state((kind, np.array(seeds, np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(torch.from_numpy(arrays["random", "cpu"]))
-    if torch.cuda.is_available() and ("random", 0) in arrays:
-        torch.cuda.set_rng_state_all(
-            [torch.from_numpy(arrays["random", i]) for i in range(torch.cuda.device_count())]
-        )
+    for number in range(torch.cuda.device_count()):
+        # The training may have been stopped on a machine without this GPU.
+        if ("random", number) in arrays:
+            torch.cuda.set_rng_state(torch.from_numpy(arrays["random", number]), number)

@@ -5,7 +5,10 @@ import torch
 from samples import CRF, TEXTS, TINY, WORDS, build, parameters, read_examples, train
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
-from thinc.api import NumpyOps, get_current_ops
+from thinc.api import Adam, NumpyOps, get_current_ops
+
+from bigru_tagger.model.training_state import pack_state, restore_state
+from bigru_tagger.recipes.combining import combine
 
 pytestmark = [
     pytest.mark.gpu,
@@ -155,3 +158,51 @@ def test_tf32_is_off_only_while_our_layers_run():
     with shim._recurrent_precision():
         assert flags.fp32_precision == "ieee"
     assert flags.fp32_precision == before
+
+
+def test_a_restored_training_takes_the_same_steps(tmp_path):
+    """Up to rounding, since not all of cuDNN's sums have a fixed order."""
+
+    def start(seed):
+        nlp = build("bigru_ner", model={**CONFIGS["all"], "device": "cuda"}, seed=seed)
+        return nlp, Adam(0.01)
+
+    def steps(nlp, optimizer):
+        for _ in range(5):
+            nlp.update(read_examples(nlp.vocab), sgd=optimizer, drop=0.5)
+            optimizer.step_schedules()
+        return parameters(nlp.get_pipe("bigru_ner"))
+
+    nlp, optimizer = start(0)
+    before = steps(nlp, optimizer)
+    file = tmp_path / "state.safetensors"
+    models = {"bigru_ner": nlp.get_pipe("bigru_ner").model}
+    file.write_bytes(pack_state(models, optimizer, None))
+    expected = steps(nlp, optimizer)
+
+    nlp, optimizer = start(1)
+    for _ in range(5):
+        optimizer.step_schedules()
+    models = {"bigru_ner": nlp.get_pipe("bigru_ner").model}
+    restore_state(file, models, optimizer)
+    restored = parameters(nlp.get_pipe("bigru_ner"))
+    assert all(torch.equal(value, before[name]) for name, value in restored.items())
+    after = steps(nlp, optimizer)
+    for name, value in after.items():
+        torch.testing.assert_close(value, expected[name], atol=1e-4, rtol=1e-3)
+
+    restore_state(file, models, optimizer)
+    torch.cuda.manual_seed(1)
+    other = steps(nlp, optimizer)
+    assert not all(torch.allclose(other[name], expected[name], atol=1e-3) for name in other)
+
+
+def test_an_ensemble_predicts_as_on_the_cpu(tmp_path):
+    for seed in (0, 1):
+        nlp = build("bigru_ner", model=CONFIGS["crf"], seed=seed)
+        train(nlp, steps=15)
+        nlp.to_disk(tmp_path / str(seed))
+    nlp = combine([tmp_path / "0", tmp_path / "1"])
+    nlp.to_disk(tmp_path / "both")
+    gpu = spacy.load(tmp_path / "both", config={"components.bigru_ner.model.device": "cuda"})
+    np.testing.assert_allclose(logits(gpu), logits(nlp), atol=1e-4)

@@ -59,6 +59,25 @@ def test_a_restored_training_takes_the_same_steps(make, tmp_path):
     assert results(other, optimizer) == expected
 
 
+@pytest.mark.parametrize("make", OPTIMIZERS, ids=["adam", "radam", "sgd"])
+def test_restored_moments_have_the_layout_of_the_parameters(make, tmp_path):
+    # One parameter is empty: without vectors, there is no vector of unknown words.
+    model = {"hidden": [4], "word_dropout": 0.0}
+    nlp, optimizer = build("bigru_ner", model=model), make()
+    steps(nlp, optimizer, 1)
+    file = tmp_path / "state.safetensors"
+    file.write_bytes(pack_state(models(nlp), optimizer, None))
+    restore_state(file, models(nlp), optimizer)
+    (shim,) = nlp.get_pipe("bigru_ner").model.shims
+    state = shim.trainer._optimizer.state
+    assert {0} < {parameter.numel() for parameter in state}
+    for parameter, values in state.items():
+        moments = [value for name, value in values.items() if name != "step"]
+        assert moments
+        for value in moments:
+            assert (value.shape, value.stride()) == (parameter.shape, parameter.stride())
+
+
 def test_random_numbers_go_on(tmp_path):
     nlp, optimizer = build("bigru_ner"), Adam(0.01)
     steps(nlp, optimizer, 1)

@@ -133,7 +133,7 @@ def combine_command(
 ) -> None:
     """Combine trained pipelines into an ensemble, which averages the logits of their networks.
 
-    An ensemble of three is more accurate than each of them, and three times as slow.
+    An ensemble of three is more accurate than each of them, and about three times as slow.
     """
     from ..files import atomic_folder
     from ..recipes.combining import combine

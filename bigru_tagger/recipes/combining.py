@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from spacy.language import Language
-from spacy.vocab import Vocab
 
 from ..errors import ConfigError, ModelError
 from ..model.thinc_model import network_shim
@@ -30,8 +29,8 @@ def combine(models: Sequence[str | Path]) -> Language:
     be trained further.
 
     models (Sequence[str | Path]): folders or names of packages, at least two. The pipelines must
-        have the same components, labels, settings, network structure and word vectors. Different
-        numbers for `recall_bias` are averaged, too.
+        have the same language, components, labels, settings, network structure and word vectors.
+        Different numbers for `recall_bias` are averaged, too.
     RETURNS (Language): the pipeline.
     RAISES (ValueError): a pipeline cannot be loaded, the pipelines differ, or a component shares an
         encoder.
@@ -47,9 +46,10 @@ def combine(models: Sequence[str | Path]) -> Language:
             f"{', '.join(nlp.pipe_names) or 'no components'}"
         )
     for model, other in zip(models[1:], pipelines[1:], strict=True):
-        _check_vectors(nlp.vocab, other.vocab, f"{models[0]} and {model}")
+        pair = f"{models[0]} and {model}"
+        _check_pipelines(nlp, other, pair)
         for name in names:
-            _check_component(nlp, other, name, f"{models[0]} and {model}")
+            _check_component(nlp, other, name, pair)
     for name in names:
         _average([pipeline.get_pipe(name) for pipeline in pipelines])  # type: ignore[misc]
     nlp.meta["performance"] = {}  # that of the first pipeline alone
@@ -69,14 +69,11 @@ def _average(components: Sequence[SequenceTagger]) -> None:
 
 
 def _check_component(nlp: Language, other: Language, name: str, models: str) -> None:
-    """Compare a component of two pipelines. RAISES (ModelError): they cannot be combined."""
-    components = [
-        pipeline.get_pipe(name) for pipeline in (nlp, other) if name in pipeline.pipe_names
-    ]
-    if len({type(component) for component in components}) != 1 or len(components) != 2:
+    """Compare a component of two pipelines. RAISES (ModelError): if they cannot be combined."""
+    components = [pipeline.get_pipe(name) for pipeline in (nlp, other)]
+    if type(components[0]) is not type(components[1]):
         raise ModelError(
-            f"{models} cannot be combined: their component {name!r} is not of the same type, or "
-            "one of them does not have it"
+            f"{models} cannot be combined: their component {name!r} is not of the same type"
         )
     described = [
         _describe(component, pipeline)  # type: ignore[arg-type]
@@ -114,11 +111,19 @@ def _describe(component: SequenceTagger, nlp: Language) -> dict[str, Any]:
     }
 
 
-def _check_vectors(vocab: Vocab, other: Vocab, models: str) -> None:
-    """Compare the vectors of two vocabs. RAISES (ModelError): they differ."""
-    first, second = (each.vectors for each in (vocab, other))
-    if first.shape != second.shape or not (
-        first.key2row == second.key2row and np.array_equal(first.data, second.data)
+def _check_pipelines(nlp: Language, other: Language, models: str) -> None:
+    """Compare what surrounds the networks. RAISES (ModelError): if they cannot be combined."""
+    for what, first, second in (
+        ("languages", nlp.lang, other.lang),
+        ("components", nlp.pipe_names, other.pipe_names),
+    ):
+        if first != second:
+            raise ModelError(
+                f"{models} cannot be combined: they have different {what}: {first} and {second}"
+            )
+    vectors, others = nlp.vocab.vectors, other.vocab.vectors
+    if vectors.shape != others.shape or not (
+        vectors.key2row == others.key2row and np.array_equal(vectors.data, others.data)
     ):
         raise ModelError(
             f"{models} cannot be combined: they have different word vectors. Train them with the "

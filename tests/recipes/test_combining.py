@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import spacy
 from samples import CRF, TEXTS, TINY, WORDS, build, read_examples, train
+from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
 from bigru_tagger import combine
 from bigru_tagger.cli import app
+from bigru_tagger.distill.teachers import SoftTeacher
 from bigru_tagger.errors import ConfigError, ModelError
 from bigru_tagger.huggingface.parts import checked_component
 from bigru_tagger.model.thinc_model import network_shim
@@ -119,7 +121,8 @@ NO_SHAPE = {**TINY, "embed": {"words": {**WORDS, "attrs": ["NORM", "PREFIX"]}}}
         ({"model": CRF}, "decode"),
         ({"threshold": 0.5}, "threshold: 0.0 and 0.5. Train them with one config"),
         ({"recall_bias": {"O": 1.0}}, "recall_bias"),
-        ({"factories": ("bigru_chunker",)}, "'bigru_ner' is not of the same type"),
+        ({"factories": ("bigru_chunker",)}, r"components: \['bigru_ner'\] and \['bigru_chunker'\]"),
+        ({"factories": (NAME, "bigru_tagger")}, r"and \['bigru_ner', 'bigru_tagger'\]"),
         ({"vectors": [1.0, 2.0]}, "different word vectors"),
     ],
 )
@@ -127,6 +130,47 @@ def test_pipelines_that_differ(other, message, tmp_path):
     members = [save(tmp_path / "one", steps=1), save(tmp_path / "two", steps=1, **other)]
     with pytest.raises(ModelError, match=message):
         combine(members)
+
+
+def test_pipelines_that_differ_in_what_surrounds_the_networks(tmp_path):
+    member = save(tmp_path / "one", steps=1)
+    other = spacy.load(member)
+    other.rename_pipe(NAME, "other")
+    other.add_pipe("bigru_chunker", name=NAME, config={"model": TINY})
+    other.remove_pipe("other")
+    other.initialize(lambda: read_examples(other.vocab))
+    other.to_disk(tmp_path / "type")
+    with pytest.raises(ModelError, match="'bigru_ner' is not of the same type"):
+        combine([member, tmp_path / "type"])
+    german = spacy.blank("de")
+    german.add_pipe(NAME, config={"model": TINY})
+    german.initialize(lambda: read_examples(german.vocab))
+    german.to_disk(tmp_path / "language")
+    with pytest.raises(ModelError, match="different languages: en and de"):
+        combine([member, tmp_path / "language"])
+
+
+@pytest.mark.parametrize("command", ["calibrate", "tune"])
+def test_the_settings_of_an_ensemble_are_fitted(command, ensemble, tmp_path):
+    ensemble.to_disk(tmp_path / "ensemble")
+    gold = [example.reference for example in read_examples(ensemble.vocab)]
+    gold[0].ents = []  # else the best settings are those of the start
+    DocBin(docs=gold).to_disk(tmp_path / "validation.spacy")
+    model, data, output = (tmp_path / name for name in ("ensemble", "validation.spacy", "fitted"))
+    arguments = [command, model, data, "--component", NAME, "--output", output]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    fitted = spacy.load(output)
+    assert fitted.get_pipe(NAME).cfg != ensemble.get_pipe(NAME).cfg
+    np.testing.assert_array_equal(logits(fitted), logits(ensemble))
+
+
+def test_an_ensemble_is_a_teacher(ensemble):
+    docs = [ensemble.make_doc(text) for text in TEXTS]
+    expected = ensemble.get_pipe(NAME).tag_probabilities(docs)
+    for rows, probabilities in zip(SoftTeacher(ensemble, NAME)(docs), expected, strict=True):
+        np.testing.assert_allclose(rows, probabilities, atol=1e-6)
+        np.testing.assert_allclose(rows.sum(1), 1.0, atol=1e-5)
 
 
 def test_pipelines_that_are_no_members(members, ensemble, tmp_path):

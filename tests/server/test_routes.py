@@ -7,6 +7,7 @@ import pytest
 from clients import alone, entities, same
 from samples import NARROW, TEXTS, TINY, build, train
 
+from bigru_tagger import combine
 from bigru_tagger.server.schemas import AnnotateResponse
 
 ADA = TEXTS[0]
@@ -23,6 +24,14 @@ def test_records_are_those_of_the_pipeline(client, ner):
         ("Babbage", "PER"),
         ("London", "LOC"),
     ]
+
+
+def test_an_ensemble_is_served(serve, ner, tmp_path):
+    ner.to_disk(tmp_path / "one")
+    ensemble = combine([tmp_path / "one", tmp_path / "one"])  # the mean of equal logits
+    reply = serve(ensemble).annotate(*TEXTS)
+    assert same(reply.json["docs"], [alone(ner, text) for text in TEXTS])
+    assert reply.json["errors"] == []
 
 
 def test_tokens_are_not_split(client):

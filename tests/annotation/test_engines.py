@@ -1,4 +1,4 @@
-"""Annotation on engines for clusters, with local worker processes.
+"""Annotation on engines for clusters, with local workers.
 
 The tests of Ray and Spark take most of a minute each, so they are marked as slow.
 """
@@ -26,12 +26,15 @@ def check(rows):
         assert all(0.5 < p <= 1 for p in row["confidence"])
 
 
-def test_dask(model):
+@pytest.mark.parametrize(
+    "scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)]
+)
+def test_dask(model, scheduler):
     dask = pytest.importorskip("dask.dataframe")
     data = dask.from_pandas(ROWS, npartitions=4)
     annotator = Annotator(model)
     found = data.map_partitions(annotator, meta=annotator(data._meta))
-    check(found.compute(scheduler="processes", num_workers=2).to_dict("records"))
+    check(found.compute(scheduler=scheduler, num_workers=2).to_dict("records"))
 
 
 @pytest.mark.slow

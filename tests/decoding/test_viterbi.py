@@ -185,7 +185,7 @@ def test_probabilities_of_all_entities_and_o_at_a_token_sum_to_one(length, seed,
     np.testing.assert_allclose(total, 1.0, rtol=1e-9)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 12), min_size=1, max_size=6),
     seed=SEEDS,
@@ -222,7 +222,7 @@ def test_tags_of_minus_infinity_are_avoided_and_have_no_probability(lengths, see
     assert np.all(span_probabilities(logits, lengths, transitions, spans, any_tags) < 1e-90)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6),
     seed=SEEDS,
@@ -240,7 +240,7 @@ def test_shortcut_and_full_search_agree(lengths, seed, bonus):
         np.testing.assert_array_equal(expected, logits.argmax(1))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     length=st.integers(1, 80),
     n_tags=st.integers(1, 6),
@@ -345,7 +345,7 @@ def test_arguments_are_not_changed():
     np.testing.assert_array_equal(tags, tags_before)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 10), min_size=1, max_size=4),
     seed=SEEDS,

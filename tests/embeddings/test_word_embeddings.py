@@ -336,7 +336,7 @@ def test_sentence_starts_are_those_of_spacys_sentencizer(tokens):
 BOUNDARIES = st.sampled_from(["a", "B", ".", "!", "。", "؟", ",", '"', "(", ")", "…", "\n\n", " "])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(BOUNDARIES, max_size=6), min_size=1, max_size=5))
 def test_sentence_starts_do_not_depend_on_the_docs_before(texts):
     docs = [Doc(VOCAB, words=words, spaces=[False] * len(words)) for words in texts]

@@ -35,7 +35,7 @@ def test_characters_are_code_points_plus_one_with_a_zero_after_each_word():
     assert encode_characters(["ab", "\x00", "😀"]) == [98, 99, 0, 1, 0, 0x1F601, 0]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(text=st.text(max_size=40))
 @example(text="")
 @example(text="  \n ")

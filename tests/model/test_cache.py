@@ -33,7 +33,7 @@ class Counter:
         return tables, rows
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 12), st.lists(st.lists(st.integers(1, 30), min_size=1), max_size=8))
 def test_rows_are_right_and_bounded_whatever_is_asked_for(capacity, batches):
     cache, counter = WordCache(capacity * ROW_BYTES), Counter()

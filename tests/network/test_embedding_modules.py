@@ -503,7 +503,7 @@ def test_the_last_of_many_lists_is_marked(n_lists):
 SOME_WORDS = st.lists(st.sampled_from(["a", "b", "ab", "B", "c", " ", "bc"]), max_size=7)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     lists=st.lists(
         st.sets(st.text("abc", min_size=1, max_size=5), min_size=1, max_size=6),

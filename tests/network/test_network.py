@@ -263,7 +263,7 @@ def test_data_that_is_no_saved_network_is_refused(data):
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(place=st.integers(0), byte=st.sampled_from(b'019.-e"{}[],:a\x00\xff'))
 def test_a_damaged_header_gives_a_network_or_a_value_error(place, byte):
     data = bytearray(make_network(hidden=[2]).to_bytes())

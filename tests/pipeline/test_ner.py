@@ -102,7 +102,7 @@ ANNOTATIONS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(tokens=ANNOTATIONS, default=st.sampled_from(["outside", "missing"]))
 def test_fast_gold_equals_spacys_alignment(pipe, tokens, default):
     doc = Doc(VOCAB, words=[word for word, _ in tokens])

@@ -201,7 +201,7 @@ def test_tokens_that_differ_cannot_have_the_tag():
     }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(
         st.lists(st.tuples(*[st.sampled_from(["A", "B", "C"])] * 2), min_size=1, max_size=6),

@@ -28,7 +28,7 @@ def make(tags, *, split=False):
     return Example(predicted, gold)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(TAGS, st.booleans()), min_size=1, max_size=4), st.data())
 def test_documents_have_the_tokens_and_tags_of_the_examples(docs, data):
     examples = [make(tags, split=split) for tags, split in docs]

@@ -138,7 +138,7 @@ def assert_equal(found, expected, atol=1e-5):
     np.testing.assert_allclose(found, expected, atol=atol * scale, rtol=0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     names=NAMES,
     hidden=st.lists(st.integers(1, 6), max_size=3),

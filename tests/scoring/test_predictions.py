@@ -205,7 +205,7 @@ def any_examples(draw):
     return examples
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(any_examples())
 def test_any_words_and_labels_round_trip(tmp_path_factory, examples):
     path = tmp_path_factory.mktemp("predictions") / "predictions.txt"
@@ -250,7 +250,7 @@ def space_before_the_entity():
     return [Example(predicted, gold)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
 @example(space_before_the_entity())
 @given(examples_of_other_tokens())
 def test_entities_on_other_tokens_round_trip(tmp_path_factory, examples):
@@ -329,7 +329,7 @@ def test_lines_that_start_with_a_hash(tmp_path, content, tokens):
 N_TOKENS = 10
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     ENTS,
     st.lists(

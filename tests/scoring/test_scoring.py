@@ -58,7 +58,7 @@ def unzip(sequences):
     return [[g for g, _ in seq] for seq in sequences], [[p for _, p in seq] for seq in sequences]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(TAG_PAIRS)
 def test_default_mode_is_conlleval_on_any_tags(sequences):
     lines = [line for seq in sequences for line in [*(f"word {g} {p}" for g, p in seq), ""]]
@@ -76,7 +76,7 @@ def test_default_mode_is_conlleval_on_any_tags(sequences):
         assert (counts.precision, counts.recall, counts.f1) == expected.prf(label)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(TAG_PAIRS, st.sampled_from(["default", "strict"]))
 def test_counts_give_exactly_seqevals_scores(sequences, mode):
     gold, predicted = unzip(sequences)
@@ -298,7 +298,7 @@ def tokenizations(draw):
     return Example(*docs)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(tokenizations())
 def test_predictions_are_aligned_as_in_spacy(eg):
     expected, taken = [], set()

@@ -1,9 +1,11 @@
 """Find the columns of a dataset, and convert its rows to sentences or texts with offsets."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from ..schemes import goes_on
 from .json_rows import JsonRows
 from .offsets import AnnotatedText, holds_entities, read_entities
 from .sentences import CorpusError, Sentence
@@ -29,6 +31,8 @@ _KNOWN_NAMES = {
     "weight": (),
 }
 _LAYERS = ("ner", "pos", "chunk")
+# As pandas writes a list to CSV: "['Ada', 'left']" or "[1, 0]".
+_LIST_AS_TEXT = re.compile(r"\s*\[\s*(['\"].*['\"]|\d+(\s*,?\s*\d+)*)\s*\]\s*", re.DOTALL)
 _KINDS = {
     **dict.fromkeys(_LAYERS, ("items", "objects", "text", "mixed")),
     "tokens": ("items", "text", "mixed"),  # not Prodigy's tokens, which are objects
@@ -194,14 +198,21 @@ class RowReader:
         read as missing. A warning names the first such row.
 
         YIELDS (Sentence): One per row.
-        RAISES (CorpusError): A value is missing, a tag number has no name, or a column mixes lists
-            and texts.
+        RAISES (CorpusError): A value is missing, a tag number has no name, a column mixes lists and
+            texts, or each row holds a token and not a sentence.
         """
         columns = self.columns
+        inside: str | None = None  # the place of a tag inside an entity, if all rows are one token
+        is_single = True
         for source, number, row in self._rows():
             place = f"{source}, row {number}"
             words = self._items(columns.tokens or "", row, place)
             ner = self._items(columns.ner, row, place) if columns.ner else None
+            is_single = (
+                is_single and len(words) == 1 and isinstance(row.get(columns.tokens or ""), str)
+            )
+            if is_single and ner and goes_on(ner[0]):
+                inside = inside or place
             yield Sentence(
                 source=source,
                 words=words,
@@ -211,6 +222,12 @@ class RowReader:
                 document=row.get(columns.document) if columns.document else None,
                 row=number,
                 weight=self._weight(row, place),
+            )
+        if is_single and inside:
+            raise CorpusError(
+                f"{inside}: each row holds one token, and this one continues an entity: put the "
+                "tokens of a sentence into one row, or use a column file with blank lines between "
+                "sentences"
             )
 
     def _weight(self, row: Mapping[str, Any], place: str) -> float:
@@ -295,8 +312,9 @@ class RowReader:
             entities = None
             if columns.entities:
                 value = row.get(columns.entities)
+                if "entities" not in columns.explicit or value is None:
+                    _check_other_columns(row, columns.entities, place)
                 if value is None and "answer" in row:
-                    _check_no_entities(row, columns.entities, place)
                     value = []  # Prodigy: accepted without entities
                 table = self.tables[columns.entities]
                 entities = read_entities(text, value, place, columns.entities, table)
@@ -333,10 +351,18 @@ class RowReader:
                 number += 1
 
 
-def _check_no_entities(row: Mapping[str, Any], column: str, place: str) -> None:
-    odd = next((name for name, value in row.items() if holds_entities(value)), None)
-    if odd is not None:
-        raise CorpusError(f"{place}: entities in {odd!r}, and not in {column!r}: rename the key")
+def _check_other_columns(row: Mapping[str, Any], column: str, place: str) -> None:
+    odd = next((name for name in row if name != column and holds_entities(row[name])), None)
+    if odd is None:
+        return
+    if row.get(column):
+        raise CorpusError(
+            f"{place}: entities in {odd!r}, and in {column!r}: set entities_column to one of them"
+        )
+    raise CorpusError(
+        f"{place}: entities in {odd!r}, and not in {column!r}: rename the key, or set "
+        "entities_column"
+    )
 
 
 def _tag_table(
@@ -355,6 +381,11 @@ def _tag_table(
 
 def _strings(value: Any, table: Mapping[int, str] | None, column: str, place: str) -> list[str]:
     if isinstance(value, str):
+        if _LIST_AS_TEXT.fullmatch(value):
+            raise CorpusError(
+                f"{place}: {column!r} holds a list that was written as a text, {value[:40]!r}: "
+                "convert the data to JSON lines or parquet"
+            )
         value = value.split()
     if not isinstance(value, list):
         raise CorpusError(

@@ -2,14 +2,22 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from glob import glob, has_magic
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from ..schemes import OUTSIDE, is_tag
-from .layouts import find_layout, has_misc_tags, is_non_token, misc_tag, misfits_of_index
+from .layouts import (
+    EXAMPLE,
+    N_CONLLU_COLUMNS,
+    find_layout,
+    has_misc_tags,
+    is_non_token,
+    misc_tag,
+    misfits_of_index,
+)
 from .sentences import CorpusError, Sentence
 from .textfiles import BYTE_ORDER_MARK, content_suffix, read_lines
 
@@ -164,6 +172,8 @@ def find_columns_of_file(
     indexed = misfits is not None
     if indexed:
         sentences = [[row for row in rows if not is_non_token(row[1][0])] for rows in sentences]
+        if complete and columns is None:
+            _check_counts(file, [rows for rows in sentences if rows])
         numbers = [number for rows in sentences for number, _ in rows]
     kept = [[fields for _, fields in rows] for rows in sentences if rows]
     if not kept:
@@ -177,14 +187,67 @@ def find_columns_of_file(
             labels_alone=labels_alone,
             needs_annotation=needs_annotation,
         )
-    misc = "ner" in columns and has_misc_tags(
-        row[list(columns).index("ner")] for rows in kept for row in rows
+    misc = "ner" in columns and (
+        (indexed and width == N_CONLLU_COLUMNS)
+        or has_misc_tags(row[list(columns).index("ner")] for rows in kept for row in rows)
     )
     layout = Layout(
         tuple(columns), separator, indexed and columns[0] == "_", misc, labels_alone=labels_alone
     )
     tags = frozenset(tag for rows in kept for row in rows for tag in layout.tags_of(row))
     return layout._replace(tags=tags)
+
+
+def _check_counts(file: Path, sentences: Sequence[Sequence[tuple[int, Sequence[str]]]]) -> None:
+    """Check that the numbers of the tokens start again where a sentence starts, and only there.
+
+    sentences (Sequence[Sequence[tuple[int, Sequence[str]]]]): The number of each line, and its
+        columns, of which the first is the number of the token.
+    RAISES (CorpusError): A blank line is missing, or one is too much.
+    """
+    for rows in sentences:
+        for (_, before), (number, fields) in pairwise(rows):
+            if int(fields[0]) < int(before[0]):
+                raise CorpusError(
+                    f"{file}:{number}: the number of the token is {fields[0]} after {before[0]}: "
+                    "add a blank line between the sentences, or fix the number"
+                )
+    starts = [rows[0][1][0] in ("0", "1") for rows in sentences]
+    if not all(starts) and 2 * sum(starts) > len(starts):
+        number, fields = sentences[starts.index(False)][0]
+        raise CorpusError(
+            f"{file}:{number}: a sentence starts with the token {fields[0]}: remove the blank line "
+            "before it, or fix the number"
+        )
+
+
+def align_layouts(layouts: Mapping[Path, Layout]) -> dict[Path, Layout]:
+    """Check that the entities are in the same column of all files.
+
+    A CoNLL-U file without an entity has no tags in its last column. If other files have some there,
+    its tokens are no entities.
+
+    layouts (Mapping[Path, Layout]): The inferred layouts of the files of one split.
+    RETURNS (dict[Path, Layout]): The layouts to read the files with.
+    RAISES (CorpusError): Two files with the same number of columns differ in that of the entities.
+    """
+    aligned = {}
+    first: dict[int, tuple[Path, Layout]] = {}
+    for file, layout in layouts.items():
+        if "ner" in layout.columns:
+            other, expected = first.setdefault(len(layout.columns), (file, layout))
+            places = [each.columns.index("ner") + 1 for each in (expected, layout)]
+            if places[0] != places[1]:
+                raise CorpusError(
+                    f"{other} and {file}: the entities seem to be in the columns {places[0]} and "
+                    f"{places[1]}: name the columns, as in {EXAMPLE}"
+                )
+    for file, layout in layouts.items():
+        _, like = first.get(len(layout.columns), (file, layout))
+        lacks_tags = like.misc and layout.indexed and "ner" not in layout.columns
+        columns = (*layout.columns[:-1], "ner") if lacks_tags else layout.columns
+        aligned[file] = layout._replace(columns=columns, misc=layout.misc or lacks_tags)
+    return aligned
 
 
 def _separated_by_tabs(lines: Sequence[str]) -> bool:

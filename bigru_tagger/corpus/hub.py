@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -20,6 +20,8 @@ from .splits import base_split, canonical_split, choose_files, files_by_split
 from .textfiles import content_suffix, read_lines
 
 if TYPE_CHECKING:
+    from datasets import Dataset  # type: ignore[import-untyped]
+
     from .columns import AnyRows
 
 logger = logging.getLogger(__name__)
@@ -110,7 +112,12 @@ class DatasetSource(NamedTuple):
     def saved_split(self) -> str | None:
         """RETURNS (str | None): The split of a saved single Dataset, if it is stored."""
         state = Path(self.path, "state.json")
-        return json.loads(state.read_text(encoding="utf-8"))["_split"] if state.is_file() else None
+        try:
+            return (
+                json.loads(state.read_text(encoding="utf-8"))["_split"] if state.is_file() else None
+            )
+        except (LookupError, TypeError, ValueError):
+            return None  # damaged, which is an error when it is loaded
 
     @property
     def on_hub(self) -> bool:
@@ -150,14 +157,28 @@ def _data_files(folder: Path) -> list[Path]:
     return [] if described or len(builders) != 1 else files
 
 
+def _literal(name: str) -> str:
+    """Escape the wildcards in the name of a file that exists."""
+    return escape(name) if has_magic(name) and Path(name).exists() else name
+
+
+def _literals(data_files: DataFiles | None) -> DataFiles | None:
+    if isinstance(data_files, dict):
+        return {split: _literals(names) for split, names in data_files.items()}  # type: ignore[misc]
+    if isinstance(data_files, str):
+        return _literal(data_files)
+    return data_files if data_files is None else [_literal(name) for name in data_files]
+
+
 def _local_files(data_files: DataFiles, split: str) -> list[Path] | None:
     """List the local JSON files of one split; None if there are none, or other files as well."""
     by_split = data_files if isinstance(data_files, dict) else {"train": data_files}
     names = by_split.get(split, [])
     files: list[Path] = []
     for name in [names] if isinstance(names, str) else names:
-        paths = glob(str(name), recursive=True) if has_magic(str(name)) else [str(name)]
-        files += [Path(path) for path in sorted(paths)]
+        files += [Path(path) for path in sorted(glob(_literal(str(name)), recursive=True))] or [
+            Path(name)
+        ]
     are_json = all(
         file.is_file() and content_suffix(file) in (".json", ".jsonl", ".txt") for file in files
     )
@@ -197,7 +218,7 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
             source.name,
             split=split,
             revision=source.revision,
-            data_files=data_files,
+            data_files=_literals(data_files),
             streaming=streaming,
             **(source.load_options or {}),
         )
@@ -205,18 +226,18 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
 
 
 def _load_saved(folder: str, split: str) -> "AnyRows":
-    import datasets  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import
-
-    loaded = datasets.load_from_disk(folder)
-    if isinstance(loaded, datasets.DatasetDict):
+    splits = _saved_splits(folder)
+    if splits:
         name = base_split(split)
-        matches = [key for key in loaded if canonical_split(key) == canonical_split(split)]
-        if name not in loaded and len(matches) != 1:
+        matches = [key for key in splits if canonical_split(key) == canonical_split(split)]
+        if name not in splits and len(matches) != 1:
             raise CorpusError(
-                f"{folder}: unknown split {split!r}: choose one of {', '.join(loaded)}"
+                f"{folder}: unknown split {split!r}: choose one of {', '.join(splits)}"
             )
-        loaded = loaded[name if name in loaded else matches[0]]
+        # Only this one: `datasets` cannot load a split without rows.
+        loaded = _load_dataset(Path(folder, name if name in splits else matches[0]))
     else:
+        loaded = _load_dataset(Path(folder))
         saved_as = str(loaded.split or "")
         if saved_as and canonical_split(saved_as) != canonical_split(split):
             raise CorpusError(
@@ -227,6 +248,24 @@ def _load_saved(folder: str, split: str) -> "AnyRows":
             return loaded
     start, stop = _slice_of(split, len(loaded))
     return loaded if (start, stop) == (0, len(loaded)) else loaded.select(range(start, stop))
+
+
+def _load_dataset(folder: Path) -> "Dataset":
+    import datasets  # noqa: PLC0415 - slow to import
+
+    try:
+        return datasets.load_from_disk(str(folder))
+    except (LookupError, TypeError) as err:
+        raise CorpusError(
+            f"{folder}: it has no rows, or one of its files is damaged ({err!r}): save the dataset "
+            "again, or choose another split"
+        ) from err
+
+
+def _saved_splits(folder: str) -> list[str]:
+    """List the splits of a DatasetDict; empty for a single Dataset."""
+    listing = Path(folder, "dataset_dict.json")
+    return list(json.loads(listing.read_text("utf-8"))["splits"]) if listing.is_file() else []
 
 
 def _slice_rows(rows: JsonRows, split: str) -> JsonRows:
@@ -269,8 +308,7 @@ def list_splits(source: DatasetSource) -> list[str]:
 
     with load_errors(source), _quiet_unless_terminal(), _hub_or_cache(source):
         if source.saved:
-            loaded = datasets.load_from_disk(source.path)
-            return list(loaded) if isinstance(loaded, datasets.DatasetDict) else []
+            return _saved_splits(source.path)
         return list(
             datasets.get_dataset_split_names(
                 source.path,

@@ -18,14 +18,23 @@ from .sentences import CorpusError
 COLUMN_NAMES = ("tokens", "ner", "pos", "chunk", "document", "_")
 """Valid column names; "_" skips a column."""
 
-_EXAMPLE = 'columns = ["tokens", "pos", "ner"], with "_" for a column to skip'
-_N_CONLLU_COLUMNS = 10
+EXAMPLE = 'columns = ["tokens", "pos", "ner"], with "_" for a column to skip'
+"""An example of the setting that names columns, for messages."""
+N_CONLLU_COLUMNS = 10
+"""The number of columns of a CoNLL-U file."""
 _LAST_OF_CONLL2003 = 3
 _PLACEHOLDERS = frozenset(("_", "-", "-X-", "O", "X"))
 _INDEX = re.compile(r"\d{1,9}")
 # CoNLL-U's multiword tokens (1-2) and empty nodes (2.1).
 _NON_TOKEN_INDEX = re.compile(r"\d+[-.]\d+")
-_MISC_TAG = re.compile(r"(?:^|\|)(?:name|NE|NER)=([^|]*)", re.IGNORECASE)
+# The features of CoNLL-U's last column that hold entity tags.
+_MISC_KEYS = frozenset(("name", "ne", "ner"))
+_PLAIN_TAG = re.compile("O|[BIESLU]-.+")
+_TAG_AMONG_FEATURES = re.compile(
+    r"(?:^|\|)(?:name|NE|NER)=|^[BIESLU]-[^|=]+\|(?:[^|=]+=[^|]*(?:\||$))+$", re.IGNORECASE
+)
+# A number, or numbers of sentence and token: 3, 1-3, 2.1.
+_NUMBERS = re.compile(r"\d+(?:[-.:]\d+)*")
 
 Rows = Sequence[Sequence[str]]
 
@@ -75,18 +84,25 @@ def misfits_of_index(values: Sequence[str], width: int) -> list[int] | None:
     if misfits:
         n_fitting = len(values) - len(misfits)
         return misfits if counted > len(misfits) and n_fitting > 2 * len(misfits) else None
-    return misfits if counted or width == _N_CONLLU_COLUMNS else None
+    return misfits if counted or width == N_CONLLU_COLUMNS else None
 
 
-def _is_index_of_words(sentences: Sequence[Rows]) -> bool:
+def _check_index(file: Path, line: int, sentences: Sequence[Rows]) -> None:
     """Check that a first column of numbers is an index, and not the tokens themselves.
 
     It is an index if the count restarts or if the second column holds words. In "1 CD O", "2 CD O"
     the numbers are tokens and the second column holds part-of-speech tags.
+
+    RAISES (CorpusError): It may hold the tokens.
     """
     restarts = sum(rows[0][0] in ("0", "1") for rows in sentences) > 1
     second = {row[1] for rows in sentences for row in rows}
-    return restarts or (len(second) > 1 and not all(value.isupper() for value in second))
+    if not restarts and (len(second) == 1 or all(value.isupper() for value in second)):
+        row = sentences[0][0]
+        raise CorpusError(
+            f"{file}:{line}: {len(row)} columns ({' '.join(row)}): the first may number the "
+            f"tokens, or hold tokens that are numbers: name the columns, as in {EXAMPLE}"
+        )
 
 
 def is_non_token(index: str) -> bool:
@@ -104,17 +120,25 @@ def has_misc_tags(values: Iterable[str]) -> bool:
     values (Iterable[str]): The column.
     RETURNS (bool): True if at least one value contains such a tag.
     """
-    return any(_MISC_TAG.search(value) for value in values)
+    return any(map(_TAG_AMONG_FEATURES.search, set(values)))
 
 
 def misc_tag(value: str) -> str:
     """Extract the tag from the features of a token.
 
-    value (str): The features, such as "name=B-PER|SpaceAfter=No".
+    value (str): The features, such as "name=B-PER|SpaceAfter=No" or "B-PER".
     RETURNS (str): The tag, or "O" if there is none.
     """
-    match = _MISC_TAG.search(value)
-    return match[1] if match else OUTSIDE
+    return _misc_tag(value) or OUTSIDE
+
+
+def _misc_tag(value: str) -> str | None:
+    for feature in value.split("|"):
+        key, _, tag = feature.rpartition("=")
+        # CorefUD's Entity and a feature without a key may hold other things than tags.
+        if key.lower() in _MISC_KEYS or (key in ("Entity", "") and _PLAIN_TAG.fullmatch(tag)):
+            return tag
+    return None
 
 
 def are_mostly_tags(values: Sequence[str]) -> bool:
@@ -142,12 +166,13 @@ def find_layout(
 
     1. A first column that numbers the tokens of each sentence is skipped. If the file has such an
        index and ten columns in total, it is CoNLL-U and the last column holds the entities.
-    2. The first column holds the tokens. Of two columns, the one without tags holds the tokens.
+    2. The first column holds the tokens. Of two columns, the one without tags holds the tokens. It
+       is an error if the first column may hold ids or positions.
     3. A tag column with chunk labels holds the chunks. The first of the other tag columns holds the
        entities. A second one with the same labels is skipped: it holds nested entities (GermEval)
        or predictions (conlleval).
-    4. A column between tokens and tags holds part-of-speech tags, unless it holds placeholders
-       (-X-).
+    4. The first column between tokens and tags that holds neither lemmas nor numbers holds
+       part-of-speech tags, unless it holds placeholders (-X-).
     5. A further column before the tags holds document names if it has one value per sentence.
 
     file (Path): The file, for messages.
@@ -168,29 +193,34 @@ def find_layout(
     first = int(indexed and len(columns) > 2)
     if not labels_alone:
         _check_tags(file, columns, lines, first + 1)
-    if first and len(columns) == _N_CONLLU_COLUMNS:
-        return _conllu_layout(columns)
-    if first and not _is_index_of_words(sentences):
-        raise CorpusError(
-            f"{file}:{line}: {len(columns)} columns ({' '.join(sentences[0][0])}): the first may "
-            f"number the tokens, or hold tokens that are numbers: name the columns, as in "
-            f"{_EXAMPLE}"
-        )
-    if len(columns) == 1:
-        if needs_annotation:
-            raise CorpusError(
-                f"{file}:{line}: one column: add a column of tags, or set separator if the columns "
-                "are separated by other characters"
-            )
+    if first and len(columns) == N_CONLLU_COLUMNS:
+        return _conllu_layout(file, columns, lines, labels_alone=labels_alone)
+    if first:
+        _check_index(file, line, sentences)
+    if len(columns) == 1 and not needs_annotation:
         return ("tokens",)
+    if len(columns) == 1:
+        raise CorpusError(
+            f"{file}:{line}: one column: add a column of tags, or set separator if the columns "
+            "are separated by other characters"
+        )
     labels = {
         i: found
         for i in range(first, len(columns))
         if (found := column_labels(_tags(values[i]))) is not None
     }
-    if len(columns) == 2:
-        return ("ner", "tokens") if list(labels) == [0] else ("tokens", "ner")
+    if list(labels) == [0] and len(columns) == 2:
+        return ("ner", "tokens")
     labels.pop(first, None)
+    _check_tokens(
+        file,
+        sentences,
+        lines,
+        first,
+        [i for i in range(first + 1, len(columns)) if i not in labels],
+    )
+    if len(columns) == 2:
+        return ("tokens", "ner")
     names[first] = "tokens"
     if labels:
         _name_tags(file, line, labels, names, indexed=first > 0)
@@ -199,17 +229,62 @@ def find_layout(
     else:
         raise CorpusError(
             f"{file}:{line}: {len(columns)} columns ({' '.join(sentences[0][0])}), but no column "
-            f"has a tag such as B-PER in each line: name the columns, as in {_EXAMPLE}; for "
+            f"has a tag such as B-PER in each line: name the columns, as in {EXAMPLE}; for "
             'labels without prefixes, set scheme = "io"'
         )
+    _name_features(file, sentences, lines, names, first)
+    return tuple(names)
+
+
+def _check_tokens(
+    file: Path, sentences: Sequence[Rows], lines: Sequence[int], first: int, others: Sequence[int]
+) -> None:
+    """Check that the column of the tokens cannot hold ids or positions in their place.
+
+    first (int): The column of the tokens.
+    others (Sequence[int]): The columns behind it that hold no tags.
+    RAISES (CorpusError): It holds only numbers, or the same value throughout each sentence, and
+        another column may hold the tokens.
+    """
+
+    def repeats(column: int) -> bool:
+        return all(len({row[column] for row in rows}) == 1 for rows in long)
+
+    long = [rows for rows in sentences if len(rows) > 1]
+    are_numbers = all(_NUMBERS.fullmatch(row[first]) for rows in sentences for row in rows)
+    if others and (are_numbers or (long and repeats(first) and not all(map(repeats, others)))):
+        raise CorpusError(
+            f"{file}:{lines[0]}: column {first + 1} holds {sentences[0][0][first]!r}, which may be "
+            f"an id or a position and not a token: name the columns, as in {EXAMPLE}"
+        )
+
+
+def _name_features(
+    file: Path, sentences: Sequence[Rows], lines: Sequence[int], names: list[str], first: int
+) -> None:
+    """Find the part-of-speech tags and the names of documents between the tokens and the tags."""
+    columns = list(zip(*(row for rows in sentences for row in rows), strict=True))
     tags = min(i for i, name in enumerate(names) if name in ("ner", "chunk"))
     between = range(first + 1, tags)
-    if between and not values[between[0]] <= _PLACEHOLDERS and len(columns) <= first + 4:
-        names[between[0]] = "pos"
+    pos = next((i for i in between if not _is_lemma(columns[first], columns[i])), None)
+    if pos is not None and len(columns) <= first + 4 and not set(columns[pos]) <= _PLACEHOLDERS:
+        names[pos] = "pos"
     for i in between[1:]:
-        if _names_documents(file, [[row[i] for row in rows] for rows in sentences], lines, i):
+        if i != pos and _names_documents(
+            file, [[row[i] for row in rows] for rows in sentences], lines, i
+        ):
             names[i] = "document"
-    return tuple(names)
+
+
+def _is_lemma(tokens: Sequence[str], values: Sequence[str]) -> bool:
+    """Check whether a column holds lemmas or positions, and not part-of-speech tags."""
+    words = [
+        (token.lower(), value.lower())
+        for token, value in zip(tokens, values, strict=True)
+        if token.isalpha()
+    ]
+    n_equal = sum(token == value for token, value in words)
+    return 2 * n_equal > len(words) or all(map(_NUMBERS.fullmatch, values))
 
 
 def _name_tags(
@@ -232,7 +307,7 @@ def _name_tags(
     else:
         raise CorpusError(
             f"{file}:{line}: columns {', '.join(str(i + 1) for i in others)} hold tags: name the "
-            f"one with the entities, as in {_EXAMPLE}"
+            f"one with the entities, as in {EXAMPLE}"
         )
 
 
@@ -252,7 +327,7 @@ def _check_tags(
             except TagError as err:
                 raise CorpusError(
                     f"{file}:{lines[err.position]}: column {i + 1}: {err}. Most values of this "
-                    f"column are tags: fix this one, or name the columns, as in {_EXAMPLE}"
+                    f"column are tags: fix this one, or name the columns, as in {EXAMPLE}"
                 ) from err
 
 
@@ -282,17 +357,33 @@ def _names_documents(
                     raise CorpusError(
                         f"{file}:{line}: column {column + 1} holds {value!r} in a sentence that "
                         f"starts with {values[0]!r}. In most sentences, it names one document: fix "
-                        f"the line, or name the columns, as in {_EXAMPLE}"
+                        f"the line, or name the columns, as in {EXAMPLE}"
                     )
     return True
 
 
-def _conllu_layout(columns: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Name CoNLL-U's columns: ID, FORM, LEMMA, UPOS, XPOS, FEATS, HEAD, DEPREL, DEPS, MISC."""
+def _conllu_layout(
+    file: Path, columns: Sequence[Sequence[str]], lines: Sequence[int], *, labels_alone: bool
+) -> tuple[str, ...]:
+    """Name CoNLL-U's columns: ID, FORM, LEMMA, UPOS, XPOS, FEATS, HEAD, DEPREL, DEPS, MISC.
+
+    RAISES (CorpusError): The last column holds entities without prefixes, and may not.
+    """
     names = ["_", "tokens", *"_" * 8]
     pos = next((i for i in (3, 4) if set(columns[i]) != {"_"}), None)
     if pos is not None:
         names[pos] = "pos"
-    if column_labels(_tags(set(columns[-1]))):
+    found = {
+        tag: line
+        for value, line in zip(columns[-1], lines, strict=True)
+        if (tag := _misc_tag(value))
+    }
+    if found:
         names[-1] = "ner"
+        wrong = next((tag for tag in found if not is_tag(tag)), None)
+        if wrong is not None and not labels_alone:
+            raise CorpusError(
+                f"{file}:{found[wrong]}: the last column has the entity tag {wrong!r}: use tags "
+                'such as B-PER, or set scheme = "io" for labels without prefixes'
+            )
     return tuple(names)

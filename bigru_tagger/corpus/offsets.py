@@ -22,7 +22,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..errors import ConfigError
-from .sentences import CorpusError, set_document_name
+from .sentences import NOT_IN_TAGS, CorpusError, set_document_name
 from .weights import set_weights
 
 logger = logging.getLogger(__name__)
@@ -166,8 +166,9 @@ def read_entities(
         text differs from the text at its offsets, or entities overlap.
     """
     if isinstance(value, Mapping):  # older `datasets` convert a list of objects to one of lists
-        keys = list(value)
-        value = [dict(zip(keys, item, strict=True)) for item in zip(*value.values(), strict=True)]
+        lists = [part for part in value.values() if isinstance(part, list)]
+        if len(lists) == len(value) and len(set(map(len, lists))) == 1:
+            value = [dict(zip(value, item, strict=True)) for item in zip(*lists, strict=True)]
     if not isinstance(value, list):
         raise CorpusError(
             f"{place}: {column!r} holds {value!r}, not a list of entities: use [] if there are "
@@ -175,6 +176,8 @@ def read_entities(
         )
     entities = set()
     for item in value:
+        if isinstance(item, Mapping) and item.get("answer") in ("reject", "ignore"):
+            continue  # in Prodigy, a span that is none
         start, end, label = _parse(item, place, column, names)
         if not 0 <= start < end <= len(text) or not text[start:end].strip():
             raise CorpusError(
@@ -239,6 +242,11 @@ def _parse(
             f"{place}: {column!r} holds {str(item)[:80]}, not the start, end and label of an "
             "entity: use one of the formats of annotation tools, such as "
             '{"start": 0, "end": 3, "label": "PER"}'
+        )
+    if NOT_IN_TAGS.search(label):
+        raise CorpusError(
+            f"{place}: {column!r} holds the label {label!r}, which starts or ends with white "
+            "space, or contains a control character: fix the label"
         )
     return int(start), int(end), label
 

@@ -19,7 +19,14 @@ from ..schemes import LABELS_ALONE, TagError, check_scheme
 from .annotated import AnnotatedLabels, labels_by_task, mark_examples
 from .augment import augment
 from .columns import BATCH_SIZE, COLUMN_FIELDS, Columns, RowReader, find_columns
-from .conll import FILE_ENDINGS, Layout, find_columns_of_file, find_files, read_file
+from .conll import (
+    FILE_ENDINGS,
+    Layout,
+    align_layouts,
+    find_columns_of_file,
+    find_files,
+    read_file,
+)
 from .hub import DataFiles, DatasetSource, load_errors, load_split
 from .json_rows import JsonRows
 from .layouts import are_mostly_tags, check_columns
@@ -390,14 +397,14 @@ class ConllCorpus(SentenceReader):
     def files(self) -> list[Path]:
         """RETURNS (list[Path]): The files of the split, found on first access."""
         path = Path(self.path)
+        if self.split is not None and path.is_dir() and (found := column_files(path)):
+            return choose_files(path, found, self.split)
         files = find_files(path)
         if self.split is None:
             return files
         if path.is_file():
             check_split(str(path), self.split)
             return files
-        if path.is_dir():
-            return choose_files(path, column_files(path), self.split)
         folder = pattern_folder(path)
         by_split = files_by_split(folder, files)
         if by_split.get(canonical_split(self.split)) == files:
@@ -406,8 +413,11 @@ class ConllCorpus(SentenceReader):
 
     @cached_property
     def layouts(self) -> dict[Path, Layout]:
-        """RETURNS (dict[Path, Layout]): The layout of each file, inferred on first access."""
-        return {
+        """RETURNS (dict[Path, Layout]): The layout of each file, inferred on first access.
+
+        RAISES (CorpusError): The column of the entities is not the same in all files.
+        """
+        layouts = {
             file: find_columns_of_file(
                 file,
                 columns=self.columns,
@@ -418,6 +428,7 @@ class ConllCorpus(SentenceReader):
             )
             for file in self.files
         }
+        return align_layouts(layouts)
 
     def is_explicit(self, layer: str) -> bool:
         """Check whether the user named the column of a layer.

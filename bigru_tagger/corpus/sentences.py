@@ -21,7 +21,8 @@ from .weights import set_weights
 _NAME_KEY: Any = ("._.", "document_name", None, None)
 
 # What is left in a tag if line endings or separators are not those that the reader expects.
-_NOT_IN_TAGS = re.compile(r"^\s|\s$|[\0-\x1f\x7f-\x9f\u2028\u2029]")
+NOT_IN_TAGS = re.compile(r"^\s|\s$|[\0-\x1f\x7f-\x9f\u2028\u2029]")
+"""Finds what no tag or label may contain: white space at its ends, control characters."""
 
 if not Doc.has_extension("document_name"):
     Doc.set_extension("document_name", default=None)
@@ -210,9 +211,9 @@ def _check_length(sentence: Sentence, tags: Sequence[str]) -> None:
 
 
 def _check_characters(sentence: Sentence, tags: Sequence[str]) -> None:
-    if not any(map(_NOT_IN_TAGS.search, set(tags))):
+    if not any(map(NOT_IN_TAGS.search, set(tags))):
         return
-    position, wrong = next((i, tag) for i, tag in enumerate(tags) if _NOT_IN_TAGS.search(tag))
+    position, wrong = next((i, tag) for i, tag in enumerate(tags) if NOT_IN_TAGS.search(tag))
     raise CorpusError(
         f"{sentence.place(position)}: the tag {wrong!r} starts or ends with "
         "white space, or contains a control character: fix the tag, or the line endings"

@@ -82,17 +82,25 @@ def files_by_split(folder: Path, files: Iterable[Path]) -> dict[str, list[Path]]
 
     A file whose name contains no split belongs to the split of its closest parent folder named
     after one. If files of a split are at several depths, only those closest to `folder` are used.
-    A file named after several splits belongs to none.
+    A file named after several splits belongs to none, unless its folder is named after a split.
 
     folder (Path): The folder.
     files (Iterable[Path]): Files in it, at any depth.
     RETURNS (dict[str, list[Path]]): The files for "train", "validation" and "test", in this order.
         Splits without files are left out.
+    RAISES (CorpusError): A file is named after another split than its folder.
     """
     by_depth: dict[str, dict[int, list[Path]]] = {split: {} for split in _WORDS}
     for file in sorted(files):
         parts = file.relative_to(folder).parts
         named = next((names for part in reversed(parts) if (names := named_splits(part))), set())
+        inside = {split for part in parts[:-1] if (split := canonical_split(part)) in _WORDS}
+        if named and inside and not inside <= named:
+            raise CorpusError(
+                f"{file}: named after the split {' and '.join(sorted(named))}, but in a folder of "
+                f"the split {' and '.join(sorted(inside))}: rename it, or use it as the path"
+            )
+        named = inside if len(inside) == 1 else named
         if len(named) == 1:
             by_depth[named.pop()].setdefault(len(parts), []).append(file)
     return {split: levels[min(levels)] for split, levels in by_depth.items() if levels}
@@ -143,12 +151,33 @@ def choose_files(folder: Path, files: Sequence[Path], split: str) -> list[Path]:
             f"{folder}: no file is named after a split, but {split!r} was requested: use a file as "
             f"the path, or leave the split out; the files are {names}"
         )
-    if len({_series(file, folder) for file in chosen}) > 1:
+    numbered = {_PART_NUMBER.search(file.name) is not None for file in chosen}
+    if len({_series(file, folder) for file in chosen}) > 1 or (
+        len(numbered) > 1 and all(named_splits(file.name) for file in chosen)
+    ):
         names = ", ".join(str(file.relative_to(folder)) for file in chosen)
         raise CorpusError(
             f"{folder}: several files may be the split {split!r}: {names}: use one as the path"
         )
+    _check_parts(folder, chosen)
     return chosen
+
+
+def _check_parts(folder: Path, files: Sequence[Path]) -> None:
+    """Check files such as "train-00000-of-00002". RAISES (CorpusError): One of them is missing."""
+    numbers = {
+        (int(found[1]), int(found[2]))
+        for file in files
+        if (found := re.search(r"[-_](\d+)-of-(\d+)", file.name))
+    }
+    for total in {total for _, total in numbers}:
+        present = {number for number, of in numbers if of == total}
+        # Hugging Face counts from 0, other programs from 1.
+        missing = set(range(total)) - present, set(range(1, total + 1)) - present
+        if all(missing):
+            raise CorpusError(
+                f"{folder}: {len(present)} of the {total} files of a split: get the others, too"
+            )
 
 
 def _has_word(file: Path, word: str) -> bool:

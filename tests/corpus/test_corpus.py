@@ -13,7 +13,13 @@ from spacy.tokens import DocBin
 from spacy.training import Corpus, Example
 from spacy.util import registry
 
-from bigru_tagger.corpus.corpus import ConllCorpus, HFCorpus, corpus_splits, open_corpus
+from bigru_tagger.corpus.corpus import (
+    AnyCorpus,
+    ConllCorpus,
+    HFCorpus,
+    corpus_splits,
+    open_corpus,
+)
 from bigru_tagger.corpus.sentences import CorpusError
 
 NER = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
@@ -259,7 +265,7 @@ def test_dataset_is_loaded_once(saved, nlp, monkeypatch):
     monkeypatch.setattr(datasets, "load_from_disk", lambda path: loads.append(path) or load(path))
     corpus = HFCorpus(saved)
     assert len(list(corpus(nlp))) == len(list(corpus(nlp))) == 3
-    assert loads == [saved]
+    assert loads == [str(Path(saved, "train"))]
 
 
 def test_saved_single_dataset_in_tensor_format(tmp_path, nlp):
@@ -488,3 +494,66 @@ def test_unknown_setting(source, message):
         open_corpus(source, shape=1, color=2)
     with pytest.raises(CorpusError, match=message):
         corpus_splits(source, shape=1, color=2)
+
+
+@pytest.mark.parametrize("name", ["x[1].jsonl", "x?.jsonl", "x[1].parquet", "x[1].csv"])
+def test_a_name_with_wildcards_is_that_of_its_file(tmp_path, nlp, name):
+    ending = name.partition(".")[2]
+    for file, word in ((name, "Right"), (f"x1.{ending}", "Wrong")):
+        rows = Dataset.from_dict({"tokens": [f"{word} left"], "ner_tags": ["B-PER O"]})
+        getattr(rows, {"jsonl": "to_json"}.get(ending, f"to_{ending}"))(tmp_path / file)
+    [example] = open_corpus(str(tmp_path / name))(nlp)
+    assert example.reference.text.split() == ["Right", "left"]
+
+
+def test_a_folder_with_wildcards_in_its_name(tmp_path, nlp):
+    for folder, word in (("data[12]", "Right"), ("data1", "Wrong")):
+        (tmp_path / folder).mkdir()
+        rows = Dataset.from_dict({"tokens": [[word]], "ner_tags": [["B-PER"]]})
+        rows.to_parquet(tmp_path / folder / "train.parquet")
+    [example] = open_corpus(str(tmp_path / "data[12]"), split="train")(nlp)
+    assert example.reference.text.strip() == "Right"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tokens,ner_tags\nAda,B-PER\nLovelace,I-PER\nleft,O\n", "row 1: each row holds one token"),
+        (
+            "tokens,pos_tags\n\"['Ada', 'left']\",\"['NNP', 'VBD']\"\n",
+            "'tokens' holds a list that",
+        ),
+        ('tokens,ner_tags\nAda left,"[1, 0]"\n', "row 0: 'ner_tags' holds a list that"),
+    ],
+)
+def test_rows_of_csv_that_are_no_sentences(tmp_path, nlp, text, message):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(CorpusError, match=message):
+        list(open_corpus(str(tmp_path / "x.csv"))(nlp))
+
+
+def test_sentences_of_one_token(tmp_path, nlp):
+    (tmp_path / "x.csv").write_text("tokens,ner_tags\nAda,B-PER\nleft,O\n[NAME],O\n")
+    examples = list(open_corpus(str(tmp_path / "x.csv"))(nlp))
+    assert [example.reference.text.strip() for example in examples] == ["Ada", "left", "[NAME]"]
+
+
+def test_a_saved_split_without_rows(tmp_path, nlp):
+    rows = Dataset.from_dict({"tokens": [["Ada"]], "ner_tags": [["B-PER"]]})
+    splits = datasets.DatasetDict(train=rows, validation=rows.select([]))
+    splits.save_to_disk(tmp_path / "saved")
+    assert corpus_splits(str(tmp_path / "saved")) == ["train", "validation"]
+    assert len(list(open_corpus(str(tmp_path / "saved"), split="train")(nlp))) == 1
+    with pytest.raises(CorpusError, match="validation: it has no rows, or one of its files is dam"):
+        list(open_corpus(str(tmp_path / "saved"), split="validation")(nlp))
+
+
+@pytest.mark.parametrize("state", ["{}", "{", "[]"])
+def test_a_saved_dataset_with_a_damaged_state(tmp_path, nlp, state):
+    rows = Dataset.from_dict({"tokens": [["Ada"]], "ner_tags": [["B-PER"]]})
+    rows.save_to_disk(tmp_path / "saved")
+    (tmp_path / "saved" / "state.json").write_text(state)
+    path = str(tmp_path / "saved")
+    for read in (lambda: open_corpus(path)(nlp), lambda: AnyCorpus("unused", instead=path)(nlp)):
+        with pytest.raises(CorpusError, match="saved: "):
+            list(read())

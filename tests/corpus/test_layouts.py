@@ -274,8 +274,6 @@ def test_any_words_have_the_same_tags_in_any_layout(sentences, tmp_path):
             for s in sentences
         )
         path = write(tmp_path / "x.conllu", text)
-        if all(tag == "O" for s in sentences for _, tag in s) and "name" in layout:
-            continue  # a CoNLL-U file without tags has no entity column
         docs = [eg.reference for eg in ConllCorpus(path)(nlp)]
         found.append([([t.text for t in d], [t.ent_iob_ + t.ent_type_ for t in d]) for d in docs])
     assert [words for words, _ in found[0]] == [[word for word, _ in s] for s in sentences]
@@ -293,14 +291,13 @@ def test_any_words_have_the_same_tags_in_any_layout(sentences, tmp_path):
 )
 def test_numbers_that_may_be_tokens(tmp_path, text):
     path = write(tmp_path / "x.conll", text)
-    if text.startswith("7"):  # an index starts with 0 or 1
-        assert [token.text for doc in read(path) for token in doc] == ["7", "1", "2"]
-        return
-    with pytest.raises(CorpusError, match=r"x.conll:1: . columns \(1 CD .*: the first may number"):
+    # An index starts with 0 or 1, so 7 may be an id.
+    message = r"the first may number|column 1 holds '7', which may be an id"
+    with pytest.raises(CorpusError, match=rf"x.conll:1: .*({message})"):
         read(path)
     columns = ["tokens", "pos", *["_"] * (len(text.split("\n")[0].split()) - 3), "ner"]
-    [doc] = read(path, columns=columns)
-    assert [token.text for token in doc] == [line.split()[0] for line in text.splitlines()]
+    words = [line.split()[0] for line in text.splitlines() if line]
+    assert [token.text for doc in read(path, columns=columns) for token in doc] == words
 
 
 @pytest.mark.parametrize(
@@ -311,3 +308,124 @@ def test_an_index_of_three_columns(tmp_path, text):
     docs = read(write(tmp_path / "x.conll", text))
     words = [line.split()[1] for line in text.splitlines() if line]
     assert [token.text for doc in docs for token in doc] == words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1\tAda\tB-PER\n1\tleft\tO\n\n2\tRome\tB-LOC\n2\tfell\tO\n",  # the number of the sentence
+        "doc7\tAda\tNNP\tB-PER\ndoc7\tleft\tVBD\tO\n",
+        "doc7\t1\tAda\tB-PER\ndoc7\t2\tleft\tO\n",
+        "0\t3\tAda\tB-PER\n4\t8\tleft\tO\n",  # offsets
+        "1-1\t0-3\tAda\tB-PER\n1-2\t4-8\tleft\tO\n",  # WebAnno
+        "1.1\tAda\tB-PER\n1.2\tleft\tO\n",
+    ],
+)
+def test_a_first_column_of_ids_is_not_read_as_tokens(tmp_path, text):
+    path = write(tmp_path / "x.tsv", text)
+    with pytest.raises(CorpusError, match=r"x.tsv:1: column 1 .* may be an id or a position"):
+        read(path)
+    names = ["_"] * len(text.split("\n")[0].split("\t"))
+    names[next(i for i, field in enumerate(text.split("\t")) if field == "Ada")] = "tokens"
+    names[-1] = "ner"
+    docs = read(path, columns=names)
+    assert next(str(ent) for doc in docs for ent in doc.ents) == "Ada"
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ("Ada\tada\tNNP\tB-PER\nruns\trun\tVBZ\tO\nhome\thome\tNN\tO\n", ["NNP", "VBZ", "NN"]),
+        ("Ada ada B-PER\nran run O\nhome home O\n", []),
+        ("Ada\t0\t3\tB-PER\nran\t4\t7\tO\n", []),
+        (
+            "1\tAda\tada\tNNP\tB-PER\n2\tran\trun\tVBD\tO\n3\tfar\tfar\tRB\tO\n",
+            ["NNP", "VBD", "RB"],
+        ),
+    ],
+)
+def test_lemmas_and_offsets_are_no_part_of_speech_tags(tmp_path, text, tags):
+    [doc] = read(write(tmp_path / "x.conll", text))
+    assert [token.tag_ for token in doc if token.tag_] == tags
+    assert [str(ent) for ent in doc.ents] == ["Ada"]
+
+
+def conllu(*tokens):
+    lines = (
+        "\t".join([str(i), form, form.lower(), "X", *"__0__", misc])
+        for i, (form, misc) in enumerate(tokens, start=1)
+    )
+    return "\n".join(lines) + "\n\n"
+
+
+@pytest.mark.parametrize(
+    "misc",
+    [
+        "B-PER",
+        "B-PER|SpaceAfter=No",
+        "SpaceAfter=No|Entity=B-PER",
+        "NER=B-PER",
+        "ne=B-PER|Gloss=e-x",
+    ],
+)
+def test_tags_of_conllu_in_any_spelling(tmp_path, misc):
+    path = write(tmp_path / "x.conllu", conllu(("Ada", misc), ("left", "Gloss=go-PST|Ref=B-7")))
+    [doc] = read(path)
+    assert [(str(ent), ent.label_) for ent in doc.ents] == [("Ada", "PER")]
+
+
+def test_conllu_with_labels_alone(tmp_path):
+    path = write(tmp_path / "x.conllu", conllu(("Ada", "NER=PERSON"), ("left", "_")))
+    with pytest.raises(CorpusError, match=r"x.conllu:1: .* 'PERSON': .* set scheme = .io"):
+        read(path)
+    [doc] = read(path, scheme="io")
+    assert [(str(ent), ent.label_) for ent in doc.ents] == [("Ada", "PERSON")]
+
+
+def test_files_without_entities_are_annotated_if_the_corpus_is(tmp_path):
+    write(tmp_path / "a.conllu", conllu(("Ada", "name=B-PER"), ("left", "_")))
+    write(tmp_path / "b.conllu", conllu(("It", "_"), ("rained", "SpaceAfter=No")))
+    write(tmp_path / "c.conllu", conllu(("It", "name=O"), ("snowed", "name=O")))
+    assert [[token.ent_iob_ for token in doc] for doc in read(tmp_path)] == [
+        ["B", "O"],
+        ["O", "O"],
+        ["O", "O"],
+    ]
+    [doc] = read(tmp_path / "b.conllu")  # alone, it is not known to be annotated
+    assert [token.ent_iob_ for token in doc] == ["", ""]
+
+
+def test_the_entities_are_in_the_same_column_of_all_files(tmp_path):
+    write(tmp_path / "a.conll", "Ada NNP B-PER B-PER\nleft VBD O O\n")  # gold, and a prediction
+    write(tmp_path / "b.conll", "It PRP O B-LOC\nfell VBD O O\n")
+    with pytest.raises(CorpusError, match=r"a.conll and .*b.conll: .* columns 3 and 4: name"):
+        read(tmp_path)
+    docs = read(tmp_path, columns=["tokens", "pos", "ner", "_"])
+    assert [str(ent) for doc in docs for ent in doc.ents] == ["Ada"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "1 Ada B-PER\n2 left O\n1 Rome B-LOC\n2 fell O\n\n1 It O\n2 was O\n",
+            "x.tsv:3: .* 1 after 2: add a blank",
+        ),
+        (
+            "1 Ada B-PER\n\n2 Lo I-PER\n3 left O\n\n1 It O\n2 fell O\n\n1 So O\n2 so O\n",
+            "x.tsv:3: .* starts with the token 2",
+        ),
+        (
+            conllu(("Ada", "name=B-PER"), ("left", "_")).strip() + "\n" + conllu(("It", "_")),
+            "x.tsv:3: .* 1 after 2",
+        ),
+    ],
+)
+def test_blank_lines_that_the_numbers_contradict(tmp_path, text, message):
+    with pytest.raises(CorpusError, match=message):
+        read(write(tmp_path / "x.tsv", text))
+
+
+def test_tokens_may_be_numbered_through_a_document(tmp_path):
+    docs = read(write(tmp_path / "x.tsv", "1 Ada B-PER\n2 left O\n\n3 It O\n4 fell O\n"))
+    assert [[token.text for token in doc] for doc in docs] == [["Ada", "left"], ["It", "fell"]]

@@ -391,3 +391,37 @@ def test_json_errors_name_the_line(tmp_path, text, line):
     path.write_text(text)
     with pytest.raises(CorpusError, match=rf"x.json:{line}: not valid JSON: .* at column \d+$"):
         read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"entities": [], "spans": OBJECTS}, "entities in 'spans', and not in 'entities'"),
+        (
+            {"entities": OBJECTS, "spans": OBJECTS},
+            "entities in 'spans', and in 'entities'",
+        ),
+        ({"entities": OBJECTS[0]}, "'entities' holds .*, not a list of entities"),
+        ({"entities": {"start": [0, 4], "end": [3], "label": ["PER"]}}, "not a list of entities"),
+        ({"entities": [[0, 3, "PER\n"]]}, r"the label 'PER\\n', which starts or ends with white"),
+        ({"entities": [[0, 3, " "]]}, "the label ' ', which starts or ends with white"),
+    ],
+)
+def test_entities_that_are_unclear(tmp_path, row, message):
+    path = write_lines(tmp_path / "x.jsonl", {"text": TEXT, **row})
+    with pytest.raises(CorpusError, match=rf"x.jsonl:1, row 0: .*{message}"):
+        list(HFCorpus("json", data_files=str(path))(spacy.blank("en")))
+
+
+def test_the_user_chooses_among_columns_of_entities(tmp_path):
+    path = write_lines(tmp_path / "x.jsonl", {"text": TEXT, "entities": [], "spans": OBJECTS})
+    settings = {"data_files": str(path), "entities_column": "spans"}
+    [example] = HFCorpus("json", **settings)(spacy.blank("en"))
+    assert len(example.reference.ents) == len(OBJECTS)
+
+
+def test_rejected_spans_are_no_entities(tmp_path):
+    spans = [{**OBJECTS[0], "answer": "reject"}, *OBJECTS[1:]]
+    path = write_lines(tmp_path / "x.jsonl", {"text": TEXT, "answer": "accept", "spans": spans})
+    [example] = HFCorpus("json", data_files=str(path))(spacy.blank("en"))
+    assert len(example.reference.ents) == len(OBJECTS) - 1

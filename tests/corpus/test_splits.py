@@ -146,3 +146,45 @@ def test_a_folder_named_after_a_split(tmp_path):
     for other, split in (("Dev", "test"), ("train-x", "test"), ("train-x", "train")):
         with pytest.raises(CorpusError, match=f"{other}: no file is named after a split, but"):
             choose(tmp_path / other, ["a.conll"], split)
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "expected"),
+    [
+        (
+            ["train/a.conll", "train/b.conll", "test/a.conll"],
+            "train",
+            ["train/a.conll", "train/b.conll"],
+        ),
+        (
+            ["train/train_1.conll", "train/train_2.conll"],
+            "train",
+            ["train/train_1.conll", "train/train_2.conll"],
+        ),
+        (["train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl"], "train", None),
+        (["train-00001-of-00002.jsonl", "train-00002-of-00002.jsonl"], "train", None),  # from 1
+        (["test/train_dev_test.conll"], "test", ["test/train_dev_test.conll"]),
+    ],
+)
+def test_the_files_of_a_split(tmp_path, names, split, expected):
+    files = [tmp_path / name for name in names]
+    assert choose_files(tmp_path, files, split) == [tmp_path / n for n in expected or names]
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "message"),
+    [
+        (
+            ["train/lab_test_01.conll", "test/y.conll"],
+            "test",
+            "lab_test_01.conll: named after the split",
+        ),
+        (["train/dev.jsonl"], "train", "dev.jsonl: named after the split validation, but"),
+        (["train.conll", "train_100.conll"], "train", "several files may be the split 'train'"),
+        (["train2.jsonl", "train.jsonl"], "train", "several files may be the split 'train'"),
+        (["test-00000-of-00003.jsonl", "test-00002-of-00003.jsonl"], "test", "2 of the 3 files"),
+    ],
+)
+def test_files_that_may_belong_to_another_split(tmp_path, names, split, message):
+    with pytest.raises(CorpusError, match=message):
+        choose_files(tmp_path, [tmp_path / name for name in names], split)

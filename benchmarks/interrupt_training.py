@@ -71,7 +71,8 @@ class System:
 
 
 def _train(config: Path, output: Path, resume: bool) -> None:
-    checkpoints.train_pipeline(init_nlp(load_config(config)), output, resume=resume)
+    nlp = init_nlp(load_config(config))
+    checkpoints.train_pipeline(nlp, output, finish=lambda: None, resume=resume)
 
 
 def _spacy_train(config: Path, output: Path, resume: bool) -> None:

@@ -390,7 +390,9 @@ class SequenceTagger(SavedComponent):
         if any(isinstance(node, Tok2VecListener) for node in self.model.walk()):
             raise ConfigError(
                 f"{self.name}: cannot rehearse with a listener, since nlp.rehearse does not run "
-                "the shared encoder: call nlp.replace_listeners first"
+                "the shared encoder: first call "
+                f'nlp.replace_listeners("tok2vec", "{self.name}", ["model.embed.NAME.tok2vec"]), '
+                "where NAME is that of the embedding in the config"
             )
         from .training import compute_rehearsal_loss  # noqa: PLC0415 - imports torch
 

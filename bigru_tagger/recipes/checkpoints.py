@@ -18,11 +18,11 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from spacy.language import Language
 from spacy.training.loop import create_before_to_disk_callback
@@ -43,6 +43,7 @@ from ..model.training_state import (
 from .progress import CHECKPOINTS, Info
 
 BEST, LAST = "model-best", "model-last"
+_Result = TypeVar("_Result")
 
 _FOLDER = "checkpoint"
 _STATE = "training.safetensors"
@@ -79,11 +80,11 @@ def is_unfinished(output: Path) -> bool:
 
 
 def check_unfinished(output: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raise an error if a folder has an unfinished training, unless it is continued or replaced.
+    """Raise an error if a folder has a training, unless it is continued or replaced.
 
     output (Path): the output folder.
-    resume (bool): whether to go on with the training.
-    overwrite (bool): whether to replace it.
+    resume (bool): whether to go on with an unfinished training.
+    overwrite (bool): whether to replace the models.
     RAISES (ValueError): it is neither, or both.
     """
     if resume and overwrite:
@@ -93,6 +94,9 @@ def check_unfinished(output: Path, *, resume: bool, overwrite: bool) -> None:
             f"{output} has an unfinished training: set `resume` to go on with it, or `overwrite` "
             "to replace it"
         )
+    models = [folder for name in (BEST, LAST) if (folder := output / name).exists()]
+    if models and not (overwrite or is_unfinished(output)):
+        raise ConfigError(f"{models[0]} already exists: choose another output, or set `overwrite`")
 
 
 def stored_steps(output: Path) -> dict[str, Any]:
@@ -105,7 +109,9 @@ def stored_steps(output: Path) -> dict[str, Any]:
     return {name: config[name] for name in ("training.max_steps", "training.eval_frequency")}
 
 
-def train_pipeline(nlp: Language, output: Path, *, resume: bool = False) -> None:
+def train_pipeline(
+    nlp: Language, output: Path, *, finish: Callable[[], _Result], resume: bool = False
+) -> _Result:
     """Train a pipeline with spaCy's loop, and save it safely.
 
     The models `model-best` and `model-last` are written to temporary folders and exchanged with
@@ -113,7 +119,10 @@ def train_pipeline(nlp: Language, output: Path, *, resume: bool = False) -> None
 
     nlp (Language): the initialised pipeline. The logger in its config is `Checkpoints`.
     output (Path): the output folder.
+    finish (Callable[[], Any]): what changes the best model at the end. If it is stopped, the
+        training is unfinished.
     resume (bool): whether to go on with an unfinished training. Otherwise it is discarded.
+    RETURNS (Any): the result of `finish`.
     RAISES (ValueError): the unfinished training has another config or other data. (OSError): a file
         cannot be written. (TrainingStopped): the process got SIGINT or SIGTERM.
     """
@@ -123,6 +132,9 @@ def train_pipeline(nlp: Language, output: Path, *, resume: bool = False) -> None
     try:
         with _stopped_by_sigterm():
             run_loop(nlp, None, stdout=io.StringIO())
+            result = finish()
+            _remove(output / _FOLDER)
+            return result
     except KeyboardInterrupt as stop:
         raise TrainingStopped(_how_to_go_on(output)) from stop
     finally:
@@ -219,8 +231,9 @@ class Saver:
             return
         if sys.exc_info()[1] is self._handled and not self._replays:
             if self._own:
-                self._write_last()
-            _remove(self._folder)
+                self._write_last()  # `train_pipeline` removes the state
+            else:
+                _remove(self._folder)
         elif self._evaluations and self._can_be_stored and not self._own:
             self._stdout.write("To go on with this training, repeat the command.\n")
 
@@ -311,10 +324,15 @@ class Saver:
             yield
         except OSError as error:
             how = "set `resume`" if self._own else "repeat the command"
+            reason = error.strerror or str(error)
+            if isinstance(error, shutil.Error):  # one tuple for each file
+                reason = str(error.args[0][0][2])
+            complete = ""
+            if self._best.exists():
+                complete = " The models of the last evaluation are complete."
             raise OSError(
-                error.errno,
-                f"{error.strerror or error}, while writing {path}. The models of the last "
-                f"evaluation are complete. To go on when it can be written, {how}",
+                error.errno or 0,
+                f"{reason}, while writing {path}.{complete} To go on when it can be written, {how}",
             ) from error
 
     def _end_replay(self) -> None:

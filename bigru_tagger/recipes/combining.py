@@ -79,11 +79,10 @@ def _check_component(nlp: Language, other: Language, name: str, models: str) -> 
         _describe(component, pipeline)  # type: ignore[arg-type]
         for component, pipeline in zip(components, (nlp, other), strict=True)
     ]
-    different = [key for key, value in described[0].items() if value != described[1][key]]
+    first, second = described
+    different = [key for key in {**first, **second} if first.get(key) != second.get(key)]
     if different:
-        values = "; ".join(
-            f"{key}: {described[0][key]} and {described[1][key]}" for key in different
-        )
+        values = "; ".join(f"{key}: {first.get(key)} and {second.get(key)}" for key in different)
         raise ModelError(
             f"{models} cannot be combined: {name} differs in {values}. Train them with one config "
             "and different seeds, and run `calibrate` or `tune` on the ensemble"
@@ -103,6 +102,7 @@ def _describe(component: SequenceTagger, nlp: Language) -> dict[str, Any]:
     block = nlp.config.interpolate()["components"][component.name]["model"]
     bias = component.cfg.get(_BIAS)
     return {
+        "temperature": 1.0,  # before calibration
         **component.cfg,
         _BIAS: "a number" if isinstance(bias, int | float) else bias,
         "embed": block.get("embed"),

@@ -189,8 +189,9 @@ def _find_component(nlp: Language, factory: str) -> tuple[str, SequenceTagger]:
     assert isinstance(component, SequenceTagger)
     if any(isinstance(layer, Tok2VecListener) for layer in component.model.walk()):
         raise ModelError(
-            f"{names[0]} listens to a shared encoder: call nlp.replace_listeners to give it one of "
-            "its own, and save the pipeline"
+            f"{names[0]} listens to a shared encoder: give it one of its own by "
+            f'nlp.replace_listeners("tok2vec", "{names[0]}", ["model.embed.NAME.tok2vec"]), where '
+            "NAME is that of the embedding in the config, and save the pipeline"
         )
     return names[0], component
 

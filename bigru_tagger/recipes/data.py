@@ -123,10 +123,16 @@ def prepare_data(
         raise CorpusError(
             f"{path}: {render_findings(errors)}\nTo see all findings: bigru-tagger check {path}"
         )
+    chosen = _choose_task(check, path, task)
+    if not any(chosen.stored(doc) for doc in docs[DEV]):
+        place = dev_path or path
+        raise CorpusError(
+            f"{place}: the development data have no {chosen.name}: use other development data"
+        )
     return TrainingData(
         {name: write_docs(found, folder / f"{name}{SPACY_ENDING}") for name, found in docs.items()},
         check,
-        _choose_task(check, path, task),
+        chosen,
         training.sentences_per_doc,
         held_out,
     )

@@ -25,7 +25,6 @@ from ..report.tuning import Tuner
 from ..scoring.run import Evaluation, evaluate
 from .checkpoints import (
     BEST,
-    LAST,
     check_unfinished,
     is_unfinished,
     stored_steps,
@@ -183,9 +182,6 @@ def plan_training(
     output = Path(output)
     check_unfinished(output, resume=resume, overwrite=overwrite)
     resume = resume and is_unfinished(output)
-    earlier = [folder for name in (BEST, LAST) if (folder := output / name).exists()]
-    if earlier and not (overwrite or resume):
-        raise ConfigError(f"{earlier[0]} already exists: choose another output, or set `overwrite`")
     if config is not None and not (minutes is None and start is None):
         raise ConfigError(
             "`config` replaces the recipe, which `minutes` and `start` change: use either"
@@ -246,8 +242,14 @@ def fit_recipe(
     minutes (float | None): the time for the training.
     RETURNS (tuple[Recipe, Config]): the changed recipe, and its config with the overrides.
     """
-    if _MAX_STEPS in overrides:
-        recipe = recipe.scaled(overrides[_MAX_STEPS])
+    steps = overrides.get(_MAX_STEPS)
+    if steps is not None:
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise ConfigError(
+                f"{_MAX_STEPS} = {steps!r}: the recipe needs a whole number of at least 1, because "
+                "its learn rate decreases until the last step"
+            )
+        recipe = recipe.scaled(steps)
     if minutes is not None:
         measured = _measure(_override(make(recipe), overrides))
         steps, evaluations = steps_within(60 * minutes, *measured)
@@ -358,16 +360,20 @@ def run_training(plan: Plan, *, test: str | None = None) -> Training:
         open_corpus(test, split=default_split(test), **options)  # an error should come before
     config = load_config(plan.config, interpolate=False)
     use_checkpoints(config)
-    train_pipeline(init_nlp(config), plan.output, resume=plan.resume)
-    nlp = spacy.load(plan.best)
-    by_recipe = plan.recipe is not None and continued is None
-    bias = _balance(nlp, plan) if by_recipe else 0.0
-    share = 1.0
-    if continued is not None:
+
+    def finish() -> tuple[Language, float, float]:
+        nlp = spacy.load(plan.best)
+        if continued is None:
+            return nlp, 0.0 if plan.recipe is None else _balance(nlp, plan), 1.0
         source, split, options = sources[DEV]
         share = step_back(nlp, continued, open_corpus(source, split=split, **options))
         if share < 1.0:
             _replace_best(nlp, plan)
+        return nlp, 0.0, share
+
+    nlp, bias, share = train_pipeline(
+        init_nlp(config), plan.output, resume=plan.resume, finish=finish
+    )
     evaluations = {
         name: evaluate(
             nlp,

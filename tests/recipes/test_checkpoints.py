@@ -31,6 +31,7 @@ from bigru_tagger.recipes.checkpoints import (
     use_checkpoints,
 )
 from bigru_tagger.recipes.training import plan_training, run_training
+from bigru_tagger.report.tuning import Tuner
 
 # 16 Docs in batches of 9: an epoch ends after each second step. Evaluated after steps 0, 5, 10, 15.
 STEPS = {
@@ -74,8 +75,8 @@ def train(notes, tmp_path):
 
 
 @contextmanager
-def stop(call, method=Language.update, how=KeyboardInterrupt):
-    """Stop at a call of a method of Language, such as the third update."""
+def stop(call, method=Language.update, how=KeyboardInterrupt, owner=Language):
+    """Stop at a call of a method of a class, such as the third update."""
     name, calls = method.__name__, iter(range(1, 1000))
 
     def stopping(*args, **settings):
@@ -87,7 +88,7 @@ def stop(call, method=Language.update, how=KeyboardInterrupt):
         return method(*args, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Language, name, stopping)
+        patch.setattr(owner, name, stopping)
         yield
 
 
@@ -139,6 +140,16 @@ def test_a_training_that_goes_on_ends_with_the_same_bytes(uninterrupted, train, 
             "model-best",
             "model-last",
         }
+
+
+def test_a_stop_after_the_last_step(uninterrupted, train, tmp_path):
+    with pytest.raises(TrainingStopped), stop(1, Tuner.balance, owner=Tuner):
+        train()
+    with pytest.raises(ValueError, match="has an unfinished training: set `resume`"):
+        train()
+    train(resume=True)
+    assert models(tmp_path) == uninterrupted
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_a_training_can_stop_several_times(uninterrupted, train, tmp_path):
@@ -336,8 +347,9 @@ def test_distillation_goes_on(ner, tmp_path):
         patch.setattr("bigru_tagger.recipes.text.describe_training", lambda _: "")
         assert run().exit_code == 0
         expected = models(output)
+        assert "model-best already exists" in run().output
         with stop(8):
-            assert run().exit_code == 130
+            assert run("--overwrite").exit_code == 130
         result = run()
         assert result.exit_code == 1
         assert "set --resume to go on with it, or --overwrite to replace it" in result.output
@@ -518,7 +530,7 @@ def test_other_components_have_safe_models_but_no_state(notes, tmp_path):
         pytest.warns(UserWarning, match="cannot be continued"),
         pytest.raises(ValueError, match="but tok2vec, parsed: use `spacy train`"),
     ):
-        train_pipeline(nlp, tmp_path / "own")
+        train_pipeline(nlp, tmp_path / "own", finish=lambda: None)
 
 
 def test_the_logger_of_the_config_is_kept(notes, tmp_path, capsys):

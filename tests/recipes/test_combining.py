@@ -132,6 +132,18 @@ def test_pipelines_that_differ(other, message, tmp_path):
         combine(members)
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_members_with_other_temperatures(order, tmp_path):
+    members = [save(tmp_path / "one", steps=1), str(tmp_path / "two")]
+    nlp = spacy.load(members[0])
+    nlp.get_pipe(NAME).cfg["temperature"] = 1.5
+    nlp.to_disk(members[1])
+    with pytest.raises(ModelError, match=r"differs in temperature: 1\.[05] and 1\.[05]\. Train"):
+        combine([members[i] for i in order])
+    both = combine([members[1], members[1]])
+    assert both.get_pipe(NAME).cfg["temperature"] == 1.5
+
+
 def test_pipelines_that_differ_in_what_surrounds_the_networks(tmp_path):
     member = save(tmp_path / "one", steps=1)
     other = spacy.load(member)

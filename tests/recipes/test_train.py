@@ -296,3 +296,16 @@ def test_the_output_folder_is_named_after_the_data(tmp_path, monkeypatch, data, 
     monkeypatch.chdir(folder)
     result = CliRunner().invoke(app, ["train", data])
     assert result.output == f"Error: the output is {Path('output', name)}\n"
+
+
+@pytest.mark.parametrize("steps", [0, -1, "abc", 1.5, True])
+def test_a_number_of_steps_that_is_none(notes, tmp_path, steps):
+    with pytest.raises(ValueError, match=r"training\.max_steps = .* whole number of at least 1"):
+        bigru_tagger.train(notes, tmp_path, lang="xx", overrides={"training.max_steps": steps})
+
+
+def test_development_data_without_entities(notes, tmp_path):
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text('{"text": "It rained.", "label": []}\n', encoding="utf8")
+    with pytest.raises(ValueError, match=r"dev\.jsonl: the development data have no entities"):
+        bigru_tagger.train(notes, tmp_path / "out", lang="xx", dev=dev, overrides=SHORT)

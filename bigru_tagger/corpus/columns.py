@@ -32,7 +32,7 @@ _KNOWN_NAMES = {
 }
 _LAYERS = ("ner", "pos", "chunk")
 # As pandas writes a list to CSV: "['Ada', 'left']" or "[1, 0]".
-_LIST_AS_TEXT = re.compile(r"\s*\[\s*(['\"].*['\"]|\d+(\s*,?\s*\d+)*)\s*\]\s*", re.DOTALL)
+_LIST_AS_TEXT = re.compile(r"\s*\[\s*(['\"].*['\"]|\d+(?:[\s,]+\d+)*)\s*\]\s*", re.DOTALL)
 _KINDS = {
     **dict.fromkeys(_LAYERS, ("items", "objects", "text", "mixed")),
     "tokens": ("items", "text", "mixed"),  # not Prodigy's tokens, which are objects

@@ -212,13 +212,10 @@ def find_layout(
     if list(labels) == [0] and len(columns) == 2:
         return ("ner", "tokens")
     labels.pop(first, None)
-    _check_tokens(
-        file,
-        sentences,
-        lines,
-        first,
-        [i for i in range(first + 1, len(columns)) if i not in labels],
-    )
+    # Labels without prefixes are in the last column of an annotated file.
+    end = len(columns) - (labels_alone and needs_annotation and not labels)
+    others = [i for i in range(first + 1, end) if i not in labels]
+    _check_tokens(file, sentences, lines, first, others)
     if len(columns) == 2:
         return ("tokens", "ner")
     names[first] = "tokens"
@@ -232,7 +229,7 @@ def find_layout(
             f"has a tag such as B-PER in each line: name the columns, as in {EXAMPLE}; for "
             'labels without prefixes, set scheme = "io"'
         )
-    _name_features(file, sentences, lines, names, first)
+    _name_features(file, sentences, columns, lines, names)
     return tuple(names)
 
 
@@ -260,10 +257,14 @@ def _check_tokens(
 
 
 def _name_features(
-    file: Path, sentences: Sequence[Rows], lines: Sequence[int], names: list[str], first: int
+    file: Path,
+    sentences: Sequence[Rows],
+    columns: Sequence[Sequence[str]],
+    lines: Sequence[int],
+    names: list[str],
 ) -> None:
     """Find the part-of-speech tags and the names of documents between the tokens and the tags."""
-    columns = list(zip(*(row for rows in sentences for row in rows), strict=True))
+    first = names.index("tokens")
     tags = min(i for i, name in enumerate(names) if name in ("ner", "chunk"))
     between = range(first + 1, tags)
     pos = next((i for i in between if not _is_lemma(columns[first], columns[i])), None)

@@ -429,3 +429,9 @@ def test_blank_lines_that_the_numbers_contradict(tmp_path, text, message):
 def test_tokens_may_be_numbered_through_a_document(tmp_path):
     docs = read(write(tmp_path / "x.tsv", "1 Ada B-PER\n2 left O\n\n3 It O\n4 fell O\n"))
     assert [[token.text for token in doc] for doc in docs] == [["Ada", "left"], ["It", "fell"]]
+
+
+def test_numbers_with_labels_alone_are_tokens(tmp_path):
+    path = write(tmp_path / "x.conll", "1984 DATE\n1985 DATE\n\n7 O\n7 O\n")
+    words = [[token.text for token in doc] for doc in read(path, scheme="io")]
+    assert words == [["1984", "1985"], ["7", "7"]]

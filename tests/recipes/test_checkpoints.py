@@ -282,6 +282,18 @@ def test_a_full_disk(uninterrupted, train, tmp_path, monkeypatch):
     assert models(tmp_path) == uninterrupted
 
 
+def test_a_disk_that_is_full_before_the_first_model_is_copied(train, tmp_path, monkeypatch):
+    def copytree(source, target, **settings):
+        raise shutil.Error([(source, target, "[Errno 28] No space left on device")] * 3)
+
+    monkeypatch.setattr(shutil, "copytree", copytree)
+    best = re.escape(str(tmp_path / "model-best"))
+    message = rf"No space left on device, while writing {best}\. To go on when it can be written"
+    with pytest.raises(OSError, match=message):
+        train()
+    assert not (tmp_path / "model-best").exists()
+
+
 def test_what_a_killed_training_left_is_removed(train, tmp_path):
     with pytest.raises(TrainingStopped), stop(2):
         train()

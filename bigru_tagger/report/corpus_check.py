@@ -200,7 +200,10 @@ class _SplitCheck:
         try:
             spans = task.spans(doc)
         except ValueError:
-            text = "with overlapping spans: a tagger cannot learn them"
+            text = (
+                "with overlapping spans: one tagger cannot learn them, but `spancat`, or a tagger "
+                "for each layer (see the configs `spancat` and `nested`)"
+            )
             self._case("error", layer, "Doc", text, _place(number, doc))
             return []
         unknown = task.unknown_tokens(doc)

@@ -2,9 +2,10 @@
 
 import itertools
 from collections.abc import Iterator
-from functools import cached_property
 
 import numpy as np
+
+from .lazy import cached_property
 
 
 class TimeSteps:

@@ -37,6 +37,11 @@ def pytest_configure(config):
         config.option.markexpr = "not slow and not hypothesis"
 
 
+def pytest_collection_modifyitems(items):
+    # The slowest module first, so that no worker is left with it at the end.
+    items.sort(key=lambda item: item.path.name != "test_process.py")
+
+
 def pytest_ignore_collect(collection_path, config):
     if not config.getoption("--fast"):
         return None

@@ -243,12 +243,13 @@ def test_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / "docs" / name).write_text(tables.sub(r"\1\2", text), encoding="utf8")
     shutil.copytree(ROOT / "results", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
-    (block,) = (
-        block.text
+    commands = (
+        command
         for block in blocks_of(DOCS / "results.md")
-        if "--into" in block.text and block.language == "sh"
+        for command in block.text.replace("\\\n", " ").splitlines()
+        if "--into" in command and block.language == "sh"
     )
-    for command in block.replace("\\\n", " ").splitlines():
+    for command in commands:
         program, *arguments = shlex.split(command)
         monkeypatch.setattr(sys, "argv", [program, *arguments])
         with pytest.raises(SystemExit, match=r"^0$"):

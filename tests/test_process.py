@@ -18,7 +18,7 @@ import torch
 from samples import CRF, NARROW, TEXTS, TINY, build, train
 
 from bigru_tagger import __version__
-from bigru_tagger.embeddings.base import cached_property
+from bigru_tagger.lazy import cached_property
 from bigru_tagger.model.cache import TextCache, WordCache
 from bigru_tagger.model.devices import use_threads
 from bigru_tagger.model.shim import NetworkShim

@@ -17,6 +17,7 @@ ORDER = [
     "tasks",
     "corpus",
     "scoring",
+    "lazy",
     "stages",
     "time_steps",
     "decoding",
@@ -70,3 +71,16 @@ def test_the_package_does_not_import_benchmarks() -> None:
         )
     ]
     assert importing == []
+
+
+def test_no_property_of_the_prediction_has_a_lock() -> None:
+    # Before Python 3.12, functools.cached_property has one, and a forked process may wait forever.
+    parts = ["decoding", "runtime", "network", "embeddings", "model", "pipeline"]
+    files = [file for part in parts for file in PACKAGE.glob(f"{part}/**/*.py")]
+    files.append(PACKAGE / "time_steps.py")
+    assert len(files) > 50
+    for file in files:
+        found = re.search(
+            r"functools import .*cached_property|functools\.cached", file.read_text("utf8")
+        )
+        assert found is None, file

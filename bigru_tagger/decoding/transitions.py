@@ -6,11 +6,11 @@ transitions are always NumPy arrays.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from ..lazy import cached_property
 from ..schemes import TagParts
 
 Array: TypeAlias = Any

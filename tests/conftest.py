@@ -5,6 +5,7 @@ from multiprocessing.process import BaseProcess
 
 import pytest
 from catalogue import Registry
+from hypothesis import settings
 from samples import NARROW, ROOT, TASKS, build, train
 from spacy.lang.en import English
 from spacy.language import Language
@@ -20,6 +21,10 @@ English.Defaults.tokenizer_exceptions = {
 # Each look-up in a registry searches the entry points of all installed packages, which catalogue
 # reads once, at its import. Without this, the search takes half of the time to build a pipeline.
 Registry._get_entry_points = functools.cache(Registry._get_entry_points)
+
+# Each run draws other examples, so that many runs try many.
+settings.register_profile("tests", max_examples=50)
+settings.load_profile("tests")
 
 # What modules import that --fast leaves out: to import transformers takes longer than PyTorch.
 _TRANSFORMERS = re.compile(

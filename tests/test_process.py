@@ -308,7 +308,7 @@ if __name__ == "__main__":
         pytest.param("fork", "float32", True, marks=forks),
         pytest.param("fork", "bfloat16", True, marks=[forks, pytest.mark.slow]),
         pytest.param("forkserver", "float32", True, marks=[forks, pytest.mark.slow]),
-        ("spawn", "float32", True),
+        pytest.param("spawn", "float32", True, marks=pytest.mark.slow),
     ],
 )
 def test_workers_predict_the_same(saved, tmp_path, method, precision, is_used):

@@ -154,6 +154,7 @@ def test_amounts_are_the_number_of_words(model: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+@pytest.mark.slow
 def test_the_peak_is_that_of_a_separate_process(model: Path) -> None:
     ballast = np.ones(2**27)  # 1,024 MiB: more than a process that only loads torch and spaCy
     peak = peak_of_prediction(model, PASSAGES)

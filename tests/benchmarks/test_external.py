@@ -81,6 +81,7 @@ def test_sentences_are_sent_before_the_clock_runs(log: Path) -> None:
     assert log.read_text(encoding="utf8").splitlines()[2:] == ['{"text": "Eva left ."}', "end"]
 
 
+@pytest.mark.slow
 def test_it_takes_turns_with_pipelines(log: Path) -> None:
     with ExternalTagger(counter(log), threads=1) as tagger:
         (timing,) = measure_prediction({"counter": tagger}, PASSAGES, 2)

@@ -21,6 +21,7 @@ def test_only_one_component_is_kept() -> None:
         keep_component(nlp, "ner")
 
 
+@pytest.mark.slow
 def test_servers_and_loops_are_measured(tmp_path, capsys) -> None:
     nlp = build("bigru_ner")
     train(nlp, steps=2)

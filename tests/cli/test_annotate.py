@@ -77,6 +77,7 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(rules: Path, tmp_path: 
 
 
 @CAN_KILL
+@pytest.mark.slow
 def test_a_killed_command_continues(rules: Path, tmp_path: Path) -> None:
     texts = [*TEXTS[:50], "kill driver", *TEXTS[50:], ""]
     source, output = write(tmp_path / "a.txt", texts), tmp_path / "out"

@@ -265,7 +265,10 @@ def _load_dataset(folder: Path) -> "Dataset":
 def _saved_splits(folder: str) -> list[str]:
     """List the splits of a DatasetDict; empty for a single Dataset."""
     listing = Path(folder, "dataset_dict.json")
-    return list(json.loads(listing.read_text("utf-8"))["splits"]) if listing.is_file() else []
+    try:
+        return list(json.loads(listing.read_text("utf-8"))["splits"]) if listing.is_file() else []
+    except (LookupError, TypeError, ValueError) as err:
+        raise CorpusError(f"{listing} is damaged ({err!r}): save the dataset again") from err
 
 
 def _slice_rows(rows: JsonRows, split: str) -> JsonRows:

@@ -557,3 +557,14 @@ def test_a_saved_dataset_with_a_damaged_state(tmp_path, nlp, state):
     for read in (lambda: open_corpus(path)(nlp), lambda: AnyCorpus("unused", instead=path)(nlp)):
         with pytest.raises(CorpusError, match="saved: "):
             list(read())
+
+
+@pytest.mark.parametrize("listing", ["{}", "{", "[]"])
+def test_a_saved_dataset_with_a_damaged_list_of_splits(tmp_path, nlp, listing):
+    rows = Dataset.from_dict({"tokens": [["Ada"]], "ner_tags": [["B-PER"]]})
+    DatasetDict(train=rows).save_to_disk(tmp_path / "saved")
+    (tmp_path / "saved" / "dataset_dict.json").write_text(listing)
+    path = str(tmp_path / "saved")
+    for read in (lambda: corpus_splits(path), lambda: open_corpus(path, split="train")(nlp)):
+        with pytest.raises(CorpusError, match=r"dataset_dict\.json is damaged .*: save the data"):
+            list(read())

@@ -99,7 +99,7 @@ def quick_model(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pat
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "quick_model"
     with FileLock(f"{folder}.lock"):
-        if not (folder / "output" / "my" / "model-last" / "meta.json").exists():
+        if not (folder / "output" / "my" / "model-best" / "meta.json").exists():
             config = ROOT / "configs" / "sample.cfg"
             spacy.cli.train.train(config, folder / "output" / "my", overrides=QUICK)
     return folder

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .annotation.annotator import Annotator
     from .base_error import Error
     from .corpus.convert import convert
-    from .corpus.corpus import AnyCorpus, open_corpus
+    from .corpus.corpus import AnyCorpus, JoinedCorpus, open_corpus
     from .corpus.offsets import annotate
     from .corpus.readers import ConllCorpus, HFCorpus
     from .errors import ConfigError, DataError, DeviceError, ModelError
@@ -47,6 +47,7 @@ __all__ = [
     "Error",
     "Evaluation",
     "HFCorpus",
+    "JoinedCorpus",
     "ModelError",
     "__version__",
     "analyse_tasks",
@@ -76,6 +77,7 @@ _MODULES = {
     "Error": "base_error",
     "Evaluation": "scoring.run",
     "HFCorpus": "corpus.readers",
+    "JoinedCorpus": "corpus.corpus",
     "ModelError": "errors",
     "analyse_tasks": "report.analysis",
     "annotate": "corpus.offsets",

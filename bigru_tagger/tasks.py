@@ -344,6 +344,19 @@ def list_tasks(spans_key: str = CHUNKS.key) -> list[Task]:
     ]
 
 
+def rename_labels(doc: Doc, names: Mapping[str, str], *, spans_key: str) -> None:
+    """Rename the labels of the entities and spans of a Doc.
+
+    The spans keep their probabilities.
+
+    doc (Doc): the gold or predicted Doc, modified in place.
+    names (Mapping[str, str]): new names by label. Spans with the new name "" are removed.
+    spans_key (str): the key of `doc.spans` for chunks.
+    """
+    for task in list_tasks(spans_key):
+        task.rename(doc, names)
+
+
 def annotated_tasks(doc: Doc) -> list[Task]:
     """List the tasks that are annotated in a Doc.
 

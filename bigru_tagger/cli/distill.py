@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .app import WithOverrides, app, report_errors
-from .options import Resume, sentences_per_doc_option, with_reader_options
+from .options import Resume, parse_renaming, sentences_per_doc_option, with_reader_options
 
 
 @app.command("distill", cls=WithOverrides)
@@ -108,7 +108,6 @@ def distill_command(
     from ..distill.texts import read_texts
     from ..recipes.checkpoints import check_unfinished, is_unfinished
     from ..scoring.loading import load_pipeline
-    from ..scoring.renaming import parse_names
 
     with report_errors():
         config, texts = _split_arguments(arguments)
@@ -120,7 +119,7 @@ def distill_command(
                 "config, name the logger bigru_tagger.Checkpoints.v1 in it, and repeat the command"
             )
         overrides = parse_config_overrides(list(ctx.obj))
-        names = parse_names(rename or ())
+        names = parse_renaming(rename or ())
         if package:
             _check_build()
         corpus: dict[str, Any] = {}

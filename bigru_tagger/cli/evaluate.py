@@ -16,6 +16,7 @@ from .options import (
     Device,
     GpuId,
     SpansKey,
+    parse_renaming,
     sentences_per_doc_option,
     with_reader_options,
 )
@@ -109,7 +110,6 @@ def evaluate_command(
     from ..report.provenance import describe_evaluation
     from ..report.render import check_report_paths, write_reports
     from ..report.system_comparison import compare_systems
-    from ..scoring.renaming import parse_names
     from ..scoring.systems import (
         GoldData,
         document_lengths,
@@ -125,7 +125,7 @@ def evaluate_command(
         if train is not None and not paths and json_path is None:
             raise ValueError("--train only affects --report and --json: add one of them.")
         split = split or default_split(data)
-        names = parse_names(rename or ())
+        names = parse_renaming(rename or ())
         gold = GoldData(data, split, sentences_per_doc, spans_key, names, reader, case)
         systems = {
             name: open_system(name, gpu_id=gpu_id, device=device)

@@ -2,10 +2,12 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import typer
+
+from ..errors import ConfigError
 
 Model = Annotated[str, typer.Argument(help="A pipeline: a folder or the name of a package.")]
 Device = Annotated[
@@ -136,3 +138,20 @@ def _parse_names(text: str) -> tuple[str, list[str]]:
             param_hint="--tag-names",
         )
     return column, [tag.strip() for tag in names.split(",")]
+
+
+def parse_renaming(pairs: Iterable[str]) -> dict[str, str]:
+    """Parse the values of the option `--rename`.
+
+    pairs (Iterable[str]): "LABEL=NAME" to rename a label, or "LABEL=" to remove its entities.
+    RETURNS (dict[str, str]): new names by label.
+    RAISES (ValueError): if a value does not have this form, or a label has two names.
+    """
+    names: dict[str, str] = {}
+    for pair in pairs:
+        label, equals, name = pair.partition("=")
+        if not label or not equals:
+            raise ConfigError(f"--rename {pair}: the value must be LABEL=NAME")
+        if names.setdefault(label, name) != name:
+            raise ConfigError(f"--rename {pair}: {label} already has the name {names[label]!r}")
+    return names

@@ -13,6 +13,7 @@ from spacy.language import Language
 from spacy.training import Example
 from spacy.util import registry
 
+from ..errors import ConfigError
 from .annotated import AnnotatedLabels
 from .columns import COLUMN_FIELDS
 from .conll import FILE_ENDINGS, find_files
@@ -37,6 +38,7 @@ __all__ = [
     "AnyCorpus",
     "ConllCorpus",
     "HFCorpus",
+    "JoinedCorpus",
     "SentenceReader",
     "choose_splits",
     "corpus_splits",
@@ -324,6 +326,7 @@ class AnyCorpus:
     max_length: int = 0
     augmenter: Callable[..., Any] | None = None
     annotated_labels: AnnotatedLabels | None = None
+    rename: dict[str, str] | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Read the corpus. Each call starts at the beginning.
@@ -371,3 +374,36 @@ class AnyCorpus:
             and (value := getattr(self, setting.name)) != setting.default
             and (setting.name in known or setting.name not in _DOC_SETTINGS)
         }
+
+
+@registry.readers("bigru_tagger.JoinedCorpus.v1")
+@dataclass
+class JoinedCorpus:
+    """Read several corpora as one.
+
+    `spacy train` mixes their texts. Data with other labels or label names need the settings
+    `annotated_labels` and `rename` of their readers.
+
+    corpora (dict[str, Any]): The readers by name, each in a block `[corpora.train.corpora.NAME]`.
+        They are read in this order.
+    """
+
+    corpora: dict[str, Any]  # a config with a type for the readers does not resolve
+
+    def __post_init__(self) -> None:
+        if not self.corpora or not all(map(callable, self.corpora.values())):
+            raise ConfigError(
+                "bigru_tagger.JoinedCorpus.v1 needs a block with a reader for each of its corpora, "
+                "such as [corpora.train.corpora.news]; its corpora are "
+                f"{', '.join(self.corpora) or 'none'}"
+            )
+
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        """Read the corpora. Each call starts at the beginning.
+
+        nlp (Language): The pipeline, see the readers.
+        YIELDS (Example): The examples of all readers.
+        RAISES (CorpusError): See the readers.
+        """
+        for corpus in self.corpora.values():
+            yield from corpus(nlp)

@@ -246,7 +246,7 @@ def _parse(
     if NOT_IN_TAGS.search(label):
         raise CorpusError(
             f"{place}: {column!r} holds the label {label!r}, which starts or ends with white "
-            "space, or contains a control character: fix the label"
+            "space, or contains a character that cannot be seen: fix the label"
         )
     return int(start), int(end), label
 

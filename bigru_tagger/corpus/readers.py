@@ -16,7 +16,7 @@ from spacy.util import registry
 
 from ..errors import ConfigError
 from ..schemes import LABELS_ALONE, TagError, check_scheme
-from .annotated import AnnotatedLabels, labels_by_task, mark_examples
+from .annotated import AnnotatedLabels, gold_labels
 from .augment import augment
 from .columns import BATCH_SIZE, COLUMN_FIELDS, Columns, RowReader, find_columns
 from .conll import (
@@ -58,6 +58,8 @@ class SentenceReader(ABC):
     annotated_labels (AnnotatedLabels | None): The only labels that are annotated, if there are
         others: a list for entities, or a list for each of the layers "ner", "pos" and "chunk". O
         then means "no entity with one of these labels". None if all labels are annotated.
+    rename (dict[str, str] | None): New names of labels of entities and chunks. The new name ""
+        removes entities and chunks. `annotated_labels` has the new names.
     augmenter (Callable[..., Any] | None): A function of spaCy's registry `augmenters` that changes
         Examples, such as `bigru_tagger.CaseAugmenter.v1`; None for no change.
 
@@ -72,6 +74,7 @@ class SentenceReader(ABC):
     spans_key: str = "chunks"
     limit: int = 0
     annotated_labels: AnnotatedLabels | None = None
+    rename: dict[str, str] | None = None
     augmenter: Callable[..., Any] | None = None
     needs_annotation: bool = field(default=True, init=False)
 
@@ -81,7 +84,7 @@ class SentenceReader(ABC):
         for setting in ("sentences_per_doc", "limit"):
             if getattr(self, setting) < 0:
                 raise ConfigError(f"{setting} must be 0 or more, not {getattr(self, setting)}")
-        self._annotated = labels_by_task(self.annotated_labels, self.spans_key)
+        self._labels = gold_labels(self.annotated_labels, self.rename, self.spans_key)
 
     @property
     @abstractmethod
@@ -164,7 +167,7 @@ class SentenceReader(ABC):
             spans_key=self.spans_key,
             limit=self.limit,
         )
-        for example in mark_examples(examples, self._annotated, self.source):
+        for example in self._labels.apply(examples, self.source):
             empty = False
             yield example
         if empty:
@@ -329,7 +332,7 @@ class HFCorpus(SentenceReader):
             return
         example = None
         examples = make_text_examples(self.texts(), nlp, alignment=self.alignment, limit=self.limit)
-        for example in mark_examples(examples, self._annotated, self.source):
+        for example in self._labels.apply(examples, self.source):
             yield example
         if example is None:
             raise CorpusError(f"{self.source}: no text has tokens: check the path and split")

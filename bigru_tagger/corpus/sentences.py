@@ -20,9 +20,15 @@ from .weights import set_weights
 # The key of `doc._.document_name` in `doc.user_data`.
 _NAME_KEY: Any = ("._.", "document_name", None, None)
 
-# What is left in a tag if line endings or separators are not those that the reader expects.
-NOT_IN_TAGS = re.compile(r"^\s|\s$|[\0-\x1f\x7f-\x9f\u2028\u2029]")
-"""Finds what no tag or label may contain: white space at its ends, control characters."""
+# What is left in a tag if line endings or separators are not those that the reader expects, and
+# characters that cannot be seen, so that two labels would look the same. Some scripts need the
+# joiners \u200c and \u200d within a word.
+NOT_IN_TAGS = re.compile(
+    r"^[\s\u200c\u200d]|[\s\u200c\u200d]$|[\0-\x1f\x7f-\x9f\u2028\u2029]"
+    r"|[\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
+)
+"""Finds what no tag or label may contain: white space at its ends, control characters, and
+characters that cannot be seen."""
 
 if not Doc.has_extension("document_name"):
     Doc.set_extension("document_name", default=None)
@@ -215,8 +221,8 @@ def _check_characters(sentence: Sentence, tags: Sequence[str]) -> None:
         return
     position, wrong = next((i, tag) for i, tag in enumerate(tags) if NOT_IN_TAGS.search(tag))
     raise CorpusError(
-        f"{sentence.place(position)}: the tag {wrong!r} starts or ends with "
-        "white space, or contains a control character: fix the tag, or the line endings"
+        f"{sentence.place(position)}: the tag {wrong!r} starts or ends with white space, or "
+        "contains a character that cannot be seen: fix the tag, or the line endings"
     )
 
 

@@ -12,7 +12,7 @@ from spacy.training import Corpus, Example
 from spacy.vocab import Vocab
 
 from ..tasks import CHUNKS
-from .annotated import AnnotatedLabels, labels_by_task, mark_examples
+from .annotated import AnnotatedLabels, gold_labels
 from .augment import Augmenter, augment
 from .sentences import CorpusError, copy_tokens, sentence_starts
 from .weights import keep_weights
@@ -27,6 +27,7 @@ class SpacyCorpus(Corpus):
     given_sentences (bool): Whether `predicted` has the gold sentence starts, if the gold Doc has
         any and both have the same tokens.
     annotated_labels (AnnotatedLabels | None): See SentenceReader.
+    rename (dict[str, str] | None): See SentenceReader.
     limit, gold_preproc, max_length, augmenter: See spaCy's Corpus. Sentences of a divided Doc keep
         its spans, weights and marks, and Docs that are too long are counted in a warning.
     """
@@ -41,11 +42,12 @@ class SpacyCorpus(Corpus):
         max_length: int = 0,
         augmenter: Augmenter | None = None,
         annotated_labels: AnnotatedLabels | None = None,
+        rename: dict[str, str] | None = None,
     ) -> None:
         super().__init__(path, limit=limit, gold_preproc=gold_preproc, max_length=max_length)
         self._own_augmenter = augmenter
         self.given_sentences = given_sentences
-        self._annotated = labels_by_task(annotated_labels, CHUNKS.key)
+        self._labels = gold_labels(annotated_labels, rename, CHUNKS.key)
 
     def _make_example(self, nlp: Language, reference: Doc, gold_preproc: bool) -> Example:
         example = super()._make_example(nlp, reference, gold_preproc)
@@ -87,7 +89,7 @@ class SpacyCorpus(Corpus):
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Read the files. Each call starts at the beginning."""
-        examples = mark_examples(super().__call__(nlp), self._annotated, str(self.path))
+        examples = self._labels.apply(super().__call__(nlp), str(self.path))
         yield from augment(examples, nlp, self._own_augmenter)
 
     def read_docbin(self, vocab: Vocab, locs: Iterable[str | Path]) -> Iterator[Doc]:

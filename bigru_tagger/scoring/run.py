@@ -21,8 +21,7 @@ from tqdm import tqdm
 
 from ..corpus.sentences import copy_tokens
 from ..errors import DataError
-from ..tasks import CHUNKS, Task, list_tasks
-from .renaming import rename_labels
+from ..tasks import CHUNKS, Task, list_tasks, rename_labels
 from .scoring import Counts, count_tagged, micro_counts, same_words, tag_examples
 
 WARM_UP_DOCS = 8  # loads kernels and fills caches before the timed run

@@ -14,10 +14,9 @@ from ..corpus.conll import FILE_ENDINGS
 from ..corpus.corpus import SentenceReader
 from ..corpus.sentences import CorpusError, group_sentences
 from ..errors import ConfigError
-from ..tasks import list_tasks
+from ..tasks import list_tasks, rename_labels
 from .loading import declared_labels, load_pipeline, open_gold, read_gold
 from .predictions import Predictions, align_predictions, read_predictions
-from .renaming import rename_labels
 from .run import Evaluation, evaluate, score_predictions
 
 System: TypeAlias = Language | Predictions

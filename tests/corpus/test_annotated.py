@@ -1,4 +1,4 @@
-"""Tests of the setting `annotated_labels` of the readers, and of scores with it."""
+"""Tests of the labels of a corpus: `annotated_labels`, `rename`, and several corpora in one."""
 
 import json
 
@@ -6,8 +6,10 @@ import pytest
 import spacy
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
+from spacy.util import registry
+from thinc.api import Config
 
-from bigru_tagger.corpus.corpus import AnyCorpus, open_corpus
+from bigru_tagger.corpus.corpus import AnyCorpus, JoinedCorpus, open_corpus
 from bigru_tagger.scoring.scoring import make_seqeval_scorer, tag_example
 from bigru_tagger.tasks import CHUNKS, ENTITIES, TAGS
 
@@ -66,6 +68,87 @@ def test_bad_settings(labels, tmp_path):
     path = write_data(tmp_path, "tsv")
     with pytest.raises(ValueError, match="annotated_labels must list labels, or labels by layer"):
         open_corpus(path, annotated_labels=labels)
+
+
+@pytest.mark.parametrize("kind", ["tsv", "jsonl", "json", "spacy"])
+@pytest.mark.parametrize("read", [open_corpus, AnyCorpus])
+def test_all_readers_rename_labels(kind, read, tmp_path):
+    path = write_data(tmp_path, kind)
+    (example,) = read(path, rename={"PER": "person"}, annotated_labels=["person"])(NLP)
+    assert [(ent.text, ent.label_) for ent in example.reference.ents] == [
+        ("Ada", "person"),
+        ("Bob", "person"),
+    ]
+    assert ENTITIES.annotated_labels(example.reference) == {"person"}
+    assert not example.predicted.ents
+    (example,) = read(path, rename={"PER": ""})(NLP)
+    assert [token.ent_iob_ for token in example.reference] == ["O", "O", "O"]
+
+
+def test_chunks_are_renamed_under_the_key_of_the_reader(tmp_path):
+    (tmp_path / "a.tsv").write_text("Ada\tB-NP\nmet\tB-VP\n")
+    columns = ["tokens", "chunk"]
+    (example,) = open_corpus(
+        str(tmp_path / "a.tsv"), columns=columns, spans_key="x", rename={"NP": "N", "VP": ""}
+    )(NLP)
+    assert [(span.text, span.label_) for span in example.reference.spans["x"]] == [("Ada", "N")]
+
+
+def test_a_label_to_rename_that_does_not_occur(tmp_path):
+    path = write_data(tmp_path, "tsv")
+    with pytest.warns(UserWarning, match=r"train.tsv: rename: the data contain no label 'PRE'\."):
+        list(open_corpus(path, rename={"PER": "person", "PRE": "x"})(NLP))
+
+
+@pytest.mark.parametrize("names", [["PER"], "PER=person", {"PER": None}, {"": "person"}])
+def test_bad_names(names, tmp_path):
+    path = write_data(tmp_path, "tsv")
+    with pytest.raises(ValueError, match="rename must have a new name for each label"):
+        open_corpus(path, rename=names)
+
+
+def test_a_block_for_each_of_several_corpora(tmp_path):
+    (tmp_path / "posts.tsv").write_text("Rome\tB-place\nis\tO\n\nPixar\tB-firm\n")
+    (tmp_path / "news.tsv").write_text("Ada\tB-PER\n\nRome\tB-LOC\nPixar\tO\n")
+    config = Config().from_str(f"""
+        [train]
+        @readers = "bigru_tagger.JoinedCorpus.v1"
+
+        [train.corpora]
+
+        [train.corpora.posts]
+        @readers = "bigru_tagger.Corpus.v1"
+        path = {json.dumps(str(tmp_path / "posts.tsv"))}
+
+        [train.corpora.news]
+        @readers = "bigru_tagger.Corpus.v1"
+        path = {json.dumps(str(tmp_path / "news.tsv"))}
+        annotated_labels = ["place"]
+        rename = {{"LOC": "place", "PER": ""}}
+        """)
+    reader = registry.resolve(config)["train"]
+    for _ in range(2):  # each call starts at the beginning
+        docs = [example.reference for example in reader(NLP)]
+        assert [[(ent.text, ent.label_) for ent in doc.ents] for doc in docs] == [
+            [("Rome", "place")],
+            [("Pixar", "firm")],
+            [],
+            [("Rome", "place")],
+        ]
+        assert [ENTITIES.annotated_labels(doc) for doc in docs] == [
+            None,
+            None,
+            {"place"},
+            {"place"},
+        ]
+
+
+def test_no_corpora():
+    message = "needs a block with a reader for each of its corpora, .*; its corpora are "
+    with pytest.raises(ValueError, match=f"{message}none$"):
+        JoinedCorpus({})
+    with pytest.raises(ValueError, match=f"{message}news$"):
+        JoinedCorpus({"news": {"path": "news.tsv"}})
 
 
 def test_hyphens_are_missing_annotation(tmp_path):

@@ -405,6 +405,7 @@ def test_json_errors_name_the_line(tmp_path, text, line):
         ({"entities": {"start": [0, 4], "end": [3], "label": ["PER"]}}, "not a list of entities"),
         ({"entities": [[0, 3, "PER\n"]]}, r"the label 'PER\\n', which starts or ends with white"),
         ({"entities": [[0, 3, " "]]}, "the label ' ', which starts or ends with white"),
+        ({"entities": [[0, 3, "P\xadER"]]}, r"the label 'P\\xadER', .* cannot be seen"),
     ],
 )
 def test_entities_that_are_unclear(tmp_path, row, message):

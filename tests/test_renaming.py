@@ -5,7 +5,8 @@ from samples import annotate
 from spacy.lang.en import English
 from spacy.tokens import Doc, Span, SpanGroup
 
-from bigru_tagger.scoring.renaming import parse_names, rename_labels
+from bigru_tagger.cli.options import parse_renaming
+from bigru_tagger.tasks import rename_labels
 
 NAMES = {"PERSON": "PER", "DATE": "", "NP": "NOUN", "VP": ""}
 
@@ -58,7 +59,7 @@ def test_without_new_names_nothing_changes(doc):
 
 def test_names_are_parsed():
     pairs = ["PERSON=PER", "DATE=", "A=B=C", "PERSON=PER"]
-    assert parse_names(pairs) == {"PERSON": "PER", "DATE": "", "A": "B=C"}
+    assert parse_renaming(pairs) == {"PERSON": "PER", "DATE": "", "A": "B=C"}
 
 
 @pytest.mark.parametrize(
@@ -71,4 +72,4 @@ def test_names_are_parsed():
 )
 def test_invalid_names_raise(pairs, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        parse_names(pairs)
+        parse_renaming(pairs)

@@ -34,7 +34,8 @@ from ..errors import ConfigError, DataError
 from ..files import atomic_folder, atomic_path
 from ..pipeline.ner import biluo
 from ..pipeline.soft_targets import SoftTargets, Teacher, check_settings
-from ..schemes import biluo_tags, biluo_to_iob2, label_of
+from ..schemes import OUTSIDE, biluo_tags, biluo_to_iob2, label_of
+from ..tasks import ENTITIES
 
 SETTINGS = "teacher.json"
 """The file in the dataset's folder with the settings of the teacher's outputs."""
@@ -56,9 +57,12 @@ def read_row(doc: Doc, *, gold: bool = True) -> Row:
     gold (bool): whether to include the entities as gold annotation.
     RETURNS (dict[str, Any]): the row with the columns `tokens`, `spaces` (None if unknown),
         `sentence_starts` (None if not set) and `ner_tags` (IOB2 tags, "" for tokens that are not
-        annotated, None if no token is).
+        annotated, None if no token is). If only some labels are annotated, tokens outside of all
+        entities count as not annotated.
     """
     tags = biluo(doc) if gold else []
+    if ENTITIES.annotated_labels(doc) is not None:
+        tags = [None if tag == OUTSIDE else tag for tag in tags]
     iob2 = ["" if tag is None else biluo_to_iob2(tag) for tag in tags]
     has_starts = doc.has_annotation("SENT_START")
     return {

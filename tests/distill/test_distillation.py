@@ -29,6 +29,7 @@ from bigru_tagger.distill.outputs import (
 )
 from bigru_tagger.pipeline.soft_targets import SoftTargets
 from bigru_tagger.schemes import biluo_tags
+from bigru_tagger.tasks import ENTITIES
 
 CONFIGS = ROOT / "configs"
 LABELS = ("LOC", "ORG", "PER")
@@ -202,6 +203,13 @@ def test_rows_round_trip(tokens, is_set):
     for name in ("text", "whitespace_", "is_sent_start", "ent_iob_", "ent_type_"):
         assert [getattr(t, name) for t in copy] == [getattr(t, name) for t in doc], name
     assert read_row(doc, gold=False)["ner_tags"] is None
+
+
+def test_outside_is_unknown_if_only_some_labels_are_annotated():
+    doc = Doc(Vocab(), words=["Ada", "left", "Oslo"], ents=["B-PER", "O", "O"])
+    assert read_row(doc)["ner_tags"] == ["B-PER", "O", "O"]
+    ENTITIES.set_annotated_labels(doc, ["PER"])
+    assert read_row(doc)["ner_tags"] == ["B-PER", "", ""]
 
 
 # --- the reader

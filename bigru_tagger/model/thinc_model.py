@@ -309,9 +309,27 @@ def _predict_upstream(
 ) -> dict[str, Array]:
     # The vectors of all tokens, (n_tokens, width), by the embedding's name.
     return {
-        name: convert(join_arrays(layer.predict(docs), layer.get_dim("nO")))
+        name: convert(join_vectors(layer, layer.predict(docs)))
         for name, layer in zip(reader.upstream, model.layers, strict=True)
     }
+
+
+def join_vectors(layer: Model[list[Doc], list[Floats2d]], vectors: list[Floats2d]) -> np.ndarray:
+    """Concatenate the output of an encoder.
+
+    layer (Model[list[Doc], list[Floats2d]]): the encoder, or the listener of one.
+    vectors (list[Floats2d]): its output, (n_tokens, width) for each Doc.
+    RETURNS (ndarray): float32 (n_tokens, width).
+    RAISES (ValueError): if the width is not the one that the layer declares.
+    """
+    joined, width = join_arrays(vectors, layer.get_dim("nO")), layer.get_dim("nO")
+    if joined.shape[1] != width:
+        raise ConfigError(
+            f"the encoder's output has the width {joined.shape[1]}, but {layer.name} has width = "
+            f"{width}: set `width` of the listener to {joined.shape[1]}. The width of a "
+            "bigru_tagger.BiGRUTok2Vec.v1 with two directions is twice its `hidden`"
+        )
+    return joined
 
 
 def _trace(

@@ -16,7 +16,7 @@ from ..runtime.spec import Batch, NetworkSpec
 from .batches import DocReader
 from .devices import join_arrays, split_array, to_array, to_torch
 from .shim import NetworkShim
-from .thinc_model import INPUT, decoder_of, network_shim
+from .thinc_model import INPUT, decoder_of, join_vectors, network_shim
 
 
 def initialise(
@@ -52,7 +52,7 @@ def begin_update(
     backprops = []
     for name, layer in zip(reader.upstream, model.layers, strict=True):
         vectors, backprop_vectors = layer(docs, True)
-        inputs[name] = _to_tensor(vectors, layer.get_dim("nO"), shim).requires_grad_()
+        inputs[name] = to_torch(join_vectors(layer, vectors), shim.device).requires_grad_()
         backprops.append((name, backprop_vectors))
     batch = reader.read(docs, shim)
     batch.tokens = inputs

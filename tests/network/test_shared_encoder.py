@@ -59,6 +59,17 @@ def shared():
     return nlp
 
 
+def test_a_listener_of_another_width_is_an_error():
+    listener = {**LISTENER, "width": 12}
+    embed = {"shared": {"@misc": "bigru_tagger.Tok2VecEmbed.v1", "tok2vec": listener}}
+    nlp = build_shared(["bigru_ner"], embed=embed)
+    message = "the encoder's output has the width 16, but .* has width = 12: set `width`"
+    with pytest.raises(ValueError, match=message):
+        nlp.update(read_examples(nlp.vocab))
+    with pytest.raises(ValueError, match=message):
+        nlp("Ada left")
+
+
 def same_confidences(one, other):
     for ours, theirs in zip(confidences(one), confidences(other), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-6)

@@ -152,11 +152,21 @@ class Task(ABC):
         """
 
     def rename(self, doc: Doc, names: Mapping[str, str]) -> None:  # noqa: B027 - tags stay
-        """Rename the labels of spans. Labels of tokens are not renamed.
+        """Rename the labels of spans, and in the mark of `set_annotated_labels`.
+
+        Labels of tokens are not renamed. Where several labels get one name, it counts as annotated
+        if all of them do.
 
         doc (Doc): the Doc, modified in place.
         names (Mapping[str, str]): new names by label. Spans with the new name "" are removed.
         """
+
+    def _rename_mark(self, doc: Doc, names: Mapping[str, str]) -> None:
+        labels = self.annotated_labels(doc)
+        if labels is not None:
+            unknown = {name for label, name in names.items() if label not in labels}
+            renamed = {names[label] for label in labels if label in names} - unknown
+            self.set_annotated_labels(doc, (renamed | labels - names.keys()) - {""})
 
     def probabilities(
         self, doc: Doc, attributes: Iterable[str]
@@ -196,6 +206,7 @@ class EntityTask(Task):
         doc.set_ents(list(spans), default="outside")
 
     def rename(self, doc: Doc, names: Mapping[str, str]) -> None:
+        self._rename_mark(doc, names)
         if any(ent.label_ in names for ent in doc.ents):
             new = {ent: names.get(ent.label_, ent.label_) for ent in doc.ents}
             doc.set_ents(
@@ -253,6 +264,7 @@ class SpanGroupTask(Task):
         doc.spans[self.key] = list(spans)
 
     def rename(self, doc: Doc, names: Mapping[str, str]) -> None:
+        self._rename_mark(doc, names)
         group = doc.spans.get(self.key, ())
         if not any(span.label_ in names for span in group):
             return
@@ -344,17 +356,20 @@ def list_tasks(spans_key: str = CHUNKS.key) -> list[Task]:
     ]
 
 
-def rename_labels(doc: Doc, names: Mapping[str, str], *, spans_key: str) -> None:
-    """Rename the labels of the entities and spans of a Doc.
+def rename_labels(doc: Doc, names: Mapping[str, str]) -> None:
+    """Rename the labels of the entities and of all spans in `doc.spans`, see `Task.rename`.
 
     The spans keep their probabilities.
 
     doc (Doc): the gold or predicted Doc, modified in place.
-    names (Mapping[str, str]): new names by label. Spans with the new name "" are removed.
-    spans_key (str): the key of `doc.spans` for chunks.
+    names (Mapping[str, str]): new names by label, all given at once, so that two labels can
+        exchange their names. Spans with the new name "" are removed.
     """
-    for task in list_tasks(spans_key):
-        task.rename(doc, names)
+    for task in TASKS.values():
+        if task.name != CHUNKS.name:
+            task.rename(doc, names)
+    for key in {CHUNKS.key, *doc.spans}:
+        CHUNKS.with_key(key).rename(doc, names)
 
 
 def annotated_tasks(doc: Doc) -> list[Task]:

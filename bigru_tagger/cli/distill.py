@@ -128,7 +128,7 @@ def distill_command(
         if config is not None:
             # Check the student's config before the teacher's predictions, which take long.
             student = load_config(config, overrides=overrides, interpolate=True)
-            check_student(student)
+            check_student(student, gold=gold)
             corpus = training_corpus(student)
             lang = student["nlp"]["lang"]
             tokenizer = {"nlp": {"tokenizer": student["nlp"].get("tokenizer", {})}}

@@ -381,8 +381,8 @@ class AnyCorpus:
 class JoinedCorpus:
     """Read several corpora as one.
 
-    `spacy train` mixes their texts. Data with other labels or label names need the settings
-    `annotated_labels` and `rename` of their readers.
+    `spacy train` mixes their texts, but not with `max_epochs = -1`. Readers of data with other
+    labels need the settings `rename` and `annotated_labels`.
 
     corpora (dict[str, Any]): The readers by name, each in a block `[corpora.train.corpora.NAME]`.
         They are read in this order.
@@ -391,11 +391,13 @@ class JoinedCorpus:
     corpora: dict[str, Any]  # a config with a type for the readers does not resolve
 
     def __post_init__(self) -> None:
-        if not self.corpora or not all(map(callable, self.corpora.values())):
+        given = self.corpora if isinstance(self.corpora, Mapping) else {}
+        wrong = [name for name, reader in given.items() if not callable(reader)]
+        if wrong or not given:
             raise ConfigError(
-                "bigru_tagger.JoinedCorpus.v1 needs a block with a reader for each of its corpora, "
-                "such as [corpora.train.corpora.news]; its corpora are "
-                f"{', '.join(self.corpora) or 'none'}"
+                "bigru_tagger.JoinedCorpus.v1 needs a block with a reader for each corpus, such as "
+                "[corpora.train.corpora.news]. "
+                + (f"Without a reader: {', '.join(wrong)}" if wrong else "It has no block")
             )
 
     def __call__(self, nlp: Language) -> Iterator[Example]:

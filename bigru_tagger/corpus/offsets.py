@@ -22,7 +22,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..errors import ConfigError
-from .sentences import NOT_IN_TAGS, CorpusError, set_document_name
+from .sentences import CorpusError, is_label, set_document_name
 from .weights import set_weights
 
 logger = logging.getLogger(__name__)
@@ -243,7 +243,7 @@ def _parse(
             "entity: use one of the formats of annotation tools, such as "
             '{"start": 0, "end": 3, "label": "PER"}'
         )
-    if NOT_IN_TAGS.search(label):
+    if not is_label(label):
         raise CorpusError(
             f"{place}: {column!r} holds the label {label!r}, which starts or ends with white "
             "space, or contains a character that cannot be seen: fix the label"

@@ -58,8 +58,8 @@ class SentenceReader(ABC):
     annotated_labels (AnnotatedLabels | None): The only labels that are annotated, if there are
         others: a list for entities, or a list for each of the layers "ner", "pos" and "chunk". O
         then means "no entity with one of these labels". None if all labels are annotated.
-    rename (dict[str, str] | None): New names of labels of entities and chunks. The new name ""
-        removes entities and chunks. `annotated_labels` has the new names.
+    rename (dict[str, str] | None): New names of the labels of entities and chunks, all given at
+        once. The new name "" removes them. `annotated_labels` must use the new names.
     augmenter (Callable[..., Any] | None): A function of spaCy's registry `augmenters` that changes
         Examples, such as `bigru_tagger.CaseAugmenter.v1`; None for no change.
 
@@ -167,7 +167,7 @@ class SentenceReader(ABC):
             spans_key=self.spans_key,
             limit=self.limit,
         )
-        for example in self._labels.apply(examples, self.source):
+        for example in self._labels.apply(examples, self.source, whole=self.limit == 0):
             empty = False
             yield example
         if empty:
@@ -332,7 +332,7 @@ class HFCorpus(SentenceReader):
             return
         example = None
         examples = make_text_examples(self.texts(), nlp, alignment=self.alignment, limit=self.limit)
-        for example in self._labels.apply(examples, self.source):
+        for example in self._labels.apply(examples, self.source, whole=self.limit == 0):
             yield example
         if example is None:
             raise CorpusError(f"{self.source}: no text has tokens: check the path and split")

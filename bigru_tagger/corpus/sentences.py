@@ -6,8 +6,10 @@ the same content give the same Example.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal, NamedTuple
+from unicodedata import category
 
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -20,15 +22,11 @@ from .weights import set_weights
 # The key of `doc._.document_name` in `doc.user_data`.
 _NAME_KEY: Any = ("._.", "document_name", None, None)
 
-# What is left in a tag if line endings or separators are not those that the reader expects, and
-# characters that cannot be seen, so that two labels would look the same. Some scripts need the
-# joiners \u200c and \u200d within a word.
-NOT_IN_TAGS = re.compile(
-    r"^[\s\u200c\u200d]|[\s\u200c\u200d]$|[\0-\x1f\x7f-\x9f\u2028\u2029]"
-    r"|[\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
-)
-"""Finds what no tag or label may contain: white space at its ends, control characters, and
-characters that cannot be seen."""
+# Some scripts need these between the letters of a word.
+_JOINERS = "\u200c\u200d"
+# Letters and marks that are shown as nothing. Others are found by their category.
+_BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uffa0")
+_AROUND_LABEL = re.compile(r"^\w[-_]|[-_]\w$")
 
 if not Doc.has_extension("document_name"):
     Doc.set_extension("document_name", default=None)
@@ -216,10 +214,33 @@ def _check_length(sentence: Sentence, tags: Sequence[str]) -> None:
         )
 
 
+def is_label(text: str) -> bool:
+    """Check the characters of a label.
+
+    White space and control characters are left in a label if line endings or separators are not
+    those that the reader expects. With characters that cannot be seen, two labels would look the
+    same.
+
+    text (str): the label.
+    RETURNS (bool): False if the text has white space at its ends, or a character that cannot be
+        seen.
+    """
+    return text == text.strip().strip(_JOINERS) and not any(
+        char in _BLANKS or (category(char) in ("Cc", "Cf", "Zl", "Zp") and char not in _JOINERS)
+        for char in text
+    )
+
+
+@lru_cache(maxsize=10_000)
+def _is_tag(text: str) -> bool:
+    # The label of a tag is checked by itself, too.
+    return is_label(text) and all(map(is_label, _AROUND_LABEL.split(text)))
+
+
 def _check_characters(sentence: Sentence, tags: Sequence[str]) -> None:
-    if not any(map(NOT_IN_TAGS.search, set(tags))):
+    if all(map(_is_tag, tags)):
         return
-    position, wrong = next((i, tag) for i, tag in enumerate(tags) if NOT_IN_TAGS.search(tag))
+    position, wrong = next((i, tag) for i, tag in enumerate(tags) if not _is_tag(tag))
     raise CorpusError(
         f"{sentence.place(position)}: the tag {wrong!r} starts or ends with white space, or "
         "contains a character that cannot be seen: fix the tag, or the line endings"

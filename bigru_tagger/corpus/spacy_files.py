@@ -28,6 +28,7 @@ class SpacyCorpus(Corpus):
         any and both have the same tokens.
     annotated_labels (AnnotatedLabels | None): See SentenceReader.
     rename (dict[str, str] | None): See SentenceReader.
+    spans_key (str): The key of the chunks in `doc.spans`, for `annotated_labels`.
     limit, gold_preproc, max_length, augmenter: See spaCy's Corpus. Sentences of a divided Doc keep
         its spans, weights and marks, and Docs that are too long are counted in a warning.
     """
@@ -43,11 +44,12 @@ class SpacyCorpus(Corpus):
         augmenter: Augmenter | None = None,
         annotated_labels: AnnotatedLabels | None = None,
         rename: dict[str, str] | None = None,
+        spans_key: str = CHUNKS.key,
     ) -> None:
         super().__init__(path, limit=limit, gold_preproc=gold_preproc, max_length=max_length)
         self._own_augmenter = augmenter
         self.given_sentences = given_sentences
-        self._labels = gold_labels(annotated_labels, rename, CHUNKS.key)
+        self._labels = gold_labels(annotated_labels, rename, spans_key)
 
     def _make_example(self, nlp: Language, reference: Doc, gold_preproc: bool) -> Example:
         example = super()._make_example(nlp, reference, gold_preproc)
@@ -89,7 +91,8 @@ class SpacyCorpus(Corpus):
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Read the files. Each call starts at the beginning."""
-        examples = self._labels.apply(super().__call__(nlp), str(self.path))
+        found = super().__call__(nlp)
+        examples = self._labels.apply(found, str(self.path), whole=self.limit < 1)
         yield from augment(examples, nlp, self._own_augmenter)
 
     def read_docbin(self, vocab: Vocab, locs: Iterable[str | Path]) -> Iterator[Doc]:

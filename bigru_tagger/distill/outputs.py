@@ -32,10 +32,9 @@ from ..corpus.sentences import CorpusError, copy_tokens
 from ..decoding.decoders import decoder_class
 from ..errors import ConfigError, DataError
 from ..files import atomic_folder, atomic_path
-from ..pipeline.ner import biluo
+from ..pipeline.ner import certain_biluo
 from ..pipeline.soft_targets import SoftTargets, Teacher, check_settings
-from ..schemes import OUTSIDE, biluo_tags, biluo_to_iob2, label_of
-from ..tasks import ENTITIES
+from ..schemes import biluo_tags, biluo_to_iob2, label_of
 
 SETTINGS = "teacher.json"
 """The file in the dataset's folder with the settings of the teacher's outputs."""
@@ -60,9 +59,7 @@ def read_row(doc: Doc, *, gold: bool = True) -> Row:
         annotated, None if no token is). If only some labels are annotated, tokens outside of all
         entities count as not annotated.
     """
-    tags = biluo(doc) if gold else []
-    if ENTITIES.annotated_labels(doc) is not None:
-        tags = [None if tag == OUTSIDE else tag for tag in tags]
+    tags = certain_biluo(doc) if gold else []
     iob2 = ["" if tag is None else biluo_to_iob2(tag) for tag in tags]
     has_starts = doc.has_annotation("SENT_START")
     return {
@@ -354,12 +351,13 @@ class DistilledCorpus:
 # --- the config
 
 
-def check_student(config: Config) -> None:
+def check_student(config: Config, *, gold: bool = True) -> None:
     """Check that a config can be used to train a student.
 
     config (Config): the student's config.
-    RAISES (ValueError): if the config has no `bigru_ner`, or its decoder is trained on whole
-        sequences.
+    gold (bool): whether the student also learns from gold entities of the texts.
+    RAISES (ValueError): if the config has no `bigru_ner`, its decoder is trained on whole
+        sequences, or its training corpus has settings that are not used for the texts.
     """
     components = config.get("components", {})
     names = [name for name, block in components.items() if block.get("factory") == "bigru_ner"]
@@ -376,6 +374,19 @@ def check_student(config: Config) -> None:
                 f'[components.{name}.model] decode = "{decode}" does not support a teacher\'s '
                 'outputs: set decode = "constrained"'
             )
+    corpus = training_corpus(config)
+    unused = [name for name in ("rename", "annotated_labels") if gold and corpus.get(name)]
+    if "corpora" in corpus:
+        raise ConfigError(
+            "The student's config joins several corpora, but the texts are those of the command: "
+            "use a training corpus with one reader"
+        )
+    if unused:
+        raise ConfigError(
+            f"The student's training corpus has {' and '.join(unused)}, which `distill` does not "
+            "use for its texts: write them with these settings by bigru_tagger.convert first, or "
+            "set --no-gold"
+        )
 
 
 def training_corpus(config: Config) -> dict[str, Any]:
@@ -384,7 +395,7 @@ def training_corpus(config: Config) -> dict[str, Any]:
     config (Config): a training config, modified if the block does not exist.
     RETURNS (dict[str, Any]): the block, created if it does not exist.
     """
-    path = config["training"].get("train_corpus", "corpora.train")
+    path = config.get("training", {}).get("train_corpus", "corpora.train")
     block: dict[str, Any] = config
     for name in path.split("."):
         block = block.setdefault(name, {})

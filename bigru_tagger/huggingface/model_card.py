@@ -89,9 +89,12 @@ def model_card(config: Mapping[str, Any], meta: Mapping[str, Any], labels: Seque
 
 
 def _training_data(config: Mapping[str, Any]) -> str | None:
-    path = config.get("corpora", {}).get("train", {}).get("path")
-    if not path:
-        return None
+    corpus = config.get("corpora", {}).get("train", {})
+    readers = corpus.get("corpora", {"": corpus}).values()  # several in a JoinedCorpus
+    return ", ".join(_data_name(reader["path"]) for reader in readers if reader.get("path")) or None
+
+
+def _data_name(path: str) -> str:
     # Keep hub ids. Of a local path, only the last part is meaningful on other machines.
     is_path = PurePath(path).is_absolute() or str(path).startswith(".")
     return _one_line(PurePath(path).name if is_path and path != SAMPLE else str(path))

@@ -20,7 +20,7 @@ from transformers import (
 
 from ..errors import ConfigError
 from ..extras import require
-from ..pipeline.ner import biluo
+from ..pipeline.ner import certain_biluo
 from ..schemes import biluo_to_iob2, iob2_tags
 from .model_config import BiGRUConfig
 from .token_classification import IGNORED, BiGRUForTokenClassification
@@ -131,12 +131,13 @@ def encode(
     tokenizer (WordTokenizer): the tokenizer of the model.
     examples (Iterable[Example]): the Examples. Sentence starts are those of `predicted`, labels
         those of `reference`.
-    label2id (dict[str, int]): the id of each tag. Other tags are ignored by the loss.
+    label2id (dict[str, int]): the id of each tag. Other tags, and tokens whose tag is not certain,
+        are ignored by the loss.
     YIELDS (dict[str, list[int]]): the arguments of the model's `forward`.
     """
     for eg in examples:
         row = dict(tokenizer([token.text for token in eg.predicted], is_split_into_words=True))
         row[SENTENCE_STARTS] = [int(token.is_sent_start or False) for token in eg.predicted]
-        tags = ["" if tag is None else biluo_to_iob2(tag) for tag in biluo(eg.reference)]
+        tags = ["" if tag is None else biluo_to_iob2(tag) for tag in certain_biluo(eg.reference)]
         row["labels"] = [label2id.get(tag, IGNORED) for tag in tags]
         yield row

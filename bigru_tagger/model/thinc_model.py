@@ -322,14 +322,15 @@ def join_vectors(layer: Model[list[Doc], list[Floats2d]], vectors: list[Floats2d
     RETURNS (ndarray): float32 (n_tokens, width).
     RAISES (ValueError): if the width is not the one that the layer declares.
     """
-    joined, width = join_arrays(vectors, layer.get_dim("nO")), layer.get_dim("nO")
-    if joined.shape[1] != width:
+    width = layer.get_dim("nO")
+    other = next((part.shape[1] for part in vectors if len(part) and part.shape[1] != width), None)
+    if other is not None:
         raise ConfigError(
-            f"the encoder's output has the width {joined.shape[1]}, but {layer.name} has width = "
-            f"{width}: set `width` of the listener to {joined.shape[1]}. The width of a "
-            "bigru_tagger.BiGRUTok2Vec.v1 with two directions is twice its `hidden`"
+            f"the encoder's output has the width {other}, but {layer.name} has width = {width}: "
+            f"set `width` of the listener to {other}. The width of a bigru_tagger.BiGRUTok2Vec.v1 "
+            "with two directions is twice its `hidden`"
         )
-    return joined
+    return join_arrays(vectors, width)
 
 
 def _trace(

@@ -184,6 +184,19 @@ def biluo(doc: Doc) -> Gold:
     return tags
 
 
+def certain_biluo(doc: Doc) -> Gold:
+    """Convert the entities of a Doc to BILUO tags, without tags that are not certain.
+
+    doc (Doc): the Doc.
+    RETURNS (list[str | None]): as `biluo`. If only some labels are annotated, also None for tokens
+        outside of all entities, see `Task.annotated_labels`.
+    """
+    tags = biluo(doc)
+    if ENTITIES.annotated_labels(doc) is None:
+        return tags
+    return [None if tag == OUTSIDE else tag for tag in tags]
+
+
 def _blocked(doc: Doc) -> list[Span]:
     iob, label = doc.to_array([ENT_IOB, ENT_TYPE]).reshape(len(doc), 2).T
     return [doc[i : i + 1] for i in np.flatnonzero((iob == _BEGIN) & (label == 0)).tolist()]

@@ -208,7 +208,7 @@ def score_predictions(
     references = [eg.reference for eg in examples]
     if rename:
         for eg in examples:
-            rename_labels(eg.predicted, rename, spans_key=spans_key)
+            rename_labels(eg.predicted, rename)
     source = f"pipeline ({', '.join(pipes) or 'no components'})"
     if seconds is None:
         source = f"file {model}"

@@ -89,7 +89,7 @@ def read_examples(system: System, gold: GoldData) -> Iterable[Example]:
     """
     for original in _read_unrenamed(system, gold):
         eg = original if gold.case is None else change_example(original, gold.case)
-        rename_labels(eg.reference, gold.rename, spans_key=gold.spans_key)
+        rename_labels(eg.reference, gold.rename)
         yield eg
 
 

@@ -94,13 +94,35 @@ def test_chunks_are_renamed_under_the_key_of_the_reader(tmp_path):
     assert [(span.text, span.label_) for span in example.reference.spans["x"]] == [("Ada", "N")]
 
 
+def test_marks_that_are_stored_have_the_new_names(tmp_path):
+    doc = Doc(NLP.vocab, words=["Ada", "met", "Bob"], ents=["B-PER", "O", "O"])
+    doc.spans["sc"] = [Span(doc, 2, 3, "PER")]
+    ENTITIES.set_annotated_labels(doc, ["PER"])
+    DocBin(docs=[doc], store_user_data=True).to_disk(tmp_path / "a.spacy")
+    read = AnyCorpus(
+        str(tmp_path / "a.spacy"),
+        rename={"PER": "person"},
+        spans_key="sc",
+        annotated_labels={"chunk": ["person"]},
+    )
+    (example,) = read(NLP)
+    assert ENTITIES.annotated_labels(example.reference) == {"person"}
+    assert [span.label_ for span in example.reference.spans["sc"]] == ["person"]
+    assert CHUNKS.with_key("sc").annotated_labels(example.reference) == {"person"}
+
+
 def test_a_label_to_rename_that_does_not_occur(tmp_path):
     path = write_data(tmp_path, "tsv")
-    with pytest.warns(UserWarning, match=r"train.tsv: rename: the data contain no label 'PRE'\."):
-        list(open_corpus(path, rename={"PER": "person", "PRE": "x"})(NLP))
+    read = open_corpus(path, rename={"PER": "person", "PRE": "x"})
+    with pytest.warns(UserWarning, match=r"train.tsv: rename: .* no entity or span 'PRE'\."):
+        list(read(NLP))
+    # With a limit, it may occur later.
+    assert len(list(open_corpus(path, rename={"LOC": "place"}, limit=1)(NLP))) == 1
 
 
-@pytest.mark.parametrize("names", [["PER"], "PER=person", {"PER": None}, {"": "person"}])
+@pytest.mark.parametrize(
+    "names", [["PER"], "PER=person", {"PER": None}, {"": "person"}, {"PER": "person "}]
+)
 def test_bad_names(names, tmp_path):
     path = write_data(tmp_path, "tsv")
     with pytest.raises(ValueError, match="rename must have a new name for each label"):
@@ -144,11 +166,12 @@ def test_a_block_for_each_of_several_corpora(tmp_path):
 
 
 def test_no_corpora():
-    message = "needs a block with a reader for each of its corpora, .*; its corpora are "
-    with pytest.raises(ValueError, match=f"{message}none$"):
-        JoinedCorpus({})
-    with pytest.raises(ValueError, match=f"{message}news$"):
-        JoinedCorpus({"news": {"path": "news.tsv"}})
+    message = r"needs a block with a reader for each corpus, .*\. "
+    for nothing in ({}, [], None):
+        with pytest.raises(ValueError, match=f"{message}It has no block$"):
+            JoinedCorpus(nothing)
+    with pytest.raises(ValueError, match=f"{message}Without a reader: news$"):
+        JoinedCorpus({"posts": lambda nlp: [], "news": {"path": "news.tsv"}})
 
 
 def test_hyphens_are_missing_annotation(tmp_path):

@@ -313,6 +313,23 @@ def test_configs_that_cannot_be_used_for_a_student_raise(components, message):
         check_student(Config({"components": components}))
 
 
+@pytest.mark.parametrize(
+    ("corpus", "message"),
+    [
+        ({"rename": {"PER": "person"}}, "has rename, which `distill` does not use"),
+        ({"annotated_labels": ["PER"]}, "has annotated_labels, which"),
+        ({"corpora": {"news": {"path": "news"}}}, "joins several corpora"),
+    ],
+)
+def test_training_corpora_whose_settings_would_be_lost_raise(corpus, message):
+    components = {"ner": {"factory": "bigru_ner"}}
+    config = Config({"components": components, "corpora": {"train": corpus}})
+    with pytest.raises(ValueError, match=message):
+        check_student(config)
+    if "corpora" not in corpus:
+        check_student(config, gold=False)
+
+
 def test_the_training_corpus_can_have_any_name():
     text = """
     [training]

@@ -234,21 +234,22 @@ def test_the_card_has_labels_data_scores_and_use(with_vectors, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "named"),
+    ("corpus", "named"),
     [
-        ("conll2003", "`conll2003`"),
-        ("/home/me/data/secret", "`secret`"),
-        ("./data/mine", "`mine`"),
-        ("bigru_tagger/sample", "`bigru_tagger/sample`"),
-        ("me/corpus", "`me/corpus`"),
-        (None, "unknown data"),
+        ({"path": "conll2003"}, "`conll2003`"),
+        ({"path": "/home/me/data/secret"}, "`secret`"),
+        ({"path": "./data/mine"}, "`mine`"),
+        ({"path": "bigru_tagger/sample"}, "`bigru_tagger/sample`"),
+        ({"path": "me/corpus"}, "`me/corpus`"),
+        ({"path": None}, "unknown data"),
+        ({"corpora": {"a": {"path": "wnut_17"}, "b": {"path": "/home/me/x"}}}, "`wnut_17, x`"),
     ],
 )
-def test_the_card_names_the_data_but_no_folder_of_its_author(path, named):
+def test_the_card_names_the_data_but_no_folder_of_its_author(corpus, named):
     config = {
         "nlp": {"lang": "xx"},
         "components": {"chunks": {"factory": "bigru_chunker", "spans_key": "sc"}},
-        "corpora": {"train": {"path": path}},
+        "corpora": {"train": corpus},
         "initialize": {"vectors": "/home/me/vectors/en_core_web_md"},
     }
     per_type = {"NP": {"p": 1.0, "r": 0.5, "f": 2 / 3}}

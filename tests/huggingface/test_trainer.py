@@ -4,14 +4,18 @@ import re
 
 import numpy as np
 import pytest
+from spacy.tokens import Doc
+from spacy.training import Example
 from spacy.util import load_config
+from spacy.vocab import Vocab
 from transformers import EvalPrediction, TrainingArguments
 from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
 from bigru_tagger.huggingface.exchange import load_transformers
-from bigru_tagger.huggingface.trainer import make_trainer
+from bigru_tagger.huggingface.trainer import IGNORED, encode, make_trainer
 from bigru_tagger.huggingface.word_tokenizer import decode_characters
+from bigru_tagger.tasks import ENTITIES
 
 SMALL = {
     "components.ner.model.hidden": 16,
@@ -53,6 +57,17 @@ def test_rows_have_the_content_of_the_corpus(trainer):
     assert set(rows[0]["labels"]) <= set(range(len(trainer.model.config.id2label)))
     assert trainer.model.config.tags[0] == "O"
     assert trainer.model.network.spec.hidden == [16]
+
+
+def test_outside_is_ignored_if_only_some_labels_are_annotated(trainer):
+    gold = Doc(Vocab(), words=["Ada", "left"], ents=["B-PER", "O"])
+    tags = trainer.model.config.label2id
+    for labels, expected in ((None, tags["O"]), (["PER"], IGNORED)):
+        if labels is not None:
+            ENTITIES.set_annotated_labels(gold, labels)
+        example = Example(Doc(gold.vocab, words=["Ada", "left"]), gold)
+        (row,) = encode(trainer.processing_class, [example], tags)
+        assert row["labels"] == [tags["B-PER"], expected]
 
 
 def test_scores_are_seqevals(trainer):

@@ -67,7 +67,7 @@ def test_a_listener_of_another_width_is_an_error():
     with pytest.raises(ValueError, match=message):
         nlp.update(read_examples(nlp.vocab))
     with pytest.raises(ValueError, match=message):
-        nlp("Ada left")
+        list(nlp.pipe(["", "Ada left"]))
 
 
 def same_confidences(one, other):

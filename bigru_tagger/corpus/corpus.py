@@ -61,8 +61,6 @@ READING_SETTINGS = (
 """Settings that describe the format of annotation, and not the location of data."""
 
 _DEFAULT_SPLIT = "test"
-# Settings for building Docs from sentences. They do not apply to the Docs of .spacy files.
-_DOC_SETTINGS = frozenset(("sentences_per_doc", "spans_key"))
 
 
 def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Reader:
@@ -279,8 +277,8 @@ class AnyCorpus:
     """Read any corpus with the reader for its format, see `open_corpus`.
 
     Settings that are not described here are those of HFCorpus, ConllCorpus and spaCy's Corpus. A
-    setting that the chosen reader does not have is an error. `sentences_per_doc` and `spans_key`
-    are exceptions: they have no effect on a source that holds Docs.
+    setting that the chosen reader does not have is an error. `sentences_per_doc` is an exception:
+    it has no effect on a source that holds Docs.
 
     path (str): The source.
     split (str | None): The split; for None, see `open_corpus`.
@@ -363,7 +361,7 @@ class AnyCorpus:
     def _options(self, reader: _ReaderClass) -> dict[str, Any]:
         """Collect the settings that differ from their default.
 
-        Settings for building Docs are left out if the reader does not have them.
+        `sentences_per_doc` is left out if the reader does not have it.
         """
         known = signature(reader).parameters
         return {
@@ -372,7 +370,7 @@ class AnyCorpus:
             if setting.name not in ("path", "split", "instead")
             and setting.default is not MISSING
             and (value := getattr(self, setting.name)) != setting.default
-            and (setting.name in known or setting.name not in _DOC_SETTINGS)
+            and (setting.name in known or setting.name != "sentences_per_doc")
         }
 
 

@@ -392,10 +392,10 @@ class JoinedCorpus:
         given = self.corpora if isinstance(self.corpora, Mapping) else {}
         wrong = [name for name, reader in given.items() if not callable(reader)]
         if wrong or not given:
+            problem = f"Without a reader: {', '.join(wrong)}" if wrong else "It has no block"
             raise ConfigError(
                 "bigru_tagger.JoinedCorpus.v1 needs a block with a reader for each corpus, such as "
-                "[corpora.train.corpora.news]. "
-                + (f"Without a reader: {', '.join(wrong)}" if wrong else "It has no block")
+                f"[corpora.train.corpora.news]. {problem}"
             )
 
     def __call__(self, nlp: Language) -> Iterator[Example]:

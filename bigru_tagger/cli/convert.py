@@ -8,7 +8,7 @@ import typer
 # `configs_dir` was defined here before 0.3.
 from ..recipes.configs import configs_dir, find_config, list_configs  # noqa: F401
 from .app import app, report_errors
-from .options import sentences_per_doc_option, with_reader_options
+from .options import parse_renaming, sentences_per_doc_option, with_reader_options
 
 
 @app.command("convert")
@@ -32,11 +32,26 @@ def convert_command(
     lang: Annotated[
         str, typer.Option(help="Language of the tokenizer, for texts with character offsets.")
     ] = "xx",
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="LABEL=NAME: rename a label of entities and chunks; LABEL= removes them. "
+            "Repeatable."
+        ),
+    ] = None,
+    annotated_labels: Annotated[
+        str | None,
+        typer.Option(
+            help="LABEL,LABEL,...: the labels of entities that the data annotate, under their new "
+            "names, if there are others. O then means no entity with one of these labels."
+        ),
+    ] = None,
     reader: dict[str, Any],
 ) -> None:
     """Convert any corpus to .spacy files, and print a table of counts."""
     from ..corpus.convert import convert, counts_table
 
+    labels = annotated_labels.split(",") if annotated_labels else None
     with report_errors():
         counts = convert(
             source,
@@ -44,6 +59,8 @@ def convert_command(
             splits=split,
             lang=lang,
             sentences_per_doc=sentences_per_doc,
+            rename=parse_renaming(rename or ()),
+            annotated_labels=labels and [label.strip() for label in labels],
             **reader,
         )
     typer.echo(counts_table(counts))

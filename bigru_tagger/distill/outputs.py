@@ -384,7 +384,7 @@ def check_student(config: Config, *, gold: bool = True) -> None:
     if unused:
         raise ConfigError(
             f"The student's training corpus has {' and '.join(unused)}, which `distill` does not "
-            "use for its texts: write them with these settings by bigru_tagger.convert first, or "
+            "use for its texts: write them with these settings by `bigru-tagger convert` first, or "
             "set --no-gold"
         )
 

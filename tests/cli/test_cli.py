@@ -12,9 +12,11 @@ import spacy
 from samples import TINY, build, read_examples, train
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span, SpanGroup
+from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
+from bigru_tagger.tasks import ENTITIES
 
 SAMPLE = "bigru_tagger/sample"
 
@@ -125,6 +127,18 @@ def test_convert_whole_documents_of_one_split(tmp_path: Path) -> None:
     docs = list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
     assert len(docs) == 26
     assert sum(len(list(doc.sents)) for doc in docs) == 130
+
+
+def test_convert_with_other_labels(tmp_path: Path) -> None:
+    corpus = tmp_path / "posts.tsv"
+    corpus.write_text("Ada\tB-PER\nleft\tO\nRome\tB-LOC\n")
+    names = ("--rename", "PER=person", "--rename", "LOC=")
+    with pytest.warns(UserWarning, match="no entity 'group'"):
+        run("convert", corpus, tmp_path, *names, "--annotated-labels", "person, group")
+    (doc,) = DocBin().from_disk(tmp_path / "posts.spacy").get_docs(Vocab())
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [("Ada", "person")]
+    assert ENTITIES.annotated_labels(doc) == {"person", "group"}
+    assert "must be LABEL=NAME" in run("convert", corpus, tmp_path, "--rename", "PER", fails=True)
 
 
 def test_convert_errors(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .annotation.annotator import Annotator
     from .base_error import Error
+    from .corpus.column_corpus import ConllCorpus
     from .corpus.convert import convert
     from .corpus.corpus import AnyCorpus, JoinedCorpus, open_corpus
     from .corpus.offsets import annotate
-    from .corpus.readers import ConllCorpus, HFCorpus
+    from .corpus.readers import HFCorpus
     from .errors import ConfigError, DataError, DeviceError, ModelError
     from .huggingface.exchange import load_transformers, save_transformers
     from .pipeline.chunker import BiGRUChunker
@@ -71,7 +72,7 @@ _MODULES = {
     "BiGRUNer": "pipeline.ner",
     "BiGRUTokenTagger": "pipeline.tagger",
     "ConfigError": "errors",
-    "ConllCorpus": "corpus.readers",
+    "ConllCorpus": "corpus.column_corpus",
     "DataError": "errors",
     "DeviceError": "errors",
     "Error": "base_error",

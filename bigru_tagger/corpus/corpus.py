@@ -15,12 +15,13 @@ from spacy.util import registry
 
 from ..errors import ConfigError
 from .annotated import AnnotatedLabels
+from .column_corpus import ConllCorpus, column_files, pattern_folder
 from .columns import COLUMN_FIELDS
 from .conll import FILE_ENDINGS, find_files
 from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
 from .json_rows import is_row
 from .offsets import Alignment
-from .readers import ConllCorpus, HFCorpus, SentenceReader, column_files, pattern_folder
+from .readers import HFCorpus, SentenceReader
 from .sentences import CorpusError
 from .spacy_files import SpacyCorpus
 from .splits import (

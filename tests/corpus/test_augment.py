@@ -15,8 +15,9 @@ from spacy.training import Example
 from thinc.api import fix_random_seed
 
 from bigru_tagger.corpus.augment import CASES, CaseAugmenter, augment, change_example, change_words
+from bigru_tagger.corpus.column_corpus import ConllCorpus
 from bigru_tagger.corpus.corpus import AnyCorpus
-from bigru_tagger.corpus.readers import ConllCorpus, HFCorpus
+from bigru_tagger.corpus.readers import HFCorpus
 from bigru_tagger.corpus.sentences import CorpusError
 from bigru_tagger.pipeline.ner import biluo
 from bigru_tagger.tasks import ENTITIES

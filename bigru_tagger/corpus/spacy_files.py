@@ -14,7 +14,7 @@ from spacy.vocab import Vocab
 from ..tasks import CHUNKS
 from .annotated import AnnotatedLabels, gold_labels
 from .augment import Augmenter, augment
-from .sentences import CorpusError, copy_tokens, sentence_starts
+from .sentences import CorpusError, copy_tokens, is_label, sentence_starts
 from .weights import keep_weights
 
 logger = logging.getLogger(__name__)
@@ -102,12 +102,26 @@ class SpacyCorpus(Corpus):
 
     def _read(self, vocab: Vocab, file: str | Path) -> Iterator[Doc]:
         try:
-            yield from super().read_docbin(vocab, [file])
+            for doc in super().read_docbin(vocab, [file]):
+                _check_labels(doc, file)
+                yield doc
+        except CorpusError:
+            raise
         except Exception as err:  # zlib, msgpack and DocBin raise many types
             raise CorpusError(
                 f"{file}: damaged, or not a DocBin file: {err or type(err).__name__}: write it "
                 "again, or rename it if the data have a different format"
             ) from err
+
+
+def _check_labels(doc: Doc, file: str | Path) -> None:
+    for span in (*doc.ents, *(span for group in doc.spans.values() for span in group)):
+        if not is_label(span.label_):
+            raise CorpusError(
+                f"{file}: the label {span.label_!r} of {span.text[:60]!r} starts or ends with "
+                "white space, or has a character that cannot be seen: write the file again "
+                "without it"
+            )
 
 
 def divide(doc: Doc, source: str) -> list[Doc]:

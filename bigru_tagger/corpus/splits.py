@@ -1,10 +1,13 @@
 """Find the splits of a corpus by file names, such as "dev.conll" and "NER-de-test.tsv"."""
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .sentences import CorpusError
+
+logger = logging.getLogger(__name__)
 
 _WORDS = {
     "train": ("train", "training"),
@@ -65,12 +68,21 @@ def named_splits(name: str) -> set[str]:
 def check_split(name: str, split: str) -> None:
     """Check that the name of a file or folder does not contradict the requested split.
 
+    The folder of a file without a split in its name may be called "test" or "dev" for any reason.
+    If it contradicts the requested split, a warning is logged.
+
     name (str): The path of the file or folder.
     split (str): The requested split.
     RAISES (CorpusError): The name contains a different split, and not this one.
     """
-    named = named_splits(Path(name).name)
-    if named and canonical_split(split) not in named:
+    path, requested = Path(name), canonical_split(split)
+    named = named_splits(path.name)
+    folder = canonical_split(path.parent.name)
+    if not named and folder in _WORDS and requested in _WORDS and folder != requested:
+        logger.warning(
+            "%s: read as the split %r, but its folder is named %r", name, split, path.parent.name
+        )
+    if named and requested not in named:
         raise CorpusError(
             f"{name}: its name contains {' and '.join(sorted(named))}, but the split {split!r} was "
             "requested: request the split in its name, or rename it"

@@ -544,7 +544,10 @@ def test_a_saved_split_without_rows(tmp_path, nlp):
     splits.save_to_disk(tmp_path / "saved")
     assert corpus_splits(str(tmp_path / "saved")) == ["train", "validation"]
     assert len(list(open_corpus(str(tmp_path / "saved"), split="train")(nlp))) == 1
-    with pytest.raises(CorpusError, match="validation: it has no rows, or one of its files is dam"):
+    # Old versions of `datasets` load a split without rows, newer ones fail.
+    with pytest.raises(
+        CorpusError, match=r"saved.*validation\W+(it has no rows, or one|no sentence has tok)"
+    ):
         list(open_corpus(str(tmp_path / "saved"), split="validation")(nlp))
 
 

@@ -68,3 +68,15 @@ def test_a_span_across_sentences_is_an_error(doc, tmp_path):
     with pytest.raises(CorpusError, match=r"x.spacy: the span '. New ?' in doc.spans\['chunks'\]"):
         list(open_corpus(path, gold_preproc=True)(NLP))
     assert len(list(open_corpus(path)(NLP))) == 1
+
+
+@pytest.mark.parametrize("label", ["PER\u200b", " PER", "P\u00adER"])
+@pytest.mark.parametrize("layer", ["entities", "spans"])
+def test_labels_that_look_like_another_are_errors(doc, tmp_path, label, layer):
+    if layer == "entities":
+        doc.set_ents([Span(doc, 0, 1, label)])
+    else:
+        doc.spans["nested"] = [Span(doc, 0, 1, label)]
+    path = write(tmp_path / "x.spacy", doc)
+    with pytest.raises(CorpusError, match=r"x\.spacy: the label .* of 'Ada' .* cannot be seen"):
+        list(open_corpus(path)(NLP))

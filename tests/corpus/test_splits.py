@@ -70,6 +70,26 @@ def test_a_split_is_found_anywhere_in_a_name(before, word, after, ending):
                 check_split(name, split)
 
 
+@pytest.mark.parametrize(
+    ("path", "split", "folder"),
+    [
+        ("data/train/x.conll", "test", "train"),
+        ("data/dev/x.conll", "train[:5]", "dev"),
+        ("data/testb/x.conll", "dev", "testb"),
+        ("data/train/x.conll", "train", None),
+        ("data/dev/x.conll", "validation", None),
+        ("data/test/train.conll", "train", None),  # its own name decides
+        ("test/data/x.conll", "train", None),  # not its folder
+        ("data/tests/x.conll", "train", None),
+        ("data/test/x.conll", "unlabelled", None),
+    ],
+)
+def test_a_folder_named_after_another_split_is_a_warning(caplog, path, split, folder):
+    check_split(path, split)
+    expected = f"{path}: read as the split {split!r}, but its folder is named {folder!r}"
+    assert caplog.messages == ([expected] if folder else [])
+
+
 @given(
     letters=st.text(st.characters(categories=["Ll"], max_codepoint=127), min_size=1, max_size=3),
     word=st.sampled_from(["train", "dev", "test"]),

@@ -127,17 +127,23 @@ def _unify_label_studio(data: Mapping[str, Any], annotations: Any, place: str) -
         )
     if not done:
         return {"text": text, "entities": [], "answer": "ignore"}
-    entities = []
+    entities, labelled = [], set()
     for result in _objects(done[0].get("result"), place, "result"):
         # Relations have no value, and results such as choices have no labels.
         value = result.get("value")
         if isinstance(value, Mapping) and any(key in value for key in _STUDIO_LABELS):
             entities.append(value)
+            labelled.add(str(result.get("to_name")))
         elif result.get("type") in _STUDIO_LABELS:
             raise CorpusError(
                 f"{place}: a result of the type {result['type']!r} without labels: "
                 f"{str(result)[:80]}: fix the row"
             )
+    if len(labelled) > 1:
+        raise CorpusError(
+            f"{place}: labels of several texts ('to_name' is {', '.join(sorted(labelled))}): use a "
+            "row for each text"
+        )
     return {"text": text, "entities": entities}
 
 

@@ -238,6 +238,20 @@ def test_an_answer_about_one_entity_says_nothing_of_the_other_tokens(tmp_path, c
             {"text": TEXT, "span": OBJECTS, "answer": "accept"},
             "entities in 'span', and not in 'spans'",
         ),
+        (
+            {
+                "data": {"text": TEXT, "title": TEXT},
+                "annotations": [
+                    {
+                        "result": [
+                            {"to_name": name, "value": {"start": 0, "end": 3, "labels": ["PER"]}}
+                            for name in ("title", "text")
+                        ]
+                    }
+                ],
+            },
+            r"labels of several texts \('to_name' is text, title\)",
+        ),
         ({"data": {"text": TEXT}, "annotations": [{"results": []}]}, "'result' holds None"),
         (
             {

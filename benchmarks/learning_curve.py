@@ -36,8 +36,8 @@ from bigru_tagger.plots import save_figure
 from bigru_tagger.scoring.run import evaluate
 
 from .replication.report import (
-    difference_cell,
     mean_cell,
+    paired_difference_cell,
     replace_block,
     score_values,
 )
@@ -327,8 +327,9 @@ def curve_table(runs: Sequence[Run]) -> str:
     """Format results as a Markdown table, with one row per number of sentences.
 
     runs (Sequence[Run]): the trainings.
-    RETURNS (str): the lines of the table, with test F1 as mean ± standard deviation over seeds, and
-        differences with their 95 % intervals.
+    RETURNS (str): the lines of the table, with test F1 as mean ± standard deviation over seeds.
+        Both systems of a seed have the same sentences, so the differences, with their 95 %
+        intervals, are those of the seeds that both have.
     """
     header = ["data", "sentences", "seeds"]
     for ours, other in _pairs():
@@ -341,7 +342,11 @@ def curve_table(runs: Sequence[Run]) -> str:
         cells = [data, f"{size:,}", str(len(seeds))]
         for ours, other in _pairs():
             values, baseline = _scores(at, ours.name), _scores(at, other.name)
-            cells += [mean_cell(values), mean_cell(baseline), difference_cell(values, baseline)]
+            cells += [
+                mean_cell([*values.values()]),
+                mean_cell([*baseline.values()]),
+                paired_difference_cell(values, baseline),
+            ]
         rows.append(cells)
     return markdown_table(header, rows, "lrrl")
 
@@ -364,7 +369,7 @@ def plot_curve(runs: Sequence[Run], path: Path) -> None:
             points = []
             for size in sizes:
                 at = [run for run in of_data if _size(run.recipe) == size]
-                values = _scores(at, system.name)
+                values = _scores(at, system.name).values()
                 if values:
                     points.append((size, sum(values) / len(values), min(values), max(values)))
             if not points:
@@ -395,8 +400,11 @@ def _pairs() -> list[tuple[System, System]]:
     ]
 
 
-def _scores(runs: Iterable[Run], name: str) -> list[float]:
-    return score_values([run for run in runs if run.recipe.name == name], "test", "entities")
+def _scores(runs: Iterable[Run], name: str) -> dict[int, float]:
+    # The test F1 of a system by seed.
+    of_system = [run for run in runs if run.recipe.name == name]
+    scores = score_values(of_system, "test", "entities")
+    return dict(zip((run.seed for run in of_system), scores, strict=True))
 
 
 def _name(source: str) -> str:

@@ -3,7 +3,7 @@
 import math
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median, stdev, variance
 from typing import NamedTuple
@@ -235,9 +235,22 @@ def difference_cell(values: Sequence[float], baseline: Sequence[float]) -> str:
     values, baseline (Sequence[float]): the values, see `difference`; may be empty.
     RETURNS (str): the difference, with its interval if there are enough values; "" without values.
     """
-    if not values or not baseline:
-        return ""
-    value, _, interval = difference(values, baseline)
+    return _signed_cell(difference(values, baseline)) if values and baseline else ""
+
+
+def paired_difference_cell(values: Mapping[int, float], baseline: Mapping[int, float]) -> str:
+    """Format the mean difference of runs that belong together, for a table.
+
+    values, baseline (Mapping[int, float]): the values by seed. Other seeds are left out.
+    RETURNS (str): the mean difference, with its interval by Student's t if there are several
+        seeds; "" without seeds.
+    """
+    pairs = [value - baseline[seed] for seed, value in values.items() if seed in baseline]
+    return _signed_cell(estimate(pairs)) if pairs else ""
+
+
+def _signed_cell(found: Estimate) -> str:
+    value, _, interval = found
     cell = f"{value:+.2f}"
     if interval is not None:
         cell += f" [{interval[0]:+.2f}, {interval[1]:+.2f}]"

@@ -85,18 +85,22 @@ def test_vectors_are_for_the_systems_with_vectors(tmp_path):
 
 def test_the_table():
     runs = [
-        *(make_run("a", 50, "bigru_ner", seed, f) for seed, f in enumerate([0.5, 0.6])),
-        *(make_run("a", 50, "ner", seed, f) for seed, f in enumerate([0.3, 0.4])),
+        *(make_run("a", 50, "bigru_ner", seed, f) for seed, f in enumerate([0.5, 0.6, 0.1])),
+        *(make_run("a", 50, "ner", seed, f) for seed, f in enumerate([0.3, 0.42])),
+        make_run("a", 250, "bigru_ner", 0, 0.5),
+        make_run("a", 250, "ner", 1, 0.4),
         make_run("a", 1000, "ner with vectors", 0, 0.75),
     ]
     lines = learning_curve.curve_table(runs).splitlines()
     assert lines[0].startswith("| data | sentences | seeds | bigru_ner | ner | difference | ")
-    # Both squared standard errors are 25, so t has 2 degrees of freedom: 4.3027 * 50 ** 0.5.
+    # The differences of seeds 0 and 1 are 20 and 18. Their standard error is 1, and t has
+    # 1 degree of freedom: 12.7062.
     assert (
         lines[2]
-        == "| a | 50 | 2 | 55.00 ± 7.07 | 35.00 ± 7.07 | +20.00 [−10.42, +50.42] |  |  |  |"
+        == "| a | 50 | 3 | 40.00 ± 26.46 | 36.00 ± 8.49 | +19.00 [+6.29, +31.71] |  |  |  |"
     )
-    assert lines[3] == "| a | 1,000 | 1 |  |  |  |  | 75.00 |  |"
+    assert lines[3] == "| a | 250 | 2 | 50.00 | 40.00 |  |  |  |  |"
+    assert lines[4] == "| a | 1,000 | 1 |  |  |  |  | 75.00 |  |"
 
 
 def test_the_plot(tmp_path):

@@ -32,7 +32,10 @@ Split = Annotated[
 Report = Annotated[
     list[str] | None, typer.Option(help="Another split to report the effect on; repeatable.")
 ]
-Component = Annotated[str, typer.Option(help="The name of the component.")]
+Component = Annotated[
+    str | None,
+    typer.Option(help="The component. Default: the only one that finds spans, or ner."),
+]
 SentencesPerDoc = Annotated[int | None, sentences_per_doc_option("as in training")]
 Output = Annotated[
     Path | None,
@@ -49,7 +52,7 @@ def calibrate_command(
     *,
     split: Split = None,
     report: Report = None,
-    component: Component = "ner",
+    component: Component = None,
     sentences_per_doc: SentencesPerDoc = None,
     spans_key: SpansKey = "chunks",
     output: Output = None,
@@ -83,7 +86,7 @@ def calibrate_command(
             rows.append((name, len(judged[0].correct), *errors))
         pipe.temperature = temperature
         stored = _store(pipe, model, output)
-    typer.echo(f"Temperature of {component}: {temperature:.3f} (was {before:.3f})")
+    typer.echo(f"Temperature of {pipe.name}: {temperature:.3f} (was {before:.3f})")
     header = ("", "spans found", "calibration error before", "after")
     typer.echo(table(rows, header=header, aligns=("l", "r", "r", "r")).rstrip("\n"))
     typer.echo(f"Stored in {stored}")
@@ -97,7 +100,7 @@ def tune_command(
     *,
     split: Split = None,
     report: Report = None,
-    component: Component = "ner",
+    component: Component = None,
     sentences_per_doc: SentencesPerDoc = None,
     spans_key: SpansKey = "chunks",
     output: Output = None,
@@ -145,7 +148,7 @@ def tune_command(
         pipe.cfg.update(tuned.settings)
         stored = _store(pipe, model, output)
     for name, value in tuned.settings.items():
-        typer.echo(f"{name} of {component}: {_show(value)} (was {_show(before[name])})")
+        typer.echo(f"{name} of {pipe.name}: {_show(value)} (was {_show(before[name])})")
     header = ("", "F1 before", "after", "difference", "95 % interval")
     typer.echo(table(rows, header=header, aligns=("l", *"r" * 4)).rstrip("\n"))
     typer.echo(
@@ -161,9 +164,9 @@ def _show(value: Any) -> str:
     return f"{value:g}"
 
 
-def _check_target(model: str, component: str, output: Path | None) -> None:
+def _check_target(model: str, component: str | None, output: Path | None) -> None:
     """Check where to store the settings, before the pipeline runs."""
-    folder = Path(model) / component
+    folder = Path(model) / (component or "")
     if output is None and not folder.is_dir():
         raise ValueError(
             f"{folder}: no such folder to store the settings in. Set --component to a component "
@@ -174,7 +177,11 @@ def _check_target(model: str, component: str, output: Path | None) -> None:
 
 
 def _trials(
-    kind: type[Trial], nlp: "Language", component: str, gold: "GoldData", report: list[str] | None
+    kind: type[Trial],
+    nlp: "Language",
+    component: str | None,
+    gold: "GoldData",
+    report: list[str] | None,
 ) -> "Iterator[tuple[str, GoldData, Trial]]":
     """Run a component on the split to fit on, and then on those to report on."""
     from ..corpus.corpus import default_split

@@ -183,28 +183,41 @@ def confidence_attributes(nlp: Language) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
+def find_span_tagger(nlp: Language, name: str | None) -> tuple[str, SpanTagger]:
+    """Find a component that finds spans.
+
+    nlp (Language): the pipeline.
+    name (str | None): its name. None for the only one, or for "ner" among several.
+    RETURNS (tuple[str, SpanTagger]): its name, and the component.
+    RAISES (ConfigError): there is no such component.
+    """
+    found = {name: pipe for name, pipe in nlp.pipeline if isinstance(pipe, SpanTagger)}
+    if name is None:
+        name = next(iter(found)) if len(found) == 1 else "ner"
+    if name not in found:
+        raise ConfigError(
+            f"the pipeline has no component {name!r} of bigru_ner or bigru_chunker; it has "
+            f"{', '.join(found) or 'none'}: set --component to one of them"
+        )
+    return name, found[name]
+
+
 class SettingsTrial:
     """Find the spans of a component in gold data with any of its settings for prediction.
 
     The network runs once. The settings of the component do not change.
     """
 
-    def __init__(self, nlp: Language, name: str, examples: Iterable[Example]) -> None:
+    def __init__(self, nlp: Language, name: str | None, examples: Iterable[Example]) -> None:
         """Run the pipeline up to the component.
 
         nlp (Language): the pipeline.
-        name (str): a component that finds spans.
+        name (str | None): a component that finds spans, see `find_span_tagger`.
         examples (Iterable[Example]): the gold data. The pipeline gets the sentence starts of
             `predicted`, and no gold annotation.
-        RAISES (ValueError): there is no such component.
+        RAISES (ConfigError): there is no such component.
         """
-        pipe = nlp.get_pipe(name) if name in nlp.pipe_names else None
-        if not isinstance(pipe, SpanTagger):
-            ours = [name for name, pipe in nlp.pipeline if isinstance(pipe, SpanTagger)]
-            raise ConfigError(
-                f"the pipeline has no component {name!r} of bigru_ner or bigru_chunker; it has "
-                f"{', '.join(ours) or 'none'}"
-            )
+        name, pipe = find_span_tagger(nlp, name)
         self.pipe = pipe
         self.examples = list(examples)
         self._docs = run_before(nlp, name, [bare_copy(nlp, eg) for eg in self.examples])

@@ -32,7 +32,7 @@ def run(*arguments):
 
 def test_the_temperature_is_stored_in_the_model(model, data):
     before = {file: file.read_bytes() for file in model.rglob("*") if file.is_file()}
-    result = run(model, data, "--component", "bigru_ner", "--report", "test")
+    result = run(model, data, "--report", "test")
     assert result.exit_code == 0, result.output
     temperature = json.loads((model / "bigru_ner" / "cfg").read_text())["temperature"]
     assert f"Temperature of bigru_ner: {temperature:.3f} (was 1.000)" in result.output
@@ -71,7 +71,7 @@ def test_the_device_of_the_command_is_not_stored(model, data, tmp_path):
 
 
 def test_a_missing_component_is_named(model, data):
-    result = run(model, data)
+    result = run(model, data, "--component", "none")
     assert result.exit_code == 1
     assert "Set --component to a component" in result.output
 

@@ -54,7 +54,7 @@ def test_the_settings_are_stored_in_the_model(model, data):
 
 def test_another_pipeline_is_written(model, data, tmp_path):
     before = (model / "bigru_ner" / "cfg").read_bytes()
-    options = ("--component", "bigru_ner", "--output", tmp_path / "new")
+    options = ("--output", tmp_path / "new")  # the only component
     result = run(model, data, *options)
     assert result.exit_code == 0, result.output
     assert spacy.load(tmp_path / "new").get_pipe("bigru_ner").cfg["recall_bias"] == 0.0

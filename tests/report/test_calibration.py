@@ -1,15 +1,18 @@
 import numpy as np
 import pytest
+import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import annotate, build
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from bigru_tagger.errors import ConfigError
 from bigru_tagger.report.calibration import (
     Calibrator,
     SpanOutcomes,
     expected_calibration_error,
+    find_span_tagger,
     reliability,
 )
 
@@ -114,6 +117,21 @@ def test_gold_does_not_reach_the_pipeline(nlp, monkeypatch):
     Calibrator(nlp, "bigru_ner", make_examples(nlp, 2, 0))
     assert len(seen) == 2
     assert not any(doc.has_annotation("ENT_IOB") for doc in seen)
+
+
+def test_a_component_is_found_without_its_name():
+    nlp = spacy.blank("en")
+    with pytest.raises(ConfigError, match=r"no component 'ner' .* it has none: set --component"):
+        find_span_tagger(nlp, None)
+    only = nlp.add_pipe("bigru_chunker")
+    nlp.add_pipe("bigru_tagger")
+    assert find_span_tagger(nlp, None) == ("bigru_chunker", only)
+    ner = nlp.add_pipe("bigru_ner", name="ner")
+    assert find_span_tagger(nlp, None) == ("ner", ner)
+    assert find_span_tagger(nlp, "bigru_chunker") == ("bigru_chunker", only)
+    nlp.rename_pipe("ner", "entities")
+    with pytest.raises(ConfigError, match=r"no component 'ner' .* it has bigru_chunker, entities:"):
+        find_span_tagger(nlp, None)
 
 
 def test_a_component_that_finds_no_spans_is_an_error(nlp):

@@ -31,6 +31,18 @@ _KNOWN_NAMES = {
     "weight": (),
 }
 _LAYERS = ("ner", "pos", "chunk")
+# Names in tables with one token per row, without case and without spaces and "_".
+_TABLE_NAMES = {
+    "tokens": ("token", "word"),
+    "ner": ("tag", "nertag", "ner", "label", "entity"),
+    "pos": ("pos", "postag"),
+    "chunk": ("chunk", "chunktag"),
+}
+_SENTENCE_NAMES = tuple(
+    before + after
+    for before in ("sentence", "sent")
+    for after in ("#", "id", "idx", "index", "no", "num", "number")
+)
 # As pandas writes a list to CSV: "['Ada', 'left']" or "[1, 0]".
 _LIST_AS_TEXT = re.compile(r"\s*\[\s*(['\"].*['\"]|\d+(?:[\s,]+\d+)*)\s*\]\s*", re.DOTALL)
 _KINDS = {
@@ -45,7 +57,7 @@ class Columns(NamedTuple):
     """The name of the column for each kind of content; None if there is none.
 
     Rows have either `tokens` and tags, or a `text` and `entities` with character offsets. Both can
-    have a `weight` in the training loss.
+    have a `weight` in the training loss. Several rows with one value of `sentence` are a sentence.
 
     explicit (frozenset[str]): The fields whose column the user named.
     """
@@ -58,6 +70,7 @@ class Columns(NamedTuple):
     text: str | None = None
     entities: str | None = None
     weight: str | None = None
+    sentence: str | None = None
     explicit: frozenset[str] = frozenset()
 
 
@@ -97,7 +110,15 @@ def find_columns(
             name = next((c for c in usable if _is_usable(field, features[c])), None)
         names[field] = name or None
     explicit = frozenset(field for field, name in selected.items() if name)
+    folded = {re.sub(r"[\s_]", "", name.lower()): name for name in reversed([*features])}
+    if not names["tokens"] and not names["text"]:
+        for field, known in _TABLE_NAMES.items():
+            if names[field] is None and selected.get(field) != "":
+                names[field] = next((folded[name] for name in known if name in folded), None)
     columns = Columns(**names, explicit=explicit)
+    if columns.tokens and _kind(features[columns.tokens]) == "text":
+        sentence = next((folded[name] for name in _SENTENCE_NAMES if name in folded), None)
+        columns = columns._replace(sentence=sentence)
     if not columns.tokens and not columns.text:
         raise CorpusError(
             f"{source}: no column of tokens: set tokens_column, or text_column for texts with "
@@ -197,38 +218,71 @@ class RowReader:
         If a part-of-speech or chunk column was not named by the user, invalid values in it are
         read as missing. A warning names the first such row.
 
-        YIELDS (Sentence): One per row.
+        YIELDS (Sentence): One per row, or one for all rows of a sentence.
         RAISES (CorpusError): A value is missing, a tag number has no name, a column mixes lists and
             texts, or each row holds a token and not a sentence.
         """
         columns = self.columns
+        if columns.sentence:
+            yield from self._sentences_of_tokens(columns.sentence)
+            return
         inside: str | None = None  # the place of a tag inside an entity, if all rows are one token
         is_single = True
         for source, number, row in self._rows():
-            place = f"{source}, row {number}"
-            words = self._items(columns.tokens or "", row, place)
-            ner = self._items(columns.ner, row, place) if columns.ner else None
+            sentence = self._sentence(source, number, row)
             is_single = (
-                is_single and len(words) == 1 and isinstance(row.get(columns.tokens or ""), str)
+                is_single
+                and len(sentence.words) == 1
+                and isinstance(row.get(columns.tokens or ""), str)
             )
-            if is_single and ner and goes_on(ner[0]):
-                inside = inside or place
-            yield Sentence(
-                source=source,
-                words=words,
-                ner=ner,
-                pos=self._optional_items("pos", len(words), row, place),
-                chunks=self._optional_items("chunk", len(words), row, place),
-                document=row.get(columns.document) if columns.document else None,
-                row=number,
-                weight=self._weight(row, place),
-            )
+            if is_single and sentence.ner and goes_on(sentence.ner[0]):
+                inside = inside or sentence.place()
+            yield sentence
         if is_single and inside:
             raise CorpusError(
-                f"{inside}: each row holds one token, and this one continues an entity: put the "
-                "tokens of a sentence into one row, or use a column file with blank lines between "
-                "sentences"
+                f"{inside}: each row holds one token, and this one continues an entity: add a "
+                "column sentence_id with the number of the sentence, put the tokens of a sentence "
+                "into one row, or use a column file with blank lines between sentences"
             )
+
+    def _sentences_of_tokens(self, column: str) -> Iterator[Sentence]:
+        parts: list[Sentence] = []
+        seen: set[tuple[object, object]] = set()
+        name: object = None
+        for source, number, row in self._rows():
+            part = self._sentence(source, number, row)
+            value = row.get(column)
+            # Spreadsheets may name a sentence in its first row only. The other rows then hold "",
+            # None or NaN, which is not equal to itself.
+            if value not in (None, "", name) and value == value:  # noqa: PLR0124
+                if (part.document, value) in seen:
+                    raise CorpusError(
+                        f"{part.place()}: the sentence {value!r} in {column!r} has rows in several "
+                        "places: sort the rows, give each sentence a value of its own, or add a "
+                        "column document_id"
+                    )
+                seen.add((part.document, value))
+                if parts:
+                    yield _join(parts)
+                name, parts = value, []
+            parts.append(part)
+        if parts:
+            yield _join(parts)
+
+    def _sentence(self, source: str, number: int, row: Mapping[str, Any]) -> Sentence:
+        columns = self.columns
+        place = f"{source}, row {number}"
+        words = self._items(columns.tokens or "", row, place)
+        return Sentence(
+            source=source,
+            words=words,
+            ner=self._items(columns.ner, row, place) if columns.ner else None,
+            pos=self._optional_items("pos", len(words), row, place),
+            chunks=self._optional_items("chunk", len(words), row, place),
+            document=row.get(columns.document) if columns.document else None,
+            row=number,
+            weight=self._weight(row, place),
+        )
 
     def _weight(self, row: Mapping[str, Any], place: str) -> float:
         column = self.columns.weight
@@ -339,7 +393,7 @@ class RowReader:
         if isinstance(self.dataset, JsonRows):
             yield from self.dataset
             return
-        names = {getattr(self.columns, field) for field in COLUMN_FIELDS} - {None}
+        names = {getattr(self.columns, field) for field in (*COLUMN_FIELDS, "sentence")} - {None}
         if self.columns.text:
             names |= {"answer", "_view_id", "_is_binary"} & set(self.dataset.features or ())
         needed = sorted(names)
@@ -349,6 +403,34 @@ class RowReader:
             for values in zip(*(batch[column] for column in needed), strict=True):
                 yield self.source, number, dict(zip(needed, values, strict=True))
                 number += 1
+
+
+def _join(parts: Sequence[Sentence]) -> Sentence:
+    """Join the rows of a sentence.
+
+    RAISES (CorpusError): They differ in document or weight, or a row has a tag too many or too few.
+    """
+    first = parts[0]
+    for part in parts:
+        if (part.document, part.weight) != (first.document, first.weight):
+            raise CorpusError(
+                f"{part.place()}: another document or weight than in the first row of the "
+                f"sentence, row {first.row}: use the same in all rows of a sentence"
+            )
+        if part.ner is not None and len(part.ner) != len(part.words):
+            raise CorpusError(
+                f"{part.place()}: {len(part.words)} tokens but {len(part.ner)} tags: fix the row"
+            )
+    return first._replace(
+        words=[word for part in parts for word in part.words],
+        ner=_join_tags([part.ner for part in parts]),
+        pos=_join_tags([part.pos for part in parts]),
+        chunks=_join_tags([part.chunks for part in parts]),
+    )
+
+
+def _join_tags(parts: Sequence[Sequence[str] | None]) -> list[str] | None:
+    return None if None in parts else [tag for part in parts for tag in part or ()]
 
 
 def _check_other_columns(row: Mapping[str, Any], column: str, place: str) -> None:

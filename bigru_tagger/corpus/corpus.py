@@ -153,7 +153,7 @@ def settings_for(source: str, block: Mapping[str, Any]) -> dict[str, Any]:
     RETURNS (dict[str, Any]): The settings in `READING_SETTINGS`, such as `columns` and `scheme`,
         that are set and that the reader of `source` has.
     """
-    known = signature(_choose_reader(Path(source))).parameters
+    known = _settings_of(_choose_reader(Path(source)), source)
     return {
         name: block[name]
         for name in READING_SETTINGS
@@ -261,8 +261,18 @@ def _builder(file: Path) -> str:
     return "json" if first.startswith("{") and is_row(first) else ""
 
 
-def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]) -> None:
+def _settings_of(reader: _ReaderClass, source: str) -> set[str]:
+    """List the settings of a reader that apply to a source: HFCorpus has two for CSV alone."""
     known = set(signature(reader).parameters) - {"path", "split"}
+    path = Path(source)
+    files = _files(path, reader) if path.is_dir() else [path]
+    if reader is HFCorpus and source != "csv" and {*map(content_suffix, files)} != {".csv"}:
+        known -= {"encoding", "separator"}
+    return known
+
+
+def _check_options(source: str, reader: _ReaderClass, options: Mapping[str, Any]) -> None:
+    known = _settings_of(reader, source)
     unknown = sorted(set(options) - known)
     if unknown:
         raise CorpusError(

@@ -60,6 +60,8 @@ class DatasetSource(NamedTuple):
     revision (str | None): The hub revision.
     data_files (DataFiles | None): The files for a builder, or a selection of a dataset's files.
     load_options (dict[str, Any] | None): Further arguments, such as settings of a builder.
+    encoding (str): The encoding of CSV files.
+    separator (str | None): The separator of CSV files; None for a comma.
     """
 
     path: str
@@ -67,6 +69,8 @@ class DatasetSource(NamedTuple):
     revision: str | None = None
     data_files: DataFiles | None = None
     load_options: dict[str, Any] | None = None
+    encoding: str = "utf-8"
+    separator: str | None = None
 
     @property
     def label(self) -> str:
@@ -79,6 +83,15 @@ class DatasetSource(NamedTuple):
         return any(
             (Path(self.path) / name).is_file() for name in ("state.json", "dataset_dict.json")
         )
+
+    @property
+    def csv_options(self) -> dict[str, Any]:
+        """RETURNS (dict[str, Any]): The settings for CSV files, in which "NA" is a token."""
+        return {
+            "encoding": self.encoding,
+            "sep": self.separator or ",",
+            "keep_default_na": False,
+        }
 
     def resolve(self) -> "DatasetSource":
         """Resolve paths that `load_dataset` does not accept.
@@ -200,7 +213,12 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
     """
     source = source.resolve()
     files = source.files(split)
-    if files and SUFFIX_BUILDERS.get(content_suffix(files[0]), "json") == "json":
+    builder = SUFFIX_BUILDERS.get(content_suffix(files[0]), "json") if files else source.path
+    if builder != "csv" and (source.encoding.lower() != "utf-8" or source.separator):
+        raise CorpusError(
+            f"{source.label}: encoding and separator are settings for CSV files: remove them"
+        )
+    if files and builder == "json":
         rows = _slice_rows(JsonRows(files), split)
         next(iter(rows), None)  # raise at once if the files cannot be read
         return rows
@@ -211,8 +229,11 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
             return _load_saved(source.path, split)
         path, data_files = source.path, source.data_files
         if files:
-            path = SUFFIX_BUILDERS[content_suffix(files[0])]
+            path = builder
             data_files = {base_split(split): [str(file) for file in files]}
+        options = source.load_options or {}
+        if path == "csv":
+            options = source.csv_options | options
         dataset: AnyRows = datasets.load_dataset(
             path,
             source.name,
@@ -220,7 +241,7 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
             revision=source.revision,
             data_files=_literals(data_files),
             streaming=streaming,
-            **(source.load_options or {}),
+            **options,
         )
         return dataset
 
@@ -389,6 +410,8 @@ def _explain(source: DatasetSource, err: Exception) -> str:
         )
     if isinstance(err, StopIteration):
         return "a data file is empty: check the path, or get the file again"
+    if isinstance(err.__cause__, UnicodeDecodeError):
+        return f"{err.__cause__}: set encoding, such as latin-1, or convert the file to UTF-8"
     # The message of `datasets` is only "An error occurred while generating the dataset".
     message = f"{err}: {err.__cause__}" if err.__cause__ else str(err)
     return " ".join(message.split())

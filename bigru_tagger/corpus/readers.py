@@ -169,7 +169,8 @@ class HFCorpus(SentenceReader):
 
     A row holds the tokens of a sentence and their tags, or a text with entities by character
     offsets in one of the formats of `bigru_tagger.corpus.offsets`. A text becomes one Doc and is
-    tokenized by the pipeline.
+    tokenized by the pipeline. In a table with one token per row, a column such as `sentence_id` or
+    `Sentence #` numbers the sentences.
 
     path (str): A hub id, a folder of parquet, JSON or arrow files, a folder written by
         `save_to_disk`, the name of a builder (json, parquet, csv, conll) with `data_files`, or
@@ -182,6 +183,8 @@ class HFCorpus(SentenceReader):
     data_files (DataFiles | None): The files for a builder, or a selection of a dataset's files.
     load_options (dict[str, Any] | None): Further arguments of `datasets.load_dataset`, such as
         settings of a builder (`column_names` of conll, `field` of json).
+    encoding (str): The encoding of CSV files. Other files are not read by it.
+    separator (str | None): The separator of CSV files; None for a comma.
     streaming (bool): Read while iterating, without a copy on disk.
     tokens_column (str | None): The column of tokens. For this and the next six settings, None
         looks for the usual names and "" ignores the column. Invalid part-of-speech and chunk tags
@@ -209,6 +212,8 @@ class HFCorpus(SentenceReader):
     revision: str | None = None
     data_files: DataFiles | None = None
     load_options: dict[str, Any] | None = None
+    encoding: str = "utf-8"
+    separator: str | None = None
     streaming: bool = False
     tokens_column: str | None = None
     ner_column: str | None = None
@@ -233,9 +238,7 @@ class HFCorpus(SentenceReader):
     @property
     def location(self) -> DatasetSource:
         """RETURNS (DatasetSource): The arguments for `datasets.load_dataset`."""
-        return DatasetSource(
-            self.path, self.name, self.revision, self.data_files, self.load_options
-        )
+        return DatasetSource(*(getattr(self, field) for field in DatasetSource._fields))
 
     @cached_property
     def dataset(self) -> "AnyRows":

@@ -1,3 +1,4 @@
+import csv
 import json
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from bigru_tagger.corpus.corpus import (
     HFCorpus,
     corpus_splits,
     open_corpus,
+    settings_for,
 )
 from bigru_tagger.corpus.sentences import CorpusError
 
@@ -536,6 +538,122 @@ def test_sentences_of_one_token(tmp_path, nlp):
     (tmp_path / "x.csv").write_text("tokens,ner_tags\nAda,B-PER\nleft,O\n[NAME],O\n")
     examples = list(open_corpus(str(tmp_path / "x.csv"))(nlp))
     assert [example.reference.text.strip() for example in examples] == ["Ada", "left", "[NAME]"]
+
+
+TABLE = [  # token, part-of-speech tag, entity tag; None between sentences
+    ("Ada", "NNP", "B-PER"),
+    ("Lovelace", "NNP", "I-PER"),
+    ("saw", "VBD", "O"),
+    ("NA", "NNP", "B-ORG"),
+    (",", ",", "O"),
+    None,
+    ("null", "NN", "O"),
+    ("left", "VBD", "O"),
+    ("Café", "NNP", "B-LOC"),
+]
+
+
+def table_rows(names, repeat):
+    number, rows = 1, []
+    shown = True
+    for entry in TABLE:
+        if entry is None:
+            number, shown = number + 1, True
+            continue
+        rows.append([f"Sentence: {number}" if shown or repeat else "", *entry])
+        shown = False
+    return [names, *rows]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Sentence #", "Word", "POS", "Tag"],  # as on Kaggle
+        ["sentence_id", "token", "pos_tag", "ner_tag"],
+        ["sent_id", "tokens", "pos", "ner"],
+        ["SentenceNumber", "words", "pos_tags", "tags"],
+    ],
+)
+@pytest.mark.parametrize("repeat", [False, True])
+@pytest.mark.parametrize("form", [("utf-8", ","), ("latin-1", ";")])
+def test_a_table_with_one_token_per_row(tmp_path, nlp, names, repeat, form):
+    path = tmp_path / "x.csv"
+    encoding, separator = form
+    with path.open("w", encoding=encoding, newline="") as file:
+        csv.writer(file, delimiter=separator).writerows(table_rows(names, repeat))
+    examples = list(open_corpus(str(path), encoding=encoding, separator=separator)(nlp))
+    sentences = [[entry for entry in TABLE[:5] if entry], TABLE[6:]]
+    found = [[(t.text, t.tag_) for t in example.reference] for example in examples]
+    assert found == [[entry[:2] for entry in sentence] for sentence in sentences]
+    entities = [[(e.text, e.label_) for e in example.reference.ents] for example in examples]
+    assert entities == [[("Ada Lovelace", "PER"), ("NA", "ORG")], [("Café", "LOC")]]
+
+
+@pytest.mark.parametrize("write", ["to_json", "to_parquet"])
+@pytest.mark.parametrize("blank", [None, float("nan")])
+def test_a_table_in_other_formats(tmp_path, nlp, write, blank):
+    rows = {
+        "sentence_id": [1.0, blank, 2.0, blank],
+        "document_id": [7, 7, 8, 8],
+        "word": ["Ada", "left", "It", "rained"],
+        "tag": ["B-PER", "O", "O", "O"],
+    }
+    path = str(tmp_path / f"x.{write[3:]}")
+    getattr(Dataset.from_dict(rows), write)(path)
+    reader = open_corpus(path)
+    assert [sentence.words for sentence in reader.sentences()] == [
+        ["Ada", "left"],
+        ["It", "rained"],
+    ]
+    assert [sentence.document for sentence in reader.sentences()] == [7, 8]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["1,Ada,O", "2,left,O", "1,Turin,B-LOC"], r"row 2: the sentence '?1'? in 'sentence_id'"),
+        (["1,New York,B-LOC", "1,fell,O"], "row 0: 2 tokens but 1 tags: fix the row"),
+        (["1,Ada,O", "1,,O"], "row 1: 0 tokens but 1 tags: fix the row"),
+    ],
+)
+def test_a_table_with_a_mistake(tmp_path, nlp, lines, message):
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(["sentence_id,word,tag", *lines]))
+    with pytest.raises(CorpusError, match=message):
+        list(open_corpus(str(path))(nlp))
+
+
+def test_the_weight_of_a_sentence_is_in_all_its_rows(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("sent_id,word,tag,w\n1,Ada,B-PER,2\n1,left,O,2\n2,It,O,1\n2,rained,O,0.5\n")
+    sentences = HFCorpus("csv", data_files=str(path), weight_column="w").sentences()
+    assert next(sentences).weight == 2.0
+    with pytest.raises(CorpusError, match=r"row 3: another document or weight .*, row 2"):
+        next(sentences)
+
+
+def test_a_column_of_texts_named_sentence_is_no_number(tmp_path, nlp):
+    path = tmp_path / "x.csv"
+    path.write_text("sentence,tokens,tags\nYes,Yes,O\nYes,Yes,O\n")
+    assert len(list(open_corpus(str(path))(nlp))) == 2
+
+
+def test_settings_for_csv_files_are_errors_elsewhere(tmp_path, nlp):
+    path = write_rows(tmp_path / "x.jsonl", {"tokens": ["Ada"], "ner_tags": ["B-PER"]})
+    with pytest.raises(CorpusError, match="HFCorpus, which has no setting `encoding`"):
+        open_corpus(path, encoding="latin-1")
+    assert settings_for(path, {"encoding": "latin-1", "scheme": "io"}) == {"scheme": "io"}
+    table = write(tmp_path / "x.csv", "tokens,tags\nAda,B-PER\n")
+    assert settings_for(table, {"encoding": "latin-1"}) == {"encoding": "latin-1"}
+    with pytest.raises(CorpusError, match="encoding and separator are settings for CSV files"):
+        list(HFCorpus("json", data_files=path, separator=";")(nlp))
+
+
+def test_an_encoding_that_does_not_fit_names_the_setting(tmp_path, nlp):
+    path = tmp_path / "x.csv"
+    path.write_bytes("tokens,tags\nCafé,B-ORG\n".encode("latin-1"))
+    with pytest.raises(CorpusError, match=r"x\.csv.*set encoding, such as latin-1"):
+        list(open_corpus(str(path))(nlp))
 
 
 def test_a_saved_split_without_rows(tmp_path, nlp):

@@ -120,10 +120,7 @@ def find_columns(
         sentence = next((folded[name] for name in _SENTENCE_NAMES if name in folded), None)
         columns = columns._replace(sentence=sentence)
     if not columns.tokens and not columns.text:
-        raise CorpusError(
-            f"{source}: no column of tokens: set tokens_column, or text_column for texts with "
-            f"character offsets, to one of {', '.join(features)}"
-        )
+        raise CorpusError(f"{source}: {_why_no_tokens(list(features))}")
     ner = columns.ner
     if columns.text and ner and ner == columns.entities and _kind(features[ner]) == "objects":
         columns = columns._replace(ner=None)
@@ -143,6 +140,16 @@ def find_columns(
             f"{', '.join(features)}"
         )
     return columns._replace(text=None, entities=None)
+
+
+def _why_no_tokens(names: Sequence[str]) -> str:
+    separator = re.search(r"[;|\t]", names[0])
+    if len(names) == 1 and separator:
+        return f"one column, {names[0]!r}: set separator, which seems to be {separator[0]!r}"
+    return (
+        "no column of tokens: set tokens_column, or text_column for texts with character offsets, "
+        f"to one of {', '.join(names)}"
+    )
 
 
 def _features(dataset: "AnyRows", source: str) -> Mapping[str, Any]:

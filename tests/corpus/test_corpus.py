@@ -649,6 +649,12 @@ def test_settings_for_csv_files_are_errors_elsewhere(tmp_path, nlp):
         list(HFCorpus("json", data_files=path, separator=";")(nlp))
 
 
+def test_another_separator_is_an_error_that_names_it(tmp_path, nlp):
+    path = write(tmp_path / "x.csv", "tokens;tags\nAda;B-PER\n")
+    with pytest.raises(CorpusError, match=r"'tokens;tags': set separator, which .* to be ';'"):
+        next(iter(open_corpus(str(path))(nlp)))
+
+
 def test_an_encoding_that_does_not_fit_names_the_setting(tmp_path, nlp):
     path = tmp_path / "x.csv"
     path.write_bytes("tokens,tags\nCafé,B-ORG\n".encode("latin-1"))

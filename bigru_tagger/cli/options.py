@@ -58,9 +58,11 @@ _OPTIONS: dict[str, Any] = {
         ),
     ],
     "separator": Annotated[
-        str | None, _option(r'The column separator of column files; "\t" is a tab.')
+        str | None, _option(r'The separator of column and CSV files; "\t" is a tab.')
     ],
-    "encoding": Annotated[str | None, _option("The encoding of column files. Default: UTF-8.")],
+    "encoding": Annotated[
+        str | None, _option("The encoding of column and CSV files. Default: UTF-8.")
+    ],
     "scheme": Annotated[
         str | None,
         _option("Tag scheme (IOB1, IOB2, IOBES, BMES, BILUO; IO for labels without prefixes)."),

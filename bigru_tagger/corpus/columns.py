@@ -143,8 +143,8 @@ def find_columns(
 
 
 def _why_no_tokens(names: Sequence[str]) -> str:
-    separator = re.search(r"[;|\t]", names[0])
-    if len(names) == 1 and separator:
+    separator = re.search(r"[;|\t]", names[0]) if len(names) == 1 else None
+    if separator:
         return f"one column, {names[0]!r}: set separator, which seems to be {separator[0]!r}"
     return (
         "no column of tokens: set tokens_column, or text_column for texts with character offsets, "
@@ -255,23 +255,30 @@ class RowReader:
     def _sentences_of_tokens(self, column: str) -> Iterator[Sentence]:
         parts: list[Sentence] = []
         seen: set[tuple[object, object]] = set()
-        name: object = None
+        current: tuple[object, object] | None = None
         for source, number, row in self._rows():
             part = self._sentence(source, number, row)
             value = row.get(column)
+            name = (part.document, value)
+            is_sentence = len(part.words) > 1
             # Spreadsheets may name a sentence in its first row only. The other rows then hold "",
             # None or NaN, which is not equal to itself.
-            if value not in (None, "", name) and value == value:  # noqa: PLR0124
-                if (part.document, value) in seen:
-                    raise CorpusError(
-                        f"{part.place()}: the sentence {value!r} in {column!r} has rows in several "
-                        "places: sort the rows, give each sentence a value of its own, or add a "
-                        "column document_id"
-                    )
-                seen.add((part.document, value))
-                if parts:
-                    yield _join(parts)
-                name, parts = value, []
+            is_next = value not in (None, "") and value == value and name != current  # noqa: PLR0124
+            if parts and (is_next or is_sentence):
+                yield _join(parts)
+                parts = []
+            if is_sentence:
+                yield part
+                continue
+            if is_next and name in seen:
+                raise CorpusError(
+                    f"{part.place()}: the sentence {value!r} in {column!r} has rows in several "
+                    "places: sort the rows, give each sentence a value of its own, or add a "
+                    "column document_id"
+                )
+            if is_next:
+                seen.add(name)
+                current = name
             parts.append(part)
         if parts:
             yield _join(parts)

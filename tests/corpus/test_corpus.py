@@ -623,6 +623,21 @@ def test_a_table_with_a_mistake(tmp_path, nlp, lines, message):
         list(open_corpus(str(path))(nlp))
 
 
+def test_numbers_that_start_again_in_each_document(tmp_path):
+    path = tmp_path / "x.csv"
+    lines = ["document_id,sent_id,word,tag", "a,1,Ada,B-PER", "a,1,left,O", "b,1,It,O", "b,2,No,O"]
+    path.write_text("\n".join(lines))
+    words = [sentence.words for sentence in open_corpus(str(path)).sentences()]
+    assert words == [["Ada", "left"], ["It"], ["No"]]
+
+
+def test_a_row_with_several_tokens_is_a_sentence(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("sent_id,tokens,tags\n1,Ada left,B-PER O\n1,It rained,O O\n2,Yes,O\n")
+    words = [sentence.words for sentence in open_corpus(str(path)).sentences()]
+    assert words == [["Ada", "left"], ["It", "rained"], ["Yes"]]
+
+
 def test_the_weight_of_a_sentence_is_in_all_its_rows(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("sent_id,word,tag,w\n1,Ada,B-PER,2\n1,left,O,2\n2,It,O,1\n2,rained,O,0.5\n")

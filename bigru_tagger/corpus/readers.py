@@ -16,11 +16,12 @@ from ..errors import ConfigError
 from ..schemes import TagError, check_scheme
 from .annotated import AnnotatedLabels, gold_labels
 from .augment import augment
-from .columns import BATCH_SIZE, COLUMN_FIELDS, Columns, RowReader, find_columns
+from .columns import COLUMN_FIELDS, Columns, find_columns
 from .hub import DataFiles, DatasetSource, load_errors, load_split
 from .json_rows import JsonRows
 from .layouts import are_mostly_tags
 from .offsets import Alignment, AnnotatedText, check_alignment, make_text_examples
+from .rows import BATCH_SIZE, RowReader
 from .sentences import CorpusError, Sentence, TagSchemes, detect_layer, make_examples
 
 if TYPE_CHECKING:

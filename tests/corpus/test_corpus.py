@@ -310,7 +310,7 @@ def test_bad_row_is_named(tmp_path, nlp, columns, options, message):
 
 
 def test_rows_count_across_batches(tmp_path, nlp, monkeypatch):
-    monkeypatch.setattr("bigru_tagger.corpus.columns.BATCH_SIZE", 2)
+    monkeypatch.setattr("bigru_tagger.corpus.rows.BATCH_SIZE", 2)
     tags = [["O"], [], ["O"], ["B-X"], ["PER"]]
     folder = save(tmp_path / "bad", tokens=[["a"]] * 5, tags=tags)
     with pytest.raises(CorpusError, match="row 4: tag 'PER'"):

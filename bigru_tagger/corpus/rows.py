@@ -1,0 +1,344 @@
+"""Convert the rows of a dataset to sentences, or to texts with offsets."""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..schemes import goes_on
+from .columns import COLUMN_FIELDS, LAYERS, Columns
+from .json_rows import JsonRows
+from .offsets import AnnotatedText, holds_entities, read_entities
+from .sentences import CorpusError, Sentence
+from .weights import LARGEST
+
+if TYPE_CHECKING:
+    from .columns import AnyRows
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 1000
+# As pandas writes a list to CSV: "['Ada', 'left']" or "[1, 0]".
+_LIST_AS_TEXT = re.compile(r"\s*\[\s*(['\"].*['\"]|\d+(?:[\s,]+\d+)*)\s*\]\s*", re.DOTALL)
+
+
+class RowReader:
+    """Read the rows of a dataset. Each iteration starts at the first row.
+
+    dataset (AnyRows): The rows.
+    source (str): The dataset and its split, for messages.
+    columns (Columns): The columns to read.
+    tag_names (Mapping[str, Sequence[str]]): The tags, in order, of columns that hold tag numbers
+        without a ClassLabel feature.
+    """
+
+    def __init__(
+        self,
+        dataset: "AnyRows",
+        source: str,
+        columns: Columns,
+        tag_names: Mapping[str, Sequence[str]],
+    ) -> None:
+        self.dataset = dataset
+        self.source = source
+        self.columns = columns
+        self.tables = {
+            column: _tag_table(dataset, column, tag_names)
+            for field in (*LAYERS, "entities")
+            if (column := getattr(columns, field))
+        }
+        values = dataset.values if isinstance(dataset, JsonRows) else {}
+        self._types = {name: type(value) for name, value in values.items() if value is not None}
+        self._reported: set[str] = set()
+
+    def sentences(self) -> Iterator[Sentence]:
+        """Read rows of tokens. Values of text columns are split at whitespace.
+
+        If a part-of-speech or chunk column was not named by the user, invalid values in it are
+        read as missing. A warning names the first such row.
+
+        YIELDS (Sentence): One per row, or one for all rows of a sentence.
+        RAISES (CorpusError): A value is missing, a tag number has no name, a column mixes lists and
+            texts, or each row holds a token and not a sentence.
+        """
+        columns = self.columns
+        if columns.sentence:
+            yield from self._sentences_of_tokens(columns.sentence)
+            return
+        inside: str | None = None  # the place of a tag inside an entity, if all rows are one token
+        is_single = True
+        for source, number, row in self._rows():
+            sentence = self._sentence(source, number, row)
+            is_single = (
+                is_single
+                and len(sentence.words) == 1
+                and isinstance(row.get(columns.tokens or ""), str)
+            )
+            if is_single and sentence.ner and goes_on(sentence.ner[0]):
+                inside = inside or sentence.place()
+            yield sentence
+        if is_single and inside:
+            raise CorpusError(
+                f"{inside}: each row holds one token, and this one continues an entity: add a "
+                "column sentence_id with the number of the sentence, put the tokens of a sentence "
+                "into one row, or use a column file with blank lines between sentences"
+            )
+
+    def _sentences_of_tokens(self, column: str) -> Iterator[Sentence]:
+        parts: list[Sentence] = []
+        seen: set[tuple[object, object]] = set()
+        current: tuple[object, object] | None = None
+        for source, number, row in self._rows():
+            part = self._sentence(source, number, row)
+            value = row.get(column)
+            name = (part.document, value)
+            is_sentence = len(part.words) > 1
+            # Spreadsheets may name a sentence in its first row only. The other rows then hold "",
+            # None or NaN, which is not equal to itself.
+            is_next = value not in (None, "") and value == value and name != current  # noqa: PLR0124
+            if parts and (is_next or is_sentence):
+                yield _join(parts)
+                parts = []
+            if is_sentence:
+                yield part
+                continue
+            if is_next and name in seen:
+                raise CorpusError(
+                    f"{part.place()}: the sentence {value!r} in {column!r} has rows in several "
+                    "places: sort the rows, give each sentence a value of its own, or add a "
+                    "column document_id"
+                )
+            if is_next:
+                seen.add(name)
+                current = name
+            parts.append(part)
+        if parts:
+            yield _join(parts)
+
+    def _sentence(self, source: str, number: int, row: Mapping[str, Any]) -> Sentence:
+        columns = self.columns
+        place = f"{source}, row {number}"
+        words = self._items(columns.tokens or "", row, place)
+        return Sentence(
+            source=source,
+            words=words,
+            ner=self._items(columns.ner, row, place) if columns.ner else None,
+            pos=self._optional_items("pos", len(words), row, place),
+            chunks=self._optional_items("chunk", len(words), row, place),
+            document=row.get(columns.document) if columns.document else None,
+            row=number,
+            weight=self._weight(row, place),
+        )
+
+    def _weight(self, row: Mapping[str, Any], place: str) -> float:
+        column = self.columns.weight
+        if column is None:
+            return 1.0
+        value = row.get(column)
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 <= value <= LARGEST
+        ):
+            raise CorpusError(
+                f"{place}: {column!r} holds {value!r}, not a weight: use a number of at least 0"
+            )
+        return float(value)
+
+    def _items(self, column: str, row: Mapping[str, Any], place: str) -> list[str]:
+        value = row.get(column)
+        if value is not None and (kind := self._types.setdefault(column, type(value))) is not type(
+            value
+        ):
+            raise CorpusError(
+                f"{place}: {column!r} holds {value!r}, but other rows hold a {kind.__name__}: use "
+                "one type in all rows"
+            )
+        return _strings(value, self.tables.get(column), column, place)
+
+    def _optional_items(
+        self, field: str, n_words: int, row: Mapping[str, Any], place: str
+    ) -> list[str] | None:
+        column = getattr(self.columns, field)
+        if column is None:
+            return None
+        try:
+            items = self._items(column, row, place)
+            if len(items) != n_words:
+                raise CorpusError(
+                    f"{place}: {column!r} has {len(items)} tags for {n_words} tokens: fix the row, "
+                    f"or set tokens_column and {field}_column to columns that belong together"
+                )
+        except CorpusError as err:
+            if field in self.columns.explicit:
+                raise
+            if column not in self._reported:
+                self._reported.add(column)
+                logger.warning(
+                    "%s. Such rows are read without this column. Set %s_column = %r to make this "
+                    'an error, or %s_column = "" to ignore the column',
+                    *(err, field, column, field),
+                )
+            return None
+        return items
+
+    def texts(self) -> Iterator[AnnotatedText]:
+        """Read rows of texts. Rows that were rejected or ignored in Prodigy are left out.
+
+        An answer to the question whether an entity is correct says nothing of the other tokens.
+
+        YIELDS (AnnotatedText): One per row.
+        RAISES (CorpusError): A row has no text or an unknown answer, or its entities cannot be
+            read.
+        """
+        columns = self.columns
+        skipped = binary = 0
+        for source, number, row in self._rows():
+            place = f"{source}, row {number}"
+            answer = row.get("answer", "accept")
+            if answer not in ("accept", "reject", "ignore"):
+                raise CorpusError(
+                    f"{place}: 'answer' holds {answer!r}: use accept, reject or ignore"
+                )
+            if answer != "accept":
+                skipped += 1
+                continue
+            text = row.get(columns.text or "")
+            if not isinstance(text, str):
+                raise CorpusError(
+                    f"{place}: {columns.text!r} holds {text!r}, not a text: fix the row, or set "
+                    "text_column"
+                )
+            entities = None
+            if columns.entities:
+                value = row.get(columns.entities)
+                if "entities" not in columns.explicit or value is None:
+                    _check_other_columns(row, columns.entities, place)
+                if value is None and "answer" in row:
+                    value = []  # Prodigy: accepted without entities
+                table = self.tables[columns.entities]
+                entities = read_entities(text, value, place, columns.entities, table)
+            is_binary = row.get("_view_id") == "ner" or row.get("_is_binary") is True
+            binary += is_binary
+            yield AnnotatedText(
+                place, text, entities, self._weight(row, place), complete=not is_binary
+            )
+        if binary:
+            logger.warning(
+                "%s: %d rows answer whether an entity is correct (Prodigy's ner.teach): all other "
+                "tokens of these texts are read as unknown",
+                *(self.source, binary),
+            )
+        if skipped:
+            logger.warning(
+                "%s: %d rows left out: they were rejected or ignored", self.source, skipped
+            )
+
+    def _rows(self) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+        """Yield the source of each row, its number from 0, and the row."""
+        if isinstance(self.dataset, JsonRows):
+            yield from self.dataset
+            return
+        names = {getattr(self.columns, field) for field in (*COLUMN_FIELDS, "sentence")} - {None}
+        if self.columns.text:
+            names |= {"answer", "_view_id", "_is_binary"} & set(self.dataset.features or ())
+        needed = sorted(names)
+        number = 0
+        # with_format: a dataset may have been saved with a tensor format.
+        for batch in self.dataset.select_columns(needed).with_format(None).iter(BATCH_SIZE):
+            for values in zip(*(batch[column] for column in needed), strict=True):
+                yield self.source, number, dict(zip(needed, values, strict=True))
+                number += 1
+
+
+def _join(parts: Sequence[Sentence]) -> Sentence:
+    """Join the rows of a sentence.
+
+    RAISES (CorpusError): They differ in document or weight, or a row has a tag too many or too few.
+    """
+    first = parts[0]
+    for part in parts:
+        if (part.document, part.weight) != (first.document, first.weight):
+            raise CorpusError(
+                f"{part.place()}: another document or weight than in the first row of the "
+                f"sentence, row {first.row}: use the same in all rows of a sentence"
+            )
+        if part.ner is not None and len(part.ner) != len(part.words):
+            raise CorpusError(
+                f"{part.place()}: {len(part.words)} tokens but {len(part.ner)} tags: fix the row"
+            )
+    return first._replace(
+        words=[word for part in parts for word in part.words],
+        ner=_join_tags([part.ner for part in parts]),
+        pos=_join_tags([part.pos for part in parts]),
+        chunks=_join_tags([part.chunks for part in parts]),
+    )
+
+
+def _join_tags(parts: Sequence[Sequence[str] | None]) -> list[str] | None:
+    return None if None in parts else [tag for part in parts for tag in part or ()]
+
+
+def _check_other_columns(row: Mapping[str, Any], column: str, place: str) -> None:
+    odd = next((name for name in row if name != column and holds_entities(row[name])), None)
+    if odd is None:
+        return
+    if row.get(column):
+        raise CorpusError(
+            f"{place}: entities in {odd!r}, and in {column!r}: set entities_column to one of them"
+        )
+    raise CorpusError(
+        f"{place}: entities in {odd!r}, and not in {column!r}: rename the key, or set "
+        "entities_column"
+    )
+
+
+def _tag_table(
+    dataset: "AnyRows", column: str, tag_names: Mapping[str, Sequence[str]]
+) -> dict[int, str] | None:
+    """Map tag numbers to tags; None if the column has no tag names."""
+    names = tag_names.get(column)
+    if names is None and not isinstance(dataset, JsonRows) and dataset.features:
+        label = getattr(dataset.features[column], "feature", None)
+        if isinstance(label, Mapping):
+            label = label.get("label")
+        names = getattr(label, "names", None)  # of a ClassLabel
+    # A dict, not a list: a negative number (often "no label") must not index from the end.
+    return None if names is None else dict(enumerate(names))
+
+
+def _strings(value: Any, table: Mapping[int, str] | None, column: str, place: str) -> list[str]:
+    if isinstance(value, str):
+        if _LIST_AS_TEXT.fullmatch(value):
+            raise CorpusError(
+                f"{place}: {column!r} holds a list that was written as a text, {value[:40]!r}: "
+                "convert the data to JSON lines or parquet"
+            )
+        value = value.split()
+    if not isinstance(value, list):
+        raise CorpusError(
+            f"{place}: {column!r} holds {value!r}, not one item per token: use a list with one "
+            "item per token ([] if there are no tokens), or drop the rows without annotation"
+        )
+    types = set(map(type, value))
+    if table is not None:
+        # Not only `table[item]`: True is equal to 1.
+        if types <= {int} and table.keys() >= set(value):
+            return list(map(table.__getitem__, value))
+        invalid = next(item for item in value if type(item) is not int or item not in table)
+        raise CorpusError(
+            f"{place}: {column!r} holds {invalid!r}, but its tags are numbered 0 to "
+            f"{len(table) - 1}: drop the rows without annotation, or fix tag_names"
+        )
+    if types <= {str}:
+        return value
+    for item in value:
+        if not isinstance(item, str):
+            advice = (
+                f"set tag_names = {{{column!r}: [the tags in order]}}, or cast the column to "
+                "List(ClassLabel(names=...))"
+                if isinstance(item, int)
+                else "use a column that holds one string per token"
+            )
+            raise CorpusError(f"{place}: {column!r} holds {item!r}, not a string: {advice}")
+    return value

@@ -589,6 +589,32 @@ def test_a_table_with_one_token_per_row(tmp_path, nlp, names, repeat, form):
     assert entities == [[("Ada Lovelace", "PER"), ("NA", "ORG")], [("Café", "LOC")]]
 
 
+TOKENS = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=5)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    sentences=st.lists(st.lists(TOKENS, min_size=1, max_size=4), min_size=1, max_size=4),
+    repeat=st.booleans(),
+)
+def test_a_table_keeps_every_token(tmp_path_factory, sentences, repeat):
+    sentences = [["Ada", "left"], *sentences]  # pandas reads a column of digits as numbers
+    path = tmp_path_factory.mktemp("table") / "x.csv"
+    with path.open("w", encoding="utf8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sentence_id", "token", "tag"])
+        for number, sentence in enumerate(sentences):
+            for position, token in enumerate(sentence):
+                shown = repeat or not position
+                writer.writerow([f"s{number}" if shown else "", token, "B-X" if shown else "I-X"])
+    found = list(open_corpus(str(path)).sentences())
+    assert [sentence.words for sentence in found] == sentences
+    expected = [["B-X" if repeat or not i else "I-X" for i, _ in enumerate(s)] for s in sentences]
+    assert [sentence.ner for sentence in found] == expected
+
+
 @pytest.mark.parametrize("write", ["to_json", "to_parquet"])
 @pytest.mark.parametrize("blank", [None, float("nan")])
 def test_a_table_in_other_formats(tmp_path, nlp, write, blank):

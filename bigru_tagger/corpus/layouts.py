@@ -326,9 +326,10 @@ def _check_tags(
             try:
                 detect_scheme([values])
             except TagError as err:
+                header = "" if err.position else "remove this line if it is a header, "
                 raise CorpusError(
                     f"{file}:{lines[err.position]}: column {i + 1}: {err}. Most values of this "
-                    f"column are tags: fix this one, or name the columns, as in {EXAMPLE}"
+                    f"column are tags: {header}fix this one, or name the columns, as in {EXAMPLE}"
                 ) from err
 
 

@@ -435,3 +435,18 @@ def test_numbers_with_labels_alone_are_tokens(tmp_path):
     path = write(tmp_path / "x.conll", "1984 DATE\n1985 DATE\n\n7 O\n7 O\n")
     words = [[token.text for token in doc] for doc in read(path, scheme="io")]
     assert words == [["1984", "1985"], ["7", "7"]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "advice"),
+    [
+        (["word tag", "Ada B-PER", "left O", "Rome B-LOC"], "tags: remove this line if it is a "),
+        (["Ada B-PER", "left tag", "Rome B-LOC", "fell O"], "tags: fix this one, or name the col"),
+    ],
+)
+def test_a_first_line_that_may_be_a_header(tmp_path, lines, advice):
+    path = tmp_path / "x.conll"
+    path.write_text("\n".join(lines))
+    number = next(i for i, line in enumerate(lines, 1) if line.endswith("tag"))
+    with pytest.raises(CorpusError, match=rf"x\.conll:{number}: column 2: tag 'tag'.*{advice}"):
+        list(ConllCorpus(path).sentences())

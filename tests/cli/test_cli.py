@@ -1,6 +1,7 @@
 """The command line interface, called with typer's test runner."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from spacy.tokens import Doc, DocBin, Span, SpanGroup
 from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
-from bigru_tagger.cli import app
+from bigru_tagger.cli import app, main
 from bigru_tagger.tasks import ENTITIES
 
 SAMPLE = "bigru_tagger/sample"
@@ -367,3 +368,25 @@ def test_code_registers_the_functions_of_a_pipeline(tmp_path: Path) -> None:
     config.to_disk(model / "config.cfg")
     assert "first_token_is_a_place" in run("tag", model, "Vienna is old .", fails=True)
     assert "LOC      Vienna\n" in run("--code", code, "tag", model, "Vienna is old .")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, None),
+    ],
+)
+def test_threads_wait_in_short_loops(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: str | None
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["bigru-tagger", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)

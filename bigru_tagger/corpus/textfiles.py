@@ -57,12 +57,14 @@ def read_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
                 if "\0" in text:
                     raise CorpusError(
                         f"{file}:{number}: a zero byte: the file is damaged, or its encoding is "
-                        "UTF-16 or UTF-32: set encoding, or convert the file to UTF-8"
+                        "UTF-16 or UTF-32: set encoding (of column and CSV files), or convert the "
+                        "file to UTF-8"
                     )
                 yield number, text.rstrip("\n").removesuffix("\r").lstrip(BYTE_ORDER_MARK)
     except UnicodeError as err:
         raise CorpusError(
-            f"{file}:{number + 1}: {err}: set encoding, or convert the file to UTF-8"
+            f"{file}:{number + 1}: {err}: set encoding (of column and CSV files), or convert the "
+            "file to UTF-8"
         ) from err
     except LookupError as err:
         raise CorpusError(f"{file}: {err}: set encoding to a name that Python supports") from err

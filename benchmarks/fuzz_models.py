@@ -25,7 +25,7 @@ from thinc.api import fix_random_seed
 from tqdm import tqdm
 from wasabi.tables import table
 
-from bigru_tagger.corpus.hub import SAMPLE
+from bigru_tagger.corpus.sources import SAMPLE
 from bigru_tagger.errors import ModelError
 from bigru_tagger.huggingface.exchange import load_transformers, save_transformers
 from bigru_tagger.recipes.combining import combine

@@ -18,11 +18,12 @@ from .annotated import AnnotatedLabels
 from .column_corpus import ConllCorpus, column_files, pattern_folder
 from .columns import COLUMN_FIELDS
 from .conll import FILE_ENDINGS, find_files
-from .hub import SUFFIX_BUILDERS, DataFiles, DatasetSource, list_splits
+from .hub import list_splits
 from .json_rows import is_row
 from .offsets import Alignment
 from .readers import HFCorpus, SentenceReader
 from .sentences import CorpusError
+from .sources import SUFFIX_BUILDERS, DataFiles, DatasetSource
 from .spacy_files import SpacyCorpus
 from .splits import (
     base_split,

@@ -8,7 +8,7 @@ from pathlib import Path
 from spacy.util import is_package
 
 from ..errors import DataError
-from .hub import SAMPLE, DatasetSource
+from .sources import SAMPLE, DatasetSource
 
 HASH_DIGITS = 12
 

@@ -17,12 +17,13 @@ from ..schemes import TagError, check_scheme
 from .annotated import AnnotatedLabels, gold_labels
 from .augment import augment
 from .columns import COLUMN_FIELDS, Columns, find_columns
-from .hub import DataFiles, DatasetSource, load_errors, load_split
+from .hub import load_errors, load_split
 from .json_rows import JsonRows
 from .layouts import are_mostly_tags
 from .offsets import Alignment, AnnotatedText, check_alignment, make_text_examples
 from .rows import BATCH_SIZE, RowReader
 from .sentences import CorpusError, Sentence, TagSchemes, detect_layer, make_examples
+from .sources import DataFiles, DatasetSource
 
 if TYPE_CHECKING:
     from .columns import AnyRows

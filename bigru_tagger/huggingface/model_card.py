@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from ..corpus.hub import SAMPLE
+from ..corpus.sources import SAMPLE
 from ..markdown import code_span, escape_markdown, markdown_table
 from ..tasks import TASKS
 

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 
 from bigru_tagger.cli import app
 from bigru_tagger.corpus.corpus import AnyCorpus, ConllCorpus, HFCorpus, default_split, open_corpus
-from bigru_tagger.corpus.hub import DatasetSource, load_split
+from bigru_tagger.corpus.hub import load_split
 from bigru_tagger.corpus.sentences import CorpusError
+from bigru_tagger.corpus.sources import DatasetSource
 from bigru_tagger.scoring.loading import read_gold
 
 CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))

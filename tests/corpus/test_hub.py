@@ -8,8 +8,9 @@ from datasets import Dataset, DatasetDict
 
 import bigru_tagger
 from bigru_tagger.corpus.corpus import HFCorpus
-from bigru_tagger.corpus.hub import SAMPLE, DatasetSource, list_splits, load_split
+from bigru_tagger.corpus.hub import list_splits, load_split
 from bigru_tagger.corpus.sentences import CorpusError
+from bigru_tagger.corpus.sources import SAMPLE, DatasetSource
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from datasets import DatasetDict, load_dataset
 
-from bigru_tagger.corpus.hub import SAMPLE, DatasetSource
+from bigru_tagger.corpus.sources import SAMPLE, DatasetSource
 from bigru_tagger.schemes import entity_spans
 
 SPLITS = ("train", "validation", "test")

@@ -30,7 +30,7 @@ class BiGRUChunker(SpanTagger):
         *,
         spans_key: str = "chunks",
         threshold: float = 0.0,
-        recall_bias: float | Mapping[str, float] = 0.0,
+        recall_bias: float | Mapping[str, float] | None = None,
         incorrect_spans_key: str | None = None,
         label_smoothing: float = 0.0,
         label_weights: Mapping[str, float] | None = None,
@@ -44,7 +44,7 @@ class BiGRUChunker(SpanTagger):
         name (str): name of the component.
         spans_key (str): see `make_bigru_chunker`.
         threshold (float): see `make_bigru_chunker`.
-        recall_bias (float | Mapping[str, float]): see `make_bigru_chunker`.
+        recall_bias (float | Mapping[str, float] | None): see `make_bigru_chunker`.
         incorrect_spans_key (str | None): see `make_bigru_chunker`.
         label_smoothing (float): see `make_bigru_chunker`.
         label_weights (Mapping[str, float] | None): see `make_bigru_chunker`.

@@ -31,7 +31,7 @@ _SHARED = {
     "label_weights": None,
     "labels": None,
 }
-_SPANS = {**_SHARED, "threshold": 0.0, "recall_bias": 0.0, "incorrect_spans_key": None}
+_SPANS = {**_SHARED, "threshold": 0.0, "recall_bias": None, "incorrect_spans_key": None}
 
 
 def _span_scorer(target: str) -> dict[str, str]:
@@ -59,7 +59,7 @@ def make_bigru_ner(
     *,
     confidence: str | None,
     threshold: float,
-    recall_bias: float | dict[str, float],
+    recall_bias: float | dict[str, float] | None,
     incorrect_spans_key: str | None,
     label_smoothing: float,
     label_weights: dict[str, float] | None,
@@ -75,9 +75,10 @@ def make_bigru_ner(
         With the default, it is `span._.confidence`. None sets no attribute.
     threshold (float): minimum probability of an entity, from 0 to 1. Entities below it are
         dropped; 0 keeps all.
-    recall_bias (float | dict[str, float]): added to the logits of all tags except O. With a
+    recall_bias (float | dict[str, float] | None): added to the logits of all tags except O. With a
         positive value, more spans are predicted, which usually raises recall and lowers precision.
-        A dict has a number for each label, 0 for labels that it does not have.
+        A dict has a number for each label, 0 for labels that it does not have. With None, a number
+        is chosen when training starts: the fewer spans in the training data, the larger it is.
     incorrect_spans_key (str | None): key of `doc.spans` for spans of the training data that are
         known to be incorrect, as in spaCy's `ner`. A span without a label is incorrect with any
         label. None for no key.
@@ -180,7 +181,7 @@ def make_bigru_chunker(
     *,
     spans_key: str,
     threshold: float,
-    recall_bias: float | dict[str, float],
+    recall_bias: float | dict[str, float] | None,
     incorrect_spans_key: str | None,
     label_smoothing: float,
     label_weights: dict[str, float] | None,
@@ -196,9 +197,10 @@ def make_bigru_chunker(
         default score weights use the same key.
     threshold (float): minimum probability of a span, from 0 to 1. Spans below it are dropped; 0
         keeps all.
-    recall_bias (float | dict[str, float]): added to the logits of all tags except O. With a
+    recall_bias (float | dict[str, float] | None): added to the logits of all tags except O. With a
         positive value, more spans are predicted, which usually raises recall and lowers precision.
-        A dict has a number for each label, 0 for labels that it does not have.
+        A dict has a number for each label, 0 for labels that it does not have. With None, a number
+        is chosen when training starts: the fewer spans in the training data, the larger it is.
     incorrect_spans_key (str | None): key of `doc.spans` for spans of the training data that are
         known to be incorrect, as in spaCy's `ner`. A span without a label is incorrect with any
         label. None for no key.

@@ -36,7 +36,7 @@ class BiGRUNer(SpanTagger):
         *,
         confidence: str | None = "confidence",
         threshold: float = 0.0,
-        recall_bias: float | Mapping[str, float] = 0.0,
+        recall_bias: float | Mapping[str, float] | None = None,
         incorrect_spans_key: str | None = None,
         label_smoothing: float = 0.0,
         label_weights: Mapping[str, float] | None = None,
@@ -50,7 +50,7 @@ class BiGRUNer(SpanTagger):
         name (str): name of the component.
         confidence (str | None): see `make_bigru_ner`.
         threshold (float): see `make_bigru_ner`.
-        recall_bias (float | Mapping[str, float]): see `make_bigru_ner`.
+        recall_bias (float | Mapping[str, float] | None): see `make_bigru_ner`.
         incorrect_spans_key (str | None): see `make_bigru_ner`.
         label_smoothing (float): see `make_bigru_ner`.
         label_weights (Mapping[str, float] | None): see `make_bigru_ner`.

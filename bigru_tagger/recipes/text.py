@@ -90,11 +90,10 @@ def describe_training(training: Training) -> str:
             f"The weights are {training.share:.0%} of the way from the old to the new ones, which "
             "keeps more of what the old pipeline knows. Those of the last step are in model-last."
         )
-    if training.bias:
+    if training.bias is not None:
         notes.append(
             f"recall_bias was set to {training.bias:g}, which has the best F1 on the development "
-            "data by more than chance: the network alone finds too "
-            + ("few." if training.bias > 0 else "many.")
+            "data by more than chance."
         )
     blocks = [
         _scores_table(analyses),

@@ -96,7 +96,8 @@ class Training:
     evaluations (dict[str, Evaluation]): the scores on the development data ("dev"), and on the test
         data ("test") if there are any. If a training was continued, those by "old labels" are the
         agreement with the old pipeline on the labels that the data do not annotate.
-    bias (float): the `recall_bias` that was chosen on the development data; 0 if none was needed.
+    bias (float | None): the `recall_bias` that was chosen on the development data, None if that of
+        the training was kept.
     share (float): if a training was continued, the share of the way from the old weights to the new
         ones that was chosen on the development data, see `step_back`.
     """
@@ -104,7 +105,7 @@ class Training:
     nlp: Language
     plan: Plan
     evaluations: dict[str, Evaluation]
-    bias: float = 0.0
+    bias: float | None = None
     share: float = 1.0
 
 
@@ -317,14 +318,14 @@ def steps_within(seconds: float, load: float, step: float, evaluation: float) ->
     return steps, evaluations
 
 
-def _balance(nlp: Language, plan: Plan) -> float:
+def _balance(nlp: Language, plan: Plan) -> float | None:
     """Choose the `recall_bias` of the best pipeline on the development data, and save it."""
     name = COMPONENT[plan.data.task.factory]
     pipe = nlp.get_pipe(name)
-    if not isinstance(pipe, SpanTagger) or pipe.cfg["recall_bias"]:  # the user's own
-        return 0.0
+    if not isinstance(pipe, SpanTagger) or nlp.get_pipe_config(name)["recall_bias"]:
+        return None  # the component has none, or it is the user's own
     bias = Tuner(nlp, name, open_corpus(str(plan.data.files[DEV]))(nlp)).balance()
-    if bias:
+    if bias is not None:
         pipe.cfg["recall_bias"] = bias
         _replace_best(nlp, plan)
     return bias
@@ -361,15 +362,15 @@ def run_training(plan: Plan, *, test: str | None = None) -> Training:
     config = load_config(plan.config, interpolate=False)
     use_checkpoints(config)
 
-    def finish() -> tuple[Language, float, float]:
+    def finish() -> tuple[Language, float | None, float]:
         nlp = spacy.load(plan.best)
         if continued is None:
-            return nlp, 0.0 if plan.recipe is None else _balance(nlp, plan), 1.0
+            return nlp, None if plan.recipe is None else _balance(nlp, plan), 1.0
         source, split, options = sources[DEV]
         share = step_back(nlp, continued, open_corpus(source, split=split, **options))
         if share < 1.0:
             _replace_best(nlp, plan)
-        return nlp, 0.0, share
+        return nlp, None, share
 
     nlp, bias, share = train_pipeline(
         init_nlp(config), plan.output, resume=plan.resume, finish=finish

@@ -115,15 +115,15 @@ class Tuner(SettingsTrial):
             recall_bias = best[0]
         return Tuned(recall_bias, evaluate(best)[1], len(tried))
 
-    def balance(self) -> float:
+    def balance(self) -> float | None:
         """Find one bias for all labels that raises F1 by more than chance.
 
-        RETURNS (float): the one of `BIASES` with the best F1. 0 if the 95 % interval of its
-            difference from the current settings is not above 0, or with fewer than 100 gold spans.
-            The interval does not count that the best of several was chosen.
+        RETURNS (float | None): the one of `BIASES` with the best F1. None if the 95 % interval of
+            its difference from the current settings is not above 0, or with fewer than 100 gold
+            spans. The interval does not count that the best of several was chosen.
         """
         if sum(map(len, self.gold)) < _FEWEST_SPANS:
-            return 0.0
+            return None
 
         def f1(bias: float) -> float:
             counts = self._count({**self.pipe.cfg, "recall_bias": bias}).sum((0, 1))
@@ -131,7 +131,7 @@ class Tuner(SettingsTrial):
 
         best = max(_nearest_first(0.0), key=f1)
         interval = self.compare({"recall_bias": best}).interval
-        return 0.0 if interval is None or interval[0] <= 0 else best
+        return None if interval is None or interval[0] <= 0 else best
 
     def compare(self, settings: Mapping[str, Any], lengths: Sequence[int] | None = None) -> Change:
         """Compare the current settings of the component with others.

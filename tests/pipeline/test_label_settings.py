@@ -9,6 +9,7 @@ from spacy.training import Example
 
 from bigru_tagger.corpus.weights import set_weights
 from bigru_tagger.pipeline.soft_targets import SoftTargets
+from bigru_tagger.pipeline.spans import bias_for_count
 
 # Of the labels of `SENTENCES`: O, then B-, I-, L- and U- of LOC, ORG and PER.
 N_TAGS = 13
@@ -152,6 +153,49 @@ def test_recall_bias_by_label():
     pipe.cfg["recall_bias"] = 0.7
     number, _ = pipe._sequences([doc], logits)
     assert by_label.tolist() == number.tolist()
+
+
+@pytest.mark.parametrize(
+    ("n_spans", "bias"),
+    # Half of ln 1000, ln 100, ln 10 and ln 4.
+    [(0, 0.0), (1, 3.453878), (10, 2.302585), (100, 1.151293), (250, 0.693147), (1000, 0.0)],
+)
+def test_the_recall_bias_for_a_number_of_spans(n_spans, bias):
+    assert bias_for_count(n_spans) == pytest.approx(bias, abs=1e-6)
+    assert bias_for_count(n_spans + 1000) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("factory", "config", "counts"),
+    [
+        ("bigru_ner", {}, (7, 4)),
+        ("bigru_ner", {"labels": ["LOC", "PER"]}, (6, 4)),
+        ("bigru_chunker", {}, (18, 10)),
+    ],
+)
+def test_the_recall_bias_is_chosen_by_the_spans_that_are_learned(factory, config, counts, tmp_path):
+    nlp = build(factory, recall_bias=None, **config)
+    pipe = nlp.get_pipe(factory)
+    assert pipe.cfg["recall_bias"] == pytest.approx(0.5 * np.log(1000 / counts[0]))
+    nlp.to_disk(tmp_path)
+    loaded = spacy.load(tmp_path)
+    assert loaded.config["components"][factory]["recall_bias"] is None
+    assert loaded.get_pipe(factory).cfg["recall_bias"] == pipe.cfg["recall_bias"]
+    # Further training keeps the bias, and initialization with other data does not.
+    train(loaded, steps=1)
+    assert loaded.get_pipe(factory).cfg["recall_bias"] == pipe.cfg["recall_bias"]
+    loaded.initialize(lambda: read_examples(loaded.vocab)[:2])
+    bias = loaded.get_pipe(factory).cfg["recall_bias"]
+    assert bias == pytest.approx(0.5 * np.log(1000 / counts[1]))
+
+
+def test_spans_on_tokens_without_gold_do_not_count_for_the_recall_bias():
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("bigru_ner", config={"model": TINY})
+    assert pipe.cfg["recall_bias"] == 0.0
+    example = gold_example(nlp.vocab, ["B-PER", "I-PER", "O", "B-LOC", "", "O"])
+    nlp.initialize(lambda: [example])
+    assert pipe.cfg["recall_bias"] == pytest.approx(0.5 * np.log(500))
 
 
 # --- the setting `labels`

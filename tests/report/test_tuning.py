@@ -47,8 +47,8 @@ def test_one_bias_for_all_labels(nlp, monkeypatch):
         # All of the missed ones with a bias of 1. Every sample of 124 has some of them.
         (60, 60, 1.0),
         # A third of the samples of 124 have none of them, so the interval begins at 0.
-        (119, 1, 0.0),
-        (40, 40, 0.0),  # too few spans for an interval
+        (119, 1, None),
+        (40, 40, None),  # too few spans for an interval
     ],
 )
 def test_the_bias_only_changes_if_f1_rises_by_more_than_chance(

@@ -126,6 +126,12 @@ class SequenceTagger(SavedComponent):
         """RETURNS (bool): whether tags are BILUO tags, so that O is a tag."""
         return False
 
+    def choose_settings(self, get_examples: Callable[[], Iterable[Example]]) -> None:
+        """Choose settings by the training data.
+
+        get_examples (Callable[[], Iterable[Example]]): see `initialize`.
+        """
+
     def annotated_labels(self, example: Example) -> Collection[str] | None:
         """Get the labels that are annotated in an example, see `Task.annotated_labels`.
 
@@ -214,6 +220,7 @@ class SequenceTagger(SavedComponent):
         n_tags = len(self.tags)
         self.model.initialize(X=docs, Y=[self.model.ops.alloc2f(len(doc), n_tags) for doc in docs])
         self.check_soft_labels()
+        self.choose_settings(get_examples)
         check_vectors(self.name, self.model, self.vocab)
         check_weights(self.name, self.model, "trained")
         if nlp is not None:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 from spacy.attrs import ENT_IOB, IS_SPACE, SENT_START
-from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -153,18 +152,8 @@ class SpanTagger(SequenceTagger):
         bias = 0.0 if recall_bias is None else recall_bias
         super().__init__(vocab, model, name, recall_bias=bias, **settings)
 
-    def initialize(
-        self,
-        get_examples: Callable[[], Iterable[Example]],
-        *,
-        nlp: Language | None = None,
-        labels: list[str] | None = None,
-    ) -> None:
-        """Collect the labels, initialize the network, and choose the recall bias if it is not set.
-
-        For arguments and errors see `SequenceTagger.initialize`.
-        """
-        super().initialize(get_examples, nlp=nlp, labels=labels)
+    def choose_settings(self, get_examples: Callable[[], Iterable[Example]]) -> None:
+        """See `SequenceTagger.choose_settings`. This sets the recall bias, if it is not given."""
         if self._chooses_bias:
             spans = (biluo_spans(self.gold_tags(example)) for example in get_examples())
             self.cfg["recall_bias"] = bias_for_count(sum(1 for found in spans for _ in found))

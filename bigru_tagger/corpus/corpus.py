@@ -91,7 +91,8 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
     - ConllCorpus reads any other file, a folder of column files, or a glob pattern.
     - HFCorpus reads everything else.
 
-    From a folder or pattern, the files named after the split are read.
+    From a folder or pattern, the files named after the split are read. A warning lists files of a
+    folder that seem to hold data and belong to no split.
 
     source (str): A file, folder or glob pattern, or any other `path` of HFCorpus.
     split (str | None): The split. None reads "test" from a source that has splits. It reads

@@ -217,10 +217,7 @@ def _choose_task(check: CorpusCheck, source: str, name: str | None) -> Task:
     for task in known:
         if task.name in layers and name in (None, task.name, task.factory):
             if name is None and ENTITIES.name not in layers:
-                logger.warning(
-                    "%s: no entities were found: the task is %s, as with `task` = %r",
-                    *(source, task.name, task.name),
-                )
+                logger.warning("%s: no entities were found: the task is %s", source, task.name)
             return task
     has = ", ".join(layers) or "no annotation"
     raise CorpusError(f"{source}: no {name or 'entities, chunks or tags'}: it has {has}")

@@ -16,6 +16,7 @@ import spacy
 from bigru_tagger.corpus.corpus import corpus_splits, open_corpus
 from bigru_tagger.corpus.folders import builder_of, files_by_format
 from bigru_tagger.corpus.sentences import CorpusError
+from bigru_tagger.recipes.data import prepare_data
 
 ROW = '{"tokens": ["Ada"], "ner_tags": ["B-PER"]}\n'
 COLUMNS = "Ada B-PER\n"
@@ -185,6 +186,7 @@ def saved_array() -> bytes:
         ("x.conll", lzma.compress(b"a O\n"), "compressed: .* end in .xz"),
         ("x.pdf", b"%PDF-1.7\n\0", "a PDF document"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_files_that_are_not_text_are_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
@@ -197,3 +199,11 @@ def test_a_token_like_the_mark_of_a_format(tmp_path):
         "PAR1",
         "PK",
     ]
+
+
+def test_training_without_entities_is_a_warning(tmp_path, caplog):
+    row = '{"tokens": ["Ada", "left"], "pos_tags": ["NNP", "VBD"]}\n'
+    source = str(Path(write(tmp_path, {"pos.jsonl": row * 10})) / "pos.jsonl")
+    for task in (None, "tags"):
+        assert prepare_data(source, tmp_path / "out", lang="en", task=task).task.name == "tags"
+    assert caplog.messages == [f"{source}: no entities were found: the task is tags"]

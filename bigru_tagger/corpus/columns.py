@@ -25,18 +25,27 @@ _KNOWN_NAMES = {
 }
 LAYERS = ("ner", "pos", "chunk")
 """The fields of `Columns` that hold tags."""
-# Names in tables with one token per row, without case and without spaces and "_".
+# Names in tables with one token per row, without case and without spaces and "_", "." and "-".
 _TABLE_NAMES = {
     "tokens": ("token", "word"),
     "ner": ("tag", "nertag", "ner", "label", "entity"),
     "pos": ("pos", "postag"),
     "chunk": ("chunk", "chunktag"),
 }
-_SENTENCE_NAMES = tuple(
-    before + after
-    for before in ("sentence", "sent")
-    for after in ("#", "id", "idx", "index", "no", "num", "number")
-)
+_NUMBERS = ("#", "id", "idx", "index", "no", "nr", "num", "number")
+# Columns that place a token in a table.
+_PLACE_NAMES = {
+    "document": tuple(
+        before + after
+        for before in ("document", "doc", "file", "article")
+        for after in (*_NUMBERS, "name", "")
+    ),
+    "sentence": (
+        *(before + after for before in ("sentence", "sent") for after in (*_NUMBERS, "")),
+        *("sentences", "sents", "sid"),
+    ),
+    "position": tuple(before + after for before in ("token", "word") for after in _NUMBERS),
+}
 _KINDS = {
     **dict.fromkeys(LAYERS, ("items", "objects", "text", "mixed")),
     "tokens": ("items", "text", "mixed"),  # not Prodigy's tokens, which are objects
@@ -49,7 +58,8 @@ class Columns(NamedTuple):
     """The name of the column for each kind of content; None if there is none.
 
     Rows have either `tokens` and tags, or a `text` and `entities` with character offsets. Both can
-    have a `weight` in the training loss. Several rows with one value of `sentence` are a sentence.
+    have a `weight` in the training loss. Several rows with one value of `sentence` are a sentence,
+    and `position` numbers its tokens.
 
     explicit (frozenset[str]): The fields whose column the user named.
     """
@@ -63,6 +73,7 @@ class Columns(NamedTuple):
     entities: str | None = None
     weight: str | None = None
     sentence: str | None = None
+    position: str | None = None
     explicit: frozenset[str] = frozenset()
 
 
@@ -102,15 +113,14 @@ def find_columns(
             name = next((c for c in usable if _is_usable(field, features[c])), None)
         names[field] = name or None
     explicit = frozenset(field for field, name in selected.items() if name)
-    folded = {re.sub(r"[\s_]", "", name.lower()): name for name in reversed([*features])}
+    folded = {re.sub(r"[\s_.-]", "", name.lower()): name for name in reversed([*features])}
     if not names["tokens"] and not names["text"]:
         for field, known in _TABLE_NAMES.items():
             if names[field] is None and selected.get(field) != "":
                 names[field] = next((folded[name] for name in known if name in folded), None)
     columns = Columns(**names, explicit=explicit)
     if columns.tokens and _kind(features[columns.tokens]) == "text":
-        sentence = next((folded[name] for name in _SENTENCE_NAMES if name in folded), None)
-        columns = columns._replace(sentence=sentence)
+        columns = columns._replace(**_place_columns(columns, folded, selected))
     if not columns.tokens and not columns.text:
         raise CorpusError(f"{source}: {_why_no_tokens(list(features))}")
     ner = columns.ner
@@ -132,6 +142,19 @@ def find_columns(
             f"{', '.join(features)}"
         )
     return columns._replace(text=None, entities=None)
+
+
+def _place_columns(
+    columns: Columns, folded: Mapping[str, str], selected: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Find the columns of a table with one token per row that place the token."""
+    found = {}
+    for field, known in _PLACE_NAMES.items():
+        free = (folded[name] for name in known if name in folded and folded[name] not in columns)
+        name = next(free, None)
+        if name and getattr(columns, field) is None and selected.get(field) != "":
+            found[field] = name
+    return found
 
 
 def _why_no_tokens(names: Sequence[str]) -> str:

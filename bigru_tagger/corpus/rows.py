@@ -3,9 +3,10 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ..schemes import goes_on
 from .columns import COLUMN_FIELDS, LAYERS, Columns
 from .json_rows import JsonRows
 from .offsets import AnnotatedText, holds_entities, read_entities
@@ -59,58 +60,97 @@ class RowReader:
 
         YIELDS (Sentence): One per row, or one for all rows of a sentence.
         RAISES (CorpusError): A value is missing, a tag number has no name, a column mixes lists and
-            texts, or each row holds a token and not a sentence.
+            texts, or each row holds a token and nothing marks where sentences end.
+        """
+        if self._is_table:
+            yield from self._sentences_of_tokens()
+            return
+        for source, number, row in self._rows():
+            yield self._sentence(source, number, row)
+
+    @cached_property
+    def _is_table(self) -> bool:
+        """Whether each row holds a token: most of the first rows have one token with one tag.
+
+        RAISES (CorpusError): They do, and nothing marks where sentences end.
         """
         columns = self.columns
-        if columns.sentence:
-            yield from self._sentences_of_tokens(columns.sentence)
-            return
-        inside: str | None = None  # the place of a tag inside an entity, if all rows are one token
-        is_single = True
-        for source, number, row in self._rows():
-            sentence = self._sentence(source, number, row)
-            is_single = (
-                is_single
-                and len(sentence.words) == 1
-                and isinstance(row.get(columns.tokens or ""), str)
-            )
-            if is_single and sentence.ner and goes_on(sentence.ner[0]):
-                inside = inside or sentence.place()
-            yield sentence
-        if is_single and inside:
+        layer = next((name for name in (columns.ner, columns.pos, columns.chunk) if name), None)
+        rows = words = tags = run = 0
+        runs: list[int] = []  # numbers of rows between blank ones
+        first = ""
+        for source, number, row in islice(self._rows(), BATCH_SIZE):
+            if self._is_blank(row):
+                runs, run = [*runs, run], 0
+                continue
+            word, tag = row.get(columns.tokens or ""), row.get(layer or columns.tokens or "")
+            rows, run, first = rows + 1, run + 1, first or f"{source}, row {number}"
+            words += isinstance(word, str) and len(word.split()) == 1
+            tags += isinstance(tag, str) and len(tag.split()) == 1
+        if rows < 2 or 2 * tags <= rows or 2 * words < rows:
+            return False
+        # In a file in which every second line is empty, empty lines do not separate sentences.
+        filled = [length for length in (*runs, run) if length]
+        is_separated = len(filled) > 1 and max(filled) > 1
+        if not columns.sentence and not is_separated:
             raise CorpusError(
-                f"{inside}: each row holds one token, and this one continues an entity: add a "
-                "column sentence_id with the number of the sentence, put the tokens of a sentence "
-                "into one row, or use a column file with blank lines between sentences"
+                f"{first}: each row holds one token, and nothing marks where a sentence ends: add "
+                "a column sentence_id with the number of the sentence or empty rows between "
+                "sentences, or put the tokens of a sentence into one row"
             )
+        return True
 
-    def _sentences_of_tokens(self, column: str) -> Iterator[Sentence]:
+    def _is_blank(self, row: Mapping[str, Any]) -> bool:
+        """Check whether a row of a table has neither a token nor a tag."""
+        columns = self.columns
+        names = (columns.tokens, columns.sentence, *(getattr(columns, layer) for layer in LAYERS))
+        return all(_is_empty(row.get(name)) for name in names if name)
+
+    def _sentences_of_tokens(self) -> Iterator[Sentence]:
+        """Join the rows of a table.
+
+        A sentence ends where its number or the document changes. Without numbers, it ends at a
+        blank row.
+        """
+        columns = self.columns
         parts: list[Sentence] = []
         seen: set[tuple[object, object]] = set()
-        current: tuple[object, object] | None = None
+        current: tuple[object, object] = (None, None)
+        first_index: object = None
         for source, number, row in self._rows():
+            if self._is_blank(row):
+                if parts and not columns.sentence:
+                    yield _join(parts)
+                    parts = []
+                continue
             part = self._sentence(source, number, row)
-            value = row.get(column)
+            value = row.get(columns.sentence or "")
+            # Spreadsheets may name a document or a sentence in its first row only.
+            if _is_empty(part.document):
+                part = part._replace(document=current[0])
+            if _is_empty(value):
+                value = current[1] if part.document == current[0] else None
             name = (part.document, value)
-            is_sentence = len(part.words) > 1
-            # Spreadsheets may name a sentence in its first row only. The other rows then hold "",
-            # None or NaN, which is not equal to itself.
-            is_next = value not in (None, "") and value == value and name != current  # noqa: PLR0124
-            if parts and (is_next or is_sentence):
+            if name != current and parts:
                 yield _join(parts)
                 parts = []
-            if is_sentence:
-                yield part
-                continue
-            if is_next and name in seen:
-                raise CorpusError(
-                    f"{part.place()}: the sentence {value!r} in {column!r} has rows in several "
-                    "places: sort the rows, give each sentence a value of its own, or add a "
-                    "column document_id"
-                )
-            if is_next:
+            if name != current and columns.sentence:
+                if name in seen:
+                    raise CorpusError(
+                        f"{part.place()}: the sentence {value!r} in {columns.sentence!r} has rows "
+                        "in several places: sort the rows, give each sentence a value of its own, "
+                        "or add a column document_id"
+                    )
                 seen.add(name)
-                current = name
+            current = name
+            index = row.get(columns.position or "")
+            if not parts:
+                first_index = index
+            elif index == first_index and not _is_empty(index):
+                raise CorpusError(
+                    f"{part.place()}: {columns.position!r} starts again at {index!r} within a "
+                    "sentence: give each sentence a number of its own, or add a column document_id"
+                )
             parts.append(part)
         if parts:
             yield _join(parts)
@@ -118,7 +158,7 @@ class RowReader:
     def _sentence(self, source: str, number: int, row: Mapping[str, Any]) -> Sentence:
         columns = self.columns
         place = f"{source}, row {number}"
-        words = self._items(columns.tokens or "", row, place)
+        words = self._words(row, place)
         return Sentence(
             source=source,
             words=words,
@@ -129,6 +169,19 @@ class RowReader:
             row=number,
             weight=self._weight(row, place),
         )
+
+    def _words(self, row: Mapping[str, Any], place: str) -> list[str]:
+        column = self.columns.tokens or ""
+        value = row.get(column)
+        if not self._is_table or not isinstance(value, str) or not value.strip():
+            return self._items(column, row, place)
+        word = value.strip()
+        if len(word.splitlines()) > 1:
+            raise CorpusError(
+                f"{place}: {column!r} holds a token of several lines, {word[:40]!r}: fix the row; "
+                'in CSV, the token " is written as """"'
+            )
+        return [word]
 
     def _weight(self, row: Mapping[str, Any], place: str) -> float:
         column = self.columns.weight
@@ -239,7 +292,8 @@ class RowReader:
         if isinstance(self.dataset, JsonRows):
             yield from self.dataset
             return
-        names = {getattr(self.columns, field) for field in (*COLUMN_FIELDS, "sentence")} - {None}
+        fields = (*COLUMN_FIELDS, "sentence", "position")
+        names = {getattr(self.columns, field) for field in fields} - {None}
         if self.columns.text:
             names |= {"answer", "_view_id", "_is_binary"} & set(self.dataset.features or ())
         needed = sorted(names)
@@ -249,6 +303,13 @@ class RowReader:
             for values in zip(*(batch[column] for column in needed), strict=True):
                 yield self.source, number, dict(zip(needed, values, strict=True))
                 number += 1
+
+
+def _is_empty(value: object) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    # NaN, which stands for an empty cell, is not equal to itself.
+    return value is None or value != value  # noqa: PLR0124
 
 
 def _join(parts: Sequence[Sentence]) -> Sentence:

@@ -1,0 +1,124 @@
+"""Tables with one token per row."""
+
+import json
+from itertools import chain
+from pathlib import Path
+
+import datasets
+import pytest
+import spacy
+from datasets import Dataset
+
+from bigru_tagger.corpus.corpus import open_corpus
+from bigru_tagger.corpus.sentences import CorpusError
+
+PARTS = [["Ada", "left", "Rome"], ["It", "rained"]]
+TAGS = {
+    "IOBES": [["S-PER", "O", "S-LOC"], ["O", "O"]],
+    "IOBES, entities of two tokens": [["B-PER", "L-PER", "O"], ["O", "O"]],
+    "lower case": [["b-per", "i-per", "O"], ["O", "O"]],
+    "_": [["B_PER", "I_PER", "O"], ["O", "O"]],
+    "without labels": [["B", "I", "O"], ["O", "O"]],
+    "io": [["PER", "PER", "O"], ["O", "O"]],
+    "of one token": [["B-PER", "O", "B-LOC"], ["O", "O"]],
+}
+
+
+@pytest.fixture(autouse=True)
+def _separate_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+
+
+def write(path: Path, *lines: str) -> str:
+    path.write_text("\n".join(lines) + "\n", encoding="utf8")
+    return str(path)
+
+
+def words(path: str, **options):
+    return [sentence.words for sentence in open_corpus(path, **options).sentences()]
+
+
+@pytest.mark.parametrize("tags", TAGS.values(), ids=TAGS)
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_tokens_without_sentences_are_an_error(tmp_path, tags, suffix):
+    rows = {"word": [*chain(*PARTS)], "tag": [*chain(*tags)]}
+    path = tmp_path / f"x.{suffix}"
+    getattr(Dataset.from_dict(rows), "to_json" if suffix == "jsonl" else f"to_{suffix}")(path)
+    with pytest.raises(CorpusError, match=r"row 0: each row holds one token, .*sentence_id"):
+        words(str(path))
+
+
+@pytest.mark.parametrize("empty", ["", ",", " , "])
+def test_empty_rows_separate_sentences(tmp_path, empty):
+    lines = ["Word,Tag", "Ada,B-PER", "left,O", "Rome,B-LOC", empty, empty, "It,O", "rained,O"]
+    assert words(write(tmp_path / "x.csv", *lines, empty)) == PARTS
+
+
+@pytest.mark.parametrize("row", [{"word": None, "tag": None}, {"word": "", "tag": ""}])
+def test_empty_rows_in_json(tmp_path, row):
+    tokens = [[{"word": word, "tag": "O"} for word in part] for part in PARTS]
+    rows = [*tokens[0], row, *tokens[1]]
+    assert words(write(tmp_path / "x.jsonl", *map(json.dumps, rows))) == PARTS
+
+
+def test_an_empty_line_after_every_line_separates_nothing(tmp_path):
+    path = write(tmp_path / "x.csv", "word,tag", "", "Ada,B-PER", "", "left,O", "", "It,O")
+    with pytest.raises(CorpusError, match="row 1: each row holds one token"):
+        words(path)
+
+
+def test_lists_of_one_token_are_sentences(tmp_path):
+    rows = [{"tokens": [word], "ner_tags": ["O"]} for word in PARTS[0]]
+    assert words(write(tmp_path / "x.jsonl", *map(json.dumps, rows))) == [
+        ["Ada"],
+        ["left"],
+        ["Rome"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Sentence", "sentences", "sentence_nr", "Sent-ID", "sid", "sentence no.", "sent"],
+)
+@pytest.mark.parametrize("repeat", [False, True])
+def test_names_of_the_sentence_column(tmp_path, name, repeat):
+    lines = [
+        f"{number if repeat or not position else ''},{word},O"
+        for number, part in enumerate(PARTS)
+        for position, word in enumerate(part)
+    ]
+    assert words(write(tmp_path / "x.csv", f"{name},Word,Tag", *lines)) == PARTS
+
+
+@pytest.mark.parametrize("name", ["document", "file", "docid", "Doc_ID", "filename", "doc"])
+@pytest.mark.parametrize("repeat", [False, True])
+def test_sentence_numbers_of_each_document(tmp_path, name, repeat):
+    lines = [f"{name},sentence_id,word,tag", "a,0,Ada,B-PER", f"{'a' * repeat},0,left,O"]
+    lines += ["b,0,It,O", f"{'b' * repeat},0,rained,O", "c,,No,O", f"{'c' * repeat},,one,O"]
+    path = write(tmp_path / "x.csv", *lines)
+    assert words(path) == [["Ada", "left"], ["It", "rained"], ["No", "one"]]
+    documents = [sentence.document for sentence in open_corpus(path).sentences()]
+    assert documents == ["a", "b", "c"]
+    assert open_corpus(path).marks_documents
+
+
+@pytest.mark.parametrize("name", ["token_id", "Token Index", "word_idx"])
+def test_token_numbers_that_start_again(tmp_path, name):
+    lines = [
+        f"sentence_id,{name},word,tag",
+        "0,1,Ada,B-PER",
+        "0,2,left,O",
+        "0,1,It,O",
+        "0,2,fell,O",
+    ]
+    with pytest.raises(CorpusError, match=rf"row 2: '{name}' starts again at .*1.* document_id"):
+        words(write(tmp_path / "x.csv", *lines))
+    assert words(write(tmp_path / "y.csv", *lines[:3], "1,1,It,O")) == [["Ada", "left"], ["It"]]
+
+
+@pytest.mark.parametrize("cell", ["3 1/2", "10\u00a0000", "[1]"])
+def test_a_cell_is_a_token(tmp_path, cell):
+    path = write(tmp_path / "x.csv", "sentence_id,word,tag", "1,Ada,B-PER", f"1,{cell},O", "1,x,O")
+    assert words(path) == [["Ada", cell, "x"]]
+    [example] = open_corpus(path)(spacy.blank("en"))
+    assert [token.text for token in example.reference] == ["Ada", cell, "x"]

@@ -3,11 +3,13 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .columns import COLUMN_FIELDS, LAYERS, Columns
+from .csv_rows import CsvRows
 from .json_rows import JsonRows
 from .offsets import AnnotatedText, holds_entities, read_entities
 from .sentences import CorpusError, Sentence
@@ -188,6 +190,9 @@ class RowReader:
         if column is None:
             return 1.0
         value = row.get(column)
+        if isinstance(self.dataset, CsvRows):
+            with suppress(TypeError, ValueError):
+                value = float(value)
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)

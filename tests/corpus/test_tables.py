@@ -9,7 +9,7 @@ import pytest
 import spacy
 from datasets import Dataset
 
-from bigru_tagger.corpus.corpus import open_corpus
+from bigru_tagger.corpus.corpus import HFCorpus, open_corpus
 from bigru_tagger.corpus.sentences import CorpusError
 
 PARTS = [["Ada", "left", "Rome"], ["It", "rained"]]
@@ -63,7 +63,7 @@ def test_empty_rows_in_json(tmp_path, row):
 
 def test_an_empty_line_after_every_line_separates_nothing(tmp_path):
     path = write(tmp_path / "x.csv", "word,tag", "", "Ada,B-PER", "", "left,O", "", "It,O")
-    with pytest.raises(CorpusError, match="row 1: each row holds one token"):
+    with pytest.raises(CorpusError, match=r"x.csv:3, row 1: each row holds one token"):
         words(path)
 
 
@@ -122,3 +122,60 @@ def test_a_cell_is_a_token(tmp_path, cell):
     assert words(path) == [["Ada", cell, "x"]]
     [example] = open_corpus(path)(spacy.blank("en"))
     assert [token.text for token in example.reference] == ["Ada", cell, "x"]
+
+
+@pytest.mark.parametrize(
+    "cells", [["007", "1e3"], ["12.50", "1_000"], ["True", "NA"], ["-0", "nan"]]
+)
+def test_cells_are_texts(tmp_path, cells):
+    lines = ["sentence_id,word,tag", *(f"1,{cell},O" for cell in cells)]
+    assert words(write(tmp_path / "x.csv", *lines)) == [cells]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write(folder / "a.csv", *lines)
+    assert words(str(folder), split="train") == [cells]
+    write(folder / "train.csv", *lines)
+    assert words(str(folder), split="train") == [cells]
+
+
+def test_files_of_a_pattern(tmp_path):
+    for name in ("b", "a"):
+        write(tmp_path / f"{name}.csv", "sent_id,word,tag", f"{name},1,O", f"{name},2,O")
+    reader = HFCorpus("csv", data_files=str(tmp_path / "*.csv"), split="train[:50%]")
+    assert [sentence.words for sentence in reader.sentences()] == [["1", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("cell", "word"),
+    [('"', '"'), ('""""', '"'), ('"Ada', '"Ada'), ('"Ada"', "Ada"), ('"""Ada"""', '"Ada"')],
+)
+def test_quotation_marks_between_tabs(tmp_path, cell, word):
+    lines = ["sentence_id\tword\ttag", f"1\t{cell}\tO", "1\tis\tO", f"1\t{cell}\tO"]
+    assert words(write(tmp_path / "x.csv", *lines), separator="\t") == [[word, "is", word]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (['1,",O', "1,is,O"], r'x.csv:2: not valid CSV .* the token " is written as """"'),
+        (
+            ['1,",O', "1,is,O", '1,",O', "1,x,O"],
+            "x.csv:2, row 0: 'word' holds a token of several lines",
+        ),
+        (['1,"a"b,O', "1,is,O"], "x.csv:2: not valid CSV"),
+        (["1,Ada,O", "", "1,left"], "x.csv:4, row 2: 2 cells instead of 3"),
+        (["1,Ada,O", "1,,,O"], "x.csv:3, row 1: 4 cells instead of 3"),
+    ],
+)
+def test_damaged_csv(tmp_path, lines, message):
+    with pytest.raises(CorpusError, match=message):
+        words(write(tmp_path / "x.csv", "sentence_id,word,tag", *lines))
+
+
+def test_the_header(tmp_path):
+    lines = ["", ",sent_id,word,tag", "0,1,Ada,O", "1,1,left,O"]  # pandas writes an index
+    assert words(write(tmp_path / "x.csv", *lines)) == [["Ada", "left"]]
+    with pytest.raises(CorpusError, match=r"y.csv:1: two columns are named 'tag'"):
+        words(write(tmp_path / "y.csv", "word,tag,tag", "Ada,O,O"))
+    with pytest.raises(CorpusError, match=r"separator '::': .*: set it to one character"):
+        words(write(tmp_path / "z.csv", "word::tag", "Ada::O"), separator="::")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .json_rows import JsonRows
+from .offsets import LABELS
 from .sentences import CorpusError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _KNOWN_NAMES = {
     # Not found by name: a column of this name may have another meaning.
     "weight": (),
 }
+TOKENS = _KNOWN_NAMES["tokens"]
+"""The names of columns of tokens."""
 LAYERS = ("ner", "pos", "chunk")
 """The fields of `Columns` that hold tags."""
 # Names in tables with one token per row, without case and without spaces and "_", "." and "-".
@@ -183,6 +186,15 @@ def _features(dataset: "AnyRows", source: str) -> Mapping[str, Any]:
     return dict(first)
 
 
+def object_columns(features: Mapping[str, Any]) -> set[str]:
+    """Find the columns that may hold entities.
+
+    features (Mapping[str, Any]): The feature of each column.
+    RETURNS (set[str]): The names of columns of lists of objects, or of any JSON.
+    """
+    return {name for name, feature in features.items() if _kind(feature) in _KINDS["entities"]}
+
+
 def _is_usable(field: str, feature: Any) -> bool:
     """Check whether the feature or value of a column fits the field that its name suggests."""
     return field == "document" or feature == [] or _kind(feature) in _KINDS[field]
@@ -191,7 +203,7 @@ def _is_usable(field: str, feature: Any) -> bool:
 def _kind(feature: Any) -> str:
     """Classify a column as "items" (one per token), "objects", "text", "mixed" or "other"."""
     if isinstance(feature, Mapping):
-        return "objects" if "label" in feature or "labels" in feature else "other"
+        return "objects" if feature.keys() & set(LABELS) else "other"
     item = (
         feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
     )

@@ -8,10 +8,18 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .columns import COLUMN_FIELDS, LAYERS, Columns
+from .columns import COLUMN_FIELDS, LAYERS, TOKENS, Columns, object_columns
 from .csv_rows import CsvRows
 from .json_rows import JsonRows
-from .offsets import AnnotatedText, holds_entities, read_entities
+from .offsets import (
+    LABELS,
+    AnnotatedText,
+    Entity,
+    find_ends,
+    holds_entities,
+    may_be_of_tokens,
+    read_entities,
+)
 from .sentences import CorpusError, Sentence
 from .weights import LARGEST
 
@@ -21,6 +29,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 1000
+# Keys in each row that Label Studio (JSON-MIN) or doccano writes. Both leave out the entities of a
+# text that has none.
+_ALWAYS = {"annotation_id", "annotator", "Comments"}
 # As pandas writes a list to CSV: "['Ada', 'left']" or "[1, 0]".
 _LIST_AS_TEXT = re.compile(r"\s*\[\s*(['\"].*['\"]|\d+(?:[\s,]+\d+)*)\s*\]\s*", re.DOTALL)
 
@@ -189,7 +200,7 @@ class RowReader:
         column = self.columns.weight
         if column is None:
             return 1.0
-        value = row.get(column)
+        value: Any = row.get(column)
         if isinstance(self.dataset, CsvRows):
             with suppress(TypeError, ValueError):
                 value = float(value)
@@ -267,15 +278,7 @@ class RowReader:
                     f"{place}: {columns.text!r} holds {text!r}, not a text: fix the row, or set "
                     "text_column"
                 )
-            entities = None
-            if columns.entities:
-                value = row.get(columns.entities)
-                if "entities" not in columns.explicit or value is None:
-                    _check_other_columns(row, columns.entities, place)
-                if value is None and "answer" in row:
-                    value = []  # Prodigy: accepted without entities
-                table = self.tables[columns.entities]
-                entities = read_entities(text, value, place, columns.entities, table)
+            entities = self._entities(row, text, place) if columns.entities else None
             is_binary = row.get("_view_id") == "ner" or row.get("_is_binary") is True
             binary += is_binary
             yield AnnotatedText(
@@ -292,6 +295,33 @@ class RowReader:
                 "%s: %d rows left out: they were rejected or ignored", self.source, skipped
             )
 
+    def _entities(self, row: Mapping[str, Any], text: str, place: str) -> list[Entity]:
+        column = self.columns.entities or ""
+        value = row.get(column)
+        if "entities" not in self.columns.explicit or value is None:
+            _check_other_columns(row, column, place)
+        if value is None and ("answer" in row or (column not in row and row.keys() & _ALWAYS)):
+            value = []  # accepted without entities
+        entities = read_entities(text, value, place, column, self.tables[column])
+        tokens = next((row[name] for name in TOKENS if name in row), None)
+        if may_be_of_tokens(text, tokens, value, entities) and not self._are_of_characters:
+            raise CorpusError(
+                f"{place}: the offsets in {column!r} may be those of characters or of tokens: "
+                "convert them to those of characters, and remove the tokens or add the text of "
+                "each entity"
+            )
+        return entities
+
+    @cached_property
+    def _are_of_characters(self) -> bool:
+        """Whether an offset of the first rows is too large for that of a token."""
+        for _, _, row in islice(self._rows(), BATCH_SIZE):
+            tokens = next((row[name] for name in TOKENS if name in row), None)
+            ends = find_ends(row.get(self.columns.entities or ""))
+            if isinstance(tokens, list) and any(end > len(tokens) for end in ends):
+                return True
+        return False
+
     def _rows(self) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
         """Yield the source of each row, its number from 0, and the row."""
         if isinstance(self.dataset, JsonRows):
@@ -300,7 +330,9 @@ class RowReader:
         fields = (*COLUMN_FIELDS, "sentence", "position")
         names = {getattr(self.columns, field) for field in fields} - {None}
         if self.columns.text:
-            names |= {"answer", "_view_id", "_is_binary"} & set(self.dataset.features or ())
+            features = self.dataset.features or {}
+            names |= {"answer", "_view_id", "_is_binary", *TOKENS} & features.keys()
+            names |= object_columns(features)
         needed = sorted(names)
         number = 0
         # with_format: a dataset may have been saved with a tensor format.
@@ -365,9 +397,11 @@ def _tag_table(
     """Map tag numbers to tags; None if the column has no tag names."""
     names = tag_names.get(column)
     if names is None and not isinstance(dataset, JsonRows) and dataset.features:
-        label = getattr(dataset.features[column], "feature", None)
+        feature = dataset.features[column]
+        label = getattr(feature, "feature", feature)
         if isinstance(label, Mapping):
-            label = label.get("label")
+            label = next((label[key] for key in LABELS if key in label), None)
+            label = getattr(label, "feature", label)
         names = getattr(label, "names", None)  # of a ClassLabel
     # A dict, not a list: a negative number (often "no label") must not index from the end.
     return None if names is None else dict(enumerate(names))

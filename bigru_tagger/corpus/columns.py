@@ -1,7 +1,7 @@
 """Find the columns of a dataset."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .json_rows import JsonRows
@@ -117,15 +117,18 @@ def find_columns(
         names[field] = name or None
     explicit = frozenset(field for field, name in selected.items() if name)
     folded = {re.sub(r"[\s_.-]", "", name.lower()): name for name in reversed([*features])}
-    if not names["tokens"] and not names["text"]:
+    if "tokens" in explicit or not (names["tokens"] or names["text"]):
         for field, known in _TABLE_NAMES.items():
+            # A single number is no tag, and an object is a column of another form of JSON.
+            found = (folded[name] for name in known if name in folded)
+            usable = (name for name in found if _is_usable(field, features[name]))
             if names[field] is None and selected.get(field) != "":
-                names[field] = next((folded[name] for name in known if name in folded), None)
+                names[field] = next(usable, None)
     columns = Columns(**names, explicit=explicit)
     if columns.tokens and _kind(features[columns.tokens]) == "text":
         columns = columns._replace(**_place_columns(columns, folded, selected))
     if not columns.tokens and not columns.text:
-        raise CorpusError(f"{source}: {_why_no_tokens(list(features))}")
+        raise CorpusError(f"{source}: {_why_no_tokens(features)}")
     ner = columns.ner
     if columns.text and ner and ner == columns.entities and _kind(features[ner]) == "objects":
         columns = columns._replace(ner=None)
@@ -136,7 +139,8 @@ def find_columns(
         if needs_annotation and not columns.entities:
             raise CorpusError(
                 f"{source}: no annotation for the column {columns.text!r}: set entities_column to "
-                f"one of {', '.join(features)}"
+                f"one of {', '.join(features)}; if its tokens are separated by spaces and have "
+                f"tags in another column, set tokens_column to {columns.text!r}"
             )
         return columns
     if needs_annotation and not tagged:
@@ -160,13 +164,27 @@ def _place_columns(
     return found
 
 
-def _why_no_tokens(names: Sequence[str]) -> str:
-    separator = re.search(r"[;|\t]", names[0]) if len(names) == 1 else None
+def _why_no_tokens(features: Mapping[str, Any]) -> str:
+    names = ", ".join(features)
+    separator = re.search(r"[;|\t]", names) if len(features) == 1 else None
     if separator:
-        return f"one column, {names[0]!r}: set separator, which seems to be {separator[0]!r}"
+        return f"one column, {names!r}: set separator, which seems to be {separator[0]!r}"
+    nested = [
+        name
+        for name, feature in features.items()
+        if isinstance(feature, Mapping) or _kind(feature) == "objects"
+    ]
+    if nested:
+        return (
+            f"no column of tokens, but objects or lists of lists in {', '.join(nested)}: a JSON "
+            "file must be a list of rows, or have one row per line. A row has tokens and tags, or "
+            "a text and entities as Prodigy, doccano, Label Studio or spaCy write them. Convert "
+            "the file; if it has such rows with other names, set tokens_column or text_column to "
+            f"one of {names}"
+        )
     return (
         "no column of tokens: set tokens_column, or text_column for texts with character offsets, "
-        f"to one of {', '.join(names)}"
+        f"to one of {names}"
     )
 
 

@@ -271,8 +271,13 @@ def _explain(source: DatasetSource, err: Exception) -> str:
     if isinstance(err.__cause__, UnicodeDecodeError):
         return f"{err.__cause__}: set encoding, such as latin-1, or convert the file to UTF-8"
     # The message of `datasets` is only "An error occurred while generating the dataset".
-    message = f"{err}: {err.__cause__}" if err.__cause__ else str(err)
-    return " ".join(message.split())
+    message = " ".join((f"{err}: {err.__cause__}" if err.__cause__ else str(err)).split())
+    if "tokenizing data" in message:
+        message += (
+            ": a row has more cells than the first one, or a quotation mark is not closed: fix the "
+            "row, set separator, or quoting in load_options"
+        )
+    return message
 
 
 @contextmanager

@@ -179,3 +179,39 @@ def test_the_header(tmp_path):
         words(write(tmp_path / "y.csv", "word,tag,tag", "Ada,O,O"))
     with pytest.raises(CorpusError, match=r"separator '::': .*: set it to one character"):
         words(write(tmp_path / "z.csv", "word::tag", "Ada::O"), separator="::")
+
+
+ROW = {"tokens": ["Ada", "left"], "ner_tags": ["B-PER", "O"]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"train": [ROW], "test": [ROW]},
+        {"version": "1.0", "data": [ROW, ROW]},
+        {"tokens": [["Ada"], ["It"]], "ner_tags": [["B-PER"], ["O"]]},
+        {"tokens": {"0": ["Ada"]}, "ner_tags": {"0": ["B-PER"]}},  # pandas
+        {"word": {"0": "Ada", "1": "left"}, "tag": {"0": "B-PER", "1": "O"}},
+        {"text": ["Ada left"], "entities": [[[0, 3, "PER"]]]},
+        # spaCy 2, LightTag, UBIAI, Labelbox
+        [{"id": 0, "paragraphs": [{"raw": "Ada", "sentences": []}]}],
+        {"examples": [{"content": "Ada", "annotations": []}]},
+        [{"document": "Ada", "tokens": [{"text": "Ada", "start": 0, "end": 3}]}],
+        [{"data_row": {"row_data": "Ada"}, "projects": {"x": {"labels": []}}}],
+    ],
+)
+def test_json_that_is_no_list_of_rows(tmp_path, content):
+    path = write(tmp_path / "x.json", json.dumps(content))
+    with pytest.raises(CorpusError, match=r"no column of tokens, but .* must be a list of rows"):
+        list(open_corpus(path)(spacy.blank("en")))
+
+
+def test_a_text_with_tags(tmp_path):
+    path = write(tmp_path / "x.jsonl", json.dumps({"text": "Ada lived", "labels": ["B-PER", "O"]}))
+    with pytest.raises(CorpusError, match=r"column 'text': .*; if .* set tokens_column to 'text'"):
+        list(open_corpus(path)(spacy.blank("en")))
+    assert words(path, tokens_column="text") == [["Ada", "lived"]]
+    path = write(tmp_path / "x.csv", "sid,text,label", "1,Ada,B-PER", "1,lived,O", "2,It,O")
+    with pytest.raises(CorpusError, match=r"column 'text': .*; if .* set tokens_column to 'text'"):
+        list(open_corpus(path)(spacy.blank("en")))
+    assert words(path, tokens_column="text") == [["Ada", "lived"], ["It"]]

@@ -34,8 +34,8 @@ class CsvRows(JsonRows):
         RAISES (CorpusError): The file cannot be read, the names of its columns are missing or not
             unique, or a row has more or fewer cells.
         """
-        lines = ((n, cells) for n, cells in self._cells(file))
-        header = next(((n, cells) for n, cells in lines if any(cells)), None)
+        lines = self._cells(file)
+        header = next((line for line in lines if any(line[1])), None)
         if header is None:
             raise CorpusError(
                 f"{file}: a data file is empty: check the path, or get the file again"
@@ -45,7 +45,7 @@ class CsvRows(JsonRows):
         if twice:
             raise CorpusError(f"{file}:{number}: two columns are named {twice!r}: rename one")
         for row, (number, cells) in enumerate(lines):
-            if not "".join(cells).strip():
+            if len(cells) != len(names) and not "".join(cells).strip():
                 cells = [""] * len(names)  # noqa: PLW2901
             if len(cells) != len(names):
                 raise CorpusError(
@@ -78,7 +78,8 @@ class CsvRows(JsonRows):
         except csv.Error as err:
             raise CorpusError(
                 f"{file}:{number + 1}: not valid CSV ({err}): a quotation mark at the start of a "
-                'cell must be closed; the token " is written as """"'
+                'cell must be closed, and the token " is written as """"; lines must end as in '
+                "Linux or Windows"
             ) from err
 
 

@@ -97,6 +97,8 @@ class RowReader:
                 runs, run = [*runs, run], 0
                 continue
             word, tag = row.get(columns.tokens or ""), row.get(layer or columns.tokens or "")
+            if isinstance(word, list):
+                return False
             rows, run, first = rows + 1, run + 1, first or f"{source}, row {number}"
             words += isinstance(word, str) and len(word.split()) == 1
             tags += isinstance(tag, str) and len(tag.split()) == 1
@@ -116,7 +118,9 @@ class RowReader:
     def _is_blank(self, row: Mapping[str, Any]) -> bool:
         """Check whether a row of a table has neither a token nor a tag."""
         columns = self.columns
-        names = (columns.tokens, columns.sentence, *(getattr(columns, layer) for layer in LAYERS))
+        if not _is_empty(row.get(columns.tokens or "")):
+            return False
+        names = (columns.sentence, *(getattr(columns, layer) for layer in LAYERS))
         return all(_is_empty(row.get(name)) for name in names if name)
 
     def _sentences_of_tokens(self) -> Iterator[Sentence]:

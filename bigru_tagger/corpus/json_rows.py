@@ -9,9 +9,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from .offsets import unify_row
 from .sentences import CorpusError
 from .textfiles import read_lines
+from .unify import unify_row
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from .offsets import (
     read_entities,
 )
 from .sentences import CorpusError, Sentence
+from .tables import is_empty, join_rows
 from .weights import LARGEST
 
 if TYPE_CHECKING:
@@ -118,10 +119,10 @@ class RowReader:
     def _is_blank(self, row: Mapping[str, Any]) -> bool:
         """Check whether a row of a table has neither a token nor a tag."""
         columns = self.columns
-        if not _is_empty(row.get(columns.tokens or "")):
+        if not is_empty(row.get(columns.tokens or "")):
             return False
         names = (columns.sentence, *(getattr(columns, layer) for layer in LAYERS))
-        return all(_is_empty(row.get(name)) for name in names if name)
+        return all(is_empty(row.get(name)) for name in names if name)
 
     def _sentences_of_tokens(self) -> Iterator[Sentence]:
         """Join the rows of a table.
@@ -137,19 +138,19 @@ class RowReader:
         for source, number, row in self._rows():
             if self._is_blank(row):
                 if parts and not columns.sentence:
-                    yield _join(parts)
+                    yield join_rows(parts)
                     parts = []
                 continue
             part = self._sentence(source, number, row)
             value = row.get(columns.sentence or "")
             # Spreadsheets may name a document or a sentence in its first row only.
-            if _is_empty(part.document):
+            if is_empty(part.document):
                 part = part._replace(document=current[0])
-            if _is_empty(value):
+            if is_empty(value):
                 value = current[1] if part.document == current[0] else None
             name = (part.document, value)
             if name != current and parts:
-                yield _join(parts)
+                yield join_rows(parts)
                 parts = []
             if name != current and columns.sentence:
                 if name in seen:
@@ -163,14 +164,14 @@ class RowReader:
             index = row.get(columns.position or "")
             if not parts:
                 first_index = index
-            elif index == first_index and not _is_empty(index):
+            elif index == first_index and not is_empty(index):
                 raise CorpusError(
                     f"{part.place()}: {columns.position!r} starts again at {index!r} within a "
                     "sentence: give each sentence a number of its own, or add a column document_id"
                 )
             parts.append(part)
         if parts:
-            yield _join(parts)
+            yield join_rows(parts)
 
     def _sentence(self, source: str, number: int, row: Mapping[str, Any]) -> Sentence:
         columns = self.columns
@@ -344,41 +345,6 @@ class RowReader:
             for values in zip(*(batch[column] for column in needed), strict=True):
                 yield self.source, number, dict(zip(needed, values, strict=True))
                 number += 1
-
-
-def _is_empty(value: object) -> bool:
-    if isinstance(value, str):
-        return not value.strip()
-    # NaN, which stands for an empty cell, is not equal to itself.
-    return value is None or value != value  # noqa: PLR0124
-
-
-def _join(parts: Sequence[Sentence]) -> Sentence:
-    """Join the rows of a sentence.
-
-    RAISES (CorpusError): They differ in document or weight, or a row has a tag too many or too few.
-    """
-    first = parts[0]
-    for part in parts:
-        if (part.document, part.weight) != (first.document, first.weight):
-            raise CorpusError(
-                f"{part.place()}: another document or weight than in the first row of the "
-                f"sentence, row {first.row}: use the same in all rows of a sentence"
-            )
-        if part.ner is not None and len(part.ner) != len(part.words):
-            raise CorpusError(
-                f"{part.place()}: {len(part.words)} tokens but {len(part.ner)} tags: fix the row"
-            )
-    return first._replace(
-        words=[word for part in parts for word in part.words],
-        ner=_join_tags([part.ner for part in parts]),
-        pos=_join_tags([part.pos for part in parts]),
-        chunks=_join_tags([part.chunks for part in parts]),
-    )
-
-
-def _join_tags(parts: Sequence[Sequence[str] | None]) -> list[str] | None:
-    return None if None in parts else [tag for part in parts for tag in part or ()]
 
 
 def _check_other_columns(row: Mapping[str, Any], column: str, place: str) -> None:

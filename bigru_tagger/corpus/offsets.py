@@ -175,6 +175,18 @@ def holds_entities(value: Any) -> bool:
     return isinstance(value, list) and value != [] and all(map(_is_entity, value))
 
 
+def holds_regions(value: Any) -> bool:
+    """Check whether a value is a list of parts of a text, with or without labels.
+
+    value (Any): The value of any column.
+    RETURNS (bool): True if it is, and not empty.
+    """
+    return isinstance(value, list) and any(
+        isinstance(item, Mapping) and all(_first(item, k) is not None for k in (_STARTS, _ENDS))
+        for item in value
+    )
+
+
 def _is_entity(item: Any) -> bool:
     if isinstance(item, Mapping):
         return all(_first(item, keys) is not None for keys in (_STARTS, _ENDS, LABELS))

@@ -17,6 +17,7 @@ from .offsets import (
     Entity,
     find_ends,
     holds_entities,
+    holds_regions,
     may_be_of_tokens,
     read_entities,
 )
@@ -305,7 +306,14 @@ class RowReader:
         value = row.get(column)
         if "entities" not in self.columns.explicit or value is None:
             _check_other_columns(row, column, place)
-        if value is None and ("answer" in row or (column not in row and row.keys() & _ALWAYS)):
+        is_left_out = column not in row and row.keys() & _ALWAYS
+        if value is None and ("answer" in row or is_left_out):
+            odd = next((name for name in row if holds_regions(row[name])), None)
+            if odd and is_left_out:
+                raise CorpusError(
+                    f"{place}: parts of the text in {odd!r}, but none in {column!r}: label them, "
+                    f"or add {column!r} with [] if there are no entities"
+                )
             value = []  # accepted without entities
         entities = read_entities(text, value, place, column, self.tables[column])
         tokens = next((row[name] for name in TOKENS if name in row), None)

@@ -582,3 +582,7 @@ def test_rows_that_leave_out_what_is_empty(tmp_path, mark):
     other = {"id": 2, "text": TEXT, "labl": STUDIO, **mark}
     with pytest.raises(CorpusError, match="row 1: entities in 'labl', and not in 'label'"):
         read(write_lines(tmp_path / "x.jsonl", first, other))
+    region = {"start": 0, "end": 11, "taxonomy": [["PER"]]}
+    other = {"id": 2, "text": TEXT, "taxonomy": [region], **mark}
+    with pytest.raises(CorpusError, match="row 1: parts of the text in 'taxonomy', but none in"):
+        read(write_lines(tmp_path / "x.jsonl", first, other))

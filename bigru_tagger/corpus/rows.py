@@ -92,6 +92,7 @@ class RowReader:
         columns = self.columns
         layer = next((name for name in (columns.ner, columns.pos, columns.chunk) if name), None)
         rows = words = tags = run = 0
+        has_sentences = False
         runs: list[int] = []  # numbers of rows between blank ones
         first = ""
         for source, number, row in islice(self._rows(), BATCH_SIZE):
@@ -104,12 +105,15 @@ class RowReader:
             rows, run, first = rows + 1, run + 1, first or f"{source}, row {number}"
             words += isinstance(word, str) and len(word.split()) == 1
             tags += isinstance(tag, str) and len(tag.split()) == 1
+            has_sentences |= len(str(tag).split()) > 1
         if rows < 2 or 2 * tags <= rows or 2 * words < rows:
             return False
         # In a file in which every second line is empty, empty lines do not separate sentences.
         filled = [length for length in (*runs, run) if length]
         is_separated = len(filled) > 1 and max(filled) > 1
         if not columns.sentence and not is_separated:
+            if has_sentences:
+                return False
             raise CorpusError(
                 f"{first}: each row holds one token, and nothing marks where a sentence ends: add "
                 "a column sentence_id with the number of the sentence or empty rows between "

@@ -215,3 +215,8 @@ def test_a_text_with_tags(tmp_path):
     with pytest.raises(CorpusError, match=r"column 'text': .*; if .* set tokens_column to 'text'"):
         list(open_corpus(path)(spacy.blank("en")))
     assert words(path, tokens_column="text") == [["Ada", "lived"], ["It"]]
+
+
+def test_a_row_with_several_tags_is_a_sentence(tmp_path):
+    path = write(tmp_path / "x.csv", "tokens,tags", "Rome,B-LOC", "weather,O", "Ada left,B-PER O")
+    assert words(path) == [["Rome"], ["weather"], ["Ada", "left"]]

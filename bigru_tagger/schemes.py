@@ -146,6 +146,16 @@ def is_tag(text: str, *, bare: bool = True) -> bool:
     return parts is not None and text != UNKNOWN and (bare or parts.notation != "bare")
 
 
+def tag_label(text: str) -> str:
+    """Return the label of a tag of any scheme.
+
+    text (str): the tag.
+    RETURNS (str): the label; "" for O and - and for a text that is not a tag.
+    """
+    parts = _split(text)
+    return parts.label if parts is not None else ""
+
+
 def column_labels(values: Collection[str]) -> set[str] | None:
     """Find the labels of a column of tags.
 

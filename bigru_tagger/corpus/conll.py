@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from ..schemes import OUTSIDE, is_tag
+from ..schemes import OUTSIDE, is_tag, tag_label
 from .layouts import (
     EXAMPLE,
     N_CONLLU_COLUMNS,
@@ -30,6 +30,7 @@ FILE_ENDINGS = SPLIT_ENDINGS | {
 """Suffixes of column files: in a folder, only files with these suffixes are read."""
 
 DOCUMENT_START = "-DOCSTART-"
+_DOCUMENT_LINE = re.compile(rf"{DOCUMENT_START}|[-<]+/?DOC(?:START|END)[->]+(?!\w)", re.IGNORECASE)
 # The comments of CoNLL-U and CoNLL-2012 that start or end a document.
 _DOCUMENT_COMMENT = re.compile(r"#\s*(newdoc|begin document|end document)\b")
 # Not str.split(): tokens may contain no-break and other spaces.
@@ -45,6 +46,7 @@ class Layout(NamedTuple):
     indexed (bool): Whether the first column is skipped because it numbers the tokens.
     misc (bool): Whether entity tags are among other features, as in CoNLL-U's last column.
     tags (frozenset[str]): The tags in all lines that do not start with "#".
+    labels (frozenset[str]): The labels of these tags.
     labels_alone (bool): Whether tags may be labels without prefixes. Any word is then a valid tag.
     """
 
@@ -53,35 +55,56 @@ class Layout(NamedTuple):
     indexed: bool = False
     misc: bool = False
     tags: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
     labels_alone: bool = False
 
     def has_tags(self, fields: Sequence[str]) -> bool:
-        """Check whether a line is the line of a token.
+        """Check whether a line that starts with "#" is the line of a token.
+
+        The last word of a comment may look like a tag ("# id s-101"). The tags of a token are O, or
+        have a label of the lines that do not start with "#".
 
         fields (Sequence[str]): The columns of the line.
-        RETURNS (bool): True if the line has the file's number of columns, with valid tags in the
-            tag columns.
+        RETURNS (bool): True if the line has the file's number of columns, with such tags in the tag
+            columns. False if the first column numbers the tokens, or if the line is a comment such
+            as "# key = value".
         """
-        return len(fields) == len(self.columns) and all(
-            tag == OUTSIDE
-            or tag in self.tags
-            or (not self.labels_alone and is_tag(tag, bare=False))
-            for tag in self.tags_of(fields)
+        return (
+            len(fields) == len(self.columns)
+            and not self.indexed
+            and not self._is_key_and_value(fields)
+            and all(tag == OUTSIDE or self._is_known(tag) for tag in self.tags_of(fields))
         )
 
     def is_almost_token(self, text: str) -> bool:
         """Check whether a line that starts with "#" may be the damaged line of a token.
 
+        A damaged line of a file with numbered tokens is found by the other numbers.
+
         text (str): The line, which is not the valid line of a token.
         RETURNS (bool): True if one of its tags is valid; or, if it has a column too many or too
-            few, the last.
+            few, the last. A tag with a new label is valid unless the line may be a comment of
+            several words.
         """
         fields = split_columns(text, self.separator)
-        if self.misc:
+        is_comment = self.indexed and self.separator is None
+        if self.misc or is_comment or self._is_key_and_value(fields):
             return False
         if len(fields) == len(self.columns):
-            return not self.tags.isdisjoint(self.tags_of(fields))
+            may_be_new = not self.labels_alone and (self.separator is not None or fields[0] != "#")
+            return any(
+                tag in self.tags or (may_be_new and is_tag(tag, bare=False))
+                for tag in self.tags_of(fields)
+            )
         return abs(len(fields) - len(self.columns)) == 1 and fields[-1] in self.tags
+
+    def _is_known(self, tag: str) -> bool:
+        return tag in self.tags or (
+            not self.labels_alone and is_tag(tag, bare=False) and tag_label(tag) in self.labels
+        )
+
+    def _is_key_and_value(self, fields: Sequence[str]) -> bool:
+        return self.separator is None and "=" in fields[1:3]
 
     def tags_of(self, fields: Sequence[str]) -> Iterator[str]:
         """Extract the tags of a line.
@@ -143,7 +166,7 @@ def find_columns_of_file(
     lines: list[list[tuple[int, str]]] = [[]]
     hashed: list[tuple[int, str]] = []
     for number, text in islice(read_lines(file, encoding), n_lines):
-        if not text.strip(_SPACES) or text.startswith(DOCUMENT_START):
+        if not text.strip(_SPACES) or _DOCUMENT_LINE.match(text):
             if lines[-1]:
                 lines.append([])
         elif text.startswith("#"):
@@ -195,7 +218,7 @@ def find_columns_of_file(
         tuple(columns), separator, indexed and columns[0] == "_", misc, labels_alone=labels_alone
     )
     tags = frozenset(tag for rows in kept for row in rows for tag in layout.tags_of(row))
-    return layout._replace(tags=tags)
+    return layout._replace(tags=tags, labels=frozenset(map(tag_label, tags)) - {""})
 
 
 def _check_counts(file: Path, sentences: Sequence[Sequence[tuple[int, Sequence[str]]]]) -> None:
@@ -262,7 +285,7 @@ def _separated_by_tabs(lines: Sequence[str]) -> bool:
 def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
     """Read the sentences of a column file.
 
-    A document starts at `-DOCSTART-`, `# newdoc` and `#begin document`, and ends at
+    A document starts at `-DOCSTART-`, `# newdoc` and `#begin document`, and ends at `-DOCEND-` and
     `#end document`. Any other line that starts with "#" and is not a valid token line is a comment:
     it is allowed before a sentence, and an error within one.
 
@@ -276,16 +299,19 @@ def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
     documents = 0
     rows: list[list[str]] = []
     numbers: list[int] = []
+    damaged: CorpusError | None = None
     for number, text in read_lines(file, encoding):
-        boundary = text.startswith(DOCUMENT_START) or bool(_DOCUMENT_COMMENT.match(text))
+        boundary = bool(_DOCUMENT_LINE.match(text) or _DOCUMENT_COMMENT.match(text))
         if boundary and text.startswith("#"):
             boundary = not layout.has_tags(split_columns(text, layout.separator))
         if not boundary and text.strip(_SPACES):
             fields = split_columns(text, layout.separator)
             if text.startswith("#") and not layout.has_tags(fields):
-                _check_comment(file, number, text, layout, inside=bool(rows))
+                damaged = damaged or _check_comment(file, number, text, layout, inside=bool(rows))
             elif len(fields) != len(names):
                 raise CorpusError(_wrong_number(file, number, len(fields), names))
+            elif damaged:
+                raise damaged
             elif not (layout.indexed and is_non_token(fields[0])):
                 rows.append(fields)
                 numbers.append(number)
@@ -294,6 +320,7 @@ def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
             yield _sentence(file, layout, rows, numbers, documents)
             rows, numbers = [], []
         documents += boundary
+        damaged = None
     if rows:
         yield _sentence(file, layout, rows, numbers, documents)
 
@@ -306,7 +333,16 @@ def _wrong_number(file: Path, number: int, n_fields: int, names: Sequence[str]) 
     )
 
 
-def _check_comment(file: Path, number: int, text: str, layout: Layout, *, inside: bool) -> None:
+def _check_comment(
+    file: Path, number: int, text: str, layout: Layout, *, inside: bool
+) -> CorpusError | None:
+    """Check a line that starts with "#" and is no token.
+
+    inside (bool): Whether it is within a sentence.
+    RETURNS (CorpusError | None): The error if a token follows directly. A single word is then the
+        first token without its tags, and a comment otherwise.
+    RAISES (CorpusError): The line may be a damaged token in any case.
+    """
     names = layout.columns
     if inside:
         raise CorpusError(
@@ -314,12 +350,14 @@ def _check_comment(file: Path, number: int, text: str, layout: Layout, *, inside
             f"have the columns of a token ({', '.join(names)}): fix the line, or move the comment "
             "before the sentence"
         )
-    if len(names) > 1 and (len(text.split()) == 1 or layout.is_almost_token(text)):
-        raise CorpusError(
-            f"{file}:{number}: {text.strip()!r} is a token without valid columns "
-            f"({', '.join(names)}) or a comment: fix the token, or write the comment as '# text', "
-            "with another number of words"
-        )
+    damaged = CorpusError(
+        f"{file}:{number}: {text.strip()!r} is a token without valid columns "
+        f"({', '.join(names)}) or a comment: fix the token, or write the comment as '# text', "
+        "with another number of words, or with an empty line below it"
+    )
+    if len(names) > 1 and layout.is_almost_token(text):
+        raise damaged
+    return damaged if len(names) > 1 and len(text.split()) == 1 and not layout.indexed else None
 
 
 def _sentence(

@@ -8,16 +8,9 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from ..schemes import OUTSIDE, is_tag, tag_label
-from .layouts import (
-    EXAMPLE,
-    N_CONLLU_COLUMNS,
-    find_layout,
-    has_misc_tags,
-    is_non_token,
-    misc_tag,
-    misfits_of_index,
-)
+from ..schemes import OUTSIDE, column_labels, is_tag, tag_label
+from .conllu import EXAMPLE, N_CONLLU_COLUMNS, find_key, has_misc_tags, misc_tag
+from .layouts import find_layout, is_non_token, misfits_of_index
 from .sentences import CorpusError, Sentence
 from .textfiles import BYTE_ORDER_MARK, content_suffix, read_lines
 
@@ -45,6 +38,7 @@ class Layout(NamedTuple):
     separator (str | None): The column separator; None for spaces and tabs.
     indexed (bool): Whether the first column is skipped because it numbers the tokens.
     misc (bool): Whether entity tags are among other features, as in CoNLL-U's last column.
+    key (str): The key of these tags, see `conllu.find_key`.
     tags (frozenset[str]): The tags in all lines that do not start with "#".
     labels (frozenset[str]): The labels of these tags.
     labels_alone (bool): Whether tags may be labels without prefixes. Any word is then a valid tag.
@@ -54,6 +48,7 @@ class Layout(NamedTuple):
     separator: str | None = None
     indexed: bool = False
     misc: bool = False
+    key: str = ""
     tags: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
     labels_alone: bool = False
@@ -114,7 +109,7 @@ class Layout(NamedTuple):
         """
         for name, field in zip(self.columns, fields, strict=True):
             if name in ("ner", "chunk"):
-                yield misc_tag(field) if self.misc and name == "ner" else field
+                yield misc_tag(field, self.key) if self.misc and name == "ner" else field
 
 
 def find_files(path: str | Path) -> list[Path]:
@@ -201,6 +196,7 @@ def find_columns_of_file(
     kept = [[fields for _, fields in rows] for rows in sentences if rows]
     if not kept:
         return Layout(tuple(columns or ("tokens", "ner")), separator)
+    named = columns is not None
     if columns is None:
         columns = find_layout(
             file,
@@ -210,12 +206,21 @@ def find_columns_of_file(
             labels_alone=labels_alone,
             needs_annotation=needs_annotation,
         )
-    misc = "ner" in columns and (
-        (indexed and width == N_CONLLU_COLUMNS)
-        or has_misc_tags(row[list(columns).index("ner")] for rows in kept for row in rows)
+    entities = [
+        row[i] for i, name in enumerate(columns) if name == "ner" for rows in kept for row in rows
+    ]
+    # A column that the user named may hold nothing but tags, in any notation.
+    only_tags = named and column_labels(set(entities)) is not None
+    misc = has_misc_tags(entities) or (
+        bool(entities) and indexed and width == N_CONLLU_COLUMNS and not only_tags
     )
     layout = Layout(
-        tuple(columns), separator, indexed and columns[0] == "_", misc, labels_alone=labels_alone
+        tuple(columns),
+        separator,
+        indexed and columns[0] == "_",
+        misc,
+        find_key(entities) if misc else "",
+        labels_alone=labels_alone,
     )
     tags = frozenset(tag for rows in kept for row in rows for tag in layout.tags_of(row))
     return layout._replace(tags=tags, labels=frozenset(map(tag_label, tags)) - {""})
@@ -269,7 +274,8 @@ def align_layouts(layouts: Mapping[Path, Layout]) -> dict[Path, Layout]:
         _, like = first.get(len(layout.columns), (file, layout))
         lacks_tags = like.misc and layout.indexed and "ner" not in layout.columns
         columns = (*layout.columns[:-1], "ner") if lacks_tags else layout.columns
-        aligned[file] = layout._replace(columns=columns, misc=layout.misc or lacks_tags)
+        key = like.key if lacks_tags else layout.key
+        aligned[file] = layout._replace(columns=columns, misc=layout.misc or lacks_tags, key=key)
     return aligned
 
 
@@ -368,7 +374,7 @@ def _sentence(
     return Sentence(
         source=str(file),
         words=by_name["tokens"],
-        ner=[misc_tag(value) for value in ner] if ner and layout.misc else ner,
+        ner=[misc_tag(value, layout.key) for value in ner] if ner and layout.misc else ner,
         pos=by_name.get("pos"),
         chunks=by_name.get("chunk"),
         document=(file, document, *by_name.get("document", ())[:1]),

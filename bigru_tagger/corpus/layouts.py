@@ -1,38 +1,30 @@
 """Infer the content of each column of a column file from its values."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..schemes import (
     CHUNK_LABELS,
-    OUTSIDE,
     UNKNOWN,
     TagError,
+    are_several_tags,
     column_labels,
     detect_scheme,
     is_tag,
 )
+from .conllu import EXAMPLE, N_CONLLU_COLUMNS, conllu_layout, has_misc_tags, misc_tag
 from .sentences import CorpusError
 
 COLUMN_NAMES = ("tokens", "ner", "pos", "chunk", "document", "_")
 """Valid column names; "_" skips a column."""
-
-EXAMPLE = 'columns = ["tokens", "pos", "ner"], with "_" for a column to skip'
-"""An example of the setting that names columns, for messages."""
-N_CONLLU_COLUMNS = 10
-"""The number of columns of a CoNLL-U file."""
 _LAST_OF_CONLL2003 = 3
+# With more distinct tokens than this, part-of-speech tags are less than half as many.
+_MANY_TAGS = 1000
 _PLACEHOLDERS = frozenset(("_", "-", "-X-", "O", "X"))
 _INDEX = re.compile(r"\d{1,9}")
 # CoNLL-U's multiword tokens (1-2) and empty nodes (2.1).
 _NON_TOKEN_INDEX = re.compile(r"\d+[-.]\d+")
-# The features of CoNLL-U's last column that hold entity tags.
-_MISC_KEYS = frozenset(("name", "ne", "ner"))
-_PLAIN_TAG = re.compile("O|[BIESLU]-.+")
-_TAG_AMONG_FEATURES = re.compile(
-    r"(?:^|\|)(?:name|NE|NER)=|^[BIESLU]-[^|=]+\|(?:[^|=]+=[^|]*(?:\||$))+$", re.IGNORECASE
-)
 # A number, or numbers of sentence and token: 3, 1-3, 2.1.
 _NUMBERS = re.compile(r"\d+(?:[-.:]\d+)*")
 
@@ -114,40 +106,17 @@ def is_non_token(index: str) -> bool:
     return bool(_NON_TOKEN_INDEX.fullmatch(index))
 
 
-def has_misc_tags(values: Iterable[str]) -> bool:
-    """Check whether a column holds tags among other features, as in "name=B-PER|SpaceAfter=No".
-
-    values (Iterable[str]): The column.
-    RETURNS (bool): True if at least one value contains such a tag.
-    """
-    return any(map(_TAG_AMONG_FEATURES.search, set(values)))
-
-
-def misc_tag(value: str) -> str:
-    """Extract the tag from the features of a token.
-
-    value (str): The features, such as "name=B-PER|SpaceAfter=No" or "B-PER".
-    RETURNS (str): The tag, or "O" if there is none.
-    """
-    return _misc_tag(value) or OUTSIDE
-
-
-def _misc_tag(value: str) -> str | None:
-    for feature in value.split("|"):
-        key, _, tag = feature.rpartition("=")
-        # CorefUD's Entity and a feature without a key may hold other things than tags.
-        if key.lower() in _MISC_KEYS or (key in ("Entity", "") and _PLAIN_TAG.fullmatch(tag)):
-            return tag
-    return None
-
-
 def are_mostly_tags(values: Sequence[str]) -> bool:
     """Check whether more than half of the values are tags, so that the others are mistakes.
+
+    "-" is not counted, since it can also be a placeholder.
 
     values (Sequence[str]): The values.
     RETURNS (bool): True if they are.
     """
-    return sum(value == UNKNOWN or is_tag(value, bare=False) for value in values) * 2 > len(values)
+    known = [value for value in values if value != UNKNOWN]
+    n_tags = sum(is_tag(value, bare=False) or are_several_tags(value) for value in known)
+    return n_tags * 2 > len(known)
 
 
 def find_layout(
@@ -194,7 +163,7 @@ def find_layout(
     if not labels_alone:
         _check_tags(file, columns, lines, first + 1)
     if first and len(columns) == N_CONLLU_COLUMNS:
-        return _conllu_layout(file, columns, lines, labels_alone=labels_alone)
+        return conllu_layout(file, columns, lines, labels_alone=labels_alone)
     if first:
         _check_index(file, line, sentences)
     if len(columns) == 1 and not needs_annotation:
@@ -278,14 +247,23 @@ def _name_features(
 
 
 def _is_lemma(tokens: Sequence[str], values: Sequence[str]) -> bool:
-    """Check whether a column holds lemmas or positions, and not part-of-speech tags."""
+    """Check whether a column holds lemmas or positions, and not part-of-speech tags.
+
+    Most lemmas start with the letter of their token, or, as in languages with prefixes, there are
+    almost as many of them as of tokens.
+    """
     words = [
-        (token.lower(), value.lower())
+        (token.casefold(), value.casefold())
         for token, value in zip(tokens, values, strict=True)
         if token.isalpha()
     ]
-    n_equal = sum(token == value for token, value in words)
-    return 2 * n_equal > len(words) or all(map(_NUMBERS.fullmatch, values))
+    n_alike = sum(token[:1] == value[:1] for token, value in words)
+    n_distinct = len(set(tokens))
+    return (
+        2 * n_alike > len(words)
+        or (n_distinct > _MANY_TAGS and 2 * len(set(values)) > n_distinct)
+        or all(map(_NUMBERS.fullmatch, values))
+    )
 
 
 def _name_tags(
@@ -362,30 +340,3 @@ def _names_documents(
                         f"the line, or name the columns, as in {EXAMPLE}"
                     )
     return True
-
-
-def _conllu_layout(
-    file: Path, columns: Sequence[Sequence[str]], lines: Sequence[int], *, labels_alone: bool
-) -> tuple[str, ...]:
-    """Name CoNLL-U's columns: ID, FORM, LEMMA, UPOS, XPOS, FEATS, HEAD, DEPREL, DEPS, MISC.
-
-    RAISES (CorpusError): The last column holds entities without prefixes, and may not.
-    """
-    names = ["_", "tokens", *"_" * 8]
-    pos = next((i for i in (3, 4) if set(columns[i]) != {"_"}), None)
-    if pos is not None:
-        names[pos] = "pos"
-    found = {
-        tag: line
-        for value, line in zip(columns[-1], lines, strict=True)
-        if (tag := _misc_tag(value))
-    }
-    if found:
-        names[-1] = "ner"
-        wrong = next((tag for tag in found if not is_tag(tag)), None)
-        if wrong is not None and not labels_alone:
-            raise CorpusError(
-                f"{file}:{found[wrong]}: the last column has the entity tag {wrong!r}: use tags "
-                'such as B-PER, or set scheme = "io" for labels without prefixes'
-            )
-    return tuple(names)

@@ -1,18 +1,22 @@
 """Read column files: one token with its tags per line, a blank line after each sentence."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from glob import glob, has_magic
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from ..schemes import OUTSIDE, column_labels, is_tag, tag_label
-from .conllu import EXAMPLE, N_CONLLU_COLUMNS, find_key, has_misc_tags, misc_tag
-from .layouts import find_layout, is_non_token, misfits_of_index
+from .conllu import EXAMPLE, N_CONLLU_COLUMNS, columns_of_header, find_key, has_misc_tags, misc_tag
+from .layouts import check_counts, find_layout, is_non_token, misfits_of_index
+from .other_forms import check_is_column_file
 from .sentences import CorpusError, Sentence
 from .textfiles import BYTE_ORDER_MARK, content_suffix, read_lines
+
+logger = logging.getLogger(__name__)
 
 SPLIT_ENDINGS = frozenset((".dev", ".test", ".testa", ".testb", ".train"))
 """Suffixes that name the split of a file, as in CoNLL-2003's eng.train."""
@@ -26,6 +30,8 @@ DOCUMENT_START = "-DOCSTART-"
 _DOCUMENT_LINE = re.compile(rf"{DOCUMENT_START}|[-<]+/?DOC(?:START|END)[->]+(?!\w)", re.IGNORECASE)
 # The comments of CoNLL-U and CoNLL-2012 that start or end a document.
 _DOCUMENT_COMMENT = re.compile(r"#\s*(newdoc|begin document|end document)\b")
+_LONG_SENTENCE = 1000  # tokens
+_END_SENTENCES = "add an empty line after each sentence"
 # Not str.split(): tokens may contain no-break and other spaces.
 _SPACES = " \t"
 _SPACE_RUN = re.compile(r"[ \t]+")
@@ -158,22 +164,22 @@ def find_columns_of_file(
     RETURNS (Layout): The layout.
     RAISES (CorpusError): The content of a column is ambiguous, or the file cannot be read.
     """
-    lines: list[list[tuple[int, str]]] = [[]]
-    hashed: list[tuple[int, str]] = []
-    for number, text in islice(read_lines(file, encoding), n_lines):
-        if not text.strip(_SPACES) or _DOCUMENT_LINE.match(text):
-            if lines[-1]:
-                lines.append([])
-        elif text.startswith("#"):
-            # It may be a comment. Such lines are used only if the file has no others.
-            hashed.append((number, text))
-        else:
-            lines[-1].append((number, text))
+    lines, hashed = _lines_of_sentences(file, encoding, n_lines)
+    named = columns is not None
+    columns = columns or columns_of_header(text for _, text in hashed)
     if not any(lines):
+        # Lines with "#" are used only if there are no others.
         lines = [[line for line in hashed if is_tag(split_columns(line[1], separator)[-1])]]
     if separator is None and _separated_by_tabs([text for rows in lines for _, text in rows]):
         separator = "\t"
     sentences = [[(n, split_columns(text, separator)) for n, text in rows] for rows in lines]
+    if columns is None:
+        check_is_column_file(
+            file,
+            (text for _, text in hashed),
+            [row for rows in sentences for row in rows],
+            splits_spaces=separator is None,
+        )
     # `read_file` reports lines with a different number of columns.
     widths = Counter(len(fields) for rows in sentences for _, fields in rows)
     width = len(columns) if columns else max(widths, key=widths.__getitem__, default=0)
@@ -182,7 +188,7 @@ def find_columns_of_file(
     numbers = [number for rows in sentences for number, _ in rows]
     index = [fields[0] for rows in sentences for _, fields in rows]
     misfits = misfits_of_index(index, width) if width > 2 else None
-    if misfits and complete and columns is None:
+    if misfits and complete and not named:
         raise CorpusError(
             f"{file}:{numbers[misfits[0]]}: {index[misfits[0]]!r} in the first column, which "
             "numbers the tokens of most sentences: fix the number, or name the columns"
@@ -190,13 +196,14 @@ def find_columns_of_file(
     indexed = misfits is not None
     if indexed:
         sentences = [[row for row in rows if not is_non_token(row[1][0])] for rows in sentences]
-        if complete and columns is None:
-            _check_counts(file, [rows for rows in sentences if rows])
+        if complete and not named:
+            check_counts(file, [rows for rows in sentences if rows])
         numbers = [number for rows in sentences for number, _ in rows]
     kept = [[fields for _, fields in rows] for rows in sentences if rows]
+    if n_lines is None and len(kept) == 1 and len(kept[0]) > _LONG_SENTENCE:
+        logger.warning("%s: one sentence of %d tokens: %s", file, len(kept[0]), _END_SENTENCES)
     if not kept:
         return Layout(tuple(columns or ("tokens", "ner")), separator)
-    named = columns is not None
     if columns is None:
         columns = find_layout(
             file,
@@ -209,8 +216,8 @@ def find_columns_of_file(
     entities = [
         row[i] for i, name in enumerate(columns) if name == "ner" for rows in kept for row in rows
     ]
-    # A column that the user named may hold nothing but tags, in any notation.
-    only_tags = named and column_labels(set(entities)) is not None
+    # A column that was named may hold nothing but tags, in any notation.
+    only_tags = (named or columns[-1] != "ner") and column_labels(set(entities)) is not None
     misc = has_misc_tags(entities) or (
         bool(entities) and indexed and width == N_CONLLU_COLUMNS and not only_tags
     )
@@ -226,27 +233,26 @@ def find_columns_of_file(
     return layout._replace(tags=tags, labels=frozenset(map(tag_label, tags)) - {""})
 
 
-def _check_counts(file: Path, sentences: Sequence[Sequence[tuple[int, Sequence[str]]]]) -> None:
-    """Check that the numbers of the tokens start again where a sentence starts, and only there.
+def _lines_of_sentences(
+    file: Path, encoding: str, n_lines: int | None
+) -> tuple[list[list[tuple[int, str]]], list[tuple[int, str]]]:
+    """Read the numbered lines of each sentence, and those that start with "#" and may be comments.
 
-    sentences (Sequence[Sequence[tuple[int, Sequence[str]]]]): The number of each line, and its
-        columns, of which the first is the number of the token.
-    RAISES (CorpusError): A blank line is missing, or one is too much.
+    RETURNS (tuple[list[list[tuple[int, str]]], list[tuple[int, str]]]): The lines of each sentence,
+        and the lines with "#".
+    RAISES (CorpusError): The file cannot be read.
     """
-    for rows in sentences:
-        for (_, before), (number, fields) in pairwise(rows):
-            if int(fields[0]) < int(before[0]):
-                raise CorpusError(
-                    f"{file}:{number}: the number of the token is {fields[0]} after {before[0]}: "
-                    "add a blank line between the sentences, or fix the number"
-                )
-    starts = [rows[0][1][0] in ("0", "1") for rows in sentences]
-    if not all(starts) and 2 * sum(starts) > len(starts):
-        number, fields = sentences[starts.index(False)][0]
-        raise CorpusError(
-            f"{file}:{number}: a sentence starts with the token {fields[0]}: remove the blank line "
-            "before it, or fix the number"
-        )
+    lines: list[list[tuple[int, str]]] = [[]]
+    hashed: list[tuple[int, str]] = []
+    for number, text in islice(read_lines(file, encoding), n_lines):
+        if not text.strip(_SPACES) or _DOCUMENT_LINE.match(text):
+            if lines[-1]:
+                lines.append([])
+        elif text.startswith("#"):
+            hashed.append((number, text))
+        else:
+            lines[-1].append((number, text))
+    return lines, hashed
 
 
 def align_layouts(layouts: Mapping[Path, Layout]) -> dict[Path, Layout]:

@@ -13,6 +13,8 @@ EXAMPLE = 'columns = ["tokens", "pos", "ner"], with "_" for a column to skip'
 N_CONLLU_COLUMNS = 10
 """The number of columns of a CoNLL-U file."""
 _NAMES = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
+_GLOBAL_COLUMNS = re.compile(r"#\s*global\.columns\s*=")
+_CONTENT = {"FORM": "tokens", "UPOS": "pos", "NER": "ner", "NE": "ner"}
 # The features of CoNLL-U's last column that hold entity tags.
 _MISC_KEYS = frozenset(("name", "ne", "ner"))
 _PLAIN_TAG = re.compile("O|[BIESLUMW]-.+")
@@ -21,6 +23,19 @@ _CERTAIN_TAG = re.compile(r"[BIESLUMW]-[^\W\d_].*")
 _TAG_AMONG_FEATURES = re.compile(
     r"(?:^|\|)(?:name|NE|NER)=|^[BIESLU]-[^|=]+\|(?:[^|=]+=[^|]*(?:\||$))+$", re.IGNORECASE
 )
+
+
+def columns_of_header(comments: Iterable[str]) -> list[str] | None:
+    """Read the names of the columns from CoNLL-U Plus' comment "# global.columns = …".
+
+    comments (Iterable[str]): The comments of a file.
+    RETURNS (list[str] | None): The content of each column. None if the comment, or a column of
+        entities (NER, NE, or such a name with a namespace) in it, is missing.
+    """
+    header = next((text for text in comments if _GLOBAL_COLUMNS.match(text)), "")
+    given = [name.rpartition(":")[2].upper() for name in header.partition("=")[2].split()]
+    names = [_CONTENT.get(name, "_") for name in given]
+    return names if names.count("ner") == names.count("tokens") == 1 else None
 
 
 def has_misc_tags(values: Iterable[str]) -> bool:
@@ -145,7 +160,7 @@ def _check_other_places(file: Path, columns: Sequence[Sequence[str]], lines: Seq
         advice = (
             "rename the key of the entities to name"
             if len(keys) > 1
-            else f"write them as name=B-PER in the last column, or name the columns, as in {EXAMPLE}"
+            else f"write name=B-PER in the last column, or name the columns, as in {EXAMPLE}"
         )
         raise CorpusError(
             f"{file}:{place[1]}: column {i + 1} ({_NAMES[i]}) seems to hold entity tags{where}, "

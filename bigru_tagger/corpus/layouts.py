@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from ..schemes import (
@@ -25,6 +26,7 @@ _PLACEHOLDERS = frozenset(("_", "-", "-X-", "O", "X"))
 _INDEX = re.compile(r"\d{1,9}")
 # CoNLL-U's multiword tokens (1-2) and empty nodes (2.1).
 _NON_TOKEN_INDEX = re.compile(r"\d+[-.]\d+")
+_BRACKETS = re.compile(r"(?:\([^()*\s]+)*\*?\)*")
 # A number, or numbers of sentence and token: 3, 1-3, 2.1.
 _NUMBERS = re.compile(r"\d+(?:[-.:]\d+)*")
 
@@ -94,6 +96,30 @@ def _check_index(file: Path, line: int, sentences: Sequence[Rows]) -> None:
         raise CorpusError(
             f"{file}:{line}: {len(row)} columns ({' '.join(row)}): the first may number the "
             f"tokens, or hold tokens that are numbers: name the columns, as in {EXAMPLE}"
+        )
+
+
+def check_counts(file: Path, sentences: Sequence[Sequence[tuple[int, Sequence[str]]]]) -> None:
+    """Check that the numbers of the tokens start again where a sentence starts, and only there.
+
+    file (Path): The file, for the message.
+    sentences (Sequence[Sequence[tuple[int, Sequence[str]]]]): The number of each line, and its
+        columns, of which the first is the number of the token.
+    RAISES (CorpusError): A blank line is missing, or one is too much.
+    """
+    for rows in sentences:
+        for (_, before), (number, fields) in pairwise(rows):
+            if int(fields[0]) < int(before[0]):
+                raise CorpusError(
+                    f"{file}:{number}: the number of the token is {fields[0]} after {before[0]}: "
+                    "add a blank line between the sentences, or fix the number"
+                )
+    starts = [rows[0][1][0] in ("0", "1") for rows in sentences]
+    if not all(starts) and 2 * sum(starts) > len(starts):
+        number, fields = sentences[starts.index(False)][0]
+        raise CorpusError(
+            f"{file}:{number}: a sentence starts with the token {fields[0]}: remove the blank line "
+            "before it, or fix the number"
         )
 
 
@@ -184,6 +210,8 @@ def find_layout(
     # Labels without prefixes are in the last column of an annotated file.
     end = len(columns) - (labels_alone and needs_annotation and not labels)
     others = [i for i in range(first + 1, end) if i not in labels]
+    if not labels:
+        check_brackets(file, line, [row for rows in sentences for row in rows])
     _check_tokens(file, sentences, lines, first, others)
     if len(columns) == 2:
         return ("tokens", "ner")
@@ -202,6 +230,23 @@ def find_layout(
     return tuple(names)
 
 
+def check_brackets(file: Path, line: int, rows: Rows) -> None:
+    """Check that spans are not written as brackets, as in CoNLL-2012.
+
+    file (Path): The file, for the message.
+    line (int): The line number of the first row, for the message.
+    rows (Rows): The columns of each line.
+    RAISES (CorpusError): Most lines have a value such as "(GPE*", "*" or "*)".
+    """
+    found = [[v for v in row if "*" in v and _BRACKETS.fullmatch(v)] for row in rows]
+    opening = [value for values in found for value in values if "(" in value]
+    if opening and 2 * sum(map(bool, found)) > len(rows):
+        raise CorpusError(
+            f"{file}:{line}: brackets such as {opening[-1]!r}, as in CoNLL-2012, are not read: "
+            "convert the entities to a column of tags such as B-GPE"
+        )
+
+
 def _check_tokens(
     file: Path, sentences: Sequence[Rows], lines: Sequence[int], first: int, others: Sequence[int]
 ) -> None:
@@ -217,12 +262,39 @@ def _check_tokens(
         return all(len({row[column] for row in rows}) == 1 for rows in long)
 
     long = [rows for rows in sentences if len(rows) > 1]
+    if others and all(_is_in_runs([row[first] for row in rows]) for rows in long):
+        _check_runs(file, sentences, lines, first, others)
     are_numbers = all(_NUMBERS.fullmatch(row[first]) for rows in sentences for row in rows)
     if others and (are_numbers or (long and repeats(first) and not all(map(repeats, others)))):
         raise CorpusError(
             f"{file}:{lines[0]}: column {first + 1} holds {sentences[0][0][first]!r}, which may be "
             f"an id or a position and not a token: name the columns, as in {EXAMPLE}"
         )
+
+
+def _is_in_runs(values: Sequence[str]) -> bool:
+    """Check whether each value stands in a single run, and the runs have a mean length of 2."""
+    runs = [value for value, _ in groupby(values)]
+    return len(values) >= 2 * len(runs) == 2 * len(set(runs))
+
+
+def _check_runs(
+    file: Path, sentences: Sequence[Rows], lines: Sequence[int], first: int, others: Sequence[int]
+) -> None:
+    """Check that the first column does not number sentences that no empty line separates.
+
+    RAISES (CorpusError): It changes within a sentence, less often than another column.
+    """
+    number = iter(lines)
+    for rows in sentences:
+        n_values = [len({row[i] for row in rows}) for i in (first, *others)]
+        for row, line in zip(rows, number, strict=False):
+            if row[first] != rows[0][first] and n_values[0] < max(n_values):
+                raise CorpusError(
+                    f"{file}:{line}: column {first + 1} changes from {rows[0][first]!r} to "
+                    f"{row[first]!r} within a sentence, and may number the sentences: add an empty "
+                    f"line where it changes, and name the columns, as in {EXAMPLE}"
+                )
 
 
 def _name_features(

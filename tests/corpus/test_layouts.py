@@ -139,7 +139,13 @@ def test_a_file_with_only_chunks_has_no_entities(tmp_path):
         ("a B-X B-Y\nb O O\n", ":1: columns 2, 3 hold tags: name the one"),
         ("\na O B-X\nb O O\n", ":2: columns 2, 3 hold tags: name the one"),
         ("a N B-X B-Y\n", ":1: columns 3, 4 hold tags: name the one"),
-        ("a N x (X*)\nb N y *\n", ":1: 4 columns .*a N x .*but no column has a tag"),
+        ("a N x (X)\nb N y Z\n", ":1: 4 columns .*a N x .*but no column has a tag"),
+        ("a N x (X*)\nb N y *\n", r":1: brackets such as '\(X\*\)', as in CoNLL-2012"),
+        (
+            "S1 Ada B-X\nS1 ran O\nS2 It O\nS2 fell O\n",
+            ":3: column 1 changes from 'S1' to 'S2' within",
+        ),
+        ("1 Ada B-X\n1 ran O\n2 It O\n2 fell O\n", ":3: column 1 changes from '1' to '2' within"),
         ("a\nb\n", ":1: one column"),
     ],
 )
@@ -453,6 +459,16 @@ def test_tags_of_conllu_in_another_column(tmp_path, column, values, message):
         assert [(str(ent), ent.label_) for ent in doc.ents] == [("Ada", "PER")]
 
 
+def test_the_names_of_columns_in_conllu_plus(tmp_path):
+    header = "# global.columns = ID FORM UPOS XPOS APP:NER MISC\n"
+    rows = "1\tAda\tPROPN\tNNP\tB-PER\t_\n2\tran\tVERB\tVBD\tO\t_\n"
+    [doc] = read(write(tmp_path / "x.conllup", f"{header}# text = Ada ran\n{rows}"))
+    assert [(token.text, token.tag_, token.ent_type_) for token in doc] == [
+        ("Ada", "PROPN", "PER"),
+        ("ran", "VERB", ""),
+    ]
+
+
 def test_a_conllu_column_in_lower_case_that_is_named(tmp_path):
     lines = [row.split("\t") for row in conllu(("Ada", "b_PER"), ("ran", "o")).strip().split("\n")]
     path = write(tmp_path / "x.conllu", "\n".join(map("\t".join, lines)) + "\n")
@@ -536,3 +552,47 @@ def test_a_first_line_that_may_be_a_header(tmp_path, lines, advice):
     number = next(i for i, line in enumerate(lines, 1) if line.endswith("tag"))
     with pytest.raises(CorpusError, match=rf"x\.conll:{number}: column 2: tag 'tag'.*{advice}"):
         list(ConllCorpus(path).sentences())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("#FORMAT=WebAnno TSV 3.2\n\n\n#Text=Ada ran\n1-1\t0-3\tAda\tPER\t\n", ": WebAnno TSV"),
+        ("Ada|NNP|I-PER lived|VBD|O .|.|O\nIt|PRP|O\n", r":1: each line .*\('Ada\|NNP\|I-PER'\)"),
+        ("Ada/B-PER lives/O\n\nIt/O was/O so/O\n", ":1: each line seems to be a sentence of"),
+        ("中/B-NR 国/I-NR\n人/O\n", ":1: each line seems to be a sentence of words joined"),
+        ("Ada lived here .\nShe left\n\nIt rained all day\nSo\n", ":1: a text and not a column"),
+        ("123|t|Gene of mice\n123|a|We found\n123\t0\t4\tGene\tX\t1\n", ":1: '123.t.Gene of m"),
+        ('<?xml version="1.0"?>\n<doc>\n<p>Ada ran</p>\n</doc>\n', ":1: '<.xml .* XML, and not"),
+        (
+            "#begin document (bc/x); part 000\n"
+            "bc/x 0 0 In IN (TOP(S(PP* - - - A * -\n"
+            "bc/x 0 1 Oslo NNP (NP*))) oslo - 1 A (GPE) (3)\n\n"
+            "bc/x 0 0 It PRP (TOP(S(NP*) - - - A * (ARG0*) -\n"
+            "bc/x 0 1 fell V (VP*))) fall 1 1 A * (V*) -\n\n"
+            "bc/x 0 0 No UH (TOP* - - - A * * * -\n",
+            r":2: brackets such as .*, as in CoNLL-2012, are not read: convert",
+        ),
+    ],
+)
+def test_files_that_are_no_column_files(tmp_path, text, message):
+    path = tmp_path / "x.conll"
+    with pytest.raises(CorpusError, match=f"x.conll{message}") as error:
+        list(ConllCorpus(write(path, text)).sentences())
+    assert "name the columns" not in str(error.value)
+
+
+def test_a_text_with_brat_annotation(tmp_path):
+    path = write(tmp_path / "x.txt", "Ada lived in Oslo .\n")
+    write(tmp_path / "x.ann", "T1\tPER 0 3\tAda\n")
+    with pytest.raises(CorpusError, match=r"x.txt: a text .* brat's standoff format \(x.ann\)"):
+        list(ConllCorpus(path).sentences())
+
+
+@pytest.mark.parametrize(("n_tokens", "warnings"), [(1000, 0), (1001, 1)])
+def test_a_file_without_empty_lines(tmp_path, caplog, n_tokens, warnings):
+    path = write(tmp_path / "x.conll", "Ada B-PER\n" + "ran O\n" * (n_tokens - 1))
+    corpus = ConllCorpus(path)
+    assert len(list(corpus.sentences())) == len(list(corpus.sentences())) == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * warnings
+    assert ("one sentence of 1001 tokens: add an empty line" in caplog.text) == bool(warnings)

@@ -22,7 +22,7 @@ SPLIT_ENDINGS = frozenset((".dev", ".test", ".testa", ".testb", ".train"))
 """Suffixes that name the split of a file, as in CoNLL-2003's eng.train."""
 
 FILE_ENDINGS = SPLIT_ENDINGS | {
-    *(".bio", ".bioes", ".bmes", ".conll", ".conllu", ".iob", ".iob2", ".tsv", ".txt")
+    *(".bio", ".bioes", ".bmes", ".conll", ".conllu", ".conllup", ".iob", ".iob2", ".tsv", ".txt")
 }
 """Suffixes of column files: in a folder, only files with these suffixes are read."""
 

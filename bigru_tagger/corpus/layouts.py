@@ -62,8 +62,11 @@ def misfits_of_index(values: Sequence[str], width: int) -> list[int] | None:
     width (int): The number of columns.
     RETURNS (list[int] | None): The positions of the values that do not continue the count, most
         often none. None if the column is no index: if there are not more than twice as many other
-        values, or if none counts up by one and the file does not have the ten columns of CoNLL-U.
+        values, or, unless the file has the ten columns of CoNLL-U, if no value counts up by one, or
+        if each stands in a run of equal values.
     """
+    if width != N_CONLLU_COLUMNS and _is_in_runs(values):
+        return None
     previous = -1
     counted = 0
     misfits = []

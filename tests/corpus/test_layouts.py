@@ -145,6 +145,7 @@ def test_a_file_with_only_chunks_has_no_entities(tmp_path):
             "S1 Ada B-X\nS1 ran O\nS2 It O\nS2 fell O\n",
             ":3: column 1 changes from 'S1' to 'S2' within",
         ),
+        ("0 Ada B-X\n0 ran O\n1 It O\n1 fell O\n", ":3: column 1 changes from '0' to '1' within"),
         ("1 Ada B-X\n1 ran O\n2 It O\n2 fell O\n", ":3: column 1 changes from '1' to '2' within"),
         ("a\nb\n", ":1: one column"),
     ],

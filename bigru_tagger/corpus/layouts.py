@@ -1,6 +1,7 @@
 """Infer the content of each column of a column file from its values."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -143,9 +144,14 @@ def are_mostly_tags(values: Sequence[str]) -> bool:
     values (Sequence[str]): The values.
     RETURNS (bool): True if they are.
     """
-    known = [value for value in values if value != UNKNOWN]
-    n_tags = sum(is_tag(value, bare=False) or are_several_tags(value) for value in known)
-    return n_tags * 2 > len(known)
+    counts = Counter(values)
+    del counts[UNKNOWN]
+    n_tags = sum(
+        count
+        for value, count in counts.items()
+        if is_tag(value, bare=False) or are_several_tags(value)
+    )
+    return n_tags * 2 > counts.total()
 
 
 def find_layout(

@@ -33,6 +33,7 @@ ORDER = [
     "annotation",
     "server",
     "cli",
+    "__main__",
 ]
 
 

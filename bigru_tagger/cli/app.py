@@ -109,3 +109,9 @@ def _with_options(message: str) -> str:
         parameter.name: parameter.opts[0] for command in commands for parameter in command.params
     }
     return re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[0]), message)
+
+
+if __name__ == "__main__":  # `python -m bigru_tagger.cli.app`, which would do nothing
+    from . import main
+
+    main()

@@ -1,5 +1,6 @@
 """Convert any corpus to `.spacy` files, and count its contents."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from ..files import atomic_path
 from .conll import SPLIT_ENDINGS
 from .corpus import SPACY_ENDING, choose_splits, open_corpus
 from .sentences import CorpusError, sentence_starts
+
+logger = logging.getLogger(__name__)
 
 NOT_IN_TRAIN = "*"
 
@@ -62,7 +65,7 @@ def convert(
     """Convert each split of a corpus to a `.spacy` file named after the split.
 
     A source without splits is converted to one file named after the source. Each file is written
-    atomically.
+    atomically. If files of these names exist, they are replaced, and a warning lists them.
 
     source (str): The source, see `open_corpus`. It must not hold `.spacy` files.
     output_dir (str | Path): The output folder. It is created if it does not exist.
@@ -77,16 +80,24 @@ def convert(
     chosen = choose_splits(source, splits or (), **options)
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    counts = {}
+    counts, replaced = {}, []
     for split in chosen or [""]:
         name = split or _output_name(source)
         corpus = open_corpus(source, split=split or None, **options)
         if isinstance(corpus, Corpus):
             raise CorpusError(f"{source}: already in spaCy's format: use it directly")
+        output = output_dir / f"{name}{SPACY_ENDING}"
+        replaced += [output.name] * output.exists()
         docs = (example.reference for example in corpus(spacy.blank(lang)))
         counts[name] = _write(
             tqdm(docs, desc=name, unit=" docs", disable=None if progress else True),
-            output_dir / f"{name}{SPACY_ENDING}",
+            output,
+        )
+    if replaced:
+        logger.warning(
+            "%s: replaced %s: to keep the data of several sources, rename them, or use an output "
+            "folder for each",
+            *(output_dir, ", ".join(replaced)),
         )
     return counts
 

@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, MISSING, dataclass, fields
 from functools import cached_property
 from glob import has_magic
 from inspect import signature
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,15 +16,25 @@ from spacy.util import registry
 
 from ..errors import ConfigError
 from .annotated import AnnotatedLabels
-from .column_corpus import ConllCorpus, column_files, pattern_folder
+from .column_corpus import ConllCorpus, pattern_folder
 from .columns import COLUMN_FIELDS
-from .conll import FILE_ENDINGS, find_files
+from .conll import find_files
+from .folders import (
+    COLUMN_ENDINGS,
+    COLUMNS,
+    FILE_BUILDERS,
+    SPACY_ENDING,
+    SUFFIX_BUILDERS,
+    builder_of,
+    files_by_format,
+    folder_format,
+    warn_of_unread,
+)
 from .hub import list_splits
-from .json_rows import is_row
 from .offsets import Alignment
 from .readers import HFCorpus, SentenceReader
 from .sentences import CorpusError
-from .sources import SUFFIX_BUILDERS, DataFiles, DatasetSource
+from .sources import DataFiles, DatasetSource
 from .spacy_files import SpacyCorpus
 from .splits import (
     base_split,
@@ -34,9 +45,10 @@ from .splits import (
     named_splits,
     split_names,
 )
-from .textfiles import content_suffix, read_lines
+from .textfiles import content_suffix
 
 __all__ = [
+    "SPACY_ENDING",
     "AnyCorpus",
     "ConllCorpus",
     "HFCorpus",
@@ -55,7 +67,6 @@ logger = logging.getLogger(__name__)
 Reader: TypeAlias = Callable[[Language], Iterable[Example]]
 _ReaderClass: TypeAlias = "type[SpacyCorpus | HFCorpus | ConllCorpus]"
 
-SPACY_ENDING = ".spacy"
 READING_SETTINGS = (
     *("columns", "separator", "encoding", "scheme", "tag_names", "alignment"),
     *(f"{field}_column" for field in COLUMN_FIELDS if field != "weight"),
@@ -63,6 +74,11 @@ READING_SETTINGS = (
 """Settings that describe the format of annotation, and not the location of data."""
 
 _DEFAULT_SPLIT = "test"
+_READERS: dict[str, _ReaderClass] = {
+    "spacy": SpacyCorpus,
+    COLUMNS: ConllCorpus,
+    **dict.fromkeys(FILE_BUILDERS, HFCorpus),
+}
 
 
 def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Reader:
@@ -75,7 +91,8 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
     - ConllCorpus reads any other file, a folder of column files, or a glob pattern.
     - HFCorpus reads everything else.
 
-    From a folder or pattern, the files named after the split are read.
+    From a folder or pattern, the files named after the split are read. A warning lists files of a
+    folder that seem to hold data and belong to no split.
 
     source (str): A file, folder or glob pattern, or any other `path` of HFCorpus.
     split (str | None): The split. None reads "test" from a source that has splits. It reads
@@ -89,30 +106,48 @@ def open_corpus(source: str, *, split: str | None = None, **options: Any) -> Rea
     path = Path(source)
     reader = _choose_reader(path)
     _check_options(source, reader, options)
+    if path.is_dir() and not DatasetSource(source).saved and named_splits(split or _DEFAULT_SPLIT):
+        # A split of another name may be one of the files that belong to no split.
+        warn_of_unread(path, _files(path, reader))
     if path.is_file() and split is not None:
         check_split(source, split)
     if reader is HFCorpus:
         chosen_split = split or _DEFAULT_SPLIT
         if path.is_file():
             options["data_files"] = {base_split(chosen_split): source}
-            source = _builder(path)
+            source = builder_of(path)
         return HFCorpus(source, split=chosen_split, **options)
     if split is not None and base_split(split) != split:
         raise CorpusError(
             f"{source}: slices such as {split!r} work only for datasets: set limit instead"
         )
-    if path.is_file() or (split is None and _is_undivided(source)):
+    if path.is_dir():
+        return _open_folder(path, reader, split, options)
+    if path.is_file() or split is None:
         return reader(source, **options)
-    if not path.is_dir():
-        pattern = ConllCorpus(source, split=split, **options)
-        _ = pattern.files  # raise at once if there is no file of the split
-        return pattern
-    files = _files(path, reader)
-    chosen = choose_files(path, files, split or _DEFAULT_SPLIT)
-    if len(chosen) == 1:
-        return reader(str(chosen[0]), **options)
+    pattern = ConllCorpus(source, split=split, **options)
+    _ = pattern.files  # raise at once if there is no file of the split
+    return pattern
+
+
+def _open_folder(
+    folder: Path,
+    reader: _ReaderClass,
+    split: str | None,
+    options: dict[str, Any],
+) -> Reader:
+    source, chosen, files = str(folder), None, _files(folder, reader)
+    if split is not None or files_by_split(folder, files):
+        split = split or _DEFAULT_SPLIT
+        chosen = choose_files(folder, files, split)
+        if len(chosen) == 1:
+            return reader(str(chosen[0]), **options)
     if reader is ConllCorpus:
-        return ConllCorpus(source, split=split or _DEFAULT_SPLIT, **options)
+        corpus = ConllCorpus(source, split=split, **options)
+        corpus.files = files if chosen is None else chosen
+        return corpus
+    if chosen is None:
+        return reader(source, **options)
     if set(chosen) != set(_files(chosen[0].parent, reader)):
         raise CorpusError(
             f"{source}: {len(chosen)} files of the split {split!r} share a folder with other "
@@ -210,15 +245,13 @@ def choose_splits(source: str, selected: Collection[str], **options: Any) -> lis
 
 def _files(folder: Path, reader: _ReaderClass) -> list[Path]:
     """List the files of a folder that a reader can read, at any depth."""
-    if reader is ConllCorpus:
-        return column_files(folder)
-    endings = {SPACY_ENDING} if reader is SpacyCorpus else {*SUFFIX_BUILDERS}
-    return sorted(file for file in folder.rglob("*") if content_suffix(file) in endings)
+    found = files_by_format(folder)
+    return sorted(chain(*(found[name] for name in found if _READERS.get(name) is reader)))
 
 
 def _choose_reader(path: Path) -> _ReaderClass:
     if path.is_dir():
-        return HFCorpus if DatasetSource(str(path)).saved else _choose_for_folder(path)
+        return HFCorpus if DatasetSource(str(path)).saved else _READERS[folder_format(path)]
     if has_magic(str(path)) and not path.exists():
         return ConllCorpus
     ending = content_suffix(path)
@@ -227,39 +260,10 @@ def _choose_reader(path: Path) -> _ReaderClass:
             return SpacyCorpus
         if ending == ".zip":
             raise CorpusError(f"{path}: an archive: unpack it and use its files")
-        return HFCorpus if _builder(path) else ConllCorpus
-    if ending in {SPACY_ENDING, *SUFFIX_BUILDERS, *FILE_ENDINGS}:
+        return HFCorpus if builder_of(path) else ConllCorpus
+    if ending in {SPACY_ENDING, *SUFFIX_BUILDERS, *COLUMN_ENDINGS}:
         raise CorpusError(f"{path}: no such file")
     return HFCorpus
-
-
-def _choose_for_folder(folder: Path) -> _ReaderClass:
-    readers: tuple[_ReaderClass, ...] = (SpacyCorpus, ConllCorpus, HFCorpus)
-    files = {reader: matching for reader in readers if (matching := _files(folder, reader))}
-    if SpacyCorpus in files:
-        return SpacyCorpus
-    named = [reader for reader, matching in files.items() if files_by_split(folder, matching)]
-    if len(named) > 1:
-        names = ", ".join(files[reader][0].name for reader in named)
-        raise CorpusError(
-            f"{folder}: files of several formats are named after splits ({names}): use one of "
-            "them as the path, or a folder with one format"
-        )
-    # A folder of parquet files may contain a LICENSE.txt, one of column files a labels.json.
-    fallback: _ReaderClass = ConllCorpus if list(files) == [ConllCorpus] else HFCorpus
-    return named[0] if named else fallback
-
-
-def _builder(file: Path) -> str:
-    """Find the `datasets` builder for a file; "" if the file does not hold rows."""
-    ending = content_suffix(file)
-    if ending in SUFFIX_BUILDERS or ending in FILE_ENDINGS - {".txt"}:
-        return SUFFIX_BUILDERS.get(ending, "")
-    with file.open("rb") as start:
-        if start.read(4) == b"PAR1":
-            return "parquet"
-    first = next((text for _, text in read_lines(file, "latin-1") if text.strip()), "")
-    return "json" if first.startswith("{") and is_row(first) else ""
 
 
 def _settings_of(reader: _ReaderClass, source: str) -> set[str]:

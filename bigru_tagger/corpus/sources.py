@@ -6,10 +6,21 @@ from glob import escape, glob, has_magic
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from .conll import FILE_ENDINGS
+from .folders import COLUMN_ENDINGS, FILE_BUILDERS, SUFFIX_BUILDERS, files_by_format, is_described
 from .sentences import CorpusError
 from .splits import base_split, choose_files, files_by_split
 from .textfiles import content_suffix
+
+__all__ = [
+    "FILE_BUILDERS",
+    "PARQUET_REVISION",
+    "SAMPLE",
+    "SUFFIX_BUILDERS",
+    "DataFiles",
+    "DatasetSource",
+    "data_files_of",
+    "literals",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +29,6 @@ DataFiles: TypeAlias = str | list[str] | dict[str, str | list[str]]
 SAMPLE = "bigru_tagger/sample"
 """The path of the sample corpus inside the package."""
 
-FILE_BUILDERS = ("arrow", "conll", "csv", "json", "pandas", "parquet")
 PARQUET_REVISION = "refs/convert/parquet"
 """The branch of the hub's converted copies of datasets."""
 # Ids of datasets that are loading scripts on the hub, and the repositories of their parquet copies.
@@ -28,14 +38,6 @@ _SCRIPTS = {
     "wnut_17": "leondz/wnut_17",
     "leondz/wnut_17": "leondz/wnut_17",
 }
-SUFFIX_BUILDERS = {
-    ".arrow": "arrow",
-    ".csv": "csv",
-    ".json": "json",
-    ".jsonl": "json",
-    ".parquet": "parquet",
-}
-"""The builder of `datasets` for each file suffix."""
 
 
 class DatasetSource(NamedTuple):
@@ -98,7 +100,7 @@ class DatasetSource(NamedTuple):
                 raise CorpusError(f"the builder {self.path!r} needs data_files: set it")
             return self
         ending = content_suffix(Path(self.path))
-        if self.path.count("/") > 1 or ending in {*SUFFIX_BUILDERS, *FILE_ENDINGS}:
+        if self.path.count("/") > 1 or ending in {*SUFFIX_BUILDERS, *COLUMN_ENDINGS}:
             raise CorpusError(f"{self.path}: no such file or folder")
         if self.path in _SCRIPTS and self.revision is None:
             # The hub's main revision is a loading script, which datasets 4 no longer runs.
@@ -136,25 +138,22 @@ class DatasetSource(NamedTuple):
             return _local_files(self.data_files, base_split(split))
         folder = Path(self.path)
         files = [] if self.data_files or self.saved else data_files_of(folder)
-        return choose_files(folder, files, split) if files_by_split(folder, files) else None
+        # `datasets` chooses files by their suffixes.
+        known = all(content_suffix(file) in SUFFIX_BUILDERS for file in files)
+        by_split = files_by_split(folder, files)
+        return choose_files(folder, files, split) if by_split or not known else None
 
 
 def data_files_of(folder: Path) -> list[Path]:
-    """List the data files of a folder.
+    """List the files of a folder that builders of `datasets` read.
 
     folder (Path): The folder.
     RETURNS (list[Path]): The files; empty if they need different builders, or if README.md has
         metadata: `datasets` then reads the splits from the metadata.
     """
-    files = [
-        file
-        for file in folder.rglob("*")
-        if content_suffix(file) in SUFFIX_BUILDERS and not file.name.startswith((".", "dataset_"))
-    ]
-    card = folder / "README.md"
-    described = card.is_file() and card.read_text(encoding="utf-8", errors="replace")[:3] == "---"
-    builders = {SUFFIX_BUILDERS[content_suffix(file)] for file in files}
-    return [] if described or len(builders) != 1 else files
+    found = files_by_format(folder)
+    builders = [name for name in FILE_BUILDERS if name in found]
+    return [] if is_described(folder) or len(builders) != 1 else found[builders[0]]
 
 
 def _literal(name: str) -> str:

@@ -19,6 +19,31 @@ _OPENERS: dict[str, Callable[..., Any]] = {
     ".xz": lzma.open,
 }
 BYTE_ORDER_MARK = "\ufeff"
+_UNPACK = "unpack it and use its files"
+_BY_SUFFIX = {
+    **dict.fromkeys((".ods", ".xls", ".xlsx"), "a spreadsheet: export the sheet as a CSV file"),
+    **dict.fromkeys((".doc", ".docx", ".odt"), "a text document: export it as plain text"),
+    **dict.fromkeys((".npz", ".pt", ".pth"), "saved arrays: write the data as JSON lines"),
+}
+# What files that are not text start with.
+_SIGNATURES = (
+    (b"PK\x03\x04", f"an archive: {_UNPACK}"),
+    (b"PK\x05\x06", "an archive without files: get it again"),
+    (b"7z\xbc\xaf\x27\x1c", f"an archive: {_UNPACK}"),
+    (b"Rar!\x1a\x07", f"an archive: {_UNPACK}"),
+    (b"\x1f\x8b", f"compressed: {_UNPACK}, or let its name end in .gz if it is no archive"),
+    (b"BZh91AY&SY", f"compressed: {_UNPACK}, or let its name end in .bz2 if it is no archive"),
+    (b"\xfd7zXZ\x00", f"compressed: {_UNPACK}, or let its name end in .xz if it is no archive"),
+    (b"\x28\xb5\x2f\xfd", f"compressed by zstd: {_UNPACK}"),
+    (b"\xd0\xcf\x11\xe0", "a document of Microsoft Office: export it as CSV or plain text"),
+    (b"%PDF-", "a PDF document: use the data from which it was made"),
+    (b"\x93NUMPY", "a NumPy array: write the data as JSON lines"),
+    (b"\x89HDF", "an HDF5 file: write the data as JSON lines"),
+    (b"SQLite format 3\x00", "a database: export the table as a CSV file"),
+    (b"PAR1\x15", "a Parquet file: let its name end in .parquet"),
+    (b"ARROW1\x00", "an Arrow file: let its name end in .arrow"),
+    *((bytes((0x80, n)), "a pickle: write the data as JSON lines") for n in range(2, 6)),
+)
 
 
 def content_suffix(path: Path) -> str:
@@ -39,8 +64,8 @@ def read_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
     YIELDS (tuple[int, str]): The line number, from 1, and the text. Line endings ("\n", "\r\n")
         are removed. Byte-order marks at the start of any line are removed too, since joined files
         contain several.
-    RAISES (CorpusError): The file cannot be read, is damaged, contains zero bytes, or has a
-        different encoding.
+    RAISES (CorpusError): The file cannot be read, is damaged, is not a text file, contains zero
+        bytes, or has a different encoding.
     """
     number = 0
     try:
@@ -76,7 +101,7 @@ def read_byte_lines(file: Path, raw: BinaryIO) -> Iterator[tuple[int, bytes]]:
     file (Path): The name of the file, plain or compressed (.gz, .bz2, .xz).
     raw (BinaryIO): The open file. Its position shows how much has been read.
     YIELDS (tuple[int, bytes]): The line number, from 1, and the line with its line ending.
-    RAISES (CorpusError): The file cannot be read, or is damaged.
+    RAISES (CorpusError): The file cannot be read, is damaged, or is not a text file.
     """
     number = 0
     with _damage(file, lambda: number):
@@ -87,7 +112,16 @@ def read_byte_lines(file: Path, raw: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 def _decompressed(file: Path, raw: BinaryIO) -> Any:
     opener = _OPENERS.get(file.suffix.lower())
-    return opener(raw, "rb") if opener else raw
+    binary = opener(raw, "rb") if opener else raw
+    start: bytes = binary.peek(512) if hasattr(binary, "peek") else b""
+    # The mark of tar archives stands after the first file name.
+    found = f"an archive: {_UNPACK}" if start[257:262] == b"ustar" else None
+    for signature, problem in _SIGNATURES:
+        if start.startswith(signature):
+            found = problem
+    if found:
+        raise CorpusError(f"{file}: {_BY_SUFFIX.get(content_suffix(file), found)}")
+    return binary
 
 
 @contextmanager

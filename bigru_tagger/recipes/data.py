@@ -1,5 +1,6 @@
 """Read the data of a training, and store them as `.spacy` files."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +21,14 @@ from ..errors import ConfigError
 from ..files import atomic_path
 from ..report.corpus_check import CorpusCheck, SplitCounts, check_corpus
 from ..report.corpus_check_text import render_findings
-from ..tasks import CHUNKS, TASKS, Task
+from ..tasks import CHUNKS, ENTITIES, TASKS, Task
 
 if TYPE_CHECKING:
     import datasets  # type: ignore[import-untyped]
 
     Source: TypeAlias = str | Path | datasets.Dataset | datasets.DatasetDict
+logger = logging.getLogger(__name__)
+
 TRAIN, DEV = "train", "dev"
 VALIDATION = "validation"
 _WINDOW = 32  # sentences per Doc, if neighbouring sentences belong together
@@ -213,6 +216,11 @@ def _choose_task(check: CorpusCheck, source: str, name: str | None) -> Task:
     known.sort(key=lambda task: task.per_token)
     for task in known:
         if task.name in layers and name in (None, task.name, task.factory):
+            if name is None and ENTITIES.name not in layers:
+                logger.warning(
+                    "%s: no entities were found: the task is %s, as with `task` = %r",
+                    *(source, task.name, task.name),
+                )
             return task
     has = ", ".join(layers) or "no annotation"
     raise CorpusError(f"{source}: no {name or 'entities, chunks or tags'}: it has {has}")

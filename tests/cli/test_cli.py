@@ -80,6 +80,13 @@ def test_the_light_install_tags_and_names_the_extra_for_the_rest(
     ]
 
 
+@pytest.mark.parametrize("module", ["bigru_tagger", "bigru_tagger.cli.app"])
+def test_modules_run_the_command_line(module: str, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-W", "ignore", "-m", module, "check", tmp_path / "x.conll"]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, f"Error: {tmp_path / 'x.conll'}: no such file\n")
+
+
 def test_config_lists_prints_and_copies(tmp_path: Path) -> None:
     assert run("config").splitlines() == [
         "conll2003              Entities in news; a Doc is a window of 32 sentences",

@@ -113,6 +113,16 @@ def test_after_an_error_the_old_file_is_unchanged(source, tmp_path, monkeypatch)
     assert (tmp_path / "out" / "test.spacy").read_bytes() == before
 
 
+def test_replaced_files_are_a_warning(source, tmp_path, caplog):
+    convert(source, tmp_path / "out", splits=["train", "dev"])
+    assert caplog.messages == []
+    convert(f"{source}/train.conll", tmp_path / "out")
+    assert caplog.messages == [
+        f"{tmp_path / 'out'}: replaced train.spacy: to keep the data of several sources, rename "
+        "them, or use an output folder for each"
+    ]
+
+
 def test_spacy_files_need_no_conversion(source, tmp_path):
     convert(source, tmp_path / "out")
     for path in ("out", "out/dev.spacy"):

@@ -42,6 +42,11 @@ CHUNK_LABELS = frozenset(
 ) | {"NC", "PC", "VC"}
 """The labels of chunks in CoNLL-2000 and in the German files of CoNLL-2003."""
 
+SEVERAL_TAGS = (
+    "several tags of one token. Keep one of them, or read nested spans as in docs/spans.md"
+)
+"""The problem and its solutions, for messages."""
+
 BILUO_PARTS = {"B": 0, "I": 1, "L": 2, "U": 3, "E": 2, "S": 3}
 """The position of each prefix among the four tags of a label in `biluo_tags`. IOBES has E and S."""
 
@@ -72,6 +77,13 @@ _PREFIXES = {
 }
 _PREFIXED = re.compile(rf"([{_ALL_PREFIXES}])[-_](.+)", re.IGNORECASE | re.DOTALL)
 _SUFFIXED = re.compile(rf"(.+)[-_]([{_ALL_PREFIXES}])", re.DOTALL)
+# "B-ORG|O" and "ORG-B|O", but not "B-A|B", whose label is "A|B".
+_SEVERAL_TAGS = re.compile(
+    "|".join(
+        rf"(?:[O-]|{tag})(?:\s*[|,;]\s*(?:[O-]|{tag}))+"
+        for tag in (rf"[{_ALL_PREFIXES}][-_][^|,;]+", rf"[^|,;]+[-_][{_ALL_PREFIXES}]")
+    )
+)
 
 
 class TagError(DataError):
@@ -83,13 +95,16 @@ class TagError(DataError):
     """
 
     def __init__(self, tag: object, position: int, scheme: str | None = None) -> None:
+        self.position = position
+        if isinstance(tag, str) and are_several_tags(tag):
+            super().__init__(f"tag {tag!r} at position {position}: {SEVERAL_TAGS}")
+            return
         prefixes = "BIESLU" if scheme is None else sorted(_PREFIXES[scheme] - {"M", "W"})
         valid = ", ".join(f"'{prefix}-LABEL'" for prefix in sorted(prefixes))
         parts = _split(tag)
         unprefixed = isinstance(tag, str) and (parts is None or parts.notation == "suffix")
         advice = '. If the labels have no prefixes, set scheme = "io"' if unprefixed else ""
         super().__init__(f"tag {tag!r} at position {position}: valid tags are 'O', {valid}{advice}")
-        self.position = position
 
 
 class _Tag(NamedTuple):
@@ -108,7 +123,7 @@ def _split(tag: object) -> _Tag | None:
     RETURNS (_Tag | None): the parts, ("O", "", "") for O and ("-", "", "") for an unknown tag; None
         for an invalid tag.
     """
-    if not isinstance(tag, str):
+    if not isinstance(tag, str) or are_several_tags(tag):
         return None
     if tag in (OUTSIDE, "o", UNKNOWN):
         return _Tag(tag.upper(), "", "")
@@ -144,6 +159,25 @@ def is_tag(text: str, *, bare: bool = True) -> bool:
     """
     parts = _split(text)
     return parts is not None and text != UNKNOWN and (bare or parts.notation != "bare")
+
+
+def are_several_tags(text: str) -> bool:
+    """Check whether a text is several tags, as in "B-ORG|O" or "B-ORG,B-LOC".
+
+    text (str): the text.
+    RETURNS (bool): True if it is. False for a tag whose label contains such a character ("B-A|B").
+    """
+    return bool(_SEVERAL_TAGS.fullmatch(text))
+
+
+def tag_label(text: str) -> str:
+    """Return the label of a tag of any scheme.
+
+    text (str): the tag.
+    RETURNS (str): the label; "" for O and - and for a text that is not a tag.
+    """
+    parts = _split(text)
+    return parts.label if parts is not None else ""
 
 
 def column_labels(values: Collection[str]) -> set[str] | None:

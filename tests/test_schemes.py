@@ -9,6 +9,7 @@ from bigru_tagger.schemes import (
     Spans,
     TagError,
     TagParts,
+    are_several_tags,
     biluo_spans,
     biluo_tags,
     biluo_to_iob2,
@@ -22,6 +23,7 @@ from bigru_tagger.schemes import (
     is_tag,
     label_of,
     span_tags,
+    tag_label,
     to_iob2,
 )
 
@@ -402,3 +404,27 @@ def test_parts_of_tags():
     assert parts.continues.tolist() == [False, False, True, True, False]
     assert parts.opens.tolist() == [False, False, False, True, True]
     assert parts.bounds.tolist() == [True, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "text", ["B-ORG|O", "O|O", "I-ORG, B-LOC", "B-A|B-B|I-C", "ORG-B|O", "B-A;-"]
+)
+def test_several_tags_are_no_tag(text):
+    assert are_several_tags(text)
+    assert not is_tag(text)
+    for read in (lambda tags: detect_scheme([tags]), lambda tags: to_iob2(tags, "IOB2")):
+        with pytest.raises(TagError, match="at position 1: several tags of one token"):
+            read(["O", text])
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("B-A|B", "A|B"), ("I_x,y", "x,y"), ("B-A/I-B", "A/I-B"), ("A-E", "A"), ("O", ""), ("-", "")],
+)
+def test_the_label_of_a_tag(text, label):
+    assert tag_label(text) == label
+    assert not are_several_tags(text)
+
+
+def test_a_word_has_no_label():
+    assert tag_label("word") == ""

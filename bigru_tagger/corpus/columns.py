@@ -1,10 +1,11 @@
 """Find the columns of a dataset."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .json_rows import JsonRows
+from .offsets import LABELS
 from .sentences import CorpusError
 
 if TYPE_CHECKING:
@@ -23,20 +24,31 @@ _KNOWN_NAMES = {
     # Not found by name: a column of this name may have another meaning.
     "weight": (),
 }
+TOKENS = _KNOWN_NAMES["tokens"]
+"""The names of columns of tokens."""
 LAYERS = ("ner", "pos", "chunk")
 """The fields of `Columns` that hold tags."""
-# Names in tables with one token per row, without case and without spaces and "_".
+# Names in tables with one token per row, without case and without spaces and "_", "." and "-".
 _TABLE_NAMES = {
     "tokens": ("token", "word"),
     "ner": ("tag", "nertag", "ner", "label", "entity"),
     "pos": ("pos", "postag"),
     "chunk": ("chunk", "chunktag"),
 }
-_SENTENCE_NAMES = tuple(
-    before + after
-    for before in ("sentence", "sent")
-    for after in ("#", "id", "idx", "index", "no", "num", "number")
-)
+_NUMBERS = ("#", "id", "idx", "index", "no", "nr", "num", "number")
+# Columns that place a token in a table.
+_PLACE_NAMES = {
+    "document": tuple(
+        before + after
+        for before in ("document", "doc", "file", "article")
+        for after in (*_NUMBERS, "name", "")
+    ),
+    "sentence": (
+        *(before + after for before in ("sentence", "sent") for after in (*_NUMBERS, "")),
+        *("sentences", "sents", "sid"),
+    ),
+    "position": tuple(before + after for before in ("token", "word") for after in _NUMBERS),
+}
 _KINDS = {
     **dict.fromkeys(LAYERS, ("items", "objects", "text", "mixed")),
     "tokens": ("items", "text", "mixed"),  # not Prodigy's tokens, which are objects
@@ -49,7 +61,8 @@ class Columns(NamedTuple):
     """The name of the column for each kind of content; None if there is none.
 
     Rows have either `tokens` and tags, or a `text` and `entities` with character offsets. Both can
-    have a `weight` in the training loss. Several rows with one value of `sentence` are a sentence.
+    have a `weight` in the training loss. Several rows with one value of `sentence` are a sentence,
+    and `position` numbers its tokens.
 
     explicit (frozenset[str]): The fields whose column the user named.
     """
@@ -63,6 +76,7 @@ class Columns(NamedTuple):
     entities: str | None = None
     weight: str | None = None
     sentence: str | None = None
+    position: str | None = None
     explicit: frozenset[str] = frozenset()
 
 
@@ -102,17 +116,19 @@ def find_columns(
             name = next((c for c in usable if _is_usable(field, features[c])), None)
         names[field] = name or None
     explicit = frozenset(field for field, name in selected.items() if name)
-    folded = {re.sub(r"[\s_]", "", name.lower()): name for name in reversed([*features])}
-    if not names["tokens"] and not names["text"]:
+    folded = {re.sub(r"[\s_.-]", "", name.lower()): name for name in reversed([*features])}
+    if "tokens" in explicit or not (names["tokens"] or names["text"]):
         for field, known in _TABLE_NAMES.items():
+            # A single number is no tag, and an object is a column of another form of JSON.
+            found = (folded[name] for name in known if name in folded)
+            usable = (name for name in found if _is_usable(field, features[name]))
             if names[field] is None and selected.get(field) != "":
-                names[field] = next((folded[name] for name in known if name in folded), None)
+                names[field] = next(usable, None)
     columns = Columns(**names, explicit=explicit)
     if columns.tokens and _kind(features[columns.tokens]) == "text":
-        sentence = next((folded[name] for name in _SENTENCE_NAMES if name in folded), None)
-        columns = columns._replace(sentence=sentence)
+        columns = columns._replace(**_place_columns(columns, folded, selected))
     if not columns.tokens and not columns.text:
-        raise CorpusError(f"{source}: {_why_no_tokens(list(features))}")
+        raise CorpusError(f"{source}: {_why_no_tokens(features)}")
     ner = columns.ner
     if columns.text and ner and ner == columns.entities and _kind(features[ner]) == "objects":
         columns = columns._replace(ner=None)
@@ -123,7 +139,8 @@ def find_columns(
         if needs_annotation and not columns.entities:
             raise CorpusError(
                 f"{source}: no annotation for the column {columns.text!r}: set entities_column to "
-                f"one of {', '.join(features)}"
+                f"one of {', '.join(features)}; if its tokens are separated by spaces and have "
+                f"tags in another column, set tokens_column to {columns.text!r}"
             )
         return columns
     if needs_annotation and not tagged:
@@ -134,13 +151,40 @@ def find_columns(
     return columns._replace(text=None, entities=None)
 
 
-def _why_no_tokens(names: Sequence[str]) -> str:
-    separator = re.search(r"[;|\t]", names[0]) if len(names) == 1 else None
+def _place_columns(
+    columns: Columns, folded: Mapping[str, str], selected: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Find the columns of a table with one token per row that place the token."""
+    found = {}
+    for field, known in _PLACE_NAMES.items():
+        free = (folded[name] for name in known if name in folded and folded[name] not in columns)
+        name = next(free, None)
+        if name and getattr(columns, field) is None and selected.get(field) != "":
+            found[field] = name
+    return found
+
+
+def _why_no_tokens(features: Mapping[str, Any]) -> str:
+    names = ", ".join(features)
+    separator = re.search(r"[;|\t]", names) if len(features) == 1 else None
     if separator:
-        return f"one column, {names[0]!r}: set separator, which seems to be {separator[0]!r}"
+        return f"one column, {names!r}: set separator, which seems to be {separator[0]!r}"
+    nested = [
+        name
+        for name, feature in features.items()
+        if isinstance(feature, Mapping) or _kind(feature) == "objects"
+    ]
+    if nested:
+        return (
+            f"no column of tokens, but objects or lists of lists in {', '.join(nested)}: a JSON "
+            "file must be a list of rows, or have one row per line. A row has tokens and tags, or "
+            "a text and entities as Prodigy, doccano, Label Studio or spaCy write them. Convert "
+            "the file; if it has such rows with other names, set tokens_column or text_column to "
+            f"one of {names}"
+        )
     return (
         "no column of tokens: set tokens_column, or text_column for texts with character offsets, "
-        f"to one of {', '.join(names)}"
+        f"to one of {names}"
     )
 
 
@@ -160,6 +204,15 @@ def _features(dataset: "AnyRows", source: str) -> Mapping[str, Any]:
     return dict(first)
 
 
+def object_columns(features: Mapping[str, Any]) -> set[str]:
+    """Find the columns that may hold entities.
+
+    features (Mapping[str, Any]): The feature of each column.
+    RETURNS (set[str]): The names of columns of lists of objects, or of any JSON.
+    """
+    return {name for name, feature in features.items() if _kind(feature) in _KINDS["entities"]}
+
+
 def _is_usable(field: str, feature: Any) -> bool:
     """Check whether the feature or value of a column fits the field that its name suggests."""
     return field == "document" or feature == [] or _kind(feature) in _KINDS[field]
@@ -168,7 +221,7 @@ def _is_usable(field: str, feature: Any) -> bool:
 def _kind(feature: Any) -> str:
     """Classify a column as "items" (one per token), "objects", "text", "mixed" or "other"."""
     if isinstance(feature, Mapping):
-        return "objects" if "label" in feature or "labels" in feature else "other"
+        return "objects" if feature.keys() & set(LABELS) else "other"
     item = (
         feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
     )

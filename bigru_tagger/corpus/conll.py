@@ -1,37 +1,37 @@
 """Read column files: one token with its tags per line, a blank line after each sentence."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from glob import glob, has_magic
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from ..schemes import OUTSIDE, is_tag
-from .layouts import (
-    EXAMPLE,
-    N_CONLLU_COLUMNS,
-    find_layout,
-    has_misc_tags,
-    is_non_token,
-    misc_tag,
-    misfits_of_index,
-)
+from ..schemes import OUTSIDE, column_labels, is_tag, tag_label
+from .conllu import EXAMPLE, N_CONLLU_COLUMNS, columns_of_header, find_key, has_misc_tags, misc_tag
+from .layouts import check_counts, find_layout, is_non_token, misfits_of_index
+from .other_forms import check_is_column_file
 from .sentences import CorpusError, Sentence
 from .textfiles import BYTE_ORDER_MARK, content_suffix, read_lines
+
+logger = logging.getLogger(__name__)
 
 SPLIT_ENDINGS = frozenset((".dev", ".test", ".testa", ".testb", ".train"))
 """Suffixes that name the split of a file, as in CoNLL-2003's eng.train."""
 
 FILE_ENDINGS = SPLIT_ENDINGS | {
-    *(".bio", ".bioes", ".bmes", ".conll", ".conllu", ".iob", ".iob2", ".tsv", ".txt")
+    *(".bio", ".bioes", ".bmes", ".conll", ".conllu", ".conllup", ".iob", ".iob2", ".tsv", ".txt")
 }
 """Suffixes of column files: in a folder, only files with these suffixes are read."""
 
 DOCUMENT_START = "-DOCSTART-"
+_DOCUMENT_LINE = re.compile(rf"{DOCUMENT_START}|[-<]+/?DOC(?:START|END)[->]+(?!\w)", re.IGNORECASE)
 # The comments of CoNLL-U and CoNLL-2012 that start or end a document.
 _DOCUMENT_COMMENT = re.compile(r"#\s*(newdoc|begin document|end document)\b")
+_LONG_SENTENCE = 1000  # tokens
+_END_SENTENCES = "add an empty line after each sentence"
 # Not str.split(): tokens may contain no-break and other spaces.
 _SPACES = " \t"
 _SPACE_RUN = re.compile(r"[ \t]+")
@@ -44,7 +44,9 @@ class Layout(NamedTuple):
     separator (str | None): The column separator; None for spaces and tabs.
     indexed (bool): Whether the first column is skipped because it numbers the tokens.
     misc (bool): Whether entity tags are among other features, as in CoNLL-U's last column.
+    key (str): The key of these tags, see `conllu.find_key`.
     tags (frozenset[str]): The tags in all lines that do not start with "#".
+    labels (frozenset[str]): The labels of these tags.
     labels_alone (bool): Whether tags may be labels without prefixes. Any word is then a valid tag.
     """
 
@@ -52,36 +54,58 @@ class Layout(NamedTuple):
     separator: str | None = None
     indexed: bool = False
     misc: bool = False
+    key: str = ""
     tags: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
     labels_alone: bool = False
 
     def has_tags(self, fields: Sequence[str]) -> bool:
-        """Check whether a line is the line of a token.
+        """Check whether a line that starts with "#" is the line of a token.
+
+        The last word of a comment may look like a tag ("# id s-101"). The tags of a token are O, or
+        have a label of the lines that do not start with "#".
 
         fields (Sequence[str]): The columns of the line.
-        RETURNS (bool): True if the line has the file's number of columns, with valid tags in the
-            tag columns.
+        RETURNS (bool): True if the line has the file's number of columns, with such tags in the tag
+            columns. False if the first column numbers the tokens, or if the line is a comment such
+            as "# key = value".
         """
-        return len(fields) == len(self.columns) and all(
-            tag == OUTSIDE
-            or tag in self.tags
-            or (not self.labels_alone and is_tag(tag, bare=False))
-            for tag in self.tags_of(fields)
+        return (
+            len(fields) == len(self.columns)
+            and not self.indexed
+            and not self._is_key_and_value(fields)
+            and all(tag == OUTSIDE or self._is_known(tag) for tag in self.tags_of(fields))
         )
 
     def is_almost_token(self, text: str) -> bool:
         """Check whether a line that starts with "#" may be the damaged line of a token.
 
+        A damaged line of a file with numbered tokens is found by the other numbers.
+
         text (str): The line, which is not the valid line of a token.
         RETURNS (bool): True if one of its tags is valid; or, if it has a column too many or too
-            few, the last.
+            few, the last. A tag with a new label is valid unless the line may be a comment of
+            several words.
         """
         fields = split_columns(text, self.separator)
-        if self.misc:
+        is_comment = self.indexed and self.separator is None
+        if self.misc or is_comment or self._is_key_and_value(fields):
             return False
         if len(fields) == len(self.columns):
-            return not self.tags.isdisjoint(self.tags_of(fields))
+            may_be_new = not self.labels_alone and (self.separator is not None or fields[0] != "#")
+            return any(
+                tag in self.tags or (may_be_new and is_tag(tag, bare=False))
+                for tag in self.tags_of(fields)
+            )
         return abs(len(fields) - len(self.columns)) == 1 and fields[-1] in self.tags
+
+    def _is_known(self, tag: str) -> bool:
+        return tag in self.tags or (
+            not self.labels_alone and is_tag(tag, bare=False) and tag_label(tag) in self.labels
+        )
+
+    def _is_key_and_value(self, fields: Sequence[str]) -> bool:
+        return self.separator is None and "=" in fields[1:3]
 
     def tags_of(self, fields: Sequence[str]) -> Iterator[str]:
         """Extract the tags of a line.
@@ -91,7 +115,7 @@ class Layout(NamedTuple):
         """
         for name, field in zip(self.columns, fields, strict=True):
             if name in ("ner", "chunk"):
-                yield misc_tag(field) if self.misc and name == "ner" else field
+                yield misc_tag(field, self.key) if self.misc and name == "ner" else field
 
 
 def find_files(path: str | Path) -> list[Path]:
@@ -140,22 +164,22 @@ def find_columns_of_file(
     RETURNS (Layout): The layout.
     RAISES (CorpusError): The content of a column is ambiguous, or the file cannot be read.
     """
-    lines: list[list[tuple[int, str]]] = [[]]
-    hashed: list[tuple[int, str]] = []
-    for number, text in islice(read_lines(file, encoding), n_lines):
-        if not text.strip(_SPACES) or text.startswith(DOCUMENT_START):
-            if lines[-1]:
-                lines.append([])
-        elif text.startswith("#"):
-            # It may be a comment. Such lines are used only if the file has no others.
-            hashed.append((number, text))
-        else:
-            lines[-1].append((number, text))
+    lines, hashed = _lines_of_sentences(file, encoding, n_lines)
+    named = columns is not None
+    columns = columns or columns_of_header(text for _, text in hashed)
     if not any(lines):
+        # Lines with "#" are used only if there are no others.
         lines = [[line for line in hashed if is_tag(split_columns(line[1], separator)[-1])]]
     if separator is None and _separated_by_tabs([text for rows in lines for _, text in rows]):
         separator = "\t"
     sentences = [[(n, split_columns(text, separator)) for n, text in rows] for rows in lines]
+    if columns is None:
+        check_is_column_file(
+            file,
+            (text for _, text in hashed),
+            [row for rows in sentences for row in rows],
+            splits_spaces=separator is None,
+        )
     # `read_file` reports lines with a different number of columns.
     widths = Counter(len(fields) for rows in sentences for _, fields in rows)
     width = len(columns) if columns else max(widths, key=widths.__getitem__, default=0)
@@ -164,7 +188,7 @@ def find_columns_of_file(
     numbers = [number for rows in sentences for number, _ in rows]
     index = [fields[0] for rows in sentences for _, fields in rows]
     misfits = misfits_of_index(index, width) if width > 2 else None
-    if misfits and complete and columns is None:
+    if misfits and complete and not named:
         raise CorpusError(
             f"{file}:{numbers[misfits[0]]}: {index[misfits[0]]!r} in the first column, which "
             "numbers the tokens of most sentences: fix the number, or name the columns"
@@ -172,10 +196,12 @@ def find_columns_of_file(
     indexed = misfits is not None
     if indexed:
         sentences = [[row for row in rows if not is_non_token(row[1][0])] for rows in sentences]
-        if complete and columns is None:
-            _check_counts(file, [rows for rows in sentences if rows])
+        if complete and not named:
+            check_counts(file, [rows for rows in sentences if rows])
         numbers = [number for rows in sentences for number, _ in rows]
     kept = [[fields for _, fields in rows] for rows in sentences if rows]
+    if n_lines is None and len(kept) == 1 and len(kept[0]) > _LONG_SENTENCE:
+        logger.warning("%s: one sentence of %d tokens: %s", file, len(kept[0]), _END_SENTENCES)
     if not kept:
         return Layout(tuple(columns or ("tokens", "ner")), separator)
     if columns is None:
@@ -187,38 +213,46 @@ def find_columns_of_file(
             labels_alone=labels_alone,
             needs_annotation=needs_annotation,
         )
-    misc = "ner" in columns and (
-        (indexed and width == N_CONLLU_COLUMNS)
-        or has_misc_tags(row[list(columns).index("ner")] for rows in kept for row in rows)
+    entities = [
+        row[i] for i, name in enumerate(columns) if name == "ner" for rows in kept for row in rows
+    ]
+    # A column that was named may hold nothing but tags, in any notation.
+    only_tags = (named or columns[-1] != "ner") and column_labels(set(entities)) is not None
+    misc = has_misc_tags(entities) or (
+        bool(entities) and indexed and width == N_CONLLU_COLUMNS and not only_tags
     )
     layout = Layout(
-        tuple(columns), separator, indexed and columns[0] == "_", misc, labels_alone=labels_alone
+        tuple(columns),
+        separator,
+        indexed and columns[0] == "_",
+        misc,
+        find_key(entities) if misc else "",
+        labels_alone=labels_alone,
     )
     tags = frozenset(tag for rows in kept for row in rows for tag in layout.tags_of(row))
-    return layout._replace(tags=tags)
+    return layout._replace(tags=tags, labels=frozenset(map(tag_label, tags)) - {""})
 
 
-def _check_counts(file: Path, sentences: Sequence[Sequence[tuple[int, Sequence[str]]]]) -> None:
-    """Check that the numbers of the tokens start again where a sentence starts, and only there.
+def _lines_of_sentences(
+    file: Path, encoding: str, n_lines: int | None
+) -> tuple[list[list[tuple[int, str]]], list[tuple[int, str]]]:
+    """Read the numbered lines of each sentence, and those that start with "#" and may be comments.
 
-    sentences (Sequence[Sequence[tuple[int, Sequence[str]]]]): The number of each line, and its
-        columns, of which the first is the number of the token.
-    RAISES (CorpusError): A blank line is missing, or one is too much.
+    RETURNS (tuple[list[list[tuple[int, str]]], list[tuple[int, str]]]): The lines of each sentence,
+        and the lines with "#".
+    RAISES (CorpusError): The file cannot be read.
     """
-    for rows in sentences:
-        for (_, before), (number, fields) in pairwise(rows):
-            if int(fields[0]) < int(before[0]):
-                raise CorpusError(
-                    f"{file}:{number}: the number of the token is {fields[0]} after {before[0]}: "
-                    "add a blank line between the sentences, or fix the number"
-                )
-    starts = [rows[0][1][0] in ("0", "1") for rows in sentences]
-    if not all(starts) and 2 * sum(starts) > len(starts):
-        number, fields = sentences[starts.index(False)][0]
-        raise CorpusError(
-            f"{file}:{number}: a sentence starts with the token {fields[0]}: remove the blank line "
-            "before it, or fix the number"
-        )
+    lines: list[list[tuple[int, str]]] = [[]]
+    hashed: list[tuple[int, str]] = []
+    for number, text in islice(read_lines(file, encoding), n_lines):
+        if not text.strip(_SPACES) or _DOCUMENT_LINE.match(text):
+            if lines[-1]:
+                lines.append([])
+        elif text.startswith("#"):
+            hashed.append((number, text))
+        else:
+            lines[-1].append((number, text))
+    return lines, hashed
 
 
 def align_layouts(layouts: Mapping[Path, Layout]) -> dict[Path, Layout]:
@@ -246,7 +280,8 @@ def align_layouts(layouts: Mapping[Path, Layout]) -> dict[Path, Layout]:
         _, like = first.get(len(layout.columns), (file, layout))
         lacks_tags = like.misc and layout.indexed and "ner" not in layout.columns
         columns = (*layout.columns[:-1], "ner") if lacks_tags else layout.columns
-        aligned[file] = layout._replace(columns=columns, misc=layout.misc or lacks_tags)
+        key = like.key if lacks_tags else layout.key
+        aligned[file] = layout._replace(columns=columns, misc=layout.misc or lacks_tags, key=key)
     return aligned
 
 
@@ -262,7 +297,7 @@ def _separated_by_tabs(lines: Sequence[str]) -> bool:
 def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
     """Read the sentences of a column file.
 
-    A document starts at `-DOCSTART-`, `# newdoc` and `#begin document`, and ends at
+    A document starts at `-DOCSTART-`, `# newdoc` and `#begin document`, and ends at `-DOCEND-` and
     `#end document`. Any other line that starts with "#" and is not a valid token line is a comment:
     it is allowed before a sentence, and an error within one.
 
@@ -276,16 +311,19 @@ def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
     documents = 0
     rows: list[list[str]] = []
     numbers: list[int] = []
+    damaged: CorpusError | None = None
     for number, text in read_lines(file, encoding):
-        boundary = text.startswith(DOCUMENT_START) or bool(_DOCUMENT_COMMENT.match(text))
+        boundary = bool(_DOCUMENT_LINE.match(text) or _DOCUMENT_COMMENT.match(text))
         if boundary and text.startswith("#"):
             boundary = not layout.has_tags(split_columns(text, layout.separator))
         if not boundary and text.strip(_SPACES):
             fields = split_columns(text, layout.separator)
             if text.startswith("#") and not layout.has_tags(fields):
-                _check_comment(file, number, text, layout, inside=bool(rows))
+                damaged = damaged or _check_comment(file, number, text, layout, inside=bool(rows))
             elif len(fields) != len(names):
                 raise CorpusError(_wrong_number(file, number, len(fields), names))
+            elif damaged:
+                raise damaged
             elif not (layout.indexed and is_non_token(fields[0])):
                 rows.append(fields)
                 numbers.append(number)
@@ -294,6 +332,7 @@ def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
             yield _sentence(file, layout, rows, numbers, documents)
             rows, numbers = [], []
         documents += boundary
+        damaged = None
     if rows:
         yield _sentence(file, layout, rows, numbers, documents)
 
@@ -306,7 +345,16 @@ def _wrong_number(file: Path, number: int, n_fields: int, names: Sequence[str]) 
     )
 
 
-def _check_comment(file: Path, number: int, text: str, layout: Layout, *, inside: bool) -> None:
+def _check_comment(
+    file: Path, number: int, text: str, layout: Layout, *, inside: bool
+) -> CorpusError | None:
+    """Check a line that starts with "#" and is no token.
+
+    inside (bool): Whether it is within a sentence.
+    RETURNS (CorpusError | None): The error if a token follows directly. A single word is then the
+        first token without its tags, and a comment otherwise.
+    RAISES (CorpusError): The line may be a damaged token in any case.
+    """
     names = layout.columns
     if inside:
         raise CorpusError(
@@ -314,12 +362,14 @@ def _check_comment(file: Path, number: int, text: str, layout: Layout, *, inside
             f"have the columns of a token ({', '.join(names)}): fix the line, or move the comment "
             "before the sentence"
         )
-    if len(names) > 1 and (len(text.split()) == 1 or layout.is_almost_token(text)):
-        raise CorpusError(
-            f"{file}:{number}: {text.strip()!r} is a token without valid columns "
-            f"({', '.join(names)}) or a comment: fix the token, or write the comment as '# text', "
-            "with another number of words"
-        )
+    damaged = CorpusError(
+        f"{file}:{number}: {text.strip()!r} is a token without valid columns "
+        f"({', '.join(names)}) or a comment: fix the token, or write the comment as '# text', "
+        "with another number of words, or with an empty line below it"
+    )
+    if len(names) > 1 and layout.is_almost_token(text):
+        raise damaged
+    return damaged if len(names) > 1 and len(text.split()) == 1 and not layout.indexed else None
 
 
 def _sentence(
@@ -330,7 +380,7 @@ def _sentence(
     return Sentence(
         source=str(file),
         words=by_name["tokens"],
-        ner=[misc_tag(value) for value in ner] if ner and layout.misc else ner,
+        ner=[misc_tag(value, layout.key) for value in ner] if ner and layout.misc else ner,
         pos=by_name.get("pos"),
         chunks=by_name.get("chunk"),
         document=(file, document, *by_name.get("document", ())[:1]),

@@ -7,11 +7,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from glob import glob
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from ..extras import require
+from .csv_rows import CsvRows
 from .json_rows import JsonRows
 from .sentences import CorpusError
 from .sources import (
@@ -39,8 +42,8 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
     """Load one split.
 
     A folder written by `save_to_disk` is memory-mapped, with or without streaming. If it holds a
-    single Dataset, the stored split must match `split` or be missing. JSON files are read row by
-    row, without `datasets`.
+    single Dataset, the stored split must match `split` or be missing. Local JSON and CSV files are
+    read row by row, without `datasets`.
 
     source (DatasetSource): The source.
     split (str): The split, or a slice of one ("train[:10%]").
@@ -49,14 +52,15 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
     RAISES (CorpusError): The source cannot be reached or read, or has no such split.
     """
     source = source.resolve()
-    files = source.files(split)
+    files = source.files(split) or _csv_files(source, split) or None
     builder = SUFFIX_BUILDERS.get(content_suffix(files[0]), "json") if files else source.path
     if builder != "csv" and (source.encoding.lower() != "utf-8" or source.separator):
         raise CorpusError(
             f"{source.label}: encoding and separator are settings for CSV files: remove them"
         )
-    if files and builder == "json":
-        rows = _slice_rows(JsonRows(files), split)
+    if files and (builder == "json" or (builder == "csv" and not source.load_options)):
+        table = CsvRows(files, encoding=source.encoding, separator=source.separator or ",")
+        rows = _slice_rows(table if builder == "csv" else JsonRows(files), split)
         next(iter(rows), None)  # raise at once if the files cannot be read
         return rows
     datasets = require("datasets", "reading this data")  # slow to import
@@ -81,6 +85,23 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
             **options,
         )
         return dataset
+
+
+def _csv_files(source: DatasetSource, split: str) -> list[Path]:
+    """List the CSV files of a split that is not in their names; empty if not all are local."""
+    if source.saved or source.name or source.load_options:
+        return []
+    found: list[Path] = []
+    if source.path == "csv":
+        by_split = literals(source.data_files) or {}
+        by_split = by_split if isinstance(by_split, dict) else {"train": by_split}
+        names = by_split.get(base_split(split), [])
+        for name in [names] if isinstance(names, str) else names:
+            found += map(Path, sorted(glob(name, recursive=True)))
+    elif base_split(split) == "train" and not source.data_files:
+        files = data_files_of(Path(source.path))
+        found = sorted(file for file in files if content_suffix(file) == ".csv")
+    return found if all(file.is_file() and file.suffix != ".zip" for file in found) else []
 
 
 def _load_saved(folder: str, split: str) -> "AnyRows":
@@ -133,7 +154,7 @@ def _slice_rows(rows: JsonRows, split: str) -> JsonRows:
     if "[" not in split:
         return rows
     start, stop = _slice_of(split, sum(1 for _ in rows))
-    return JsonRows(rows.files, start, stop)
+    return replace(rows, start=start, stop=stop)
 
 
 def _slice_of(split: str, n_rows: int) -> tuple[int, int]:
@@ -250,8 +271,13 @@ def _explain(source: DatasetSource, err: Exception) -> str:
     if isinstance(err.__cause__, UnicodeDecodeError):
         return f"{err.__cause__}: set encoding, such as latin-1, or convert the file to UTF-8"
     # The message of `datasets` is only "An error occurred while generating the dataset".
-    message = f"{err}: {err.__cause__}" if err.__cause__ else str(err)
-    return " ".join(message.split())
+    message = " ".join((f"{err}: {err.__cause__}" if err.__cause__ else str(err)).split())
+    if "tokenizing data" in message:
+        message += (
+            ": a row has more cells than the first one, or a quotation mark is not closed: fix the "
+            "row, set separator, or quoting in load_options"
+        )
+    return message
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from .offsets import unify_row
 from .sentences import CorpusError
 from .textfiles import read_lines
+from .unify import unify_row
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,46 @@ class JsonRows:
             lines), the number of the row in the file, from 0, and the row.
         RAISES (CorpusError): A file cannot be read, or is not valid JSON.
         """
-        rows = (row for file in self.files for row in _read_file(file))
+        rows = (row for file in self.files for row in self.read_file(file))
         for source, number, row in islice(rows, self.start, self.stop):
             yield source, number, unify_row(row, f"{source}, row {number}")
+
+    def read_file(self, file: Path) -> Iterator[tuple[str, int, Any]]:
+        """Read the rows of a file.
+
+        file (Path): The file.
+        YIELDS (tuple[str, int, Any]): The file (with the line number, for JSON lines), the number
+            of the row, from 0, and the row.
+        RAISES (CorpusError): The file cannot be read, or is not valid JSON.
+        """
+        lines = ((number, text) for number, text in read_lines(file) if text.strip())
+        head = list(islice(lines, 2))
+        if not head:
+            raise CorpusError(
+                f"{file}: a data file is empty: check the path, or get the file again"
+            )
+        number, text = head[0]
+        try:
+            first = _parse(file, number, text)
+        except CorpusError as err:
+            # Either JSON lines with an invalid first line, or one JSON value over several lines.
+            try:
+                first = _parse(file, 1, "\n".join(text for _, text in read_lines(file)))
+            except CorpusError as err_of_all:
+                is_lines = text.strip() != "[" and is_row(head[-1][1])
+                raise (err if is_lines else err_of_all) from None
+            head = []
+        if len(head) == 2:
+            for row, (number, text) in enumerate(chain(head, lines)):
+                yield f"{file}:{number}", row, _parse(file, number, text)
+            return
+        if isinstance(first, dict) and "classes" in first and "annotations" in first:
+            # {"classes": [...], "annotations": [[text, {"entities": [...]}], null, ...]}
+            first = [row for row in first["annotations"] if row is not None]
+        is_one = not isinstance(first, list) or (len(first) > 1 and isinstance(first[0], str))
+        source = f"{file}:{number}" if is_one else str(file)
+        for row, value in enumerate([first] if is_one else first):
+            yield source, row, value
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -64,36 +101,6 @@ class JsonRows:
             column: samples[column, max(found, key=lambda kind: (kind is not None, found[kind]))]
             for column, found in counts.items()
         }
-
-
-def _read_file(file: Path) -> Iterator[tuple[str, int, Any]]:
-    """Yield the file and line, the number of the row, and the row."""
-    lines = ((number, text) for number, text in read_lines(file) if text.strip())
-    head = list(islice(lines, 2))
-    if not head:
-        raise CorpusError(f"{file}: a data file is empty: check the path, or get the file again")
-    number, text = head[0]
-    try:
-        first = _parse(file, number, text)
-    except CorpusError as err:
-        # Either JSON lines with an invalid first line, or one JSON value over several lines.
-        try:
-            first = _parse(file, 1, "\n".join(text for _, text in read_lines(file)))
-        except CorpusError as err_of_all:
-            is_lines = text.strip() != "[" and is_row(head[-1][1])
-            raise (err if is_lines else err_of_all) from None
-        head = []
-    if len(head) == 2:
-        for row, (number, text) in enumerate(chain(head, lines)):
-            yield f"{file}:{number}", row, _parse(file, number, text)
-        return
-    if isinstance(first, dict) and "classes" in first and "annotations" in first:
-        # {"classes": [...], "annotations": [[text, {"entities": [...]}], null, ...]}
-        first = [row for row in first["annotations"] if row is not None]
-    is_one = not isinstance(first, list) or (len(first) > 1 and isinstance(first[0], str))
-    source = f"{file}:{number}" if is_one else str(file)
-    for row, value in enumerate([first] if is_one else first):
-        yield source, row, value
 
 
 def _parse(file: Path, number: int, text: str) -> Any:

@@ -1,38 +1,33 @@
 """Infer the content of each column of a column file from its values."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from ..schemes import (
     CHUNK_LABELS,
-    OUTSIDE,
     UNKNOWN,
     TagError,
+    are_several_tags,
     column_labels,
     detect_scheme,
     is_tag,
 )
+from .conllu import EXAMPLE, N_CONLLU_COLUMNS, conllu_layout, has_misc_tags, misc_tag
 from .sentences import CorpusError
 
 COLUMN_NAMES = ("tokens", "ner", "pos", "chunk", "document", "_")
 """Valid column names; "_" skips a column."""
-
-EXAMPLE = 'columns = ["tokens", "pos", "ner"], with "_" for a column to skip'
-"""An example of the setting that names columns, for messages."""
-N_CONLLU_COLUMNS = 10
-"""The number of columns of a CoNLL-U file."""
 _LAST_OF_CONLL2003 = 3
+# With more distinct tokens than this, part-of-speech tags are less than half as many.
+_MANY_TAGS = 1000
 _PLACEHOLDERS = frozenset(("_", "-", "-X-", "O", "X"))
 _INDEX = re.compile(r"\d{1,9}")
 # CoNLL-U's multiword tokens (1-2) and empty nodes (2.1).
 _NON_TOKEN_INDEX = re.compile(r"\d+[-.]\d+")
-# The features of CoNLL-U's last column that hold entity tags.
-_MISC_KEYS = frozenset(("name", "ne", "ner"))
-_PLAIN_TAG = re.compile("O|[BIESLU]-.+")
-_TAG_AMONG_FEATURES = re.compile(
-    r"(?:^|\|)(?:name|NE|NER)=|^[BIESLU]-[^|=]+\|(?:[^|=]+=[^|]*(?:\||$))+$", re.IGNORECASE
-)
+_BRACKETS = re.compile(r"(?:\([^()*\s]+)*\*?\)*")
 # A number, or numbers of sentence and token: 3, 1-3, 2.1.
 _NUMBERS = re.compile(r"\d+(?:[-.:]\d+)*")
 
@@ -68,8 +63,11 @@ def misfits_of_index(values: Sequence[str], width: int) -> list[int] | None:
     width (int): The number of columns.
     RETURNS (list[int] | None): The positions of the values that do not continue the count, most
         often none. None if the column is no index: if there are not more than twice as many other
-        values, or if none counts up by one and the file does not have the ten columns of CoNLL-U.
+        values, or, unless the file has the ten columns of CoNLL-U, if no value counts up by one, or
+        if each stands in a run of equal values.
     """
+    if width != N_CONLLU_COLUMNS and _is_in_runs(values):
+        return None
     previous = -1
     counted = 0
     misfits = []
@@ -105,6 +103,30 @@ def _check_index(file: Path, line: int, sentences: Sequence[Rows]) -> None:
         )
 
 
+def check_counts(file: Path, sentences: Sequence[Sequence[tuple[int, Sequence[str]]]]) -> None:
+    """Check that the numbers of the tokens start again where a sentence starts, and only there.
+
+    file (Path): The file, for the message.
+    sentences (Sequence[Sequence[tuple[int, Sequence[str]]]]): The number of each line, and its
+        columns, of which the first is the number of the token.
+    RAISES (CorpusError): A blank line is missing, or one is too much.
+    """
+    for rows in sentences:
+        for (_, before), (number, fields) in pairwise(rows):
+            if int(fields[0]) < int(before[0]):
+                raise CorpusError(
+                    f"{file}:{number}: the number of the token is {fields[0]} after {before[0]}: "
+                    "add a blank line between the sentences, or fix the number"
+                )
+    starts = [rows[0][1][0] in ("0", "1") for rows in sentences]
+    if not all(starts) and 2 * sum(starts) > len(starts):
+        number, fields = sentences[starts.index(False)][0]
+        raise CorpusError(
+            f"{file}:{number}: a sentence starts with the token {fields[0]}: remove the blank line "
+            "before it, or fix the number"
+        )
+
+
 def is_non_token(index: str) -> bool:
     """Check whether a CoNLL-U line is a multiword token (1-2) or an empty node (2.1).
 
@@ -114,40 +136,22 @@ def is_non_token(index: str) -> bool:
     return bool(_NON_TOKEN_INDEX.fullmatch(index))
 
 
-def has_misc_tags(values: Iterable[str]) -> bool:
-    """Check whether a column holds tags among other features, as in "name=B-PER|SpaceAfter=No".
-
-    values (Iterable[str]): The column.
-    RETURNS (bool): True if at least one value contains such a tag.
-    """
-    return any(map(_TAG_AMONG_FEATURES.search, set(values)))
-
-
-def misc_tag(value: str) -> str:
-    """Extract the tag from the features of a token.
-
-    value (str): The features, such as "name=B-PER|SpaceAfter=No" or "B-PER".
-    RETURNS (str): The tag, or "O" if there is none.
-    """
-    return _misc_tag(value) or OUTSIDE
-
-
-def _misc_tag(value: str) -> str | None:
-    for feature in value.split("|"):
-        key, _, tag = feature.rpartition("=")
-        # CorefUD's Entity and a feature without a key may hold other things than tags.
-        if key.lower() in _MISC_KEYS or (key in ("Entity", "") and _PLAIN_TAG.fullmatch(tag)):
-            return tag
-    return None
-
-
 def are_mostly_tags(values: Sequence[str]) -> bool:
     """Check whether more than half of the values are tags, so that the others are mistakes.
+
+    "-" is not counted, since it can also be a placeholder.
 
     values (Sequence[str]): The values.
     RETURNS (bool): True if they are.
     """
-    return sum(value == UNKNOWN or is_tag(value, bare=False) for value in values) * 2 > len(values)
+    counts = Counter(values)
+    del counts[UNKNOWN]
+    n_tags = sum(
+        count
+        for value, count in counts.items()
+        if is_tag(value, bare=False) or are_several_tags(value)
+    )
+    return n_tags * 2 > counts.total()
 
 
 def find_layout(
@@ -194,7 +198,7 @@ def find_layout(
     if not labels_alone:
         _check_tags(file, columns, lines, first + 1)
     if first and len(columns) == N_CONLLU_COLUMNS:
-        return _conllu_layout(file, columns, lines, labels_alone=labels_alone)
+        return conllu_layout(file, columns, lines, labels_alone=labels_alone)
     if first:
         _check_index(file, line, sentences)
     if len(columns) == 1 and not needs_annotation:
@@ -215,6 +219,8 @@ def find_layout(
     # Labels without prefixes are in the last column of an annotated file.
     end = len(columns) - (labels_alone and needs_annotation and not labels)
     others = [i for i in range(first + 1, end) if i not in labels]
+    if not labels:
+        check_brackets(file, line, [row for rows in sentences for row in rows])
     _check_tokens(file, sentences, lines, first, others)
     if len(columns) == 2:
         return ("tokens", "ner")
@@ -233,6 +239,23 @@ def find_layout(
     return tuple(names)
 
 
+def check_brackets(file: Path, line: int, rows: Rows) -> None:
+    """Check that spans are not written as brackets, as in CoNLL-2012.
+
+    file (Path): The file, for the message.
+    line (int): The line number of the first row, for the message.
+    rows (Rows): The columns of each line.
+    RAISES (CorpusError): Most lines have a value such as "(GPE*", "*" or "*)".
+    """
+    found = [[v for v in row if "*" in v and _BRACKETS.fullmatch(v)] for row in rows]
+    opening = [value for values in found for value in values if "(" in value]
+    if opening and 2 * sum(map(bool, found)) > len(rows):
+        raise CorpusError(
+            f"{file}:{line}: brackets such as {opening[-1]!r}, as in CoNLL-2012, are not read: "
+            "convert the entities to a column of tags such as B-GPE"
+        )
+
+
 def _check_tokens(
     file: Path, sentences: Sequence[Rows], lines: Sequence[int], first: int, others: Sequence[int]
 ) -> None:
@@ -248,12 +271,39 @@ def _check_tokens(
         return all(len({row[column] for row in rows}) == 1 for rows in long)
 
     long = [rows for rows in sentences if len(rows) > 1]
+    if others and all(_is_in_runs([row[first] for row in rows]) for rows in long):
+        _check_runs(file, sentences, lines, first, others)
     are_numbers = all(_NUMBERS.fullmatch(row[first]) for rows in sentences for row in rows)
     if others and (are_numbers or (long and repeats(first) and not all(map(repeats, others)))):
         raise CorpusError(
             f"{file}:{lines[0]}: column {first + 1} holds {sentences[0][0][first]!r}, which may be "
             f"an id or a position and not a token: name the columns, as in {EXAMPLE}"
         )
+
+
+def _is_in_runs(values: Sequence[str]) -> bool:
+    """Check whether each value stands in a single run, and the runs have a mean length of 2."""
+    runs = [value for value, _ in groupby(values)]
+    return len(values) >= 2 * len(runs) == 2 * len(set(runs))
+
+
+def _check_runs(
+    file: Path, sentences: Sequence[Rows], lines: Sequence[int], first: int, others: Sequence[int]
+) -> None:
+    """Check that the first column does not number sentences that no empty line separates.
+
+    RAISES (CorpusError): It changes within a sentence, less often than another column.
+    """
+    number = iter(lines)
+    for rows in sentences:
+        n_values = [len({row[i] for row in rows}) for i in (first, *others)]
+        for row, line in zip(rows, number, strict=False):
+            if row[first] != rows[0][first] and n_values[0] < max(n_values):
+                raise CorpusError(
+                    f"{file}:{line}: column {first + 1} changes from {rows[0][first]!r} to "
+                    f"{row[first]!r} within a sentence, and may number the sentences: add an empty "
+                    f"line where it changes, and name the columns, as in {EXAMPLE}"
+                )
 
 
 def _name_features(
@@ -278,14 +328,23 @@ def _name_features(
 
 
 def _is_lemma(tokens: Sequence[str], values: Sequence[str]) -> bool:
-    """Check whether a column holds lemmas or positions, and not part-of-speech tags."""
+    """Check whether a column holds lemmas or positions, and not part-of-speech tags.
+
+    Most lemmas start with the letter of their token, or, as in languages with prefixes, there are
+    almost as many of them as of tokens.
+    """
     words = [
-        (token.lower(), value.lower())
+        (token.casefold(), value.casefold())
         for token, value in zip(tokens, values, strict=True)
         if token.isalpha()
     ]
-    n_equal = sum(token == value for token, value in words)
-    return 2 * n_equal > len(words) or all(map(_NUMBERS.fullmatch, values))
+    n_alike = sum(token[:1] == value[:1] for token, value in words)
+    n_distinct = len(set(tokens))
+    return (
+        2 * n_alike > len(words)
+        or (n_distinct > _MANY_TAGS and 2 * len(set(values)) > n_distinct)
+        or all(map(_NUMBERS.fullmatch, values))
+    )
 
 
 def _name_tags(
@@ -362,30 +421,3 @@ def _names_documents(
                         f"the line, or name the columns, as in {EXAMPLE}"
                     )
     return True
-
-
-def _conllu_layout(
-    file: Path, columns: Sequence[Sequence[str]], lines: Sequence[int], *, labels_alone: bool
-) -> tuple[str, ...]:
-    """Name CoNLL-U's columns: ID, FORM, LEMMA, UPOS, XPOS, FEATS, HEAD, DEPREL, DEPS, MISC.
-
-    RAISES (CorpusError): The last column holds entities without prefixes, and may not.
-    """
-    names = ["_", "tokens", *"_" * 8]
-    pos = next((i for i in (3, 4) if set(columns[i]) != {"_"}), None)
-    if pos is not None:
-        names[pos] = "pos"
-    found = {
-        tag: line
-        for value, line in zip(columns[-1], lines, strict=True)
-        if (tag := _misc_tag(value))
-    }
-    if found:
-        names[-1] = "ner"
-        wrong = next((tag for tag in found if not is_tag(tag)), None)
-        if wrong is not None and not labels_alone:
-            raise CorpusError(
-                f"{file}:{found[wrong]}: the last column has the entity tag {wrong!r}: use tags "
-                'such as B-PER, or set scheme = "io" for labels without prefixes'
-            )
-    return tuple(names)

@@ -32,8 +32,12 @@ Entity: TypeAlias = tuple[int, int, str]
 
 _STARTS = ("start", "start_offset", "start_char", "begin")
 _ENDS = ("end", "end_offset", "end_char")
-_STUDIO_LABELS = ("labels", "hypertextlabels")
-_LABELS = ("label", *_STUDIO_LABELS, "type", "tag")
+STUDIO_LABELS = ("labels", "hypertextlabels")
+"""The keys of the labels of a result of Label Studio."""
+LABELS = ("label", *STUDIO_LABELS, "type", "tag")
+"""The keys of an entity's label."""
+# Keys of an entity's own text. Values of all but the first may also be other names of it.
+_TEXTS = ("text", "word", "entity", "value", "mention", "surface", "content")
 _SHOWN = 10
 
 
@@ -89,73 +93,6 @@ def check_alignment(alignment: str) -> None:
         )
 
 
-def unify_row(row: Any, place: str) -> Mapping[str, Any]:
-    """Convert rows of spaCy and Label Studio to a mapping with "text" and "entities".
-
-    row (Any): The row.
-    place (str): The location of the row, for messages.
-    RETURNS (Mapping[str, Any]): The converted row. Other mappings are returned unchanged.
-    RAISES (CorpusError): The row has none of these formats, or has several annotations.
-    """
-    if isinstance(row, list) and len(row) == 2 and isinstance(row[0], str):
-        text, annotation = row
-        entities = annotation.get("entities") if isinstance(annotation, Mapping) else annotation
-        return {"text": text, "entities": entities}
-    if not isinstance(row, Mapping):
-        raise CorpusError(
-            f"{place}: {str(row)[:40]!r} is not a row: use an object, or "
-            '[text, {"entities": [[start, end, label]]}]'
-        )
-    if isinstance(row.get("data"), Mapping) and "annotations" in row:
-        return _unify_label_studio(row["data"], row["annotations"], place)
-    return row
-
-
-def _unify_label_studio(data: Mapping[str, Any], annotations: Any, place: str) -> dict[str, Any]:
-    texts = [value for value in data.values() if isinstance(value, str)]
-    text = data.get("text", texts[0] if len(texts) == 1 else None)
-    if not isinstance(text, str):
-        raise CorpusError(
-            f"{place}: 'data' must hold one text, or several with one of them named 'text'"
-        )
-    done = [
-        one for one in _objects(annotations, place, "annotations") if not one.get("was_cancelled")
-    ]
-    if len(done) > 1:
-        raise CorpusError(
-            f"{place}: {len(done)} annotations: keep the right one and remove the others"
-        )
-    if not done:
-        return {"text": text, "entities": [], "answer": "ignore"}
-    entities, labelled = [], set()
-    for result in _objects(done[0].get("result"), place, "result"):
-        # Relations have no value, and results such as choices have no labels.
-        value = result.get("value")
-        if isinstance(value, Mapping) and any(key in value for key in _STUDIO_LABELS):
-            entities.append(value)
-            labelled.add(str(result.get("to_name")))
-        elif result.get("type") in _STUDIO_LABELS:
-            raise CorpusError(
-                f"{place}: a result of the type {result['type']!r} without labels: "
-                f"{str(result)[:80]}: fix the row"
-            )
-    if len(labelled) > 1:
-        raise CorpusError(
-            f"{place}: labels of several texts ('to_name' is {', '.join(sorted(labelled))}): use a "
-            "row for each text"
-        )
-    return {"text": text, "entities": entities}
-
-
-def _objects(value: Any, place: str, key: str) -> list[Mapping[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-        raise CorpusError(
-            f"{place}: {key!r} holds {str(value)[:80]}, not a list of objects: use [] if there "
-            "are none, or drop the rows without annotation"
-        )
-    return value
-
-
 def read_entities(
     text: str, value: Any, place: str, column: str, names: Mapping[int, str] | None
 ) -> list[Entity]:
@@ -171,10 +108,7 @@ def read_entities(
     RAISES (CorpusError): The format is unknown, an offset is outside the text, the entity's own
         text differs from the text at its offsets, or entities overlap.
     """
-    if isinstance(value, Mapping):  # older `datasets` convert a list of objects to one of lists
-        lists = [part for part in value.values() if isinstance(part, list)]
-        if len(lists) == len(value) and len(set(map(len, lists))) == 1:
-            value = [dict(zip(value, item, strict=True)) for item in zip(*lists, strict=True)]
+    value = _as_list(value)
     if not isinstance(value, list):
         raise CorpusError(
             f"{place}: {column!r} holds {value!r}, not a list of entities: use [] if there are "
@@ -191,8 +125,8 @@ def read_entities(
                 f"{len(text)} characters, and {text[max(start, 0) : end]!r} at these offsets: fix "
                 "the offsets"
             )
-        entity_text = item.get("text") if isinstance(item, Mapping) else None
-        if isinstance(entity_text, str) and entity_text != text[start:end]:
+        entity_text = _other_text(item, text, start, end, label)
+        if entity_text is not None:
             raise CorpusError(
                 f"{place}: {column!r} holds an entity {entity_text!r} from {start} to {end}, but "
                 f"the text has {text[start:end]!r} there: fix the offsets; an end is the position "
@@ -209,20 +143,90 @@ def read_entities(
     return trimmed
 
 
+def _as_list(value: Any) -> Any:
+    # Some versions of `datasets` convert a list of objects to an object of lists.
+    if isinstance(value, Mapping):
+        lists = [part for part in value.values() if isinstance(part, list)]
+        if len(lists) == len(value) and len(set(map(len, lists))) == 1:
+            return [dict(zip(value, item, strict=True)) for item in zip(*lists, strict=True)]
+    return value
+
+
+def _own_texts(item: Any) -> list[Any]:
+    return [item.get(key) for key in _TEXTS] if isinstance(item, Mapping) else [None, *item[3:4]]
+
+
+def _other_text(item: Any, text: str, start: int, end: int, label: str) -> str | None:
+    """Get the entity's own text if it differs from the text at its offsets."""
+    own = _own_texts(item)
+    if isinstance(own[0], str) and own[0] != text[start:end]:
+        return own[0]
+    found = (name for name in own[1:] if isinstance(name, str) and name != label and name in text)
+    return next((name for name in found if name.strip() not in ("", text[start:end].strip())), None)
+
+
 def holds_entities(value: Any) -> bool:
-    """Check whether a value is a list of objects with the start, the end and the label of entities.
+    """Check whether a value is a list of entities: objects or lists with start, end and label.
 
     value (Any): The value of any column.
     RETURNS (bool): True if it is, and not empty.
     """
-    needed = (_STARTS, _ENDS, _LABELS)
-    return (
-        isinstance(value, list)
-        and value != []
-        and all(
-            isinstance(item, Mapping) and all(_first(item, k) is not None for k in needed)
-            for item in value
-        )
+    value = _as_list(value)
+    return isinstance(value, list) and value != [] and all(map(_is_entity, value))
+
+
+def holds_regions(value: Any) -> bool:
+    """Check whether a value is a list of parts of a text, with or without labels.
+
+    value (Any): The value of any column.
+    RETURNS (bool): True if it is, and not empty.
+    """
+    return isinstance(value, list) and any(
+        isinstance(item, Mapping) and all(_first(item, k) is not None for k in (_STARTS, _ENDS))
+        for item in value
+    )
+
+
+def _is_entity(item: Any) -> bool:
+    if isinstance(item, Mapping):
+        return all(_first(item, keys) is not None for keys in (_STARTS, _ENDS, LABELS))
+    if not isinstance(item, list | tuple) or len(item) < 3:
+        return False
+    start, end, label, *_ = item
+    return _is_position(start) and _is_position(end) and start < end and isinstance(label, str)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def find_ends(value: Any) -> list[int]:
+    """List the ends of entities.
+
+    value (Any): The value of any column.
+    RETURNS (list[int]): The ends; empty if the value does not hold entities.
+    """
+    items = _as_list(value) if holds_entities(value) else []
+    return [_first(item, _ENDS) if isinstance(item, Mapping) else item[1] for item in items]
+
+
+def may_be_of_tokens(text: str, tokens: Any, value: Any, entities: Sequence[Entity]) -> bool:
+    """Check whether offsets can be those of tokens, and then mean something else.
+
+    text (str): The text.
+    tokens (Any): Its tokens. Those of Prodigy are objects, with offsets of their own.
+    value (Any): The entities as they are stored. The own text of an entity shows what its offsets
+        are.
+    entities (Sequence[Entity]): The entities, with offsets of characters.
+    RETURNS (bool): True if they can.
+    """
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        return False
+    shown = {text[start:end] for start, end, _ in entities}
+    if any(shown & set(filter(_is_text, _own_texts(item))) for item in _as_list(value)):
+        return False
+    return all(end <= len(tokens) for _, end, _ in entities) and any(
+        "".join(tokens[start:end]) != "".join(text[start:end].split()) for start, end, _ in entities
     )
 
 
@@ -234,7 +238,7 @@ def _parse(
         offsets = item.get("globalOffsets")
         if not isinstance(offsets, Mapping):
             offsets = item
-        start, end, label = _first(offsets, _STARTS), _first(offsets, _ENDS), _first(item, _LABELS)
+        start, end, label = _first(offsets, _STARTS), _first(offsets, _ENDS), _first(item, LABELS)
     elif isinstance(item, list | tuple) and len(item) >= 3:
         start, end, label, *_ = item
     else:

@@ -3,13 +3,26 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ..schemes import goes_on
-from .columns import COLUMN_FIELDS, LAYERS, Columns
+from .columns import COLUMN_FIELDS, LAYERS, TOKENS, Columns, object_columns
+from .csv_rows import CsvRows
 from .json_rows import JsonRows
-from .offsets import AnnotatedText, holds_entities, read_entities
+from .offsets import (
+    LABELS,
+    AnnotatedText,
+    Entity,
+    find_ends,
+    holds_entities,
+    holds_regions,
+    may_be_of_tokens,
+    read_entities,
+)
 from .sentences import CorpusError, Sentence
+from .tables import is_empty, join_rows
 from .weights import LARGEST
 
 if TYPE_CHECKING:
@@ -18,6 +31,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 1000
+# Keys in each row that Label Studio (JSON-MIN) or doccano writes. Both leave out the entities of a
+# text that has none.
+_ALWAYS = {"annotation_id", "annotator", "Comments"}
 # As pandas writes a list to CSV: "['Ada', 'left']" or "[1, 0]".
 _LIST_AS_TEXT = re.compile(r"\s*\[\s*(['\"].*['\"]|\d+(?:[\s,]+\d+)*)\s*\]\s*", re.DOTALL)
 
@@ -59,66 +75,113 @@ class RowReader:
 
         YIELDS (Sentence): One per row, or one for all rows of a sentence.
         RAISES (CorpusError): A value is missing, a tag number has no name, a column mixes lists and
-            texts, or each row holds a token and not a sentence.
+            texts, or each row holds a token and nothing marks where sentences end.
+        """
+        if self._is_table:
+            yield from self._sentences_of_tokens()
+            return
+        for source, number, row in self._rows():
+            yield self._sentence(source, number, row)
+
+    @cached_property
+    def _is_table(self) -> bool:
+        """Whether each row holds a token: most of the first rows have one token with one tag.
+
+        RAISES (CorpusError): They do, and nothing marks where sentences end.
         """
         columns = self.columns
-        if columns.sentence:
-            yield from self._sentences_of_tokens(columns.sentence)
-            return
-        inside: str | None = None  # the place of a tag inside an entity, if all rows are one token
-        is_single = True
-        for source, number, row in self._rows():
-            sentence = self._sentence(source, number, row)
-            is_single = (
-                is_single
-                and len(sentence.words) == 1
-                and isinstance(row.get(columns.tokens or ""), str)
-            )
-            if is_single and sentence.ner and goes_on(sentence.ner[0]):
-                inside = inside or sentence.place()
-            yield sentence
-        if is_single and inside:
+        layer = next((name for name in (columns.ner, columns.pos, columns.chunk) if name), None)
+        rows = words = tags = run = 0
+        has_sentences = False
+        runs: list[int] = []  # numbers of rows between blank ones
+        first = ""
+        for source, number, row in islice(self._rows(), BATCH_SIZE):
+            if self._is_blank(row):
+                runs, run = [*runs, run], 0
+                continue
+            word, tag = row.get(columns.tokens or ""), row.get(layer or columns.tokens or "")
+            if isinstance(word, list):
+                return False
+            rows, run, first = rows + 1, run + 1, first or f"{source}, row {number}"
+            words += isinstance(word, str) and len(word.split()) == 1
+            tags += isinstance(tag, str) and len(tag.split()) == 1
+            has_sentences |= len(str(tag).split()) > 1
+        if rows < 2 or 2 * tags <= rows or 2 * words < rows:
+            return False
+        # In a file in which every second line is empty, empty lines do not separate sentences.
+        filled = [length for length in (*runs, run) if length]
+        is_separated = len(filled) > 1 and max(filled) > 1
+        if not columns.sentence and not is_separated:
+            if has_sentences:
+                return False
             raise CorpusError(
-                f"{inside}: each row holds one token, and this one continues an entity: add a "
-                "column sentence_id with the number of the sentence, put the tokens of a sentence "
-                "into one row, or use a column file with blank lines between sentences"
+                f"{first}: each row holds one token, and nothing marks where a sentence ends: add "
+                "a column sentence_id with the number of the sentence or empty rows between "
+                "sentences, or put the tokens of a sentence into one row"
             )
+        return True
 
-    def _sentences_of_tokens(self, column: str) -> Iterator[Sentence]:
+    def _is_blank(self, row: Mapping[str, Any]) -> bool:
+        """Check whether a row of a table has neither a token nor a tag."""
+        columns = self.columns
+        if not is_empty(row.get(columns.tokens or "")):
+            return False
+        names = (columns.sentence, *(getattr(columns, layer) for layer in LAYERS))
+        return all(is_empty(row.get(name)) for name in names if name)
+
+    def _sentences_of_tokens(self) -> Iterator[Sentence]:
+        """Join the rows of a table.
+
+        A sentence ends where its number or the document changes. Without numbers, it ends at a
+        blank row.
+        """
+        columns = self.columns
         parts: list[Sentence] = []
         seen: set[tuple[object, object]] = set()
-        current: tuple[object, object] | None = None
+        current: tuple[object, object] = (None, None)
+        first_index: object = None
         for source, number, row in self._rows():
-            part = self._sentence(source, number, row)
-            value = row.get(column)
-            name = (part.document, value)
-            is_sentence = len(part.words) > 1
-            # Spreadsheets may name a sentence in its first row only. The other rows then hold "",
-            # None or NaN, which is not equal to itself.
-            is_next = value not in (None, "") and value == value and name != current  # noqa: PLR0124
-            if parts and (is_next or is_sentence):
-                yield _join(parts)
-                parts = []
-            if is_sentence:
-                yield part
+            if self._is_blank(row):
+                if parts and not columns.sentence:
+                    yield join_rows(parts)
+                    parts = []
                 continue
-            if is_next and name in seen:
-                raise CorpusError(
-                    f"{part.place()}: the sentence {value!r} in {column!r} has rows in several "
-                    "places: sort the rows, give each sentence a value of its own, or add a "
-                    "column document_id"
-                )
-            if is_next:
+            part = self._sentence(source, number, row)
+            value = row.get(columns.sentence or "")
+            # Spreadsheets may name a document or a sentence in its first row only.
+            if is_empty(part.document):
+                part = part._replace(document=current[0])
+            if is_empty(value):
+                value = current[1] if part.document == current[0] else None
+            name = (part.document, value)
+            if name != current and parts:
+                yield join_rows(parts)
+                parts = []
+            if name != current and columns.sentence:
+                if name in seen:
+                    raise CorpusError(
+                        f"{part.place()}: the sentence {value!r} in {columns.sentence!r} has rows "
+                        "in several places: sort the rows, give each sentence a value of its own, "
+                        "or add a column document_id"
+                    )
                 seen.add(name)
-                current = name
+            current = name
+            index = row.get(columns.position or "")
+            if not parts:
+                first_index = index
+            elif index == first_index and not is_empty(index):
+                raise CorpusError(
+                    f"{part.place()}: {columns.position!r} starts again at {index!r} within a "
+                    "sentence: give each sentence a number of its own, or add a column document_id"
+                )
             parts.append(part)
         if parts:
-            yield _join(parts)
+            yield join_rows(parts)
 
     def _sentence(self, source: str, number: int, row: Mapping[str, Any]) -> Sentence:
         columns = self.columns
         place = f"{source}, row {number}"
-        words = self._items(columns.tokens or "", row, place)
+        words = self._words(row, place)
         return Sentence(
             source=source,
             words=words,
@@ -130,11 +193,27 @@ class RowReader:
             weight=self._weight(row, place),
         )
 
+    def _words(self, row: Mapping[str, Any], place: str) -> list[str]:
+        column = self.columns.tokens or ""
+        value = row.get(column)
+        if not self._is_table or not isinstance(value, str) or not value.strip():
+            return self._items(column, row, place)
+        word = value.strip()
+        if len(word.splitlines()) > 1:
+            raise CorpusError(
+                f"{place}: {column!r} holds a token of several lines, {word[:40]!r}: fix the row; "
+                'in CSV, the token " is written as """"'
+            )
+        return [word]
+
     def _weight(self, row: Mapping[str, Any], place: str) -> float:
         column = self.columns.weight
         if column is None:
             return 1.0
-        value = row.get(column)
+        value: Any = row.get(column)
+        if isinstance(self.dataset, CsvRows):
+            with suppress(TypeError, ValueError):
+                value = float(value)
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
@@ -209,15 +288,7 @@ class RowReader:
                     f"{place}: {columns.text!r} holds {text!r}, not a text: fix the row, or set "
                     "text_column"
                 )
-            entities = None
-            if columns.entities:
-                value = row.get(columns.entities)
-                if "entities" not in columns.explicit or value is None:
-                    _check_other_columns(row, columns.entities, place)
-                if value is None and "answer" in row:
-                    value = []  # Prodigy: accepted without entities
-                table = self.tables[columns.entities]
-                entities = read_entities(text, value, place, columns.entities, table)
+            entities = self._entities(row, text, place) if columns.entities else None
             is_binary = row.get("_view_id") == "ner" or row.get("_is_binary") is True
             binary += is_binary
             yield AnnotatedText(
@@ -234,14 +305,51 @@ class RowReader:
                 "%s: %d rows left out: they were rejected or ignored", self.source, skipped
             )
 
+    def _entities(self, row: Mapping[str, Any], text: str, place: str) -> list[Entity]:
+        column = self.columns.entities or ""
+        value = row.get(column)
+        if "entities" not in self.columns.explicit or value is None:
+            _check_other_columns(row, column, place)
+        is_left_out = column not in row and row.keys() & _ALWAYS
+        if value is None and ("answer" in row or is_left_out):
+            odd = next((name for name in row if holds_regions(row[name])), None)
+            if odd and is_left_out:
+                raise CorpusError(
+                    f"{place}: parts of the text in {odd!r}, but none in {column!r}: label them, "
+                    f"or add {column!r} with [] if there are no entities"
+                )
+            value = []  # accepted without entities
+        entities = read_entities(text, value, place, column, self.tables[column])
+        tokens = next((row[name] for name in TOKENS if name in row), None)
+        if may_be_of_tokens(text, tokens, value, entities) and not self._are_of_characters:
+            raise CorpusError(
+                f"{place}: the offsets in {column!r} may be those of characters or of tokens: "
+                "convert them to those of characters, and remove the tokens or add the text of "
+                "each entity"
+            )
+        return entities
+
+    @cached_property
+    def _are_of_characters(self) -> bool:
+        """Whether an offset of the first rows is too large for that of a token."""
+        for _, _, row in islice(self._rows(), BATCH_SIZE):
+            tokens = next((row[name] for name in TOKENS if name in row), None)
+            ends = find_ends(row.get(self.columns.entities or ""))
+            if isinstance(tokens, list) and any(end > len(tokens) for end in ends):
+                return True
+        return False
+
     def _rows(self) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
         """Yield the source of each row, its number from 0, and the row."""
         if isinstance(self.dataset, JsonRows):
             yield from self.dataset
             return
-        names = {getattr(self.columns, field) for field in (*COLUMN_FIELDS, "sentence")} - {None}
+        fields = (*COLUMN_FIELDS, "sentence", "position")
+        names = {getattr(self.columns, field) for field in fields} - {None}
         if self.columns.text:
-            names |= {"answer", "_view_id", "_is_binary"} & set(self.dataset.features or ())
+            features = self.dataset.features or {}
+            names |= {"answer", "_view_id", "_is_binary", *TOKENS} & features.keys()
+            names |= object_columns(features)
         needed = sorted(names)
         number = 0
         # with_format: a dataset may have been saved with a tensor format.
@@ -249,34 +357,6 @@ class RowReader:
             for values in zip(*(batch[column] for column in needed), strict=True):
                 yield self.source, number, dict(zip(needed, values, strict=True))
                 number += 1
-
-
-def _join(parts: Sequence[Sentence]) -> Sentence:
-    """Join the rows of a sentence.
-
-    RAISES (CorpusError): They differ in document or weight, or a row has a tag too many or too few.
-    """
-    first = parts[0]
-    for part in parts:
-        if (part.document, part.weight) != (first.document, first.weight):
-            raise CorpusError(
-                f"{part.place()}: another document or weight than in the first row of the "
-                f"sentence, row {first.row}: use the same in all rows of a sentence"
-            )
-        if part.ner is not None and len(part.ner) != len(part.words):
-            raise CorpusError(
-                f"{part.place()}: {len(part.words)} tokens but {len(part.ner)} tags: fix the row"
-            )
-    return first._replace(
-        words=[word for part in parts for word in part.words],
-        ner=_join_tags([part.ner for part in parts]),
-        pos=_join_tags([part.pos for part in parts]),
-        chunks=_join_tags([part.chunks for part in parts]),
-    )
-
-
-def _join_tags(parts: Sequence[Sequence[str] | None]) -> list[str] | None:
-    return None if None in parts else [tag for part in parts for tag in part or ()]
 
 
 def _check_other_columns(row: Mapping[str, Any], column: str, place: str) -> None:
@@ -299,9 +379,11 @@ def _tag_table(
     """Map tag numbers to tags; None if the column has no tag names."""
     names = tag_names.get(column)
     if names is None and not isinstance(dataset, JsonRows) and dataset.features:
-        label = getattr(dataset.features[column], "feature", None)
+        feature = dataset.features[column]
+        label = getattr(feature, "feature", feature)
         if isinstance(label, Mapping):
-            label = label.get("label")
+            label = next((label[key] for key in LABELS if key in label), None)
+            label = getattr(label, "feature", label)
         names = getattr(label, "names", None)  # of a ClassLabel
     # A dict, not a list: a negative number (often "no label") must not index from the end.
     return None if names is None else dict(enumerate(names))

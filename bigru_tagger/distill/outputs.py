@@ -426,4 +426,8 @@ def student_config(config: Config, path: Path, *, temperature: float, weight: fl
     }
     corpus.clear()
     corpus.update(settings)
+    for block in changed.get("components", {}).values():
+        # A teacher's probabilities include its own bias.
+        if block.get("factory") == "bigru_ner" and block.get("recall_bias") is None:
+            block["recall_bias"] = 0.0
     return changed

@@ -202,6 +202,8 @@ class SequenceTagger(SavedComponent):
             label smoothing, or if vectors or weights are NaN or infinite.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
+        if isinstance(labels, str):
+            raise ConfigError(f"{self.name}: labels must be a list of labels; got {labels!r}")
         if labels is None:
             found = {label for example in get_examples() for label in self.find_labels(example)}
             labels = choose_labels(self, found)

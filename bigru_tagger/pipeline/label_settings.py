@@ -3,7 +3,6 @@
 import math
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def _is_number(value: Any) -> bool:
-    is_number = isinstance(value, Real) and value is not True and value is not False
-    return is_number and math.isfinite(value)
+    # Not NumPy's float32, which JSON does not have.
+    return type(value) is not bool and isinstance(value, int | float) and math.isfinite(value)
 
 
 def _are_labels(value: Any) -> bool:
@@ -53,6 +52,10 @@ _CONDITIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
             map(_is_number, value.values() if isinstance(value, Mapping) else [value])
         ),
         "must be a finite number, or have one for each label",
+    ),
+    "n_spans": (
+        lambda value: type(value) is int and value >= 0,
+        "must be a whole number of at least 0",
     ),
     "incorrect_spans_key": (
         lambda value: value is None or isinstance(value, str),
@@ -148,8 +151,9 @@ def check_names(component: "SequenceTagger", error: type[InputError] = ConfigErr
     RAISES (InputError): if a setting names a label that the component does not have, with this
         type. It would have no effect.
     """
-    names = {*component.labels, *map(component.label_of, component.tags)}
-    for setting in ("label_weights", "recall_bias"):
+    labels = {*component.labels}
+    with_outside = {*labels, *map(component.label_of, component.tags)}
+    for setting, names in (("label_weights", with_outside), ("recall_bias", labels)):
         value = component.cfg.get(setting)
         unknown = sorted(set(value) - names) if isinstance(value, Mapping) else []
         if unknown:

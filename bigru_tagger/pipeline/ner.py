@@ -1,5 +1,6 @@
 """The component `bigru_ner`: named entities, written to `doc.ents`."""
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -71,6 +72,17 @@ class BiGRUNer(SpanTagger):
         )
         self.confidence = confidence
         self._register_extension()
+        if confidence is None:
+            return
+        _, method, getter, _ = Span.get_extension(confidence)
+        if method is not None or getter is not None:
+            warnings.warn(
+                f"{name}: the extension span._.{confidence} has a getter or a method, so it does "
+                "not hold the probability of an entity: set `confidence` to another name, or to "
+                "null",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _register_extension(self) -> None:
         if self.confidence is not None and not Span.has_extension(self.confidence):

@@ -13,7 +13,7 @@ from ..errors import ModelError, loading
 from ..model.thinc_model import network_shim
 from ..runtime.storage import check, checksum
 from .finite import check_weights
-from .label_settings import check_names, load_settings
+from .label_settings import check_names, check_settings, load_settings
 
 _CFG, _MODEL, _VOCAB = "cfg", "model", "vocab"
 CHECKSUMS = "checksums"
@@ -96,6 +96,8 @@ class SavedComponent(TrainablePipe):
 
     def _parts(self, exclude: Collection[str]) -> dict[str, bytes]:
         # The content of the files by name.
+        check_settings(self.name, self.cfg)
+        check_names(self)
         check_weights(self.name, self.model, "saved")
         parts: dict[str, bytes] = {}
         if _CFG not in exclude:

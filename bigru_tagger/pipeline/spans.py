@@ -53,13 +53,13 @@ def bias_for_count(n_spans: int) -> float:
     """Choose a recall bias by the number of spans in the training data.
 
     A network that was trained on few spans finds too few of them. The bias is 0 from 1,000 spans
-    on, and below that, ln(1000 / n_spans) / 2. This was chosen on development data, see "Precision
-    or recall" in the documentation.
+    on, and below that, ln(1000 / n_spans) / 2. Fewer than 30 spans count as 30. This was chosen on
+    development data, see "Precision or recall" in the documentation.
 
-    n_spans (int): the number of gold spans.
-    RETURNS (float): the bias, from 0 to 3.5.
+    n_spans (int): the number of gold spans; 0 if it is not known.
+    RETURNS (float): the bias, from 0 to 1.75.
     """
-    return max(0.0, 0.5 * math.log(1000 / n_spans)) if n_spans else 0.0
+    return max(0.0, 0.5 * math.log(1000 / max(n_spans, 30))) if n_spans else 0.0
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ class SpanTagger(SequenceTagger):
     each label. With a positive value, more spans are predicted, and more of them are wrong. This
     can improve F1 on texts with many rare and new names, such as social media. The bias shifts the
     prior of the tags, and with it the probabilities, like the logit adjustment of Menon et al.
-    2021, arXiv 2007.07314. If the setting is None, `initialize` chooses the bias by the training
-    data, see `bias_for_count`.
+    2021, arXiv 2007.07314. If the setting is None, `initialize` chooses the bias by the number of
+    spans in the training data, see `bias_for_count`. The number is saved as `n_spans`.
 
     Spans with a probability below the setting `threshold` are dropped.
 
@@ -144,19 +144,36 @@ class SpanTagger(SequenceTagger):
         vocab (Vocab): the shared vocabulary.
         model (Model[list[Doc], list[Floats2d]]): maps Docs to logits, (n_tokens, n_tags) each.
         name (str): name of the component.
-        recall_bias (float | Mapping[str, float] | None): see `make_bigru_ner`. It is 0 until
-            `initialize` chooses it.
+        recall_bias (float | Mapping[str, float] | None): see `make_bigru_ner`. With None, it is 0
+            until `count_spans` is called.
         **settings: see `SequenceTagger`.
         """
-        self._chooses_bias = recall_bias is None
-        bias = 0.0 if recall_bias is None else recall_bias
-        super().__init__(vocab, model, name, recall_bias=bias, **settings)
+        if recall_bias is None:
+            recall_bias = 0.0
+            settings["n_spans"] = 0
+        super().__init__(vocab, model, name, recall_bias=recall_bias, **settings)
 
     def choose_settings(self, get_examples: Callable[[], Iterable[Example]]) -> None:
-        """See `SequenceTagger.choose_settings`. This sets the recall bias, if it is not given."""
-        if self._chooses_bias:
-            spans = (biluo_spans(self.gold_tags(example)) for example in get_examples())
-            self.cfg["recall_bias"] = bias_for_count(sum(1 for found in spans for _ in found))
+        """See `SequenceTagger.choose_settings`. This chooses the recall bias."""
+        self.count_spans(get_examples, before=0)
+
+    def count_spans(
+        self, get_examples: Callable[[], Iterable[Example]], *, before: int | None = None
+    ) -> None:
+        """Count the gold spans of training data, and choose the recall bias by their number.
+
+        This has no effect if the bias was set in the config, or was changed since it was chosen.
+
+        get_examples (Callable[[], Iterable[Example]]): returns the training data.
+        before (int | None): the number of spans that the component was trained on before; None for
+            the number that was counted.
+        """
+        counted = self.cfg.get("n_spans")
+        if counted is None or self.cfg["recall_bias"] != bias_for_count(counted):
+            return
+        spans = (biluo_spans(self.gold_tags(example)) for example in get_examples())
+        n_spans = sum(1 for found in spans for _ in found) + (counted if before is None else before)
+        self.cfg.update(n_spans=n_spans, recall_bias=bias_for_count(n_spans))
 
     @property
     def temperature(self) -> float:

@@ -105,6 +105,7 @@ def _describe(component: SequenceTagger, nlp: Language) -> dict[str, Any]:
         "temperature": 1.0,  # before calibration
         **component.cfg,
         _BIAS: "a number" if isinstance(bias, int | float) else bias,
+        "n_spans": None,  # it only says how the bias was chosen
         "embed": block.get("embed"),
         "by_sentence": block.get("by_sentence"),
         "network": shim.spec.to_json(),

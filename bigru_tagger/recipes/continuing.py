@@ -13,7 +13,7 @@ from spacy.tokens import DocBin, Span
 from spacy.training import Example
 from thinc.api import Config
 
-from ..corpus.corpus import SPACY_ENDING
+from ..corpus.corpus import SPACY_ENDING, open_corpus
 from ..corpus.fingerprint import fingerprint
 from ..corpus.sentences import copy_tokens
 from ..distill.outputs import Row, read_row, store_outputs, student_config
@@ -22,6 +22,7 @@ from ..errors import ModelError
 from ..files import atomic_folder
 from ..model.thinc_model import network_shim
 from ..pipeline.component import SequenceTagger
+from ..pipeline.spans import SpanTagger
 from ..runtime.network import blend
 from ..schemes import OUTSIDE
 from ..scoring.loading import load_pipeline
@@ -133,6 +134,8 @@ def continue_from(model: str, data: TrainingData, output: Path) -> Continuation:
     assert n_tags is not None  # a trained component has tags
     for label in annotated:
         component.add_label(label, margin=_MARGIN)
+    if isinstance(component, SpanTagger):
+        component.count_spans(lambda: open_corpus(str(data.files[TRAIN]))(nlp))
     start = output / "start"
     shutil.rmtree(start, ignore_errors=True)
     with atomic_folder(start) as temporary:

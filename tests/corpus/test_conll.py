@@ -148,3 +148,62 @@ def test_byte_order_marks_within_lines(tmp_path, nlp, separator):
     assert tokens_and_labels(file, nlp) == [
         [("Ada", "PER"), ("Lee", "PER"), ("left", ""), ("Linz", "LOC")]
     ]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["# sent_id = s-101", "# text = E-Mail", "# doc 7 B-12", "# id x s_17", "# text = O"],
+)
+def test_a_comment_whose_last_word_looks_like_a_tag(tmp_path, comment):
+    # Each has as many words as the lines of tokens have columns.
+    for start in ("Ada NNP B-NP B-PER\nran VBD B-VP O", "1 Ada NNP B-PER\n2 ran VBD O"):
+        file = write(tmp_path / "x.conll", f"{comment}\n{start}\n\n{comment}\n{start}\n")
+        corpus = ConllCorpus(file)
+        assert [list(s.words) for s in corpus.sentences()] == [["Ada", "ran"]] * 2
+        assert corpus.schemes.ner == "IOB2"
+
+
+@pytest.mark.parametrize(
+    ("comment", "line"),
+    [
+        ("# s-101", "Ada B-PER\nran O"),
+        ("# doc B-12", "Ada NNP B-PER\nran VBD O"),
+        ("# id s_17", "1 Ada B-PER\n2 ran O"),
+        ("# id O", "1 Ada B-PER\n2 ran O"),
+    ],
+)
+def test_comments_of_as_many_words_as_columns(tmp_path, comment, line):
+    file = write(tmp_path / "x.conll", f"{comment}\n{line}\n\n{comment}\n{line}\n")
+    corpus = ConllCorpus(file)
+    assert [list(s.words) for s in corpus.sentences()] == [["Ada", "ran"]] * 2
+    assert corpus.schemes.ner == "IOB2"
+
+
+@pytest.mark.parametrize("line", ["#Porto B-LOC", "#\tB-LOC", "#Porto\tB-LOC"])
+def test_a_hashtag_with_a_new_label_is_not_dropped(tmp_path, line):
+    text = "Ada B-PER\n\n".replace(" ", "\t" if "\t" in line else " ")
+    file = write(tmp_path / "x.conll", f"{text}{line}\n")
+    with pytest.raises(CorpusError, match=r"x.conll:3: '#.* is a token without valid columns"):
+        list(ConllCorpus(file).sentences())
+    file = write(tmp_path / "x.conll", f"{text}{line.replace('LOC', 'PER')}\n")
+    assert len(list(ConllCorpus(file).sentences())) == 2
+
+
+def test_a_word_with_a_hash_between_empty_lines_is_a_comment(tmp_path, nlp):
+    text = "###MEDLINE:95369245\n\nIL-2 B-DNA\ngene I-DNA\n\n###MEDLINE:7\n\nIt O\n\n#end"
+    file = write(tmp_path / "x.iob2", text)
+    assert tokens_and_labels(file, nlp) == [[("IL-2", "DNA"), ("gene", "DNA")], [("It", "")]]
+    file = write(tmp_path / "x.iob2", "Ada B-PER\n\n#a\n# comment\nIt O\n")
+    with pytest.raises(CorpusError, match=r"x.iob2:3: '#a' is a token without valid columns"):
+        tokens_and_labels(file, nlp)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["-DOCSTART-", "-docstart- O", "--DOCSTART-- O", "<DOCSTART> O", "</DOCEND>", "-DOCEND- O"],
+)
+def test_spellings_of_document_lines(tmp_path, line):
+    file = write(tmp_path / "x.conll", f"{line}\nAda B-PER\n{line}\nIt O\n")
+    sentences = list(ConllCorpus(file).sentences())
+    assert [list(sentence.words) for sentence in sentences] == [["Ada"], ["It"]]
+    assert sentences[0].document != sentences[1].document

@@ -520,7 +520,7 @@ def test_a_folder_with_wildcards_in_its_name(tmp_path, nlp):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tokens,ner_tags\nAda,B-PER\nLovelace,I-PER\nleft,O\n", "row 1: each row holds one token"),
+        ("tokens,ner_tags\nAda,B-PER\nLovelace,I-PER\nleft,O\n", "row 0: each row holds one token"),
         (
             "tokens,pos_tags\n\"['Ada', 'left']\",\"['NNP', 'VBD']\"\n",
             "'tokens' holds a list that",
@@ -534,10 +534,14 @@ def test_rows_of_csv_that_are_no_sentences(tmp_path, nlp, text, message):
         list(open_corpus(str(tmp_path / "x.csv"))(nlp))
 
 
-def test_sentences_of_one_token(tmp_path, nlp):
-    (tmp_path / "x.csv").write_text("tokens,ner_tags\nAda,B-PER\nleft,O\n[NAME],O\n")
+def test_texts_of_one_token(tmp_path, nlp):
+    (tmp_path / "x.csv").write_text("tokens,ner_tags\nAda,B-PER\nIt left,O O\n[NAME] left,O O\n")
     examples = list(open_corpus(str(tmp_path / "x.csv"))(nlp))
-    assert [example.reference.text.strip() for example in examples] == ["Ada", "left", "[NAME]"]
+    assert [example.reference.text.strip() for example in examples] == [
+        "Ada",
+        "It left",
+        "[NAME] left",
+    ]
 
 
 TABLE = [  # token, part-of-speech tag, entity tag; None between sentences
@@ -600,7 +604,7 @@ TOKENS = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max
     repeat=st.booleans(),
 )
 def test_a_table_keeps_every_token(tmp_path_factory, sentences, repeat):
-    sentences = [["Ada", "left"], *sentences]  # pandas reads a column of digits as numbers
+    sentences = [["Ada", "left"], *sentences]
     path = tmp_path_factory.mktemp("table") / "x.csv"
     with path.open("w", encoding="utf8", newline="") as file:
         writer = csv.writer(file)
@@ -638,7 +642,8 @@ def test_a_table_in_other_formats(tmp_path, nlp, write, blank):
     ("lines", "message"),
     [
         (["1,Ada,O", "2,left,O", "1,Turin,B-LOC"], r"row 2: the sentence '?1'? in 'sentence_id'"),
-        (["1,New York,B-LOC", "1,fell,O"], "row 0: 2 tokens but 1 tags: fix the row"),
+        (["1,New York,B-LOC I-LOC", "1,fell,O", "1,.,O"], "row 0: 1 tokens but 2 tags: fix the"),
+        (['1,"New\nYork",B-LOC', "1,fell,O"], "row 0: 'word' holds a token of several lines"),
         (["1,Ada,O", "1,,O"], "row 1: 0 tokens but 1 tags: fix the row"),
     ],
 )
@@ -675,7 +680,7 @@ def test_the_weight_of_a_sentence_is_in_all_its_rows(tmp_path):
 
 def test_a_column_of_texts_named_sentence_is_no_number(tmp_path, nlp):
     path = tmp_path / "x.csv"
-    path.write_text("sentence,tokens,tags\nYes,Yes,O\nYes,Yes,O\n")
+    path.write_text("sentence,tokens,tags\nIt left,It left,O O\nIt left,It left,O O\n")
     assert len(list(open_corpus(str(path))(nlp))) == 2
 
 
@@ -699,7 +704,7 @@ def test_another_separator_is_an_error_that_names_it(tmp_path, nlp):
 def test_an_encoding_that_does_not_fit_names_the_setting(tmp_path, nlp):
     path = tmp_path / "x.csv"
     path.write_bytes("tokens,tags\nCafé,B-ORG\n".encode("latin-1"))
-    with pytest.raises(CorpusError, match=r"x\.csv.*set encoding, such as latin-1"):
+    with pytest.raises(CorpusError, match=r"x\.csv:2: .*: set encoding"):
         list(open_corpus(str(path))(nlp))
 
 

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import re
 from pathlib import Path
 
 import datasets
@@ -138,7 +139,14 @@ def test_a_file_with_only_chunks_has_no_entities(tmp_path):
         ("a B-X B-Y\nb O O\n", ":1: columns 2, 3 hold tags: name the one"),
         ("\na O B-X\nb O O\n", ":2: columns 2, 3 hold tags: name the one"),
         ("a N B-X B-Y\n", ":1: columns 3, 4 hold tags: name the one"),
-        ("a N x (X*)\nb N y *\n", ":1: 4 columns .*a N x .*but no column has a tag"),
+        ("a N x (X)\nb N y Z\n", ":1: 4 columns .*a N x .*but no column has a tag"),
+        ("a N x (X*)\nb N y *\n", r":1: brackets such as '\(X\*\)', as in CoNLL-2012"),
+        (
+            "S1 Ada B-X\nS1 ran O\nS2 It O\nS2 fell O\n",
+            ":3: column 1 changes from 'S1' to 'S2' within",
+        ),
+        ("0 Ada B-X\n0 ran O\n1 It O\n1 fell O\n", ":3: column 1 changes from '0' to '1' within"),
+        ("1 Ada B-X\n1 ran O\n2 It O\n2 fell O\n", ":3: column 1 changes from '1' to '2' within"),
         ("a\nb\n", ":1: one column"),
     ],
 )
@@ -339,6 +347,11 @@ def test_a_first_column_of_ids_is_not_read_as_tokens(tmp_path, text):
         ("Ada ada B-PER\nran run O\nhome home O\n", []),
         ("Ada\t0\t3\tB-PER\nran\t4\t7\tO\n", []),
         (
+            "Ada Ada PROPN B-PER\nasuu asua VERB O\nihmisiä ihminen NOUN O\n",
+            ["PROPN", "VERB", "NOUN"],
+        ),
+        ("Ada Ada B-PER\nasuu asua O\nihmisiä ihminen O\n", []),
+        (
             "1\tAda\tada\tNNP\tB-PER\n2\tran\trun\tVBD\tO\n3\tfar\tfar\tRB\tO\n",
             ["NNP", "VBD", "RB"],
         ),
@@ -348,6 +361,41 @@ def test_lemmas_and_offsets_are_no_part_of_speech_tags(tmp_path, text, tags):
     [doc] = read(write(tmp_path / "x.conll", text))
     assert [token.tag_ for token in doc if token.tag_] == tags
     assert [str(ent) for ent in doc.ents] == ["Ada"]
+
+
+def test_lemmas_that_start_with_other_letters(tmp_path):
+    lines = [f"ku{i} {'abcdefgh'[i % 8]}{i} {'NV'[i % 2]} O\n" for i in range(1001)]
+    [doc] = read(write(tmp_path / "x.conll", "".join(["Ada Ada N B-PER\n", *lines])))
+    assert {token.tag_ for token in doc} == {"N", "V"}
+
+
+@pytest.mark.parametrize("name", ["steph", "b-x"])
+def test_a_column_of_placeholders_with_names(tmp_path, name):
+    """Universal NER has the name of an annotator in the lines of entities."""
+    rows = ["1\tThe\tO\t-\t-", "2\tother\tO\t-\t-", f"3\tBush\tB-PER\t-\t{name}"]
+    rows += ["4\tleft\tO\t-\t-"]
+    path = write(tmp_path / "x.iob2", "# sent_id = s-1\n" + "\n".join(rows) + "\n")
+    [doc] = read(path)
+    assert [(str(ent), ent.label_) for ent in doc.ents] == [("Bush", "PER")]
+
+
+@pytest.mark.parametrize(
+    "cell", ["B-ORG|O", "B-ORG|B-LOC", "I-ORG|U-LOC", "I-ORG,B-LOC", "ORG-B|O"]
+)
+def test_several_tags_in_one_cell(tmp_path, cell):
+    message = rf"x.conll:2: .*{re.escape(repr(cell))}.*: several tags of one token.*docs/spans.md"
+    for text in (f"Ada O\nBank {cell}\n", f"Ada NN O\nBank NN {cell}\nof NN O\n"):
+        with pytest.raises(CorpusError, match=message):
+            read(write(tmp_path / "x.conll", text))
+    rows = conllu(("Ada", "_"), ("Bank", cell))
+    if cell[1] == "-" and "|" in cell:
+        with pytest.raises(CorpusError, match=message.replace(".conll", ".conllu")):
+            read(write(tmp_path / "x.conllu", rows))
+
+
+def test_labels_with_bars_and_commas(tmp_path):
+    [doc] = read(write(tmp_path / "x.conll", "Ada NN B-A|B\nBank NN I-A|B\nof NN B-x,y\n"))
+    assert [ent.label_ for ent in doc.ents] == ["A|B", "x,y"]
 
 
 def conllu(*tokens):
@@ -371,6 +419,61 @@ def conllu(*tokens):
 def test_tags_of_conllu_in_any_spelling(tmp_path, misc):
     path = write(tmp_path / "x.conllu", conllu(("Ada", misc), ("left", "Gloss=go-PST|Ref=B-7")))
     [doc] = read(path)
+    assert [(str(ent), ent.label_) for ent in doc.ents] == [("Ada", "PER")]
+
+
+def test_tags_of_conllu_under_another_key(tmp_path):
+    path = tmp_path / "x.conllu"
+    rows = [("Ada", "NamedEntity=B-PER|Gloss=e-x"), ("Lee", "NamedEntity=I-PER"), ("ran", "_")]
+    write(path, conllu(*rows))
+    write(tmp_path / "y.conllu", conllu(("It", "_"), ("fell", "Gloss=fall-PST")))
+    docs = read(tmp_path)
+    assert [[token.ent_iob_ for token in doc] for doc in docs] == [["B", "I", "O"], ["O", "O"]]
+    write(path, conllu(("Ada", "Entities=B-PER|Chunk=B-NP|Ref=B-7"), ("ran", "Chunk=B-VP")))
+    assert [str(ent) for ent in read(path)[0].ents] == ["Ada"]
+    write(path, conllu(("Ada", "Inner=B-PER|Outer=B-ORG"), ("ran", "_")))
+    message = r"x.conllu:1: column 10 \(MISC\) .* tags under Inner, Outer, .*: rename the key"
+    with pytest.raises(CorpusError, match=message):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        (4, ["B-PER", "O"], r"column 5 \(XPOS\) .*, such as 'B-PER'"),
+        (5, ["NER=B-PER|Case=Nom", "Tense=Past"], r"column 6 \(FEATS\) .* under NER, such as"),
+        (8, ["B-PER", "_"], r"column 9 \(DEPS\)"),
+        (9, ["b_PER", "_"], r"column 10 \(MISC\)"),
+    ],
+)
+def test_tags_of_conllu_in_another_column(tmp_path, column, values, message):
+    lines = [row.split("\t") for row in conllu(("Ada", "_"), ("ran", "_")).strip().split("\n")]
+    for line, value in zip(lines, values, strict=True):
+        line[column] = value
+    path = write(tmp_path / "x.conllu", "\n".join(map("\t".join, lines)) + "\n")
+    with pytest.raises(CorpusError, match=rf"x.conllu:1: {message}.*name the columns"):
+        read(path)
+    if column in (4, 5, 8):
+        names = ["_", "tokens", *"_" * 8]
+        names[column] = "ner"
+        [doc] = read(path, columns=names)
+        assert [(str(ent), ent.label_) for ent in doc.ents] == [("Ada", "PER")]
+
+
+def test_the_names_of_columns_in_conllu_plus(tmp_path):
+    header = "# global.columns = ID FORM UPOS XPOS APP:NER MISC\n"
+    rows = "1\tAda\tPROPN\tNNP\tB-PER\t_\n2\tran\tVERB\tVBD\tO\t_\n"
+    [doc] = read(write(tmp_path / "x.conllup", f"{header}# text = Ada ran\n{rows}"))
+    assert [(token.text, token.tag_, token.ent_type_) for token in doc] == [
+        ("Ada", "PROPN", "PER"),
+        ("ran", "VERB", ""),
+    ]
+
+
+def test_a_conllu_column_in_lower_case_that_is_named(tmp_path):
+    lines = [row.split("\t") for row in conllu(("Ada", "b_PER"), ("ran", "o")).strip().split("\n")]
+    path = write(tmp_path / "x.conllu", "\n".join(map("\t".join, lines)) + "\n")
+    [doc] = read(path, columns=["_", "tokens", *"_" * 7, "ner"])
     assert [(str(ent), ent.label_) for ent in doc.ents] == [("Ada", "PER")]
 
 
@@ -450,3 +553,47 @@ def test_a_first_line_that_may_be_a_header(tmp_path, lines, advice):
     number = next(i for i, line in enumerate(lines, 1) if line.endswith("tag"))
     with pytest.raises(CorpusError, match=rf"x\.conll:{number}: column 2: tag 'tag'.*{advice}"):
         list(ConllCorpus(path).sentences())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("#FORMAT=WebAnno TSV 3.2\n\n\n#Text=Ada ran\n1-1\t0-3\tAda\tPER\t\n", ": WebAnno TSV"),
+        ("Ada|NNP|I-PER lived|VBD|O .|.|O\nIt|PRP|O\n", r":1: each line .*\('Ada\|NNP\|I-PER'\)"),
+        ("Ada/B-PER lives/O\n\nIt/O was/O so/O\n", ":1: each line seems to be a sentence of"),
+        ("中/B-NR 国/I-NR\n人/O\n", ":1: each line seems to be a sentence of words joined"),
+        ("Ada lived here .\nShe left\n\nIt rained all day\nSo\n", ":1: a text and not a column"),
+        ("123|t|Gene of mice\n123|a|We found\n123\t0\t4\tGene\tX\t1\n", ":1: '123.t.Gene of m"),
+        ('<?xml version="1.0"?>\n<doc>\n<p>Ada ran</p>\n</doc>\n', ":1: '<.xml .* XML, and not"),
+        (
+            "#begin document (bc/x); part 000\n"
+            "bc/x 0 0 In IN (TOP(S(PP* - - - A * -\n"
+            "bc/x 0 1 Oslo NNP (NP*))) oslo - 1 A (GPE) (3)\n\n"
+            "bc/x 0 0 It PRP (TOP(S(NP*) - - - A * (ARG0*) -\n"
+            "bc/x 0 1 fell V (VP*))) fall 1 1 A * (V*) -\n\n"
+            "bc/x 0 0 No UH (TOP* - - - A * * * -\n",
+            r":2: brackets such as .*, as in CoNLL-2012, are not read: convert",
+        ),
+    ],
+)
+def test_files_that_are_no_column_files(tmp_path, text, message):
+    path = tmp_path / "x.conll"
+    with pytest.raises(CorpusError, match=f"x.conll{message}") as error:
+        list(ConllCorpus(write(path, text)).sentences())
+    assert "name the columns" not in str(error.value)
+
+
+def test_a_text_with_brat_annotation(tmp_path):
+    path = write(tmp_path / "x.txt", "Ada lived in Oslo .\n")
+    write(tmp_path / "x.ann", "T1\tPER 0 3\tAda\n")
+    with pytest.raises(CorpusError, match=r"x.txt: a text .* brat's standoff format \(x.ann\)"):
+        list(ConllCorpus(path).sentences())
+
+
+@pytest.mark.parametrize(("n_tokens", "warnings"), [(1000, 0), (1001, 1)])
+def test_a_file_without_empty_lines(tmp_path, caplog, n_tokens, warnings):
+    path = write(tmp_path / "x.conll", "Ada B-PER\n" + "ran O\n" * (n_tokens - 1))
+    corpus = ConllCorpus(path)
+    assert len(list(corpus.sentences())) == len(list(corpus.sentences())) == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * warnings
+    assert ("one sentence of 1001 tokens: add an empty line" in caplog.text) == bool(warnings)

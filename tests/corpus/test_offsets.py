@@ -440,3 +440,149 @@ def test_rejected_spans_are_no_entities(tmp_path):
     path = write_lines(tmp_path / "x.jsonl", {"text": TEXT, "answer": "accept", "spans": spans})
     [example] = HFCorpus("json", data_files=str(path))(spacy.blank("en"))
     assert len(example.reference.ents) == len(OBJECTS) - 1
+
+
+ADA = "Ada Lovelace lived in London."
+
+
+@pytest.mark.parametrize("key", ["spans", "label", "other"])
+@pytest.mark.parametrize("entities", [[], [[22, 28, "LOC"]]])
+def test_lists_in_another_key(tmp_path, key, entities):
+    row = {"text": ADA, "entities": entities, key: [[0, 12, "PER"]]}
+    path = write_lines(tmp_path / "x.jsonl", row)
+    with pytest.raises(CorpusError, match=rf"row 0: entities in '{key}', and (not )?in 'entities'"):
+        read(path)
+    [example] = read(path, entities_column=key)
+    assert entities_of(example) == [(0, 12, "PER")]
+
+
+def entities_of(example):
+    return entities([example.reference])[0]
+
+
+def test_other_lists_are_no_entities(tmp_path):
+    row = {"text": ADA, "entities": [[0, 12, "PER"]], "x": [[1, 0, "of"]], "y": [[0, 1, 2]]}
+    [example] = read(write_lines(tmp_path / "x.jsonl", row))
+    assert entities_of(example) == [(0, 12, "PER")]
+
+
+def test_entities_in_two_columns_of_a_dataset(tmp_path):
+    entity = {"start": 0, "end": 12, "label": "PER"}
+    rows = {"text": [ADA] * 2, "entities": [[entity], []], "spans": [[], [entity]]}
+    path = str(tmp_path / "x.parquet")
+    Dataset.from_dict(rows).to_parquet(path)
+    with pytest.raises(CorpusError, match="row 1: entities in 'spans', and not in 'entities'"):
+        read(path)
+    examples = read(path, entities_column="entities")
+    assert [entities_of(example) for example in examples] == [[(0, 12, "PER")], []]
+
+
+CHINESE = "浙江省金融办主任叶老桂说"  # the name has the characters 8 to 10
+
+
+@pytest.mark.parametrize(
+    "key", ["text", "word", "entity", "value", "mention", "surface", "content"]
+)
+def test_the_own_text_of_an_entity(tmp_path, key):
+    def row(end):
+        return {
+            "text": CHINESE,
+            "label": [{"start": 8, "end": end, "label": "name", key: "叶老桂"}],
+        }
+
+    assert CHINESE[8:11] == "叶老桂"
+    path = write_lines(tmp_path / "x.jsonl", row(11))
+    [example] = list(open_corpus(path)(spacy.blank("zh")))
+    assert entities_of(example) == [(8, 11, "name")]
+    with pytest.raises(
+        CorpusError, match=r"an entity '叶老桂' from 8 to 10, but the text has '叶老'"
+    ):
+        read(write_lines(tmp_path / "y.jsonl", row(10)))
+
+
+def test_the_own_text_in_a_list(tmp_path):
+    row = {"text": CHINESE, "label": [[8, 10, "name", "叶老桂"]]}
+    with pytest.raises(CorpusError, match=r"an entity '叶老桂' from 8 to 10"):
+        read(write_lines(tmp_path / "x.jsonl", row))
+
+
+def test_another_name_of_an_entity_is_no_text(tmp_path):
+    entity = {"start": 0, "end": 3, "label": "PER", "value": "Q7259", "entity": "PER"}
+    [example] = read(write_lines(tmp_path / "x.jsonl", {"text": "Ada PER", "entities": [entity]}))
+    assert entities_of(example) == [(0, 3, "PER")]
+
+
+def letters(start, end, **other):
+    entity = {"start": start, "end": end, "type": "PER", **other}
+    return {"text": "A B C", "tokens": ["A", "B", "C"], "entities": [entity]}
+
+
+def test_offsets_of_tokens(tmp_path):
+    message = r"row 0: the offsets in 'entities' may be those of characters or of tokens: "
+    with pytest.raises(CorpusError, match=message):
+        read(write_lines(tmp_path / "x.jsonl", letters(2, 3)))
+    Dataset.from_list([letters(2, 3)]).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(CorpusError, match=message):
+        read(str(tmp_path / "x.parquet"))
+    with pytest.raises(CorpusError, match="an entity 'C' from 2 to 3, but the text has 'B'"):
+        read(write_lines(tmp_path / "x.jsonl", letters(2, 3, text="C")))
+    for rows in ([letters(2, 3, text="B")], [letters(2, 3), letters(4, 5)]):
+        examples = read(write_lines(tmp_path / "x.jsonl", *rows))
+        assert entities_of(examples[0]) == [(2, 3, "PER")]
+
+
+def test_tokens_of_one_character(tmp_path):
+    row = {"text": CHINESE, "tokens": list(CHINESE), "entities": [[8, 11, "name"]]}
+    [example] = list(open_corpus(write_lines(tmp_path / "x.jsonl", row))(spacy.blank("zh")))
+    assert entities_of(example) == [(8, 11, "name")]
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"), [("taxonomy", [["PER", "Real"]]), ("choices", ["PER"]), ("x", ["PER"])]
+)
+def test_classes_of_a_part_of_a_text_in_label_studio(tmp_path, name, classes):
+    region = {"start": 0, "end": 11, "text": TEXT[:11], name: classes}
+    other = {"start": 17, "end": 21, "labels": ["LOC"]}
+    row = {
+        "data": {"text": TEXT},
+        "annotations": [{"result": [{"type": name, "value": region}, {"value": other}]}],
+    }
+    path = write_lines(tmp_path / "x.jsonl", row)
+    with pytest.raises(CorpusError, match=rf"row 0: a result of the type '{name}' without labels"):
+        read(path)
+
+
+@pytest.mark.parametrize("key", ["label", "type"])
+@pytest.mark.parametrize("form", ["parquet", "saved"])
+def test_numbers_of_classes_in_lists_of_a_struct(tmp_path, key, form):
+    names = ClassLabel(names=["PER", "LOC"])
+    struct = {"start": Value("int64"), "end": Value("int64"), key: names}
+    rows = {"text": [ADA], "entities": [{"start": [0, 22], "end": [12, 28], key: [0, 1]}]}
+    for number, feature in enumerate(
+        (datasets.Sequence(struct), {k: List(v) for k, v in struct.items()})
+    ):
+        features = Features({"text": Value("string"), "entities": feature})
+        path = tmp_path / f"{number}.{form}"
+        dataset = Dataset.from_dict(rows, features)
+        dataset.to_parquet(path) if form == "parquet" else dataset.save_to_disk(path)
+        [example] = read(str(path), **({} if form == "parquet" else {"split": None}))
+        assert entities_of(example) == [(0, 12, "PER"), (22, 28, "LOC")]
+
+
+@pytest.mark.parametrize("mark", [{"annotator": 1}, {"annotation_id": 3}, {"Comments": []}])
+def test_rows_that_leave_out_what_is_empty(tmp_path, mark):
+    first = {"id": 1, "text": TEXT, "label": STUDIO, **mark}
+    path = write_lines(tmp_path / "x.jsonl", first, {"id": 2, "text": "Nobody came.", **mark})
+    docs = [example.reference for example in read(path)]
+    assert entities(docs) == [[PER, LOC], []]
+    assert docs[1].has_annotation("ENT_IOB")
+    null = {"id": 2, "text": "Nobody came.", "label": None, **mark}
+    with pytest.raises(CorpusError, match="row 1: 'label' holds None"):
+        read(write_lines(tmp_path / "x.jsonl", first, null))
+    other = {"id": 2, "text": TEXT, "labl": STUDIO, **mark}
+    with pytest.raises(CorpusError, match="row 1: entities in 'labl', and not in 'label'"):
+        read(write_lines(tmp_path / "x.jsonl", first, other))
+    region = {"start": 0, "end": 11, "taxonomy": [["PER"]]}
+    other = {"id": 2, "text": TEXT, "taxonomy": [region], **mark}
+    with pytest.raises(CorpusError, match="row 1: parts of the text in 'taxonomy', but none in"):
+        read(write_lines(tmp_path / "x.jsonl", first, other))

@@ -290,6 +290,14 @@ def test_only_the_training_corpus_of_the_config_changes():
     check_student(config)
 
 
+@pytest.mark.parametrize(("bias", "expected"), [(None, 0.0), (0.5, 0.5)])
+def test_a_student_has_no_recall_bias_of_its_own(bias, expected):
+    config = util.load_config(CONFIGS / "conll2003.cfg", interpolate=False)
+    config["components"]["ner"]["recall_bias"] = bias
+    changed = student_config(config, Path("out/teacher"), temperature=1.0, weight=0.5)
+    assert changed["components"]["ner"]["recall_bias"] == expected
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.cfg")), ids=lambda path: path.stem)
 def test_a_students_config_is_complete(path):
     config = util.load_config(path, interpolate=False)

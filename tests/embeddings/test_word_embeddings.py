@@ -6,6 +6,7 @@ import pytest
 import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import TINY, read_examples
 from spacy.attrs import IS_ALPHA, IS_TITLE, LENGTH, LOWER, NORM, ORTH, PREFIX, SHAPE, SUFFIX
 from spacy.pipeline import Sentencizer
 from spacy.strings import StringStore, get_string_id
@@ -17,6 +18,7 @@ from bigru_tagger.embeddings.char_cnn import CharCNNEmbed, CharCNNEmbedding
 from bigru_tagger.embeddings.char_gru import CharGRUEmbed, CharGRUEmbedding
 from bigru_tagger.embeddings.hash import HashEmbedding
 from bigru_tagger.embeddings.vectors import VectorsEmbedding
+from bigru_tagger.errors import ModelError
 
 VOCAB = spacy.blank("en").vocab
 WORD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
@@ -468,3 +470,20 @@ def test_a_subset_of_the_words_reads_the_same():
     assert len(some.index) == 0
     embedding = make_attributes("NORM", "SHAPE")
     assert np.array_equal(embedding.read(some), embedding.read(words)[[1, 3]])
+
+
+_VECTORS = {"@misc": "bigru_tagger.VectorsEmbed.v1", "fallback": True, "correction_rows": 0}
+
+
+def test_vectors_of_another_width_than_in_training_are_an_error():
+    model = {**TINY, "embed": {"vectors": _VECTORS}}
+    nlp = spacy.blank("en")
+    nlp.vocab.set_vector("Ada", np.ones(3, dtype=np.float32))
+    nlp.add_pipe("bigru_ner", config={"model": model})
+    nlp.initialize(lambda: read_examples(nlp.vocab))
+    nlp("Ada")
+    other = spacy.blank("en")
+    with pytest.warns(UserWarning, match="W113"):
+        other.add_pipe("bigru_ner", source=nlp)
+    with pytest.raises(ModelError, match="have 0 dimensions, but the network was trained with 3"):
+        other("Ada")

@@ -127,7 +127,11 @@ def test_a_list_of_the_wrong_length_is_an_error():
             {"label_weights": {"PER": -1.0}},
             "label_weights must have a number of at least 0",
         ),
-        ({"recall_bias": {"O": 1.0, "GPE": 2.0}}, "recall_bias has the unknown label 'GPE'"),
+        ({"recall_bias": {"PER": 1.0, "GPE": 2.0}}, "recall_bias has the unknown label 'GPE'"),
+        (
+            {"recall_bias": {"O": 1.0}},
+            "recall_bias has the unknown label 'O': choose from LOC",
+        ),
         ({"labels": []}, "must be null or name at least one label"),
     ],
 )
@@ -157,8 +161,8 @@ def test_recall_bias_by_label():
 
 @pytest.mark.parametrize(
     ("n_spans", "bias"),
-    # Half of ln 1000, ln 100, ln 10 and ln 4.
-    [(0, 0.0), (1, 3.453878), (10, 2.302585), (100, 1.151293), (250, 0.693147), (1000, 0.0)],
+    # Half of ln (1000 / 30), and of ln 10 and ln 4.
+    [(0, 0.0), (1, 1.753279), (30, 1.753279), (100, 1.151293), (250, 0.693147), (1000, 0.0)],
 )
 def test_the_recall_bias_for_a_number_of_spans(n_spans, bias):
     assert bias_for_count(n_spans) == pytest.approx(bias, abs=1e-6)
@@ -175,18 +179,30 @@ def test_the_recall_bias_for_a_number_of_spans(n_spans, bias):
 )
 def test_the_recall_bias_is_chosen_by_the_spans_that_are_learned(factory, config, counts, tmp_path):
     nlp = build(factory, recall_bias=None, **config)
-    pipe = nlp.get_pipe(factory)
-    assert pipe.cfg["recall_bias"] == pytest.approx(0.5 * np.log(1000 / counts[0]))
+    chosen = nlp.get_pipe(factory).cfg
+    assert (chosen["n_spans"], chosen["recall_bias"]) == (counts[0], bias_for_count(counts[0]))
     nlp.to_disk(tmp_path)
     loaded = spacy.load(tmp_path)
     assert loaded.config["components"][factory]["recall_bias"] is None
-    assert loaded.get_pipe(factory).cfg["recall_bias"] == pipe.cfg["recall_bias"]
-    # Further training keeps the bias, and initialization with other data does not.
-    train(loaded, steps=1)
-    assert loaded.get_pipe(factory).cfg["recall_bias"] == pipe.cfg["recall_bias"]
+    pipe = loaded.get_pipe(factory)
+    assert pipe.cfg == chosen
+    # A sourced component adds the spans of further training. Initialization counts anew.
+    pipe.count_spans(lambda: read_examples(loaded.vocab)[:2] * 50)
+    n_spans = counts[0] + 50 * counts[1]
+    assert (pipe.cfg["n_spans"], pipe.cfg["recall_bias"]) == (n_spans, bias_for_count(n_spans))
     loaded.initialize(lambda: read_examples(loaded.vocab)[:2])
-    bias = loaded.get_pipe(factory).cfg["recall_bias"]
-    assert bias == pytest.approx(0.5 * np.log(1000 / counts[1]))
+    assert pipe.cfg["n_spans"] == counts[1]
+
+
+@pytest.mark.parametrize("config", [0.0, 1.5, None])
+def test_a_recall_bias_that_was_set_is_kept(config):
+    nlp = build("bigru_ner", recall_bias=config)
+    pipe = nlp.get_pipe("bigru_ner")
+    if config is None:
+        pipe.cfg["recall_bias"] = config = -0.5
+    pipe.count_spans(lambda: read_examples(nlp.vocab))
+    nlp.initialize(lambda: read_examples(nlp.vocab))
+    assert pipe.cfg["recall_bias"] == config
 
 
 def test_spans_on_tokens_without_gold_do_not_count_for_the_recall_bias():
@@ -195,7 +211,7 @@ def test_spans_on_tokens_without_gold_do_not_count_for_the_recall_bias():
     assert pipe.cfg["recall_bias"] == 0.0
     example = gold_example(nlp.vocab, ["B-PER", "I-PER", "O", "B-LOC", "", "O"])
     nlp.initialize(lambda: [example])
-    assert pipe.cfg["recall_bias"] == pytest.approx(0.5 * np.log(500))
+    assert pipe.cfg["n_spans"] == 2
 
 
 # --- the setting `labels`

@@ -275,7 +275,8 @@ def test_without_a_name_no_confidence_is_computed(monkeypatch):
 
 def test_an_existing_extension_is_not_replaced(extension):
     Span.set_extension(extension, getter=lambda span: "mine")
-    nlp = build("bigru_ner", confidence=extension)
+    with pytest.warns(UserWarning, match=f"span._.{extension} has a getter or a method"):
+        nlp = build("bigru_ner", confidence=extension)
     train(nlp, steps=30)
     doc = nlp(TEXTS[0])
     assert [ent._.get(extension) for ent in doc.ents] == ["mine"] * 3

@@ -129,6 +129,23 @@ def test_settings_are_changed_in_python_and_saved(folder):
     assert load(folder).get_pipe("bigru_ner").cfg["threshold"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"recall_bias": None}, "recall_bias must be a finite number"),
+        ({"recall_bias": np.float32(1.0)}, "recall_bias must be a finite number"),
+        ({"recall_bias": {"NOPE": 1.0}}, "recall_bias has the unknown label 'NOPE'"),
+        ({"threshold": "x"}, "threshold must be a number from 0 to 1; got 'x'"),
+    ],
+)
+def test_settings_that_could_not_be_loaded_are_not_saved(folder, settings, message):
+    nlp = load(folder)
+    nlp.get_pipe("bigru_ner").cfg.update(settings)
+    for save in (nlp.to_bytes, lambda: nlp.to_disk(folder.parent / "other")):
+        with pytest.raises(ConfigError, match=message):
+            save()
+
+
 def test_the_config_and_meta_of_the_pipeline_can_be_edited(folder):
     config = Config().from_disk(folder.parent / "config.cfg")
     config["nlp"]["batch_size"] = 7

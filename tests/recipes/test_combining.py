@@ -120,7 +120,7 @@ NO_SHAPE = {**TINY, "embed": {"words": {**WORDS, "attrs": ["NORM", "PREFIX"]}}}
         ({"model": {**TINY, "by_sentence": False}}, "by_sentence: True and False"),
         ({"model": CRF}, "decode"),
         ({"threshold": 0.5}, "threshold: 0.0 and 0.5. Train them with one config"),
-        ({"recall_bias": {"O": 1.0}}, "recall_bias"),
+        ({"recall_bias": {"PER": 1.0}}, "recall_bias"),
         ({"factories": ("bigru_chunker",)}, r"components: \['bigru_ner'\] and \['bigru_chunker'\]"),
         ({"factories": (NAME, "bigru_tagger")}, r"and \['bigru_ner', 'bigru_tagger'\]"),
         ({"vectors": [1.0, 2.0]}, "different word vectors"),

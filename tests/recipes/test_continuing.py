@@ -1,6 +1,7 @@
 """Training that continues another, with new labels."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from spacy.tokens import DocBin
 
 import bigru_tagger
 from bigru_tagger.model.thinc_model import network_shim
+from bigru_tagger.pipeline.spans import bias_for_count
 from bigru_tagger.recipes.continuing import continue_from, step_back
 from bigru_tagger.recipes.data import prepare_data
 from bigru_tagger.recipes.text import describe_plan, describe_training
@@ -113,6 +115,20 @@ def test_data_with_all_labels_need_no_teacher(old, tmp_path):
     ]
     data = prepare_data(Dataset.from_list(rows), tmp_path / "corpus", lang="en", dev_share=0.25)
     assert continue_from(str(old), data, tmp_path).outputs is None
+
+
+def test_the_spans_of_both_trainings_are_counted(ner, ships, tmp_path):
+    nlp = pickle.loads(pickle.dumps(ner))
+    nlp.get_pipe("bigru_ner").cfg.update(n_spans=91, recall_bias=bias_for_count(91))
+    nlp.to_disk(tmp_path / "old")
+    data = prepare_data(ships, tmp_path / "corpus", lang="en", dev_share=0.25)
+    n_new = sum(
+        len(doc.ents) for doc in DocBin().from_disk(data.files["train"]).get_docs(nlp.vocab)
+    )
+    assert n_new
+    start = spacy.load(continue_from(str(tmp_path / "old"), data, tmp_path).start)
+    assert start.get_pipe("bigru_ner").cfg["n_spans"] == 91 + n_new
+    assert start.get_pipe("bigru_ner").cfg["recall_bias"] == bias_for_count(91 + n_new)
 
 
 def iob2(text, ents):

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import ModelError
 from ..storage import Weights
 from .base import ArrayEmbedding, register
 from .hash import HashArrays
@@ -57,6 +58,13 @@ class VectorsArrays(StaticVectors):
         vectors (ndarray): static vectors, (n_words, width); zeros for a word without one.
         forms (ndarray): hash of each word's lower-cased form, int64 or uint64 (n_words, 1).
         RETURNS (ndarray): vectors, float32 (n_words, width).
+        RAISES (ModelError): the vocab has vectors of another width.
         """
+        if vectors.shape[1] != self.width:
+            raise ModelError(
+                f"the word vectors of the pipeline have {vectors.shape[1]} dimensions, but the "
+                f"network was trained with {self.width}: load it with its own vocab, or give the "
+                "pipeline the vectors that it was trained with"
+            )
         known = np.any(vectors, axis=1)
         return self.finish(vectors.astype(np.float32, copy=False), known, forms)

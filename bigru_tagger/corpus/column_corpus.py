@@ -10,18 +10,17 @@ from spacy.util import registry
 
 from ..schemes import LABELS_ALONE
 from .conll import (
-    FILE_ENDINGS,
     Layout,
     align_layouts,
     find_columns_of_file,
     find_files,
     read_file,
 )
+from .folders import COLUMNS, files_by_format
 from .layouts import check_columns
 from .readers import SentenceReader
 from .sentences import Sentence
 from .splits import canonical_split, check_split, choose_files, files_by_split
-from .textfiles import content_suffix
 
 
 @registry.readers("bigru_tagger.ConllCorpus.v1")
@@ -79,7 +78,11 @@ class ConllCorpus(SentenceReader):
     def files(self) -> list[Path]:
         """RETURNS (list[Path]): The files of the split, found on first access."""
         path = Path(self.path)
-        if self.split is not None and path.is_dir() and (found := column_files(path)):
+        if (
+            self.split is not None
+            and path.is_dir()
+            and (found := files_by_format(path).get(COLUMNS))
+        ):
             return choose_files(path, found, self.split)
         files = find_files(path)
         if self.split is None:
@@ -128,16 +131,3 @@ def pattern_folder(pattern: Path) -> Path:
     RETURNS (Path): The folder above its first wildcard, such as "data".
     """
     return next(parent for parent in pattern.parents if not has_magic(str(parent)))
-
-
-def column_files(folder: Path) -> list[Path]:
-    """List the column files of a folder, at any depth.
-
-    folder (Path): The folder.
-    RETURNS (list[Path]): Its files with one of `FILE_ENDINGS`, sorted by path.
-    """
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if content_suffix(file) in FILE_ENDINGS and not file.name.startswith(".") and file.is_file()
-    )

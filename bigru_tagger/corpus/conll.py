@@ -22,7 +22,8 @@ SPLIT_ENDINGS = frozenset((".dev", ".test", ".testa", ".testb", ".train"))
 """Suffixes that name the split of a file, as in CoNLL-2003's eng.train."""
 
 FILE_ENDINGS = SPLIT_ENDINGS | {
-    *(".bio", ".bioes", ".bmes", ".conll", ".conllu", ".conllup", ".iob", ".iob2", ".tsv", ".txt")
+    *(".annotated", ".bio", ".bioes", ".bmes", ".col", ".conll", ".conllu", ".conllup", ".iob"),
+    *(".iob2", ".ner", ".tsv", ".txt"),
 }
 """Suffixes of column files: in a folder, only files with these suffixes are read."""
 

@@ -18,9 +18,8 @@ from ..errors import ConfigError
 from .annotated import AnnotatedLabels
 from .column_corpus import ConllCorpus, pattern_folder
 from .columns import COLUMN_FIELDS
-from .conll import find_files
+from .conll import FILE_ENDINGS, find_files
 from .folders import (
-    COLUMN_ENDINGS,
     COLUMNS,
     FILE_BUILDERS,
     SPACY_ENDING,
@@ -261,7 +260,7 @@ def _choose_reader(path: Path) -> _ReaderClass:
         if ending == ".zip":
             raise CorpusError(f"{path}: an archive: unpack it and use its files")
         return HFCorpus if builder_of(path) else ConllCorpus
-    if ending in {SPACY_ENDING, *SUFFIX_BUILDERS, *COLUMN_ENDINGS}:
+    if ending in {SPACY_ENDING, *SUFFIX_BUILDERS, *FILE_ENDINGS}:
         raise CorpusError(f"{path}: no such file")
     return HFCorpus
 

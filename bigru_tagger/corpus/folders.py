@@ -27,8 +27,6 @@ SUFFIX_BUILDERS = {
 }
 """The builder of `datasets` for each file suffix."""
 SPACY_ENDING = ".spacy"
-COLUMN_ENDINGS = FILE_ENDINGS | {".annotated", ".col", ".conllup", ".ner"}
-"""Suffixes of column files in a folder: those of `conll.FILE_ENDINGS` and of published data."""
 COLUMNS = "columns"
 _NO_DATA = {
     *(".bat", ".bib", ".cfg", ".css", ".html", ".ini", ".ipynb", ".jpg", ".js", ".lock", ".log"),
@@ -65,7 +63,7 @@ def builder_of(file: Path) -> str:
     RETURNS (str): The builder; "" if the file does not hold rows.
     """
     ending = content_suffix(file)
-    if ending in SUFFIX_BUILDERS or ending in COLUMN_ENDINGS - {".txt"}:
+    if ending in SUFFIX_BUILDERS or ending in FILE_ENDINGS - {".txt"}:
         return SUFFIX_BUILDERS.get(ending, "")
     with file.open("rb") as start:
         if start.read(4) == b"PAR1":
@@ -106,7 +104,7 @@ def folder_format(folder: Path) -> str:
     unknown = found.pop("", [])
     described = is_described(folder)
     if not found and not described and not any(file.suffix == ".zip" for file in unknown):
-        endings = sorted({SPACY_ENDING, *SUFFIX_BUILDERS, *COLUMN_ENDINGS})
+        endings = sorted({SPACY_ENDING, *SUFFIX_BUILDERS, *FILE_ENDINGS})
         raise CorpusError(
             f"{folder}: no data files: it has {_names(folder, unknown) or 'no files'}: rename the "
             f"files that hold data, or use one as the path; the endings are {', '.join(endings)}"
@@ -179,7 +177,7 @@ def _format_in_folder(file: Path) -> str:
     if ending == SPACY_ENDING:
         return "spacy"
     if ending not in ("", ".json", ".txt") or (ending == ".json" and named):
-        return SUFFIX_BUILDERS.get(ending, COLUMNS if ending in COLUMN_ENDINGS else "")
+        return SUFFIX_BUILDERS.get(ending, COLUMNS if ending in FILE_ENDINGS else "")
     if _is_about(file) or (not ending and not named):
         return ""
     found = _format_of_content(file)

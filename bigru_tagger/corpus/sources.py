@@ -6,7 +6,8 @@ from glob import escape, glob, has_magic
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from .folders import COLUMN_ENDINGS, FILE_BUILDERS, SUFFIX_BUILDERS, files_by_format, is_described
+from .conll import FILE_ENDINGS
+from .folders import FILE_BUILDERS, SUFFIX_BUILDERS, files_by_format, is_described
 from .sentences import CorpusError
 from .splits import base_split, choose_files, files_by_split
 from .textfiles import content_suffix
@@ -100,7 +101,7 @@ class DatasetSource(NamedTuple):
                 raise CorpusError(f"the builder {self.path!r} needs data_files: set it")
             return self
         ending = content_suffix(Path(self.path))
-        if self.path.count("/") > 1 or ending in {*SUFFIX_BUILDERS, *COLUMN_ENDINGS}:
+        if self.path.count("/") > 1 or ending in {*SUFFIX_BUILDERS, *FILE_ENDINGS}:
             raise CorpusError(f"{self.path}: no such file or folder")
         if self.path in _SCRIPTS and self.revision is None:
             # The hub's main revision is a loading script, which datasets 4 no longer runs.

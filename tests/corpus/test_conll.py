@@ -90,7 +90,7 @@ def test_bad_file_is_named_with_its_line(tmp_path, nlp, text, options, message):
     [
         ("none.conll", "no such file or folder, and no file that matches"),
         ("*.nothing", "no such file or folder, and no file that matches"),
-        (".", "no file ends in .bio"),
+        (".", "no file ends in .annotated, .bio"),
     ],
 )
 def test_no_files(tmp_path, nlp, path, message):

@@ -177,15 +177,23 @@ def test_logits_equal_those_of_torch(  # noqa: PLR0917
     lengths=LENGTHS.filter(any),
     seed=SEEDS,
 )
-def test_peaked_weights_have_the_rounding_errors_of_torch(cell, scale, lengths, seed):
+def test_peaked_weights_have_rounding_errors_alone(cell, scale, lengths, seed):
     """Stacked layers amplify them. Gates are 0 or 1, and exp overflows, for the largest weights."""
     network = make_network(
         seed, {"attributes": EMBED["attributes"]}, [6, 5], scale=scale, cell=cell, n_tags=None
     )
     batch = make_batch(lengths, seed)
     exact = predict(copy.deepcopy(network).double(), batch)
-    torchs_error = np.abs(predict(network, batch) - exact).max()
-    assert np.abs(in_numpy(network)(batch) - exact).max() <= 1e-5 + 30 * torchs_error
+    # The error in float64 with weights that are changed as much as rounding to float32 could.
+    generator = torch.Generator().manual_seed(seed)
+    errors = []
+    for _ in range(5):
+        rounded = copy.deepcopy(network).double()
+        for weights in rounded.parameters():
+            noise = 2 * torch.rand(weights.shape, generator=generator, dtype=torch.float64) - 1
+            weights.data *= 1 + torch.finfo(torch.float32).eps * noise
+        errors.append(np.abs(predict(rounded, batch) - exact).max())
+    assert np.abs(in_numpy(network)(batch) - exact).max() <= 1e-5 + 5 * max(errors)
 
 
 @settings(max_examples=20, deadline=None)

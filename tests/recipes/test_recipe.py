@@ -7,7 +7,7 @@ from spacy.util import registry
 
 from bigru_tagger.recipes import recipe as recipes
 from bigru_tagger.recipes.recipe import choose_recipe, find_vectors, make_config
-from bigru_tagger.tasks import CHUNKS, ENTITIES
+from bigru_tagger.tasks import CHUNKS, ENTITIES, TAGS
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,14 @@ def test_the_schedule_ends_with_the_steps(tmp_path):
     rates = list(islice(schedule, 1251))
     assert [rates[0], rates[125], rates[1250]] == [0.0, pytest.approx(0.003), 0.0]
     assert config["paths"]["train"] == str(files["train"])
+
+
+@pytest.mark.parametrize("task", [ENTITIES, CHUNKS, TAGS])
+def test_the_recall_bias_is_left_to_the_development_data(task, tmp_path):
+    files = dict.fromkeys(("train", "dev"), tmp_path)
+    config = make_config(task, files, choose_recipe(10, 100, 1), lang="xx", vectors=None)
+    (component,) = config["components"].values()
+    assert component.get("recall_bias", 0.0) == 0.0
 
 
 def test_a_key_of_spans_reaches_component_and_scores(tmp_path):

@@ -26,6 +26,8 @@ _KNOWN_NAMES = {
 }
 TOKENS = _KNOWN_NAMES["tokens"]
 """The names of columns of tokens."""
+ENTITIES = _KNOWN_NAMES["entities"]
+"""The names of columns of entities with character offsets."""
 LAYERS = ("ner", "pos", "chunk")
 """The fields of `Columns` that hold tags."""
 # Names in tables with one token per row, without case and without spaces and "_", "." and "-".
@@ -42,6 +44,7 @@ _PLACE_NAMES = {
         before + after
         for before in ("document", "doc", "file", "article")
         for after in (*_NUMBERS, "name", "")
+        if before + after != "article"  # the part of speech
     ),
     "sentence": (
         *(before + after for before in ("sentence", "sent") for after in (*_NUMBERS, "")),

@@ -90,11 +90,20 @@ def _keys_of_tags(values: Iterable[str]) -> list[str]:
 
 
 def _are_entities(values: Iterable[str]) -> bool:
-    """Check whether values are mostly tags, of which some have a prefix."""
+    """Check whether values are mostly tags, of which some have a prefix.
+
+    Words such as "E-mail" and "S-Bahn" are no tags, so a tag with B or O must be among them.
+    """
     known = list(values)
-    labels = [tag_label(value) for value in known if _CERTAIN_TAG.fullmatch(value)]
-    n_tags = len(labels) + known.count(OUTSIDE)
-    return 2 * n_tags > len(known) and 2 * sum(map(CHUNK_LABELS.__contains__, labels)) < len(labels)
+    tags = [value for value in known if _CERTAIN_TAG.fullmatch(value)]
+    labels = [tag_label(tag) for tag in tags]
+    n_tags = len(tags) + known.count(OUTSIDE)
+    return (
+        2 * n_tags > len(known)
+        and (n_tags > len(tags) or any(tag.startswith("B") for tag in tags))
+        and not any(label[0].islower() for label in labels)
+        and 2 * sum(map(CHUNK_LABELS.__contains__, labels)) < len(labels)
+    )
 
 
 def conllu_layout(
@@ -142,7 +151,7 @@ def _check_other_places(file: Path, columns: Sequence[Sequence[str]], lines: Seq
 
     RAISES (CorpusError): Another column than the last holds tags with prefixes, or several keys do.
     """
-    for i, column in enumerate(columns[2:], start=2):
+    for i, column in enumerate(columns[3:], start=3):
         keys = _keys_of_tags(column)
         known = [value for value in column if value != "_"]
         # Tags in lower case, or with "_", are certain only where no other column could be.

@@ -10,6 +10,7 @@ from .json_rows import JsonRows
 from .sentences import CorpusError
 from .textfiles import read_lines
 
+_LONGEST_CELL = 2**31 - 1  # characters
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
@@ -64,6 +65,8 @@ class CsvRows(JsonRows):
                 yield number, [_unquote(cell) for cell in text.split("\t")]
             return
         number = 0
+        # A cell may hold a whole document. This limit is one for all readers of the process.
+        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
         try:
             rows = csv.reader(
                 (text + "\n" for _, text in lines), delimiter=self.separator, strict=True

@@ -333,12 +333,13 @@ def _is_lemma(tokens: Sequence[str], values: Sequence[str]) -> bool:
     Most lemmas start with the letter of their token, or, as in languages with prefixes, there are
     almost as many of them as of tokens.
     """
-    words = [
-        (token.casefold(), value.casefold())
-        for token, value in zip(tokens, values, strict=True)
-        if token.isalpha()
-    ]
-    n_alike = sum(token[:1] == value[:1] for token, value in words)
+    words = [pair for pair in zip(tokens, values, strict=True) if pair[0].isalpha()]
+    n_alike = sum(
+        token[:1].casefold() == value[:1].casefold()
+        # Tags of names are alike by chance: "Nina" and "NNP".
+        and not (value.isupper() and not token.isupper())
+        for token, value in words
+    )
     n_distinct = len(set(tokens))
     return (
         2 * n_alike > len(words)

@@ -13,6 +13,7 @@ An end is the position after the last character.
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -161,8 +162,17 @@ def _other_text(item: Any, text: str, start: int, end: int, label: str) -> str |
     own = _own_texts(item)
     if isinstance(own[0], str) and own[0] != text[start:end]:
         return own[0]
-    found = (name for name in own[1:] if isinstance(name, str) and name != label and name in text)
-    return next((name for name in found if name.strip() not in ("", text[start:end].strip())), None)
+    shown = text[start:end].strip()
+    for name in own[1:]:
+        if not isinstance(name, str) or not name.strip() or name == label:
+            continue
+        # A part of the entity, or a longer name, may be another name of it.
+        is_other = name.strip() not in shown and shown not in name
+        if name == text[start : end + 1] != shown or (
+            is_other and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)
+        ):
+            return name
+    return None
 
 
 def holds_entities(value: Any) -> bool:

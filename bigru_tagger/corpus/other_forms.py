@@ -54,12 +54,12 @@ def check_is_column_file(
             f"{file}: a text with annotation in brat's standoff format "
             f"({file.with_suffix('.ann').name}), which is not read: convert it. {_READ}"
         )
-    if _PUBTATOR.match(first[0]) or _MARKUP.match(" ".join(first)):
+    widths = Counter(len(fields) for _, fields in rows)
+    if _PUBTATOR.match(first[0]) or (len(widths) > 1 and _MARKUP.match(" ".join(first))):
         raise CorpusError(
             f"{file}:{line}: {' '.join(first)[:40]!r} is of PubTator's format or XML, and not the "
             f"line of a token: convert the file. {_READ}"
         )
-    widths = Counter(len(fields) for _, fields in rows)
     if splits_spaces and len(widths) > 2 and 2 * max(widths.values()) <= len(rows):
         check_brackets(file, line, [fields for _, fields in rows])
         raise CorpusError(

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .columns import COLUMN_FIELDS, LAYERS, TOKENS, Columns, object_columns
+from .columns import COLUMN_FIELDS, ENTITIES, LAYERS, TOKENS, Columns, object_columns
 from .csv_rows import CsvRows
 from .json_rows import JsonRows
 from .offsets import (
@@ -93,6 +93,7 @@ class RowReader:
         layer = next((name for name in (columns.ner, columns.pos, columns.chunk) if name), None)
         rows = words = tags = run = 0
         has_sentences = False
+        numbers: list[object] = []
         runs: list[int] = []  # numbers of rows between blank ones
         first = ""
         for source, number, row in islice(self._rows(), BATCH_SIZE):
@@ -106,14 +107,15 @@ class RowReader:
             words += isinstance(word, str) and len(word.split()) == 1
             tags += isinstance(tag, str) and len(tag.split()) == 1
             has_sentences |= len(str(tag).split()) > 1
+            numbers.append(row.get(columns.sentence or ""))
         if rows < 2 or 2 * tags <= rows or 2 * words < rows:
             return False
         # In a file in which every second line is empty, empty lines do not separate sentences.
         filled = [length for length in (*runs, run) if length]
         is_separated = len(filled) > 1 and max(filled) > 1
+        if has_sentences and (not columns.sentence or len({*numbers}) == len(numbers)):
+            return False
         if not columns.sentence and not is_separated:
-            if has_sentences:
-                return False
             raise CorpusError(
                 f"{first}: each row holds one token, and nothing marks where a sentence ends: add "
                 "a column sentence_id with the number of the sentence or empty rows between "
@@ -139,7 +141,7 @@ class RowReader:
         parts: list[Sentence] = []
         seen: set[tuple[object, object]] = set()
         current: tuple[object, object] = (None, None)
-        first_index: object = None
+        indices: list[object] = []
         for source, number, row in self._rows():
             if self._is_blank(row):
                 if parts and not columns.sentence:
@@ -168,12 +170,13 @@ class RowReader:
             current = name
             index = row.get(columns.position or "")
             if not parts:
-                first_index = index
-            elif index == first_index and not is_empty(index):
+                indices = []
+            if indices and index == indices[0] and _counts_up(indices):
                 raise CorpusError(
                     f"{part.place()}: {columns.position!r} starts again at {index!r} within a "
                     "sentence: give each sentence a number of its own, or add a column document_id"
                 )
+            indices.append(index)
             parts.append(part)
         if parts:
             yield join_rows(parts)
@@ -359,8 +362,26 @@ class RowReader:
                 number += 1
 
 
+def _counts_up(values: Sequence[object]) -> bool:
+    """Check whether values number the tokens, and are no others, such as those of a vocabulary."""
+    numbers = [int(str(value)) for value in values if str(value).strip().isdecimal()]
+    return len(numbers) == len(values) > 1 and all(
+        number == numbers[0] + i for i, number in enumerate(numbers)
+    )
+
+
 def _check_other_columns(row: Mapping[str, Any], column: str, place: str) -> None:
-    odd = next((name for name in row if name != column and holds_entities(row[name])), None)
+    # Lists such as [0, 4, "nsubj"] may be relations or other things: the name decides.
+    odd = next(
+        (
+            name
+            for name, value in row.items()
+            if name != column
+            and holds_entities(value)
+            and (isinstance(value, Mapping) or isinstance(value[0], Mapping) or name in ENTITIES)
+        ),
+        None,
+    )
     if odd is None:
         return
     if row.get(column):

@@ -597,3 +597,31 @@ def test_a_file_without_empty_lines(tmp_path, caplog, n_tokens, warnings):
     assert len(list(corpus.sentences())) == len(list(corpus.sentences())) == 1
     assert [record.levelname for record in caplog.records] == ["WARNING"] * warnings
     assert ("one sentence of 1001 tokens: add an empty line" in caplog.text) == bool(warnings)
+
+
+@pytest.mark.parametrize(
+    ("lemma", "misc"), [("_", "CorrectForm=E-mail"), ("_", "Lemma=U-Bahn"), ("E-Mail", "_")]
+)
+def test_words_with_a_hyphen_in_conllu_are_no_tags(tmp_path, lemma, misc):
+    path = tmp_path / "x.conllu"
+    path.write_text(f"1\tE-Mails\t{lemma}\tNOUN\t_\t_\t0\troot\t_\t{misc}\n", encoding="utf8")
+    [sentence] = open_corpus(str(path)).sentences()
+    assert [*sentence.words] == ["E-Mails"]
+    assert sentence.ner is None
+    assert [*sentence.pos] == ["NOUN"]
+
+
+def test_tags_with_the_first_letter_of_names_are_no_lemmas(tmp_path):
+    path = tmp_path / "x.conll"
+    path.write_text("Nina NNP B-PER\nvisited VBD O\nNantes NNP B-LOC\n", encoding="utf8")
+    [sentence] = open_corpus(str(path)).sentences()
+    assert [*sentence.pos] == ["NNP", "VBD", "NNP"]
+
+
+def test_markup_as_the_first_token(tmp_path):
+    path = tmp_path / "x.conll"
+    path.write_text("<br> SYM O _\nAda NNP B-PER _\n", encoding="utf8")
+    [sentence] = open_corpus(str(path), columns=["tokens", "pos", "ner", "_"]).sentences()
+    assert [*sentence.words] == ["<br>", "Ada"]
+    [sentence] = open_corpus(str(path)).sentences()
+    assert [*sentence.ner] == ["O", "B-PER"]

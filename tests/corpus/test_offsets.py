@@ -445,7 +445,7 @@ def test_rejected_spans_are_no_entities(tmp_path):
 ADA = "Ada Lovelace lived in London."
 
 
-@pytest.mark.parametrize("key", ["spans", "label", "other"])
+@pytest.mark.parametrize("key", ["spans", "label"])
 @pytest.mark.parametrize("entities", [[], [[22, 28, "LOC"]]])
 def test_lists_in_another_key(tmp_path, key, entities):
     row = {"text": ADA, "entities": entities, key: [[0, 12, "PER"]]}
@@ -456,12 +456,20 @@ def test_lists_in_another_key(tmp_path, key, entities):
     assert entities_of(example) == [(0, 12, "PER")]
 
 
+@pytest.mark.parametrize("name", ["Ada", "Lovelace", "Countess Ada Lovelace", "a", "Q7259"])
+def test_short_and_other_names_of_an_entity(tmp_path, name):
+    entities = [{"start": 0, "end": 12, "label": "PER", "value": name}]
+    [example] = read(write_lines(tmp_path / "x.jsonl", {"text": ADA, "entities": entities}))
+    assert entities_of(example) == [(0, 12, "PER")]
+
+
 def entities_of(example):
     return entities([example.reference])[0]
 
 
 def test_other_lists_are_no_entities(tmp_path):
     row = {"text": ADA, "entities": [[0, 12, "PER"]], "x": [[1, 0, "of"]], "y": [[0, 1, 2]]}
+    row |= {"relations": [[0, 4, "nsubj"]], "pos": [[0, 3, "NNP"]]}
     [example] = read(write_lines(tmp_path / "x.jsonl", row))
     assert entities_of(example) == [(0, 12, "PER")]
 

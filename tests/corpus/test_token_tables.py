@@ -220,3 +220,21 @@ def test_a_text_with_tags(tmp_path):
 def test_a_row_with_several_tags_is_a_sentence(tmp_path):
     path = write(tmp_path / "x.csv", "tokens,tags", "Rome,B-LOC", "weather,O", "Ada left,B-PER O")
     assert words(path) == [["Rome"], ["weather"], ["Ada", "left"]]
+
+
+def test_numbered_sentences_with_several_tokens_per_row(tmp_path):
+    rows = ["1,Ada left,B-PER O", "2,Rome,B-LOC", "3,weather,O", "4,rain,O"]
+    path = write(tmp_path / "x.csv", "sentence_id,tokens,tags", *rows)
+    assert words(path) == [["Ada", "left"], ["Rome"], ["weather"], ["rain"]]
+
+
+def test_numbers_of_words_that_do_not_count(tmp_path):
+    path = write(
+        tmp_path / "x.csv", "sentence_id,word_id,word,tag", "1,5,the,O", "1,7,cat,O", "1,5,the,O"
+    )
+    assert words(path) == [["the", "cat", "the"]]
+
+
+def test_long_cells(tmp_path):
+    path = write(tmp_path / "x.csv", "tokens,tags,note", f"Ada left,B-PER O,{'x' * 200_000}")
+    assert words(path) == [["Ada", "left"]]

@@ -54,7 +54,7 @@ def bias_for_count(n_spans: int) -> float:
 
     A network that was trained on few spans finds too few of them. The bias is 0 from 1,000 spans
     on, and below that, ln(1000 / n_spans) / 2. Fewer than 30 spans count as 30. This was chosen on
-    development data, see "Precision or recall" in the documentation.
+    development data, see "Few training data" in the documentation.
 
     n_spans (int): the number of gold spans; 0 if it is not known.
     RETURNS (float): the bias, from 0 to 1.75.

@@ -14,6 +14,7 @@ ORDER = [
     "markdown",
     "plots",
     "schemes",
+    "tag_arrays",
     "tasks",
     "corpus",
     "scoring",

@@ -45,42 +45,42 @@ def _unify_label_studio(data: Mapping[str, Any], annotations: Any, place: str) -
         )
     if not done:
         return {"text": text, "entities": [], "answer": "ignore"}
-    entities, labelled = [], set()
     results = _objects(done[0].get("result"), place, "result")
+    labelled = [result for result in results if _has_labels(result)]
+    entities = [result["value"] for result in labelled]
+    regions = {_studio_region(value) for value in entities}
     for result in results:
-        # Relations have no value, and results such as choices have no labels.
-        value = result.get("value")
-        if isinstance(value, Mapping) and any(key in value for key in STUDIO_LABELS):
-            entities.append(value)
-            labelled.add(str(result.get("to_name")))
-    regions = [_studio_region(value) for value in entities]
-    for result in results:
-        value = result.get("value")
-        if value in entities:
-            continue
-        region = _studio_region(value)
-        if result.get("type") in STUDIO_LABELS or (region and region not in regions):
+        region = _studio_region(result.get("value"))
+        lacks_labels = result.get("type") in STUDIO_LABELS and not _has_labels(result)
+        if lacks_labels or (region and region not in regions):
             raise CorpusError(
                 f"{place}: a result of the type {result.get('type')!r} without labels: "
                 f"{str(result)[:160]}: fix the row; labels are read from "
                 f"{' and '.join(STUDIO_LABELS)}"
             )
-    if len(labelled) > 1:
+    names = {str(result.get("to_name")) for result in labelled}
+    if len(names) > 1:
         raise CorpusError(
-            f"{place}: labels of several texts ('to_name' is {', '.join(sorted(labelled))}): use a "
+            f"{place}: labels of several texts ('to_name' is {', '.join(sorted(names))}): use a "
             "row for each text"
         )
     return {"text": text, "entities": entities}
 
 
-def _studio_region(value: Any) -> tuple[Any, ...] | None:
+def _has_labels(result: Mapping[str, Any]) -> bool:
+    """Check whether a result has labels. Relations have no value, and choices have no labels."""
+    value = result.get("value")
+    return isinstance(value, Mapping) and any(key in value for key in STUDIO_LABELS)
+
+
+def _studio_region(value: Any) -> tuple[str, ...] | None:
     """Get the offsets of a result of Label Studio that classifies a part of the text."""
     if not isinstance(value, Mapping) or value.get("start") is None or value.get("end") is None:
         return None
     # The list "text" is a note about the part.
     classes = any(isinstance(item, list) for key, item in value.items() if key != "text")
     places = ("start", "end", "startOffset", "endOffset")
-    return tuple(value.get(key) for key in places) if classes else None
+    return tuple(str(value.get(key)) for key in places) if classes else None
 
 
 def _objects(value: Any, place: str, key: str) -> list[Mapping[str, Any]]:

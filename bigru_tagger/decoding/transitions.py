@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from ..lazy import cached_property
-from ..schemes import TagParts
+from ..tag_arrays import TagParts
 
 Array: TypeAlias = Any
 """A NumPy array or a torch tensor."""

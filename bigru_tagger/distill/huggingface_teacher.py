@@ -13,7 +13,8 @@ from ..corpus.sentences import sentence_starts
 from ..network.transformer import SubWords, split_windows
 from ..network.transformer_loading import max_sub_words, quiet_unless_terminal, reason_of
 from ..pipeline.soft_targets import TeacherError
-from ..schemes import BEGIN, BILUO_PARTS, LAST, OUTSIDE, UNIT
+from ..schemes import OUTSIDE
+from ..tag_arrays import BEGIN, BILUO_PARTS, LAST, UNIT
 
 WINDOWS_AT_ONCE = 32
 # Prefixes of schemes that mark the ends of entities: L, U, E and S.

@@ -15,7 +15,8 @@ from torch import Tensor
 from ..errors import ConfigError, DataError
 from ..pipeline.component import SequenceTagger
 from ..pipeline.spans import SpanTagger
-from ..schemes import BEGIN, INSIDE, LAST, UNIT, Spans, iob2_labels, iob2_tags
+from ..schemes import iob2_labels, iob2_tags
+from ..tag_arrays import BEGIN, INSIDE, LAST, UNIT, Spans
 
 # The highest probability must stay the highest after a softmax in single precision.
 _MARGIN = 1.001

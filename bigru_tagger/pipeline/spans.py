@@ -19,8 +19,9 @@ from thinc.types import Floats2d
 from ..decoding.transitions import Array, Transitions, array_like, to_numpy
 from ..errors import ConfigError
 from ..model.thinc_model import decoder_of
-from ..schemes import OUTSIDE, Spans, TagParts, biluo_spans, biluo_tags, label_of
+from ..schemes import OUTSIDE, biluo_spans, biluo_tags, label_of
 from ..stages import DECODE, stage
+from ..tag_arrays import Spans, TagParts
 from ..time_steps import lengths_from
 from .component import SequenceTagger
 from .gold import Gold, correct_gold
@@ -155,24 +156,24 @@ class SpanTagger(SequenceTagger):
 
     def choose_settings(self, get_examples: Callable[[], Iterable[Example]]) -> None:
         """See `SequenceTagger.choose_settings`. This chooses the recall bias."""
-        self.count_spans(get_examples, before=0)
+        self.count_spans(get_examples)
 
     def count_spans(
-        self, get_examples: Callable[[], Iterable[Example]], *, before: int | None = None
+        self, get_examples: Callable[[], Iterable[Example]], *, add: bool = False
     ) -> None:
         """Count the gold spans of training data, and choose the recall bias by their number.
 
         This has no effect if the bias was set in the config, or was changed since it was chosen.
 
         get_examples (Callable[[], Iterable[Example]]): returns the training data.
-        before (int | None): the number of spans that the component was trained on before; None for
-            the number that was counted.
+        add (bool): whether the component is trained further, so that the spans that were counted
+            before are added.
         """
         counted = self.cfg.get("n_spans")
         if counted is None or self.cfg["recall_bias"] != bias_for_count(counted):
             return
         spans = (biluo_spans(self.gold_tags(example)) for example in get_examples())
-        n_spans = sum(1 for found in spans for _ in found) + (counted if before is None else before)
+        n_spans = sum(1 for found in spans for _ in found) + (counted if add else 0)
         self.cfg.update(n_spans=n_spans, recall_bias=bias_for_count(n_spans))
 
     @property

@@ -135,7 +135,7 @@ def continue_from(model: str, data: TrainingData, output: Path) -> Continuation:
     for label in annotated:
         component.add_label(label, margin=_MARGIN)
     if isinstance(component, SpanTagger):
-        component.count_spans(lambda: open_corpus(str(data.files[TRAIN]))(nlp))
+        component.count_spans(lambda: open_corpus(str(data.files[TRAIN]))(nlp), add=True)
     start = output / "start"
     shutil.rmtree(start, ignore_errors=True)
     with atomic_folder(start) as temporary:

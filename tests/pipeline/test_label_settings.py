@@ -186,8 +186,8 @@ def test_the_recall_bias_is_chosen_by_the_spans_that_are_learned(factory, config
     assert loaded.config["components"][factory]["recall_bias"] is None
     pipe = loaded.get_pipe(factory)
     assert pipe.cfg == chosen
-    # A sourced component adds the spans of further training. Initialization counts anew.
-    pipe.count_spans(lambda: read_examples(loaded.vocab)[:2] * 50)
+    # Further training adds its spans. Initialization counts anew.
+    pipe.count_spans(lambda: read_examples(loaded.vocab)[:2] * 50, add=True)
     n_spans = counts[0] + 50 * counts[1]
     assert (pipe.cfg["n_spans"], pipe.cfg["recall_bias"]) == (n_spans, bias_for_count(n_spans))
     loaded.initialize(lambda: read_examples(loaded.vocab)[:2])

@@ -22,14 +22,14 @@ def join_rows(parts: Sequence[Sentence]) -> Sentence:
 
     parts (Sequence[Sentence]): The rows, of one token each.
     RETURNS (Sentence): The sentence.
-    RAISES (CorpusError): They differ in document or weight, or a row has a tag too many or too few.
+    RAISES (CorpusError): They differ in weight, or a row has a tag too many or too few.
     """
     first = parts[0]
     for part in parts:
-        if (part.document, part.weight) != (first.document, first.weight):
+        if part.weight != first.weight:
             raise CorpusError(
-                f"{part.place()}: another document or weight than in the first row of the "
-                f"sentence, row {first.row}: use the same in all rows of a sentence"
+                f"{part.place()}: another weight than in the first row of the sentence, row "
+                f"{first.row}: use the same in all rows of a sentence"
             )
         if part.ner is not None and len(part.ner) != len(part.words):
             raise CorpusError(

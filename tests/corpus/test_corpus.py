@@ -674,7 +674,7 @@ def test_the_weight_of_a_sentence_is_in_all_its_rows(tmp_path):
     path.write_text("sent_id,word,tag,w\n1,Ada,B-PER,2\n1,left,O,2\n2,It,O,1\n2,rained,O,0.5\n")
     sentences = HFCorpus("csv", data_files=str(path), weight_column="w").sentences()
     assert next(sentences).weight == 2.0
-    with pytest.raises(CorpusError, match=r"row 3: another document or weight .*, row 2"):
+    with pytest.raises(CorpusError, match=r"row 3: another weight .*, row 2"):
         next(sentences)
 
 

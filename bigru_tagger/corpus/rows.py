@@ -91,28 +91,29 @@ class RowReader:
         """
         columns = self.columns
         layer = next((name for name in (columns.ner, columns.pos, columns.chunk) if name), None)
-        rows = words = tags = run = 0
+        words = tags = 0
         has_sentences = False
         numbers: list[object] = []
-        runs: list[int] = []  # numbers of rows between blank ones
+        runs = [0]  # numbers of rows between blank ones
         first = ""
         for source, number, row in islice(self._rows(), BATCH_SIZE):
             if self._is_blank(row):
-                runs, run = [*runs, run], 0
+                runs.append(0)
                 continue
             word, tag = row.get(columns.tokens or ""), row.get(layer or columns.tokens or "")
             if isinstance(word, list):
                 return False
-            rows, run, first = rows + 1, run + 1, first or f"{source}, row {number}"
+            runs[-1] += 1
+            first = first or f"{source}, row {number}"
             words += isinstance(word, str) and len(word.split()) == 1
             tags += isinstance(tag, str) and len(tag.split()) == 1
             has_sentences |= len(str(tag).split()) > 1
             numbers.append(row.get(columns.sentence or ""))
+        rows = sum(runs)
         if rows < 2 or 2 * tags <= rows or 2 * words < rows:
             return False
         # In a file in which every second line is empty, empty lines do not separate sentences.
-        filled = [length for length in (*runs, run) if length]
-        is_separated = len(filled) > 1 and max(filled) > 1
+        is_separated = sum(map(bool, runs)) > 1 and max(runs) > 1
         if has_sentences and (not columns.sentence or len({*numbers}) == len(numbers)):
             return False
         if not columns.sentence and not is_separated:
@@ -267,7 +268,7 @@ class RowReader:
     def texts(self) -> Iterator[AnnotatedText]:
         """Read rows of texts. Rows that were rejected or ignored in Prodigy are left out.
 
-        An answer to the question whether an entity is correct says nothing of the other tokens.
+        If an answer accepts one entity (Prodigy's ner.teach), the other tokens are unknown.
 
         YIELDS (AnnotatedText): One per row.
         RAISES (CorpusError): A row has no text or an unknown answer, or its entities cannot be
@@ -371,7 +372,7 @@ def _counts_up(values: Sequence[object]) -> bool:
 
 
 def _check_other_columns(row: Mapping[str, Any], column: str, place: str) -> None:
-    # Lists such as [0, 4, "nsubj"] may be relations or other things: the name decides.
+    # Lists such as [0, 4, "nsubj"] are entities only in a column with a usual name.
     odd = next(
         (
             name

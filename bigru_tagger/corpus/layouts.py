@@ -62,9 +62,10 @@ def misfits_of_index(values: Sequence[str], width: int) -> list[int] | None:
     values (Sequence[str]): The column.
     width (int): The number of columns.
     RETURNS (list[int] | None): The positions of the values that do not continue the count, most
-        often none. None if the column is no index: if there are not more than twice as many other
-        values, or, unless the file has the ten columns of CoNLL-U, if no value counts up by one, or
-        if each stands in a run of equal values.
+        often none. None if the column is no index, because a third or more of its values, or as
+        many as count up by one, do not continue the count. Unless the file has the ten columns of
+        CoNLL-U, it is also no index if no value counts up by one, or if the values are in runs of
+        equal values.
     """
     if width != N_CONLLU_COLUMNS and _is_in_runs(values):
         return None
@@ -109,7 +110,7 @@ def check_counts(file: Path, sentences: Sequence[Sequence[tuple[int, Sequence[st
     file (Path): The file, for the message.
     sentences (Sequence[Sequence[tuple[int, Sequence[str]]]]): The number of each line, and its
         columns, of which the first is the number of the token.
-    RAISES (CorpusError): A blank line is missing, or one is too much.
+    RAISES (CorpusError): A blank line is missing, or there is one too many.
     """
     for rows in sentences:
         for (_, before), (number, fields) in pairwise(rows):
@@ -183,7 +184,8 @@ def find_layout(
     sentences (Sequence[Rows]): The lines of each sentence, split into columns. All lines have the
         same number of columns.
     lines (Sequence[int]): The line number of each row, for messages.
-    indexed (bool): Whether the first column numbers the tokens, see `misfits_of_index`.
+    indexed (bool): Whether the first of at least three columns numbers the tokens, see
+        `misfits_of_index`.
     labels_alone (bool): Whether tags may be labels without prefixes.
     needs_annotation (bool): Whether a file that holds only tokens is an error.
     RETURNS (tuple[str, ...]): One of `COLUMN_NAMES` per column.
@@ -192,14 +194,13 @@ def find_layout(
     """
     line = lines[0]
     columns = list(zip(*(row for rows in sentences for row in rows), strict=True))
-    values = [set(column) for column in columns]
     names = ["_"] * len(columns)
-    first = int(indexed and len(columns) > 2)
+    first = int(indexed)
     if not labels_alone:
         _check_tags(file, columns, lines, first + 1)
-    if first and len(columns) == N_CONLLU_COLUMNS:
+    if indexed and len(columns) == N_CONLLU_COLUMNS:
         return conllu_layout(file, columns, lines, labels_alone=labels_alone)
-    if first:
+    if indexed:
         _check_index(file, line, sentences)
     if len(columns) == 1 and not needs_annotation:
         return ("tokens",)
@@ -211,7 +212,7 @@ def find_layout(
     labels = {
         i: found
         for i in range(first, len(columns))
-        if (found := column_labels(_tags(values[i]))) is not None
+        if (found := column_labels(set(_tags(columns[i])))) is not None
     }
     if list(labels) == [0] and len(columns) == 2:
         return ("ner", "tokens")
@@ -226,7 +227,7 @@ def find_layout(
         return ("tokens", "ner")
     names[first] = "tokens"
     if labels:
-        _name_tags(file, line, labels, names, indexed=first > 0)
+        _name_tags(file, line, labels, names, indexed=indexed)
     elif labels_alone:
         names[-1] = "ner"
     else:
@@ -282,7 +283,7 @@ def _check_tokens(
 
 
 def _is_in_runs(values: Sequence[str]) -> bool:
-    """Check whether each value stands in a single run, and the runs have a mean length of 2."""
+    """Check whether each value is in a single run, and runs have a mean length of 2 or more."""
     runs = [value for value, _ in groupby(values)]
     return len(values) >= 2 * len(runs) == 2 * len(set(runs))
 
@@ -290,7 +291,7 @@ def _is_in_runs(values: Sequence[str]) -> bool:
 def _check_runs(
     file: Path, sentences: Sequence[Rows], lines: Sequence[int], first: int, others: Sequence[int]
 ) -> None:
-    """Check that the first column does not number sentences that no empty line separates.
+    """Check that the column of the tokens does not number sentences without empty lines between.
 
     RAISES (CorpusError): It changes within a sentence, less often than another column.
     """
@@ -381,7 +382,7 @@ def _check_tags(
     RAISES (CorpusError): More than half of the values of a column are tags, and not all.
     """
     for i, column in enumerate(columns[first:], start=first):
-        values = [misc_tag(value) for value in column] if has_misc_tags(column) else column
+        values = _tags(column)
         if are_mostly_tags(values) and not set(values) <= _PLACEHOLDERS:
             try:
                 detect_scheme([values])
@@ -393,8 +394,8 @@ def _check_tags(
                 ) from err
 
 
-def _tags(values: set[str]) -> set[str]:
-    return {misc_tag(value) for value in values} if has_misc_tags(values) else values
+def _tags(values: Sequence[str]) -> Sequence[str]:
+    return [misc_tag(value) for value in values] if has_misc_tags(values) else values
 
 
 def _names_documents(

@@ -194,17 +194,13 @@ def _why_no_tokens(features: Mapping[str, Any]) -> str:
 def _features(dataset: "AnyRows", source: str) -> Mapping[str, Any]:
     """Get the feature of each column, or a value of it if there are no features."""
     if isinstance(dataset, JsonRows):
-        values = dataset.values
-        if not values:
-            raise CorpusError(f"{source}: no rows: choose another split, or check the data files")
-        return values
-    if dataset.features:
-        return dict(dataset.features)
-    # The columns of a stream may be unknown until a row is read.
-    first = next(iter(dataset), None)
-    if first is None:
+        features = dataset.values
+    else:
+        # The columns of a stream may be unknown until a row is read.
+        features = dataset.features or next(iter(dataset), {})
+    if not features:
         raise CorpusError(f"{source}: no rows: choose another split, or check the data files")
-    return dict(first)
+    return dict(features)
 
 
 def object_columns(features: Mapping[str, Any]) -> set[str]:

@@ -206,10 +206,6 @@ def _is_entity(item: Any) -> bool:
     return _is_position(start) and _is_position(end) and start < end and isinstance(label, str)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
 def find_ends(value: Any) -> list[int]:
     """List the ends of entities.
 
@@ -233,7 +229,8 @@ def may_be_of_tokens(text: str, tokens: Any, value: Any, entities: Sequence[Enti
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         return False
     shown = {text[start:end] for start, end, _ in entities}
-    if any(shown & set(filter(_is_text, _own_texts(item))) for item in _as_list(value)):
+    own = (name for item in _as_list(value) for name in _own_texts(item))
+    if any(isinstance(name, str) and name in shown for name in own):
         return False
     return all(end <= len(tokens) for _, end, _ in entities) and any(
         "".join(tokens[start:end]) != "".join(text[start:end].split()) for start, end, _ in entities

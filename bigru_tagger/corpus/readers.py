@@ -138,7 +138,8 @@ class SentenceReader(ABC):
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Read the corpus. Each call starts at the beginning.
 
-        nlp (Language): The pipeline whose vocabulary the Docs share.
+        nlp (Language): The pipeline whose vocabulary the Docs share, and whose tokenizer is used
+            for texts.
         YIELDS (Example): A Doc with the gold tokens, and with gold sentence starts if
             `given_sentences` is set, as `predicted`; the gold Doc as `reference`.
         RAISES (CorpusError): The corpus cannot be read, or has no tokens.
@@ -147,8 +148,17 @@ class SentenceReader(ABC):
 
     def unchanged(self, nlp: Language) -> Iterator[Example]:
         """Read the corpus without the augmenter, see `__call__`."""
-        empty = True
-        examples = make_examples(
+        example = None
+        examples = self._examples(nlp)
+        for example in self._labels.apply(examples, self.source, whole=self.limit == 0):
+            yield example
+        if example is None:
+            unit = "text" if self.holds_texts else "sentence"
+            raise CorpusError(f"{self.source}: no {unit} has tokens: check the path and split")
+
+    def _examples(self, nlp: Language) -> Iterator[Example]:
+        """Read the corpus without the augmenter, and with the labels of the source."""
+        return make_examples(
             self.sentences(),
             nlp.vocab,
             schemes=self.schemes,
@@ -157,11 +167,6 @@ class SentenceReader(ABC):
             spans_key=self.spans_key,
             limit=self.limit,
         )
-        for example in self._labels.apply(examples, self.source, whole=self.limit == 0):
-            empty = False
-            yield example
-        if empty:
-            raise CorpusError(f"{self.source}: no sentence has tokens: check the path and split")
 
 
 @registry.readers("bigru_tagger.HFCorpus.v1")
@@ -312,23 +317,10 @@ class HFCorpus(SentenceReader):
         with load_errors(self.location):
             yield from items
 
-    def unchanged(self, nlp: Language) -> Iterator[Example]:
-        """Read the corpus without the augmenter, see `__call__`.
-
-        nlp (Language): The pipeline, whose tokenizer is used for texts.
-        YIELDS (Example): A Doc without entities, tags and chunks as `predicted`, the gold Doc as
-            `reference`.
-        RAISES (CorpusError): The corpus cannot be read, or has no tokens.
-        """
+    def _examples(self, nlp: Language) -> Iterator[Example]:
         if not self.holds_texts:
-            yield from super().unchanged(nlp)
-            return
-        example = None
-        examples = make_text_examples(self.texts(), nlp, alignment=self.alignment, limit=self.limit)
-        for example in self._labels.apply(examples, self.source, whole=self.limit == 0):
-            yield example
-        if example is None:
-            raise CorpusError(f"{self.source}: no text has tokens: check the path and split")
+            return super()._examples(nlp)
+        return make_text_examples(self.texts(), nlp, alignment=self.alignment, limit=self.limit)
 
     def scheme_evidence(self) -> Iterator[Sentence]:
         """Read the rows from which the tag scheme is detected.

@@ -186,21 +186,21 @@ def find_columns_of_file(
     width = len(columns) if columns else max(widths, key=widths.__getitem__, default=0)
     sentences = [[row for row in rows if len(row[1]) == width] for rows in sentences]
     complete = len(widths) == 1
-    numbers = [number for rows in sentences for number, _ in rows]
-    index = [fields[0] for rows in sentences for _, fields in rows]
-    misfits = misfits_of_index(index, width) if width > 2 else None
+    index = [(fields[0], number) for rows in sentences for number, fields in rows]
+    misfits = misfits_of_index([value for value, _ in index], width) if width > 2 else None
     if misfits and complete and not named:
+        value, number = index[misfits[0]]
         raise CorpusError(
-            f"{file}:{numbers[misfits[0]]}: {index[misfits[0]]!r} in the first column, which "
-            "numbers the tokens of most sentences: fix the number, or name the columns"
+            f"{file}:{number}: {value!r} in the first column, which numbers the tokens of most "
+            "sentences: fix the number, or name the columns"
         )
     indexed = misfits is not None
     if indexed:
         sentences = [[row for row in rows if not is_non_token(row[1][0])] for rows in sentences]
-        if complete and not named:
-            check_counts(file, [rows for rows in sentences if rows])
-        numbers = [number for rows in sentences for number, _ in rows]
-    kept = [[fields for _, fields in rows] for rows in sentences if rows]
+    sentences = [rows for rows in sentences if rows]
+    if indexed and complete and not named:
+        check_counts(file, sentences)
+    kept = [[fields for _, fields in rows] for rows in sentences]
     if n_lines is None and len(kept) == 1 and len(kept[0]) > _LONG_SENTENCE:
         logger.warning("%s: one sentence of %d tokens: %s", file, len(kept[0]), _END_SENTENCES)
     if not kept:
@@ -209,7 +209,7 @@ def find_columns_of_file(
         columns = find_layout(
             file,
             kept,
-            numbers,
+            [number for rows in sentences for number, _ in rows],
             indexed=indexed,
             labels_alone=labels_alone,
             needs_annotation=needs_annotation,
@@ -266,7 +266,7 @@ def align_layouts(layouts: Mapping[Path, Layout]) -> dict[Path, Layout]:
     RETURNS (dict[Path, Layout]): The layouts to read the files with.
     RAISES (CorpusError): Two files with the same number of columns differ in that of the entities.
     """
-    aligned = {}
+    aligned = dict(layouts)
     first: dict[int, tuple[Path, Layout]] = {}
     for file, layout in layouts.items():
         if "ner" in layout.columns:
@@ -279,10 +279,9 @@ def align_layouts(layouts: Mapping[Path, Layout]) -> dict[Path, Layout]:
                 )
     for file, layout in layouts.items():
         _, like = first.get(len(layout.columns), (file, layout))
-        lacks_tags = like.misc and layout.indexed and "ner" not in layout.columns
-        columns = (*layout.columns[:-1], "ner") if lacks_tags else layout.columns
-        key = like.key if lacks_tags else layout.key
-        aligned[file] = layout._replace(columns=columns, misc=layout.misc or lacks_tags, key=key)
+        if like.misc and layout.indexed and "ner" not in layout.columns:
+            columns = (*layout.columns[:-1], "ner")
+            aligned[file] = layout._replace(columns=columns, misc=True, key=like.key)
     return aligned
 
 
@@ -314,12 +313,11 @@ def read_file(file: Path, layout: Layout, encoding: str) -> Iterator[Sentence]:
     numbers: list[int] = []
     damaged: CorpusError | None = None
     for number, text in read_lines(file, encoding):
-        boundary = bool(_DOCUMENT_LINE.match(text) or _DOCUMENT_COMMENT.match(text))
-        if boundary and text.startswith("#"):
-            boundary = not layout.has_tags(split_columns(text, layout.separator))
+        fields = split_columns(text, layout.separator)
+        is_comment = text.startswith("#") and not layout.has_tags(fields)
+        boundary = bool((_DOCUMENT_COMMENT if is_comment else _DOCUMENT_LINE).match(text))
         if not boundary and text.strip(_SPACES):
-            fields = split_columns(text, layout.separator)
-            if text.startswith("#") and not layout.has_tags(fields):
+            if is_comment:
                 damaged = damaged or _check_comment(file, number, text, layout, inside=bool(rows))
             elif len(fields) != len(names):
                 raise CorpusError(_wrong_number(file, number, len(fields), names))

@@ -29,8 +29,9 @@ def columns_of_header(comments: Iterable[str]) -> list[str] | None:
     """Read the names of the columns from CoNLL-U Plus' comment "# global.columns = …".
 
     comments (Iterable[str]): The comments of a file.
-    RETURNS (list[str] | None): The content of each column. None if the comment, or a column of
-        entities (NER, NE, or such a name with a namespace) in it, is missing.
+    RETURNS (list[str] | None): The content of each column. None if there is no such comment, or
+        not exactly one column of tokens (FORM) and one of entities (NER or NE) in it. Namespaces of
+        names are ignored.
     """
     header = next((text for text in comments if _GLOBAL_COLUMNS.match(text)), "")
     given = [name.rpartition(":")[2].upper() for name in header.partition("=")[2].split()]
@@ -54,17 +55,17 @@ def misc_tag(value: str, key: str = "") -> str:
     key (str): The key of the tags, see `find_key`; "" for the usual ones.
     RETURNS (str): The tag, or "O" if there is none. Several tags without a key are joined by "|".
     """
-    return _misc_tag(value, key) or OUTSIDE
+    return _find_tag(value, key) or OUTSIDE
 
 
-def _misc_tag(value: str, own: str = "") -> str | None:
+def _find_tag(value: str, key: str = "") -> str | None:
     without_key = []
     for feature in value.split("|"):
-        key, _, tag = feature.rpartition("=")
-        if key.lower() in _MISC_KEYS or (key and key == own):
+        name, _, tag = feature.rpartition("=")
+        if name.lower() in _MISC_KEYS or (name and name == key):
             return tag
         # CorefUD's Entity and a feature without a key may hold other things than tags.
-        if key in ("Entity", "") and _PLAIN_TAG.fullmatch(tag):
+        if name in ("Entity", "") and _PLAIN_TAG.fullmatch(tag):
             without_key.append(tag)
     return "|".join(without_key) or None
 
@@ -75,7 +76,7 @@ def find_key(values: Collection[str]) -> str:
     values (Collection[str]): The features of each token.
     RETURNS (str): The key; "" if it is one of the usual keys, or if not exactly one key has tags.
     """
-    keys = [] if any(map(_misc_tag, values)) else _keys_of_tags(values)
+    keys = [] if any(map(_find_tag, values)) else _keys_of_tags(values)
     return keys[0] if len(keys) == 1 else ""
 
 
@@ -116,8 +117,8 @@ def conllu_layout(
     lines (Sequence[int]): The line number of each value, for messages.
     labels_alone (bool): Whether tags may be labels without prefixes.
     RETURNS (tuple[str, ...]): The content of each column.
-    RAISES (CorpusError): The last column holds entities without prefixes, and may not, or the tags
-        are in another column.
+    RAISES (CorpusError): The last column holds entities without prefixes and `labels_alone` is
+        False, it holds several tags of one token, or the tags are in another place.
     """
     names = ["_", "tokens", *"_" * 8]
     pos = next((i for i in (3, 4) if set(columns[i]) != {"_"}), None)
@@ -127,7 +128,7 @@ def conllu_layout(
     found = {
         tag: line
         for value, line in zip(columns[-1], lines, strict=True)
-        if (tag := _misc_tag(value, key))
+        if (tag := _find_tag(value, key))
     }
     if not found:
         _check_other_places(file, columns, lines)
@@ -147,7 +148,7 @@ def conllu_layout(
 
 
 def _check_other_places(file: Path, columns: Sequence[Sequence[str]], lines: Sequence[int]) -> None:
-    """Check that entity tags are not where they are not looked for.
+    """Check that no entity tags are in a place that is not read.
 
     RAISES (CorpusError): Another column than the last holds tags with prefixes, or several keys do.
     """

@@ -15,16 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..extras import require
 from .csv_rows import CsvRows
+from .folders import FILE_BUILDERS, SUFFIX_BUILDERS
 from .json_rows import JsonRows
 from .sentences import CorpusError
-from .sources import (
-    FILE_BUILDERS,
-    PARQUET_REVISION,
-    SUFFIX_BUILDERS,
-    DatasetSource,
-    data_files_of,
-    literals,
-)
+from .sources import PARQUET_REVISION, DatasetSource, data_files_of, literals
 from .splits import base_split, canonical_split, files_by_split
 from .textfiles import content_suffix, read_lines
 
@@ -100,7 +94,7 @@ def _csv_files(source: DatasetSource, split: str) -> list[Path]:
             found += map(Path, sorted(glob(name, recursive=True)))
     elif base_split(split) == "train" and not source.data_files:
         files = data_files_of(Path(source.path))
-        found = sorted(file for file in files if content_suffix(file) == ".csv")
+        found = [file for file in files if content_suffix(file) == ".csv"]
     return found if all(file.is_file() and file.suffix != ".zip" for file in found) else []
 
 

@@ -1,4 +1,4 @@
-"""Where a corpus for Hugging Face `datasets` lies, and which local files are those of a split."""
+"""Locate a corpus for Hugging Face `datasets`, and list the local files of a split."""
 
 import json
 import logging
@@ -11,17 +11,6 @@ from .folders import FILE_BUILDERS, SUFFIX_BUILDERS, files_by_format, is_describ
 from .sentences import CorpusError
 from .splits import base_split, choose_files, files_by_split
 from .textfiles import content_suffix
-
-__all__ = [
-    "FILE_BUILDERS",
-    "PARQUET_REVISION",
-    "SAMPLE",
-    "SUFFIX_BUILDERS",
-    "DataFiles",
-    "DatasetSource",
-    "data_files_of",
-    "literals",
-]
 
 logger = logging.getLogger(__name__)
 

@@ -135,7 +135,8 @@ def _open_folder(
     split: str | None,
     options: dict[str, Any],
 ) -> Reader:
-    source, chosen, files = str(folder), None, _files(folder, reader)
+    source, files = str(folder), _files(folder, reader)
+    chosen: list[Path] = []
     if split is not None or files_by_split(folder, files):
         split = split or _DEFAULT_SPLIT
         chosen = choose_files(folder, files, split)
@@ -143,9 +144,9 @@ def _open_folder(
             return reader(str(chosen[0]), **options)
     if reader is ConllCorpus:
         corpus = ConllCorpus(source, split=split, **options)
-        corpus.files = files if chosen is None else chosen
+        corpus.files = chosen or files
         return corpus
-    if chosen is None:
+    if not chosen:
         return reader(source, **options)
     if set(chosen) != set(_files(chosen[0].parent, reader)):
         raise CorpusError(

@@ -41,8 +41,6 @@ _JSON_ROWS = re.compile(
     r"\s*(\[\s*(\{\s*[\"}]|\[\s*\")|\{.*\"(tokens|words|text|sentence|annotations)\"\s*:)",
     re.DOTALL,
 )
-
-
 _N_NAMES = 10
 
 
@@ -74,9 +72,9 @@ def builder_of(file: Path) -> str:
 def files_by_format(folder: Path) -> dict[str, list[Path]]:
     """Group the files of a folder by their format.
 
-    The content decides for files without suffix that are named after a split, and for `.txt` files.
-    A `.txt` or `.json` file that neither has rows or columns nor is named after a split, such as a
-    list of labels, holds data only if there are no others.
+    The format of a `.txt` file, and of a file without suffix that is named after a split, is
+    detected from its content. A `.txt` or `.json` file that neither has rows or columns nor is
+    named after a split, such as a list of labels, is read only if there are no other data.
 
     folder (Path): The folder.
     RETURNS (dict[str, list[Path]]): The files at any depth, sorted by path. The formats are

@@ -16,9 +16,8 @@ def hold_out(docs: Sequence[Doc], share: float, seed: int = 0) -> tuple[list[Doc
     """Divide Docs into training and development data, with similar labels in both.
 
     This is systematic sampling: Docs are sorted by their rarest label, in random order for each
-    label, and taken at regular intervals. Docs stay whole. Every label of
-    spans stays in the training data: a Doc is not held out if no other Doc there has one of its
-    labels.
+    label, and taken at regular intervals. Docs stay whole. Every label of spans stays in the
+    training data: a Doc is not held out if it is the last Doc there with one of its labels.
 
     docs (Sequence[Doc]): gold Docs.
     share (float): the share of the Docs to hold out, above 0 and below 1. At least one is held out.

@@ -83,8 +83,8 @@ class JsonRows:
     def values(self) -> dict[str, Any]:
         """A sample value of each column, of the type of most rows.
 
-        A few wrong rows do not decide what a column holds. The value is null or an empty list only
-        if there is no other.
+        So a few wrong rows do not change the type of a column. The value is null or an empty list
+        only if there is no other.
 
         RAISES (CorpusError): A file cannot be read, or is not valid JSON.
         """

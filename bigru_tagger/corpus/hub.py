@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from glob import glob
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -46,7 +45,7 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
     RAISES (CorpusError): The source cannot be reached or read, or has no such split.
     """
     source = source.resolve()
-    files = source.files(split) or _csv_files(source, split) or None
+    files = source.files(split)
     builder = SUFFIX_BUILDERS.get(content_suffix(files[0]), "json") if files else source.path
     if builder != "csv" and (source.encoding.lower() != "utf-8" or source.separator):
         raise CorpusError(
@@ -79,23 +78,6 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
             **options,
         )
         return dataset
-
-
-def _csv_files(source: DatasetSource, split: str) -> list[Path]:
-    """List the CSV files of a split that is not in their names; empty if not all are local."""
-    if source.saved or source.name or source.load_options:
-        return []
-    found: list[Path] = []
-    if source.path == "csv":
-        by_split = literals(source.data_files) or {}
-        by_split = by_split if isinstance(by_split, dict) else {"train": by_split}
-        names = by_split.get(base_split(split), [])
-        for name in [names] if isinstance(names, str) else names:
-            found += map(Path, sorted(glob(name, recursive=True)))
-    elif base_split(split) == "train" and not source.data_files:
-        files = data_files_of(Path(source.path))
-        found = [file for file in files if content_suffix(file) == ".csv"]
-    return found if all(file.is_file() and file.suffix != ".zip" for file in found) else []
 
 
 def _load_saved(folder: str, split: str) -> "AnyRows":

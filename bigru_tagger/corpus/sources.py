@@ -116,22 +116,26 @@ class DatasetSource(NamedTuple):
         return self.path not in FILE_BUILDERS and not Path(self.path).exists()
 
     def files(self, split: str) -> list[Path] | None:
-        """List the local files of one split, if the split can be inferred from names.
+        """List the local files of one split.
 
         split (str): The split, or a slice of one.
-        RETURNS (list[Path] | None): The files; None if `datasets` has to find them.
+        RETURNS (list[Path] | None): The files, chosen by the splits in their names. CSV files
+            without such names are the split "train". None if `datasets` has to find the files.
         RAISES (CorpusError): See `choose_files`.
         """
         if self.name or self.load_options:
             return None
-        if self.path == "json" and self.data_files:
-            return _local_files(self.data_files, base_split(split))
+        if self.path in ("csv", "json") and self.data_files:
+            return _local_files(self.path, self.data_files, base_split(split))
         folder = Path(self.path)
         files = [] if self.data_files or self.saved else data_files_of(folder)
         # `datasets` chooses files by their suffixes.
         known = all(content_suffix(file) in SUFFIX_BUILDERS for file in files)
         by_split = files_by_split(folder, files)
-        return choose_files(folder, files, split) if by_split or not known else None
+        if by_split or not known:
+            return choose_files(folder, files, split)
+        csv = [file for file in files if content_suffix(file) == ".csv"]
+        return csv if csv and base_split(split) == "train" else None
 
 
 def data_files_of(folder: Path) -> list[Path]:
@@ -164,16 +168,18 @@ def literals(data_files: DataFiles | None) -> DataFiles | None:
     return data_files if data_files is None else [_literal(name) for name in data_files]
 
 
-def _local_files(data_files: DataFiles, split: str) -> list[Path] | None:
-    """List the local JSON files of one split; None if there are none, or other files as well."""
+def _local_files(builder: str, data_files: DataFiles, split: str) -> list[Path] | None:
+    """List the local JSON or CSV files of one split; None if there are none, or others as well."""
     by_split = data_files if isinstance(data_files, dict) else {"train": data_files}
     names = by_split.get(split, [])
     files: list[Path] = []
     for name in [names] if isinstance(names, str) else names:
-        files += [Path(path) for path in sorted(glob(_literal(str(name)), recursive=True))] or [
-            Path(name)
-        ]
-    are_json = all(
-        file.is_file() and content_suffix(file) in (".json", ".jsonl", ".txt") for file in files
-    )
-    return files if files and are_json else None
+        found = sorted(glob(_literal(str(name)), recursive=True))
+        if not found and builder == "json":
+            return None
+        files += map(Path, found)
+    if builder == "csv":
+        fits = all(file.suffix != ".zip" for file in files)
+    else:
+        fits = {*map(content_suffix, files)} <= {".json", ".jsonl", ".txt"}
+    return files if files and fits and all(map(Path.is_file, files)) else None

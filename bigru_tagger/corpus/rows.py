@@ -436,13 +436,11 @@ def _strings(value: Any, table: Mapping[int, str] | None, column: str, place: st
         )
     if types <= {str}:
         return value
-    for item in value:
-        if not isinstance(item, str):
-            advice = (
-                f"set tag_names = {{{column!r}: [the tags in order]}}, or cast the column to "
-                "List(ClassLabel(names=...))"
-                if isinstance(item, int)
-                else "use a column that holds one string per token"
-            )
-            raise CorpusError(f"{place}: {column!r} holds {item!r}, not a string: {advice}")
-    return value
+    invalid = next(item for item in value if type(item) is not str)
+    advice = (
+        f"set tag_names = {{{column!r}: [the tags in order]}}, or cast the column to "
+        "List(ClassLabel(names=...))"
+        if isinstance(invalid, int)
+        else "use a column that holds one string per token"
+    )
+    raise CorpusError(f"{place}: {column!r} holds {invalid!r}, not a string: {advice}")

@@ -58,7 +58,7 @@ class RowReader:
         self.dataset = dataset
         self.source = source
         self.columns = columns
-        self.tables = {
+        self._tag_tables = {
             column: _tag_table(dataset, column, tag_names)
             for field in (*LAYERS, "entities")
             if (column := getattr(columns, field))
@@ -230,14 +230,13 @@ class RowReader:
 
     def _items(self, column: str, row: Mapping[str, Any], place: str) -> list[str]:
         value = row.get(column)
-        if value is not None and (kind := self._types.setdefault(column, type(value))) is not type(
-            value
-        ):
+        types = self._types
+        if value is not None and types.setdefault(column, type(value)) is not type(value):
             raise CorpusError(
-                f"{place}: {column!r} holds {value!r}, but other rows hold a {kind.__name__}: use "
-                "one type in all rows"
+                f"{place}: {column!r} holds {value!r}, but other rows hold a "
+                f"{types[column].__name__}: use one type in all rows"
             )
-        return _strings(value, self.tables.get(column), column, place)
+        return _strings(value, self._tag_tables.get(column), column, place)
 
     def _optional_items(
         self, field: str, n_words: int, row: Mapping[str, Any], place: str
@@ -323,7 +322,7 @@ class RowReader:
                     f"or add {column!r} with [] if there are no entities"
                 )
             value = []  # accepted without entities
-        entities = read_entities(text, value, place, column, self.tables[column])
+        entities = read_entities(text, value, place, column, self._tag_tables[column])
         tokens = next((row[name] for name in TOKENS if name in row), None)
         if may_be_of_tokens(text, tokens, value, entities) and not self._are_of_characters:
             raise CorpusError(

@@ -124,9 +124,8 @@ def find_columns(
         for field, known in _TABLE_NAMES.items():
             # A single number is no tag, and an object is a column of another form of JSON.
             found = (folded[name] for name in known if name in folded)
-            usable = (name for name in found if _is_usable(field, features[name]))
             if names[field] is None and selected.get(field) != "":
-                names[field] = next(usable, None)
+                names[field] = next((c for c in found if _is_usable(field, features[c])), None)
     columns = Columns(**names, explicit=explicit)
     if columns.tokens and _kind(features[columns.tokens]) == "text":
         columns = columns._replace(**_place_columns(columns, folded, selected))

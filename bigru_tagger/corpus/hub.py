@@ -1,4 +1,4 @@
-"""Load one split of a corpus with Hugging Face `datasets`."""
+"""Load one split of a dataset, with Hugging Face `datasets` or from local JSON and CSV files."""
 
 import json
 import logging

@@ -175,7 +175,8 @@ def find_layout(
        is an error if the first column may hold ids or positions.
     3. A tag column with chunk labels holds the chunks. The first of the other tag columns holds the
        entities. A second one with the same labels is skipped: it holds nested entities (GermEval)
-       or predictions (conlleval).
+       or predictions (conlleval). If all but the last hold only O (CoNLL-2003), the last
+       holds the entities.
     4. The first column between tokens and tags that holds neither lemmas nor numbers holds
        part-of-speech tags, unless it holds placeholders (-X-).
     5. A further column before the tags holds document names if it has one value per sentence.

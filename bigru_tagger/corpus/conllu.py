@@ -125,11 +125,10 @@ def conllu_layout(
     if pos is not None:
         names[pos] = "pos"
     key = find_key(columns[-1])
-    found = {
-        tag: line
-        for value, line in zip(columns[-1], lines, strict=True)
-        if (tag := _find_tag(value, key))
-    }
+    found: dict[str, int] = {}  # the first line of each tag
+    for value, line in zip(columns[-1], lines, strict=True):
+        if tag := _find_tag(value, key):
+            found.setdefault(tag, line)
     if not found:
         _check_other_places(file, columns, lines)
         return tuple(names)
@@ -156,9 +155,8 @@ def _check_other_places(file: Path, columns: Sequence[Sequence[str]], lines: Seq
         keys = _keys_of_tags(column)
         known = [value for value in column if value != "_"]
         # Tags in lower case, or with "_", are certain only where no other column could be.
-        in_misc = i == len(columns) - 1 and 2 * sum(is_tag(v, bare=False) for v in known) > len(
-            known
-        )
+        n_tags = sum("=" not in value and is_tag(value, bare=False) for value in known)
+        in_misc = i == len(columns) - 1 and 2 * n_tags > len(known)
         if not keys and not in_misc and not _are_entities(known):
             continue
         place = next(

@@ -46,7 +46,9 @@ def load_split(source: DatasetSource, split: str, *, streaming: bool) -> "AnyRow
     """
     source = source.resolve()
     files = source.files(split)
-    builder = SUFFIX_BUILDERS.get(content_suffix(files[0]), "json") if files else source.path
+    builder = source.path
+    if files and not source.data_files:
+        builder = SUFFIX_BUILDERS.get(content_suffix(files[0]), "json")
     if builder != "csv" and (source.encoding.lower() != "utf-8" or source.separator):
         raise CorpusError(
             f"{source.label}: encoding and separator are settings for CSV files: remove them"

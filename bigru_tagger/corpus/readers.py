@@ -116,7 +116,13 @@ class SentenceReader(ABC):
 
     @cached_property
     def schemes(self) -> TagSchemes:
-        """RETURNS (TagSchemes): The tag schemes, detected on first access."""
+        """RETURNS (TagSchemes): The tag schemes, detected on first access.
+
+        A scheme that is set applies to chunks, too. It is checked that they are tags unless their
+        column was named, since "io" takes any text as a label.
+        """
+        if self.scheme and self.is_explicit("chunk"):
+            return TagSchemes(self.scheme, self.scheme)
         try:
             chunks = detect_layer(self.scheme_evidence(), "chunks")
         except CorpusError as err:
@@ -126,7 +132,7 @@ class SentenceReader(ABC):
             if are_mostly_tags([tag for tags in found for tag in tags]):
                 raise
             logger.warning(
-                "%s. The chunk column is ignored. Name it in the settings to make this an error",
+                "%s. The chunk column is ignored. If it holds chunks, name it in the settings",
                 err,
             )
             chunks = ""

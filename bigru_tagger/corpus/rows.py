@@ -114,7 +114,7 @@ class RowReader:
             return False
         # In a file in which every second line is empty, empty lines do not separate sentences.
         is_separated = sum(map(bool, runs)) > 1 and max(runs) > 1
-        if has_sentences and (not columns.sentence or len({*numbers}) == len(numbers)):
+        if has_sentences and (not columns.sentence or len({*map(str, numbers)}) == len(numbers)):
             return False
         if not columns.sentence and not is_separated:
             raise CorpusError(
@@ -157,6 +157,11 @@ class RowReader:
             if is_empty(value):
                 value = current[1] if part.document == current[0] else None
             name = (part.document, value)
+            if any(isinstance(item, list | Mapping) for item in name):
+                raise CorpusError(
+                    f"{part.place()}: {name} does not name a document and a sentence: use numbers "
+                    "or texts"
+                )
             if name != current and parts:
                 yield join_rows(parts)
                 parts = []

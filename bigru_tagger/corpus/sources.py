@@ -175,7 +175,7 @@ def _local_files(builder: str, data_files: DataFiles, split: str) -> list[Path] 
     files: list[Path] = []
     for name in [names] if isinstance(names, str) else names:
         found = sorted(glob(_literal(str(name)), recursive=True))
-        if not found and builder == "json":
+        if not found:
             return None
         files += map(Path, found)
     if builder == "csv":

@@ -153,7 +153,7 @@ def _part(doc: Doc, sentence: Span, source: str) -> Doc:
                     f"the sentence {sentence.text[:60]!r}: fix the sentence starts, or read "
                     "whole Docs: set gold_preproc = false and max_length = 0"
                 )
-        part.spans[key] = SpanGroup(part, name=group.name, spans=spans)
+        part.spans[key] = SpanGroup(part, name=group.name, attrs=dict(group.attrs), spans=spans)
     data = cast(dict[Any, Any], part.user_data)
     for key, value in cast(dict[Any, Any], doc.user_data).items():
         is_of_part = isinstance(key, tuple) and len(key) == 4 and key[2] is not None

@@ -194,6 +194,19 @@ def test_ignored_columns_are_missing_not_empty(saved, nlp):
     assert [span.label_ for span in pos_off.spans["sc"]] == ["NP", "VP", "NP"]
 
 
+@pytest.mark.parametrize("explicit", [True, False])
+def test_a_scheme_that_is_set_applies_to_chunks(tmp_path, nlp, caplog, explicit):
+    path = tmp_path / "x.jsonl"
+    row = {"tokens": ["Ada", "left"], "ner_tags": ["PER", "O"], "chunk_tags": ["NP", "VP"]}
+    path.write_text(json.dumps(row))
+    named = {"chunk_column": "chunk_tags"} if explicit else {}
+    [example] = open_corpus(str(path), scheme="io", **named)(nlp)
+    assert [ent.label_ for ent in example.reference.ents] == ["PER"]
+    chunks = [span.label_ for span in example.reference.spans.get("chunks", ())]
+    assert chunks == (["NP", "VP"] if explicit else [])
+    assert ("The chunk column is ignored. If it holds chunks" in caplog.text) != explicit
+
+
 def test_gold_tokens_are_kept_in_spacy_files(saved, nlp, tmp_path):
     file = tmp_path / "x.spacy"
     gold = [example.reference for example in HFCorpus(saved)(nlp)]

@@ -485,6 +485,19 @@ def test_conllu_with_labels_alone(tmp_path):
     assert [(str(ent), ent.label_) for ent in doc.ents] == [("Ada", "PERSON")]
 
 
+def test_an_error_in_conllu_is_that_of_the_first_line(tmp_path):
+    path = write(tmp_path / "x.conllu", conllu(*[("Ada", "name=PER"), ("left", "_")] * 2))
+    with pytest.raises(CorpusError, match=r"x\.conllu:1: .* 'PER'"):
+        read(path)
+
+
+@pytest.mark.parametrize("gloss", ["-S", "dog-S"])
+def test_other_features_of_conllu_are_no_tags(tmp_path, gloss):
+    [doc] = read(write(tmp_path / "x.conllu", conllu(("dogs", f"Gloss={gloss}"), ("ran", "_"))))
+    assert [token.text for token in doc] == ["dogs", "ran"]
+    assert not doc.ents
+
+
 def test_files_without_entities_are_annotated_if_the_corpus_is(tmp_path):
     write(tmp_path / "a.conllu", conllu(("Ada", "name=B-PER"), ("left", "_")))
     write(tmp_path / "b.conllu", conllu(("It", "_"), ("rained", "SpaceAfter=No")))

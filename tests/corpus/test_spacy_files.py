@@ -21,6 +21,7 @@ def doc():
         ents=["B-PER", "O", "O", "B-LOC", "I-LOC", "O"],
     )
     doc.spans["chunks"] = [Span(doc, 0, 1, "NP"), Span(doc, 3, 5, "NP"), Span(doc, 5, 6, "VP")]
+    doc.spans["chunks"].attrs["by"] = "Ines"
     doc._.training_weight = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     doc._.document_name = "news"
     ENTITIES.set_annotated_labels(doc, ["PER", "LOC"])
@@ -48,6 +49,7 @@ def test_sentences_keep_all_annotation(doc, tmp_path, settings, unknown_spaces):
     ]
     chunks = [[(s.start, s.end, s.label_) for s in part.spans["chunks"]] for part in parts]
     assert chunks == [[(0, 1, "NP")], [(0, 2, "NP"), (2, 3, "VP")]]
+    assert [part.spans["chunks"].attrs for part in parts] == [{"by": "Ines"}] * 2
     assert [[*part._.training_weight] for part in parts] == [[1, 2, 3], [4, 5, 6]]
     assert [part._.document_name for part in parts] == ["news", "news"]
     assert [ENTITIES.annotated_labels(part) for part in parts] == [{"PER", "LOC"}] * 2

@@ -145,6 +145,30 @@ def test_files_of_a_pattern(tmp_path):
     assert [sentence.words for sentence in reader.sentences()] == [["1", "2"]]
 
 
+def test_a_missing_file_is_an_error(tmp_path):
+    path = write(tmp_path / "a.csv", "tokens,tags", "Ada left,B-PER O")
+    files = {"train": [path, str(tmp_path / "missing.csv")]}
+    with pytest.raises(CorpusError, match=r"missing\.csv"):
+        words("csv", split="train", data_files=files)
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "dat"])
+def test_the_builder_decides_for_any_suffix(tmp_path, suffix):
+    path = write(tmp_path / f"a.{suffix}", "tokens;tags", "Ada left;B-PER O")
+    assert words("csv", split="train", data_files=path, separator=";") == [["Ada", "left"]]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("sentence_id", [1]), ("doc_id", {"a": 1})], ids=["list", "object"]
+)
+def test_places_that_are_no_values(tmp_path, column, value):
+    place = {"sentence_id": 1, "doc_id": "a", column: value}
+    rows = [{"tokens": word, "ner_tags": "O", **place} for word in ("Ada", "left")]
+    path = write(tmp_path / "x.jsonl", *map(json.dumps, rows))
+    with pytest.raises(CorpusError, match=r"row 0: .* does not name a document and a sentence"):
+        words(path)
+
+
 @pytest.mark.parametrize(
     ("cell", "word"),
     [('"', '"'), ('""""', '"'), ('"Ada', '"Ada'), ('"Ada"', "Ada"), ('"""Ada"""', '"Ada"')],

@@ -278,11 +278,12 @@ def _overlapping(
         yield from ((other, i) for other in touched if other is not None)
 
 
-def _preference(gold: Mention, predicted: Mention) -> tuple[bool, bool, int, int]:
+def _preference(gold: Mention, predicted: Mention) -> tuple[bool, bool, int, int, int]:
     # The lowest value is preferred.
     shared = min(gold.end, predicted.end) - max(gold.start, predicted.start)
     other_boundaries = not _same_boundaries(gold, predicted)
-    return other_boundaries, gold.label != predicted.label, -shared, predicted.start
+    other_type = gold.label != predicted.label
+    return other_boundaries, other_type, -shared, predicted.start, gold.start
 
 
 def _text(span: Span) -> str:

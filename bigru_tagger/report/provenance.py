@@ -25,7 +25,8 @@ def describe_evaluation(
     nlp (Language | None): the pipeline; `None` for a file of predictions.
     evaluation (Evaluation): the scores.
     command (str): the command line; empty if there was none.
-    train (tuple[str, str] | None): the training data and their split; `None` if there are none.
+    train (tuple[str, str] | None): the training data and their split, "" if they have no splits;
+        `None` if there are no training data.
     RETURNS (dict[str, str]): one line of text for each item, by the name of the item.
     """
     machine = describe_machine()
@@ -83,11 +84,11 @@ def _size(nlp: Language) -> str:
 
 
 def _data(data: str, split: str) -> str:
-    return f"{data}, split {split}{_fingerprint(data)}"
+    of_split = f", split {split}" if split else ""
+    return f"{data}{of_split}{_fingerprint(data)}"
 
 
 def _fingerprint(source: str) -> str:
-    # Computed from the contents, so it is the same on any machine. Without local files it is the
-    # name.
+    # Without local files, `fingerprint` returns the name.
     identity = fingerprint(source)
     return "" if identity == source else f" ({identity})"

@@ -17,10 +17,11 @@ from .matching import Match, MatchedDoc, Mention
 from .surface_forms import NONE, SurfaceForm, find_surface_forms, inconsistent
 
 Level = Literal["error", "warning", "note"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
 N_CASES = 5  # number of cases to show for each finding
 _Annotation = frozenset[tuple[str, int, int, str]]  # layer, start, end, label
-_LONG = 10  # tokens; a longer Doc is hardly repeated by chance
+_LONG = 10  # tokens; a Doc with as many is hardly repeated by chance
 _ESTIMATED = (
     "the pipeline estimates them from punctuation. To give them, use column files or rows of "
     "tokens, or put a senter before the component"
@@ -139,8 +140,7 @@ def check_corpus(splits: Mapping[str, Iterable[Example]], *, rare: int = 50) -> 
         findings += _label_findings(checks, train, rare)
         findings += _shared_documents(checks, train)
     findings += _surface_findings(checks)
-    order = ("error", "warning", "note")
-    findings.sort(key=lambda finding: order.index(finding.level))
+    findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return CorpusCheck({name: check.counts for name, check in checks.items()}, findings)
 
 
@@ -353,9 +353,9 @@ def _shared_documents(checks: Mapping[str, _SplitCheck], train: str) -> Iterator
         shared = {words: numbers for words, numbers in check.numbers.items() if words in seen}
         n = sum(map(len, shared.values()))
         if n and name != train:
-            text = f"{_count(n, 'Doc')} also in {train}{_how_many_long(shared)}"
-            level: Level = "warning" if _long(shared) else "note"
-            yield Finding(level, text, name, "", n, _longest(shared))
+            long = _how_many_long(shared)
+            text = f"{_count(n, 'Doc')} also in {train}{long}"
+            yield Finding("warning" if long else "note", text, name, "", n, _longest(shared))
 
 
 def _surface_findings(checks: Mapping[str, _SplitCheck]) -> Iterator[Finding]:
@@ -390,19 +390,15 @@ def _shorten(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
-def _long(texts: Mapping[tuple[str, ...], list[int]]) -> int:
-    return sum(len(numbers) for words, numbers in texts.items() if len(words) >= _LONG)
-
-
-def _how_many_long(texts: Mapping[tuple[str, ...], list[int]]) -> str:
-    n = sum(1 for words in texts if len(words) >= _LONG)
+def _how_many_long(texts: Iterable[tuple[str, ...]]) -> str:
+    n = sum(len(words) >= _LONG for words in texts)
     return f" ({_count(n, 'different text')} of {_LONG} tokens or more)" if n else ""
 
 
 def _longest(texts: Mapping[tuple[str, ...], list[int]]) -> list[str]:
     return [
-        f"Docs {', '.join(map(str, numbers[:5]))}: {_shorten(' '.join(words))}"
-        for words, numbers in ((words, texts[words]) for words in _by_length(texts))
+        f"Docs {', '.join(map(str, texts[words][:5]))}: {_shorten(' '.join(words))}"
+        for words in _by_length(texts)
     ]
 
 

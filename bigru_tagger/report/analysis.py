@@ -10,7 +10,7 @@ from spacy.training import Example
 
 from ..corpus.sentences import sentence_starts
 from ..schemes import OUTSIDE
-from ..scoring.run import Average, Evaluation, macro_average
+from ..scoring.run import Evaluation, macro_average
 from ..scoring.scoring import (
     Counts,
     Mode,
@@ -77,6 +77,11 @@ class ModeScores:
     per_type: list[Score]
     micro: Score
     macro: Score
+
+    @property
+    def by_support(self) -> list[Score]:
+        """The scores of each type, by falling number of gold entities."""
+        return sorted(self.per_type, key=lambda score: (-score.gold, score.name))
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ class Analysis:
 
     @property
     def unit(self) -> str:
-        """What is resampled: "document" if the data mark documents, "Doc" otherwise."""
+        """What is resampled: "Doc" if each document is one Doc, "document" otherwise."""
         return "Doc" if self.documents == len(self.docs) else "document"
 
     @property
@@ -159,8 +164,7 @@ class Analysis:
     @property
     def types(self) -> list[str]:
         """All types, by falling number of gold entities."""
-        rows = sorted(self.default.per_type, key=lambda score: (-score.gold, score.name))
-        return [score.name for score in rows]
+        return [score.name for score in self.default.by_support]
 
     @property
     def frequent(self) -> list[Confusion]:
@@ -338,20 +342,11 @@ def _mode_scores(
         return np.stack([micro(sums), macro(sums)], -2)
 
     of_micro, of_macro = intervals_of(counts, averages, 2)
-    average: Average = macro_average(per_type)
+    mean = macro_average(per_type)
     return ModeScores(
         scores_of(labels, counts),
         score_of("micro", micro_counts(per_type), of_micro),
-        Score(
-            "macro",
-            average.precision,
-            average.recall,
-            average.f1,
-            average.support,
-            None,
-            None,
-            of_macro,
-        ),
+        Score("macro", mean.precision, mean.recall, mean.f1, mean.support, None, None, of_macro),
     )
 
 

@@ -18,7 +18,7 @@ from .blocks import (
 )
 from .cells import (
     MOST_TYPES,
-    by_support,
+    first_of,
     percent,
     percent_interval,
     score_cell,
@@ -130,7 +130,7 @@ def _task_sections(analysis: Analysis, several: bool, plots: bool) -> list[Secti
 def _scores(analysis: Analysis, plots: bool) -> list[Block]:
     blocks: list[Block] = []
     if plots:
-        types = by_support(analysis.default)
+        types = analysis.default.by_support
         rows = [*types[:MOST_TYPES], analysis.default.micro]
         alt = "; ".join(
             f"{row.name} {percent(row.f1)}{_in_words(row.intervals[2])}" for row in rows
@@ -194,7 +194,7 @@ def _about_intervals(analysis: Analysis) -> str:
 
 
 def _mode_table(title: str, scores: ModeScores) -> Table:
-    return score_table(title, "", [*by_support(scores), scores.micro, scores.macro], n_totals=2)
+    return score_table(title, "", [*scores.by_support, scores.micro, scores.macro], n_totals=2)
 
 
 def _first(analysis: Analysis) -> list[Block]:
@@ -209,7 +209,7 @@ def _first(analysis: Analysis) -> list[Block]:
     frequent = analysis.frequent
     if frequent:
         rows = [_confusion_row(confusion) for confusion in frequent[:_MOST_ROWS]]
-        title = _first_of("Errors that occur several times", frequent)
+        title = first_of("Errors that occur several times", frequent, _MOST_ROWS)
         header = ("text", "gold", "predicted", "error", "times")
         blocks.append(Table(title, header, rows, n_names=4))
     divided = {
@@ -221,7 +221,7 @@ def _first(analysis: Analysis) -> list[Block]:
     for side, title in divided.items():
         forms = analysis.divided(side)
         if forms:
-            blocks.append(_forms_table(_first_of(title, forms), forms, analysis))
+            blocks.append(_forms_table(first_of(title, forms, _MOST_ROWS), forms, analysis))
     if len(blocks) == 1:
         return [Paragraph("No error occurs more than once, and no text has several types.")]
     return blocks
@@ -245,11 +245,6 @@ def _forms_table(title: str, forms: Sequence[SurfaceForm], analysis: Analysis) -
             for row, form in zip(rows, forms, strict=False)
         ]
     return Table(title, header, rows, n_names=len(header))
-
-
-def _first_of(title: str, rows: Sequence[object], most: int = _MOST_ROWS) -> str:
-    more = f" (the first {most} of {len(rows):,})" if len(rows) > most else ""
-    return f"{title}{more}"
 
 
 def _confusion_row(confusion: Confusion) -> tuple[Cell, ...]:
@@ -348,7 +343,7 @@ def _confusion_list(analysis: Analysis) -> Table:
         for (gold, predicted), n in wrong[:MOST_TYPES]
     ]
     header = ("gold", "predicted", "times", "share of the gold type")
-    return Table(_first_of("Confused pairs of types", wrong, MOST_TYPES), header, rows, n_names=2)
+    return Table(first_of("Confused pairs of types", wrong, MOST_TYPES), header, rows, n_names=2)
 
 
 def _seen(analysis: Analysis) -> list[Block]:

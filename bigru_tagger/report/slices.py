@@ -13,7 +13,7 @@ from ..errors import DataError
 from ..scoring.scoring import Counts, counted_label
 from ..tasks import ENTITIES, Task
 from .matching import MatchedDoc, Mention
-from .resampling import bootstrap_interval, per_type
+from .resampling import Statistic, bootstrap_interval, per_type
 
 LENGTHS = (1, 2, 3, 4, 5)
 SENTENCE_LENGTHS = (1, 10, 20, 30, 40)
@@ -129,7 +129,7 @@ def score_of(
 
 
 def intervals_of(
-    counts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], n_rows: int
+    counts: np.ndarray, statistic: Statistic, n_rows: int
 ) -> list[tuple[Interval, Interval, Interval]]:
     """Compute intervals of precision, recall and F1.
 

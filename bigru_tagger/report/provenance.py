@@ -6,8 +6,7 @@ from pathlib import Path
 from spacy.language import Language
 
 from ..corpus.fingerprint import fingerprint
-from ..model.shim import NetworkShim
-from ..model.thinc_model import network_shim
+from ..model.thinc_model import network_shims
 from ..scoring.run import Evaluation, describe_machine
 
 
@@ -59,11 +58,7 @@ def n_parameters(nlp: Language) -> dict[str, int]:
     """
     return {
         name: sum(weights.numel() for weights in shim.network.parameters())
-        for name, pipe in nlp.pipeline
-        for model in [getattr(pipe, "model", None)]
-        if model is not None and "trace" in model.attrs
-        for shim in [network_shim(model)]
-        if isinstance(shim, NetworkShim)
+        for name, shim in network_shims(nlp).items()
     }
 
 

@@ -24,6 +24,7 @@ from .calibration import Confidences, measure_confidences
 from .matching import (
     ERROR_KINDS,
     Kind,
+    Match,
     MatchedDoc,
     MucCounts,
     Schema,
@@ -52,13 +53,7 @@ from .slices import (
     score_of,
     scores_of,
 )
-from .surface_forms import (
-    Confusion,
-    SurfaceForm,
-    find_surface_forms,
-    frequent_confusions,
-    inconsistent,
-)
+from .surface_forms import Confusion, SurfaceForm, find_surface_forms, frequent_confusions
 
 # The keys of the JSON keep their first names, so that its readers keep working.
 _JSON_KINDS: dict[str, str] = {"missing": "missed", "spurious": "invented"}
@@ -171,14 +166,6 @@ class Analysis:
         """Errors that occur at least twice."""
         return frequent_confusions(self.docs)
 
-    def divided(self, side: str) -> list[SurfaceForm]:
-        """List the texts with several types.
-
-        side (str): see `surface_forms.inconsistent`.
-        RETURNS (list[SurfaceForm]): the texts.
-        """
-        return inconsistent(self.forms, side)
-
     def to_json(self) -> dict[str, Any]:
         """Return all numbers as JSON-serialisable values, without single entities."""
         return {
@@ -247,7 +234,7 @@ def analyse(
     of_docs = number_documents(evaluation.examples, document_lengths)
     _, documents = np.unique(of_docs[[doc.number - 1 for doc in docs]], return_inverse=True)
     n_documents = int(documents.max()) + 1
-    by_type, confusions, moved, remainders = _count_matches(docs)
+    matches = [match for doc in docs for match in doc.matches]
     agree = report.default == report.strict
     return Analysis(
         task=task,
@@ -257,10 +244,10 @@ def analyse(
         strict=None if agree else _mode_scores(report.strict, tagged, documents, "strict"),
         accuracy=_accuracy(tagged, documents, outside=not task.per_token),
         docs=docs,
-        kinds=by_type,
-        remainders=remainders,
-        confusions=confusions,
-        moved=moved,
+        kinds=_kinds_by_type(matches),
+        remainders=Counter(match.kind for match in matches if match.remainder),
+        confusions=Counter(match.types for match in matches),
+        moved=Counter(match.types for match in matches if "boundaries" in match.kind),
         lengths=_slices(docs, documents, range_names(LENGTHS), by_length),
         sentence_lengths=_slices(
             docs, documents, range_names(SENTENCE_LENGTHS), by_sentence_length
@@ -378,28 +365,13 @@ def _novelty(docs: Sequence[MatchedDoc], documents: np.ndarray, training: Traini
     return [score for score in scores if score.gold]
 
 
-def _count_matches(
-    docs: Iterable[MatchedDoc],
-) -> tuple[
-    dict[str, Counter[Kind]],
-    Counter[tuple[str | None, str | None]],
-    Counter[tuple[str | None, str | None]],
-    Counter[Kind],
-]:
+def _kinds_by_type(matches: Iterable[Match]) -> dict[str, Counter[Kind]]:
+    # All types have a key, also if they are only predicted, and for gold entities of other types.
     by_type: dict[str, Counter[Kind]] = {}
-    confusions: Counter[tuple[str | None, str | None]] = Counter()
-    moved: Counter[tuple[str | None, str | None]] = Counter()
-    remainders: Counter[Kind] = Counter()
-    for match in (match for doc in docs for match in doc.matches):
-        gold, predicted = (
-            None if side is None else side.label for side in (match.gold, match.predicted)
-        )
-        of_both = [by_type.setdefault(label, Counter()) for label in (gold, predicted) if label]
-        of_both[0][match.kind] += 1
-        confusions[gold, predicted] += 1
-        moved[gold, predicted] += "boundaries" in match.kind
-        remainders[match.kind] += match.remainder
-    return by_type, confusions, moved, remainders
+    for match in matches:
+        of_types = [by_type.setdefault(label, Counter()) for label in match.types if label]
+        of_types[0][match.kind] += 1
+    return by_type
 
 
 def _dicts(scores: list[Score] | None) -> list[dict[str, Any]] | None:

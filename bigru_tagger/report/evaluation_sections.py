@@ -33,7 +33,7 @@ from .plots import plot_scores
 from .resampling import N_RESAMPLES
 from .slices import NOVELTY, Interval
 from .summary import summary_blocks
-from .surface_forms import NONE, Confusion, SurfaceForm
+from .surface_forms import NONE, Confusion, SurfaceForm, inconsistent
 from .system_comparison import SystemComparison
 
 _FEW_DOCUMENTS = 30
@@ -94,7 +94,8 @@ def _facts(evaluation: Evaluation, analyses: Sequence[Analysis]) -> list[tuple[s
                 ("precision", score_cell(score.precision, score.intervals[0])),
                 ("recall", score_cell(score.recall, score.intervals[1])),
             ]
-        errors = sum(analysis.all_kinds[kind] for kind in ERROR_KINDS)
+        kinds = analysis.all_kinds
+        errors = kinds.total() - kinds["correct"]
         note = f"of {score.gold:,} gold and {score.predicted:,} predicted {analysis.task.name}"
         facts.append(("errors", Cell(f"{errors:,}", note)))
     if evaluation.words_per_second is not None:
@@ -212,14 +213,14 @@ def _first(analysis: Analysis) -> list[Block]:
         title = first_of("Errors that occur several times", frequent, _MOST_ROWS)
         header = ("text", "gold", "predicted", "error", "times")
         blocks.append(Table(title, header, rows, n_names=4))
-    divided = {
+    titles = {
         "gold": "Texts with several types in the gold data",
         "predicted": "Texts with one type in the gold data and several types in the predictions",
     }
     if analysis.task.per_token:
-        del divided["gold"]  # most frequent words have several tags
-    for side, title in divided.items():
-        forms = analysis.divided(side)
+        del titles["gold"]  # most frequent words have several tags
+    for side, title in titles.items():
+        forms = inconsistent(analysis.forms, side)
         if forms:
             blocks.append(_forms_table(first_of(title, forms, _MOST_ROWS), forms, analysis))
     if len(blocks) == 1:

@@ -70,6 +70,11 @@ class Match(NamedTuple):
         return "wrong boundaries" if same_type else "wrong type and boundaries"
 
     @property
+    def types(self) -> tuple[str | None, str | None]:
+        """The types of the gold entity and of the prediction; `None` where there is none."""
+        return self.gold and self.gold.label, self.predicted and self.predicted.label
+
+    @property
     def start(self) -> int:
         """The first token of either side."""
         return min(side.start for side in (self.gold, self.predicted) if side is not None)

@@ -284,7 +284,11 @@ def _common_tasks(examples: Sequence[Example], spans_key: str, source: str) -> l
     """Find the tasks annotated in both gold data and predictions. RAISES (ValueError): if none."""
     tasks = list_tasks(spans_key)
     # Recall is undefined without gold spans, so a task needs at least one.
-    gold = [task for task in tasks if any(task.stored(eg.reference) for eg in examples)]
+    gold = [
+        task
+        for task in tasks
+        if any(len(span) for eg in examples for span in task.stored(eg.reference))
+    ]
     predicted = [task for task in tasks if any(task.is_annotated(eg.predicted) for eg in examples)]
     common = [task for task in gold if task in predicted]
     if not common:

@@ -9,7 +9,6 @@ import numpy as np
 from spacy.training import Example
 
 from ..corpus.sentences import sentence_starts
-from ..schemes import OUTSIDE
 from ..scoring.run import Evaluation, macro_average
 from ..scoring.scoring import (
     Counts,
@@ -106,8 +105,8 @@ class Analysis:
     sentences (int): sentences in these documents. A Doc without sentence boundaries counts as one.
     default (ModeScores): scores in seqeval's default mode.
     strict (ModeScores | None): scores in seqeval's strict mode; `None` where both modes agree.
-    accuracy (Accuracy): the share of tokens with the correct IOB2 tag, as seqeval counts it. In a
-        task with one tag per token, tokens without a tag do not count.
+    accuracy (Accuracy): the share of tokens with the correct IOB2 tag, as seqeval counts it. Tokens
+        without gold annotation do not count.
     docs (list[MatchedDoc]): all entities, matched.
     kinds (dict[str, Counter[Kind]]): number of matches of each kind, by the type of the gold entity
         or, if there is none, of the prediction.
@@ -242,7 +241,7 @@ def analyse(
         sentences=sentences,
         default=_mode_scores(report.default, tagged, documents, "default"),
         strict=None if agree else _mode_scores(report.strict, tagged, documents, "strict"),
-        accuracy=_accuracy(tagged, documents, outside=not task.per_token),
+        accuracy=_accuracy(tagged, docs, documents),
         docs=docs,
         kinds=_kinds_by_type(matches),
         remainders=Counter(match.kind for match in matches if match.remainder),
@@ -337,15 +336,17 @@ def _mode_scores(
     )
 
 
-def _accuracy(tagged: Sequence[TaggedDoc], documents: np.ndarray, *, outside: bool) -> Accuracy:
+def _accuracy(
+    tagged: Sequence[TaggedDoc], docs: Sequence[MatchedDoc], documents: np.ndarray
+) -> Accuracy:
     pairs = []
-    for doc in tagged:
-        tags = [
-            (gold, predicted)
-            for gold, predicted in zip(doc.gold, doc.predicted, strict=True)
-            if outside or (gold, predicted) != (OUTSIDE, OUTSIDE)
+    for tags, doc in zip(tagged, docs, strict=True):
+        same = [
+            gold == predicted
+            for i, (gold, predicted) in enumerate(zip(tags.gold, tags.predicted, strict=True))
+            if i not in doc.unknown
         ]
-        pairs.append((sum(gold == predicted for gold, predicted in tags), len(tags)))
+        pairs.append((sum(same), len(same)))
     correct, tokens = (sum(column) for column in zip(*pairs, strict=True))
     # There are as many gold as predicted tags, so recall equals the share of correct tags.
     counts = sum_documents(np.array([[[n, n, same]] for same, n in pairs]), documents)

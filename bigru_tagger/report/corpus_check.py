@@ -300,18 +300,15 @@ class _SplitCheck:
             text = (
                 f"{_count(n, 'Doc')} repeated from earlier in this split{_how_many_long(repeated)}"
             )
-            yield Finding("note", text, self.name, "", n, _longest(repeated))
-        differing = {
-            words: numbers for words, numbers in repeated.items() if self._differences(words)
-        }
-        if differing:
-            n = len(differing)
-            text = f"{_count(n, 'text')} repeated with different annotation"
-            cases = [
-                f"{case} differs in {self._differences(words)}"
-                for case, words in zip(_longest(differing), _by_length(differing), strict=True)
-            ]
-            yield Finding("warning", text, self.name, "", n, cases)
+            yield Finding("note", text, self.name, "", n, list(_longest(repeated).values()))
+        cases = [
+            f"{case} differs in {differences}"
+            for words, case in _longest(repeated).items()
+            if (differences := self._differences(words))
+        ]
+        if cases:
+            text = f"{_count(len(cases), 'text')} repeated with different annotation"
+            yield Finding("warning", text, self.name, "", len(cases), cases)
 
     def _differences(self, words: tuple[str, ...]) -> str:
         annotations = self._annotations[words]
@@ -353,9 +350,9 @@ def _shared_documents(checks: Mapping[str, _SplitCheck], train: str) -> Iterator
         shared = {words: numbers for words, numbers in check.numbers.items() if words in seen}
         n = sum(map(len, shared.values()))
         if n and name != train:
-            long = _how_many_long(shared)
+            long, cases = _how_many_long(shared), list(_longest(shared).values())
             text = f"{_count(n, 'Doc')} also in {train}{long}"
-            yield Finding("warning" if long else "note", text, name, "", n, _longest(shared))
+            yield Finding("warning" if long else "note", text, name, "", n, cases)
 
 
 def _surface_findings(checks: Mapping[str, _SplitCheck]) -> Iterator[Finding]:
@@ -395,15 +392,12 @@ def _how_many_long(texts: Iterable[tuple[str, ...]]) -> str:
     return f" ({_count(n, 'different text')} of {_LONG} tokens or more)" if n else ""
 
 
-def _longest(texts: Mapping[tuple[str, ...], list[int]]) -> list[str]:
-    return [
-        f"Docs {', '.join(map(str, texts[words][:5]))}: {_shorten(' '.join(words))}"
-        for words in _by_length(texts)
-    ]
-
-
-def _by_length(texts: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    return sorted(texts, key=len, reverse=True)
+def _longest(texts: Mapping[tuple[str, ...], list[int]]) -> dict[tuple[str, ...], str]:
+    # Descriptions by text, the longest text first.
+    return {
+        words: f"Docs {', '.join(map(str, texts[words][:5]))}: {_shorten(' '.join(words))}"
+        for words in sorted(texts, key=len, reverse=True)
+    }
 
 
 def _count(n: int, noun: str) -> str:

@@ -205,7 +205,6 @@ def score_predictions(
     """
     examples = tuple(examples)
     pipes = tuple(pipes)
-    references = [eg.reference for eg in examples]
     if rename:
         for eg in examples:
             rename_labels(eg.predicted, rename)
@@ -218,8 +217,8 @@ def score_predictions(
         pipes=pipes,
         data=data,
         split=split,
-        documents=len(references),
-        tokens=sum(map(len, references)),
+        documents=len(examples),
+        tokens=sum(len(eg.reference) for eg in examples),
         seconds=seconds,
         spans_key=spans_key,
         scores={task.name: _report(examples, task) for task in tasks},

@@ -187,7 +187,7 @@ def by_length(doc: MatchedDoc, mention: Mention) -> int:
 
 
 def by_sentence_length(doc: MatchedDoc, mention: Mention) -> int:
-    """Return the slice by the tokens of its first sentence: a `Slice` of SENTENCE_LENGTHS."""
+    """Return the slice by the length of the first sentence: a `Slice` of SENTENCE_LENGTHS."""
     number = _sentence_number(doc, mention)
     end = doc.starts[number] if number < len(doc.starts) else len(doc.words)
     return _range(SENTENCE_LENGTHS, end - doc.starts[number - 1])

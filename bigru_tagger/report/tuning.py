@@ -135,7 +135,7 @@ class Tuner(SettingsTrial):
     def compare(self, settings: Mapping[str, Any], lengths: Sequence[int] | None = None) -> Change:
         """Compare the current settings of the component with others.
 
-        settings (Mapping[str, Any]): the changed settings, `Tuned.settings`.
+        settings (Mapping[str, Any]): the changed settings, such as `Tuned.settings`.
         lengths (Sequence[int] | None): number of tokens of each document, see `document_ends`.
         RETURNS (Change): the scores and the interval of their difference.
         """

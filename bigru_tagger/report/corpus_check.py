@@ -151,7 +151,7 @@ class _SplitCheck:
         self.name = name
         self.counts = SplitCounts()
         self.docs: dict[str, list[MatchedDoc]] = defaultdict(list)  # by layer
-        self.numbers: dict[tuple[str, ...], list[int]] = defaultdict(list)  # Docs by words
+        self.numbers: dict[tuple[str, ...], list[int]] = defaultdict(list)  # of Docs by words
         self._annotations: dict[tuple[str, ...], list[_Annotation]] = defaultdict(list)
         self._cases: dict[tuple[Level, str, str, str], list[str]] = defaultdict(list)
         self._failure: str | None = None
@@ -168,8 +168,8 @@ class _SplitCheck:
 
     def _add(self, example: Example) -> None:
         counts, doc = self.counts, example.reference
-        number = counts.documents
         counts.documents += 1
+        number = counts.documents
         if not len(doc):
             counts.empty += 1
             self._case("warning", "", "Doc", "without tokens", f"Doc {number}")

@@ -106,9 +106,7 @@ def scores_of(names: Sequence[str], counts: np.ndarray) -> list[Score]:
     ]
 
 
-def score_of(
-    name: str, counts: Counts, intervals: tuple[Interval, Interval, Interval] = (None, None, None)
-) -> Score:
+def score_of(name: str, counts: Counts, intervals: tuple[Interval, Interval, Interval]) -> Score:
     """Make a `Score` of summed counts.
 
     name (str): the name of the type or slice.

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
@@ -163,6 +164,20 @@ def network_shim(model: Model[Any, Any]) -> NetworkShim:
     RETURNS (NetworkShim): its shim.
     """
     return cast(NetworkShim, model.shims[0])
+
+
+def network_shims(nlp: Language) -> dict[str, NetworkShim]:
+    """Find the networks of this package in a pipeline.
+
+    nlp (Language): the pipeline.
+    RETURNS (dict[str, NetworkShim]): their shims, by the name of the component.
+    """
+    models = {name: getattr(pipe, "model", None) for name, pipe in nlp.pipeline}
+    return {
+        name: network_shim(model)
+        for name, model in models.items()
+        if model is not None and "trace" in model.attrs
+    }
 
 
 def resize_output(

@@ -9,8 +9,7 @@ import numpy as np
 from spacy.training import Example
 
 from ..corpus.sentences import sentence_starts
-from ..schemes import OUTSIDE
-from ..scoring.run import Average, Evaluation, macro_average
+from ..scoring.run import Evaluation, macro_average
 from ..scoring.scoring import (
     Counts,
     Mode,
@@ -24,6 +23,7 @@ from .calibration import Confidences, measure_confidences
 from .matching import (
     ERROR_KINDS,
     Kind,
+    Match,
     MatchedDoc,
     MucCounts,
     Schema,
@@ -52,13 +52,7 @@ from .slices import (
     score_of,
     scores_of,
 )
-from .surface_forms import (
-    Confusion,
-    SurfaceForm,
-    find_surface_forms,
-    frequent_confusions,
-    inconsistent,
-)
+from .surface_forms import Confusion, SurfaceForm, find_surface_forms, frequent_confusions
 
 # The keys of the JSON keep their first names, so that its readers keep working.
 _JSON_KINDS: dict[str, str] = {"missing": "missed", "spurious": "invented"}
@@ -77,6 +71,11 @@ class ModeScores:
     per_type: list[Score]
     micro: Score
     macro: Score
+
+    @property
+    def by_support(self) -> list[Score]:
+        """The scores of each type, by falling number of gold entities."""
+        return sorted(self.per_type, key=lambda score: (-score.gold, score.name))
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,8 @@ class Analysis:
     sentences (int): sentences in these documents. A Doc without sentence boundaries counts as one.
     default (ModeScores): scores in seqeval's default mode.
     strict (ModeScores | None): scores in seqeval's strict mode; `None` where both modes agree.
-    accuracy (Accuracy): the share of tokens with the correct IOB2 tag, as seqeval counts it. In a
-        task with one tag per token, tokens without a tag do not count.
+    accuracy (Accuracy): the share of tokens with the correct IOB2 tag, as seqeval counts it. Tokens
+        without gold annotation do not count.
     docs (list[MatchedDoc]): all entities, matched.
     kinds (dict[str, Counter[Kind]]): number of matches of each kind, by the type of the gold entity
         or, if there is none, of the prediction.
@@ -148,7 +147,7 @@ class Analysis:
 
     @property
     def unit(self) -> str:
-        """What is resampled: "document" if the data mark documents, "Doc" otherwise."""
+        """What is resampled: "Doc" if each document is one Doc, "document" otherwise."""
         return "Doc" if self.documents == len(self.docs) else "document"
 
     @property
@@ -159,21 +158,12 @@ class Analysis:
     @property
     def types(self) -> list[str]:
         """All types, by falling number of gold entities."""
-        rows = sorted(self.default.per_type, key=lambda score: (-score.gold, score.name))
-        return [score.name for score in rows]
+        return [score.name for score in self.default.by_support]
 
     @property
     def frequent(self) -> list[Confusion]:
         """Errors that occur at least twice."""
         return frequent_confusions(self.docs)
-
-    def divided(self, side: str) -> list[SurfaceForm]:
-        """List the texts with several types.
-
-        side (str): see `surface_forms.inconsistent`.
-        RETURNS (list[SurfaceForm]): the texts.
-        """
-        return inconsistent(self.forms, side)
 
     def to_json(self) -> dict[str, Any]:
         """Return all numbers as JSON-serialisable values, without single entities."""
@@ -243,7 +233,7 @@ def analyse(
     of_docs = number_documents(evaluation.examples, document_lengths)
     _, documents = np.unique(of_docs[[doc.number - 1 for doc in docs]], return_inverse=True)
     n_documents = int(documents.max()) + 1
-    by_type, confusions, moved, remainders = _count_matches(docs)
+    matches = [match for doc in docs for match in doc.matches]
     agree = report.default == report.strict
     return Analysis(
         task=task,
@@ -251,12 +241,12 @@ def analyse(
         sentences=sentences,
         default=_mode_scores(report.default, tagged, documents, "default"),
         strict=None if agree else _mode_scores(report.strict, tagged, documents, "strict"),
-        accuracy=_accuracy(tagged, documents, outside=not task.per_token),
+        accuracy=_accuracy(tagged, docs, documents),
         docs=docs,
-        kinds=by_type,
-        remainders=remainders,
-        confusions=confusions,
-        moved=moved,
+        kinds=_kinds_by_type(matches),
+        remainders=Counter(match.kind for match in matches if match.remainder),
+        confusions=Counter(match.types for match in matches),
+        moved=Counter(match.types for match in matches if "boundaries" in match.kind),
         lengths=_slices(docs, documents, range_names(LENGTHS), by_length),
         sentence_lengths=_slices(
             docs, documents, range_names(SENTENCE_LENGTHS), by_sentence_length
@@ -338,32 +328,25 @@ def _mode_scores(
         return np.stack([micro(sums), macro(sums)], -2)
 
     of_micro, of_macro = intervals_of(counts, averages, 2)
-    average: Average = macro_average(per_type)
+    mean = macro_average(per_type)
     return ModeScores(
         scores_of(labels, counts),
         score_of("micro", micro_counts(per_type), of_micro),
-        Score(
-            "macro",
-            average.precision,
-            average.recall,
-            average.f1,
-            average.support,
-            None,
-            None,
-            of_macro,
-        ),
+        Score("macro", mean.precision, mean.recall, mean.f1, mean.support, None, None, of_macro),
     )
 
 
-def _accuracy(tagged: Sequence[TaggedDoc], documents: np.ndarray, *, outside: bool) -> Accuracy:
+def _accuracy(
+    tagged: Sequence[TaggedDoc], docs: Sequence[MatchedDoc], documents: np.ndarray
+) -> Accuracy:
     pairs = []
-    for doc in tagged:
-        tags = [
-            (gold, predicted)
-            for gold, predicted in zip(doc.gold, doc.predicted, strict=True)
-            if outside or (gold, predicted) != (OUTSIDE, OUTSIDE)
+    for tags, doc in zip(tagged, docs, strict=True):
+        same = [
+            gold == predicted
+            for i, (gold, predicted) in enumerate(zip(tags.gold, tags.predicted, strict=True))
+            if i not in doc.unknown
         ]
-        pairs.append((sum(gold == predicted for gold, predicted in tags), len(tags)))
+        pairs.append((sum(same), len(same)))
     correct, tokens = (sum(column) for column in zip(*pairs, strict=True))
     # There are as many gold as predicted tags, so recall equals the share of correct tags.
     counts = sum_documents(np.array([[[n, n, same]] for same, n in pairs]), documents)
@@ -383,28 +366,13 @@ def _novelty(docs: Sequence[MatchedDoc], documents: np.ndarray, training: Traini
     return [score for score in scores if score.gold]
 
 
-def _count_matches(
-    docs: Iterable[MatchedDoc],
-) -> tuple[
-    dict[str, Counter[Kind]],
-    Counter[tuple[str | None, str | None]],
-    Counter[tuple[str | None, str | None]],
-    Counter[Kind],
-]:
+def _kinds_by_type(matches: Iterable[Match]) -> dict[str, Counter[Kind]]:
+    # All types have a key, also if they are only predicted, and for gold entities of other types.
     by_type: dict[str, Counter[Kind]] = {}
-    confusions: Counter[tuple[str | None, str | None]] = Counter()
-    moved: Counter[tuple[str | None, str | None]] = Counter()
-    remainders: Counter[Kind] = Counter()
-    for match in (match for doc in docs for match in doc.matches):
-        gold, predicted = (
-            None if side is None else side.label for side in (match.gold, match.predicted)
-        )
-        of_both = [by_type.setdefault(label, Counter()) for label in (gold, predicted) if label]
-        of_both[0][match.kind] += 1
-        confusions[gold, predicted] += 1
-        moved[gold, predicted] += "boundaries" in match.kind
-        remainders[match.kind] += match.remainder
-    return by_type, confusions, moved, remainders
+    for match in matches:
+        of_types = [by_type.setdefault(label, Counter()) for label in match.types if label]
+        of_types[0][match.kind] += 1
+    return by_type
 
 
 def _dicts(scores: list[Score] | None) -> list[dict[str, Any]] | None:

@@ -1,13 +1,12 @@
 """Calibration: compare the probabilities of spans with precision, and fit a temperature."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.language import Language
-from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..errors import ConfigError, DataError
@@ -34,6 +33,11 @@ class SpanOutcomes(NamedTuple):
 
     probability: np.ndarray
     correct: np.ndarray
+
+    def counts_at(self, threshold: float, n_gold: int) -> Counts:
+        """Count the spans whose probability is at least a threshold, given all gold spans."""
+        kept = self.probability >= threshold
+        return Counts(n_gold, int(kept.sum()), int(self.correct[kept].sum()))
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,7 @@ def expected_calibration_error(outcomes: SpanOutcomes, n_bins: int = N_BINS) -> 
     if not len(outcomes.probability):
         raise DataError("no spans were found, so there is no calibration error")
     bins = reliability(outcomes, n_bins)
-    return sum(b.count * abs(b.precision - b.probability) for b in bins) / sum(
-        b.count for b in bins
-    )
+    return sum(b.count * abs(b.precision - b.probability) for b in bins) / len(outcomes.correct)
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,7 @@ def measure_confidences(docs: Iterable[MatchedDoc]) -> Confidences | None:
     n_gold = sum(match.gold is not None for match in matches)
     thresholds = []
     for threshold in THRESHOLDS:
-        kept = probability >= threshold
-        counts = Counts(n_gold, int(kept.sum()), int(correct[kept].sum()))
+        counts = outcomes.counts_at(threshold, n_gold)
         thresholds.append(Threshold(threshold, counts.predicted / len(known), counts))
     return Confidences(
         outcomes=outcomes,
@@ -225,12 +226,12 @@ class SettingsTrial:
             [np.zeros((0, len(pipe.tags)), dtype=np.float32)]
             + [
                 logits
-                for batch in _batches(self._docs, nlp.batch_size)
-                for logits in self.pipe.logits(batch)
+                for start in range(0, len(self._docs), nlp.batch_size)
+                for logits in pipe.logits(self._docs[start : start + nlp.batch_size])
             ]
         )
         copies = zip(self._docs, self.examples, strict=True)
-        self._tags = [self.pipe.gold_tags(Example(doc, eg.reference)) for doc, eg in copies]
+        self._tags = [pipe.gold_tags(Example(doc, eg.reference)) for doc, eg in copies]
         self.gold = [
             {(start, end, label) for label, start, end in biluo_spans(tags)} for tags in self._tags
         ]
@@ -281,10 +282,10 @@ class Calibrator(SettingsTrial):
         return self.judge(self.find(temperature=temperature))
 
     def fit(self) -> float:
-        """Fit the temperature.
+        """Fit the temperature, by temperature scaling (Guo et al. 2017, arXiv 1706.04599).
 
-        RETURNS (float): the temperature with the lowest mean cross-entropy of the spans'
-            probabilities. Guo et al. 2017, arXiv 1706.04599, with spans in place of classes.
+        RETURNS (float): the temperature with the lowest mean binary cross-entropy between the
+            probabilities of the spans and whether they are correct.
         RAISES (ValueError): no spans were found, or all of them are correct, or none of them.
         """
         correct = self.outcomes(1.0).correct
@@ -307,8 +308,3 @@ class Calibrator(SettingsTrial):
 def _cross_entropy(outcomes: SpanOutcomes) -> float:
     of_truth = np.where(outcomes.correct, outcomes.probability, 1.0 - outcomes.probability)
     return -float(np.log(np.maximum(of_truth, _SMALLEST)).mean())
-
-
-def _batches(docs: Sequence[Doc], size: int) -> Iterator[Sequence[Doc]]:
-    for begin in range(0, len(docs), size):
-        yield docs[begin : begin + size]

@@ -1,11 +1,10 @@
 """Scores as table cells, for all sections of a report."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from ..scoring.run import DIGITS
 from ..tasks import Task
-from .analysis import ModeScores
 from .blocks import Cell, Table
 from .slices import Interval, Score
 
@@ -88,10 +87,12 @@ def score_table(title: str, name: str, scores: Iterable[Score], n_totals: int = 
     return Table(title, (name, *SCORE_COLUMNS), rows, n_totals=n_totals)
 
 
-def by_support(scores: ModeScores) -> list[Score]:
-    """Sort types by falling number of gold entities.
+def first_of(title: str, rows: Sequence[object], most: int) -> str:
+    """Make the title of a table that is cut if it is long.
 
-    scores (ModeScores): the scores of the types.
-    RETURNS (list[Score]): the sorted scores.
+    title (str): the title of the whole table.
+    rows (Sequence[object]): all rows.
+    most (int): the most rows to show.
+    RETURNS (str): the title, with the numbers of rows if the table is cut.
     """
-    return sorted(scores.per_type, key=lambda score: (-score.gold, score.name))
+    return f"{title} (the first {most} of {len(rows):,})" if len(rows) > most else title

@@ -152,13 +152,8 @@ def explain(comparison: SystemComparison, numbers: TaskComparison) -> str:
     )
 
 
-def overlapping_spans(disagreement: Disagreement, spans: Sequence[TypedSpan]) -> str:
-    """Describe the predictions of the other system at an entity.
-
-    disagreement (Disagreement): the entity.
-    spans (Sequence[TypedSpan]): the predictions of the other system in the sentence.
-    RETURNS (str): the type and text of all predictions that overlap the entity, or "nothing".
-    """
+def _overlapping(disagreement: Disagreement, spans: Sequence[TypedSpan]) -> str:
+    # The type and text of all spans that overlap the entity.
     _, start, end = disagreement.entity
     overlapping = [
         f"{label} {' '.join(disagreement.words[begin:stop])}"
@@ -184,7 +179,7 @@ def _render_found(
         label, start, end = disagreement.entity
         words = disagreement.words
         first, last = max(0, start - _NEIGHBOURS), end + _NEIGHBOURS
-        overlapping = overlapping_spans(disagreement, getattr(disagreement, other_side))
+        overlapping = _overlapping(disagreement, getattr(disagreement, other_side))
         parts = (
             "…" if first else "",
             *words[first:start],

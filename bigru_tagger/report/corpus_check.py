@@ -17,10 +17,11 @@ from .matching import Match, MatchedDoc, Mention
 from .surface_forms import NONE, SurfaceForm, find_surface_forms, inconsistent
 
 Level = Literal["error", "warning", "note"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
 N_CASES = 5  # number of cases to show for each finding
 _Annotation = frozenset[tuple[str, int, int, str]]  # layer, start, end, label
-_LONG = 10  # tokens; a longer Doc is hardly repeated by chance
+_LONG = 10  # tokens; a Doc with as many is hardly repeated by chance
 _ESTIMATED = (
     "the pipeline estimates them from punctuation. To give them, use column files or rows of "
     "tokens, or put a senter before the component"
@@ -139,8 +140,7 @@ def check_corpus(splits: Mapping[str, Iterable[Example]], *, rare: int = 50) -> 
         findings += _label_findings(checks, train, rare)
         findings += _shared_documents(checks, train)
     findings += _surface_findings(checks)
-    order = ("error", "warning", "note")
-    findings.sort(key=lambda finding: order.index(finding.level))
+    findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return CorpusCheck({name: check.counts for name, check in checks.items()}, findings)
 
 
@@ -151,7 +151,7 @@ class _SplitCheck:
         self.name = name
         self.counts = SplitCounts()
         self.docs: dict[str, list[MatchedDoc]] = defaultdict(list)  # by layer
-        self.numbers: dict[tuple[str, ...], list[int]] = defaultdict(list)  # Docs by words
+        self.numbers: dict[tuple[str, ...], list[int]] = defaultdict(list)  # of Docs by words
         self._annotations: dict[tuple[str, ...], list[_Annotation]] = defaultdict(list)
         self._cases: dict[tuple[Level, str, str, str], list[str]] = defaultdict(list)
         self._failure: str | None = None
@@ -168,8 +168,8 @@ class _SplitCheck:
 
     def _add(self, example: Example) -> None:
         counts, doc = self.counts, example.reference
-        number = counts.documents
         counts.documents += 1
+        number = counts.documents
         if not len(doc):
             counts.empty += 1
             self._case("warning", "", "Doc", "without tokens", f"Doc {number}")
@@ -300,18 +300,15 @@ class _SplitCheck:
             text = (
                 f"{_count(n, 'Doc')} repeated from earlier in this split{_how_many_long(repeated)}"
             )
-            yield Finding("note", text, self.name, "", n, _longest(repeated))
-        differing = {
-            words: numbers for words, numbers in repeated.items() if self._differences(words)
-        }
-        if differing:
-            n = len(differing)
-            text = f"{_count(n, 'text')} repeated with different annotation"
-            cases = [
-                f"{case} differs in {self._differences(words)}"
-                for case, words in zip(_longest(differing), _by_length(differing), strict=True)
-            ]
-            yield Finding("warning", text, self.name, "", n, cases)
+            yield Finding("note", text, self.name, "", n, list(_longest(repeated).values()))
+        cases = [
+            f"{case} differs in {differences}"
+            for words, case in _longest(repeated).items()
+            if (differences := self._differences(words))
+        ]
+        if cases:
+            text = f"{_count(len(cases), 'text')} repeated with different annotation"
+            yield Finding("warning", text, self.name, "", len(cases), cases)
 
     def _differences(self, words: tuple[str, ...]) -> str:
         annotations = self._annotations[words]
@@ -353,9 +350,9 @@ def _shared_documents(checks: Mapping[str, _SplitCheck], train: str) -> Iterator
         shared = {words: numbers for words, numbers in check.numbers.items() if words in seen}
         n = sum(map(len, shared.values()))
         if n and name != train:
-            text = f"{_count(n, 'Doc')} also in {train}{_how_many_long(shared)}"
-            level: Level = "warning" if _long(shared) else "note"
-            yield Finding(level, text, name, "", n, _longest(shared))
+            long, cases = _how_many_long(shared), list(_longest(shared).values())
+            text = f"{_count(n, 'Doc')} also in {train}{long}"
+            yield Finding("warning" if long else "note", text, name, "", n, cases)
 
 
 def _surface_findings(checks: Mapping[str, _SplitCheck]) -> Iterator[Finding]:
@@ -390,24 +387,17 @@ def _shorten(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
-def _long(texts: Mapping[tuple[str, ...], list[int]]) -> int:
-    return sum(len(numbers) for words, numbers in texts.items() if len(words) >= _LONG)
-
-
-def _how_many_long(texts: Mapping[tuple[str, ...], list[int]]) -> str:
-    n = sum(1 for words in texts if len(words) >= _LONG)
+def _how_many_long(texts: Iterable[tuple[str, ...]]) -> str:
+    n = sum(len(words) >= _LONG for words in texts)
     return f" ({_count(n, 'different text')} of {_LONG} tokens or more)" if n else ""
 
 
-def _longest(texts: Mapping[tuple[str, ...], list[int]]) -> list[str]:
-    return [
-        f"Docs {', '.join(map(str, numbers[:5]))}: {_shorten(' '.join(words))}"
-        for words, numbers in ((words, texts[words]) for words in _by_length(texts))
-    ]
-
-
-def _by_length(texts: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    return sorted(texts, key=len, reverse=True)
+def _longest(texts: Mapping[tuple[str, ...], list[int]]) -> dict[tuple[str, ...], str]:
+    # Descriptions by text, the longest text first.
+    return {
+        words: f"Docs {', '.join(map(str, texts[words][:5]))}: {_shorten(' '.join(words))}"
+        for words in sorted(texts, key=len, reverse=True)
+    }
 
 
 def _count(n: int, noun: str) -> str:

@@ -5,13 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from wasabi.tables import table
 
 from ..tasks import TASKS
-from .corpus_check import N_CASES, CorpusCheck, Finding, Level, SplitCounts
-
-_TITLES: Mapping[Level, tuple[str, str]] = {
-    "error": ("Errors", "error"),
-    "warning": ("Warnings", "warning"),
-    "note": ("Notes", "note"),
-}
+from .corpus_check import LEVELS, N_CASES, CorpusCheck, Finding, SplitCounts
 
 
 def render_check(check: CorpusCheck, *, n_cases: int = N_CASES) -> str:
@@ -24,12 +18,13 @@ def render_check(check: CorpusCheck, *, n_cases: int = N_CASES) -> str:
     blocks = [_render_sizes(check.splits)]
     layers = dict.fromkeys(layer for split in check.splits.values() for layer in split.layers)
     blocks += [_render_layer(check.splits, layer) for layer in layers]
-    for level, (title, _) in _TITLES.items():
+    for level in LEVELS:
         findings = check.level(level)
         if findings:
+            title = f"{level.capitalize()}s"
             blocks.append(f"{title}\n{render_findings(findings, n_cases=n_cases)}")
-    counts = [(len(check.level(level)), singular) for level, (_, singular) in _TITLES.items()]
-    blocks.append(", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in counts))
+    counts = [(len(check.level(level)), level) for level in LEVELS]
+    blocks.append(", ".join(f"{n} {level}{'' if n == 1 else 's'}" for n, level in counts))
     return "\n\n".join(blocks)
 
 

@@ -18,7 +18,7 @@ from .blocks import (
 )
 from .cells import (
     MOST_TYPES,
-    by_support,
+    first_of,
     percent,
     percent_interval,
     score_cell,
@@ -33,7 +33,7 @@ from .plots import plot_scores
 from .resampling import N_RESAMPLES
 from .slices import NOVELTY, Interval
 from .summary import summary_blocks
-from .surface_forms import NONE, Confusion, SurfaceForm
+from .surface_forms import NONE, Confusion, SurfaceForm, inconsistent
 from .system_comparison import SystemComparison
 
 _FEW_DOCUMENTS = 30
@@ -94,7 +94,8 @@ def _facts(evaluation: Evaluation, analyses: Sequence[Analysis]) -> list[tuple[s
                 ("precision", score_cell(score.precision, score.intervals[0])),
                 ("recall", score_cell(score.recall, score.intervals[1])),
             ]
-        errors = sum(analysis.all_kinds[kind] for kind in ERROR_KINDS)
+        kinds = analysis.all_kinds
+        errors = kinds.total() - kinds["correct"]
         note = f"of {score.gold:,} gold and {score.predicted:,} predicted {analysis.task.name}"
         facts.append(("errors", Cell(f"{errors:,}", note)))
     if evaluation.words_per_second is not None:
@@ -130,7 +131,7 @@ def _task_sections(analysis: Analysis, several: bool, plots: bool) -> list[Secti
 def _scores(analysis: Analysis, plots: bool) -> list[Block]:
     blocks: list[Block] = []
     if plots:
-        types = by_support(analysis.default)
+        types = analysis.default.by_support
         rows = [*types[:MOST_TYPES], analysis.default.micro]
         alt = "; ".join(
             f"{row.name} {percent(row.f1)}{_in_words(row.intervals[2])}" for row in rows
@@ -194,7 +195,7 @@ def _about_intervals(analysis: Analysis) -> str:
 
 
 def _mode_table(title: str, scores: ModeScores) -> Table:
-    return score_table(title, "", [*by_support(scores), scores.micro, scores.macro], n_totals=2)
+    return score_table(title, "", [*scores.by_support, scores.micro, scores.macro], n_totals=2)
 
 
 def _first(analysis: Analysis) -> list[Block]:
@@ -209,19 +210,19 @@ def _first(analysis: Analysis) -> list[Block]:
     frequent = analysis.frequent
     if frequent:
         rows = [_confusion_row(confusion) for confusion in frequent[:_MOST_ROWS]]
-        title = _first_of("Errors that occur several times", frequent)
+        title = first_of("Errors that occur several times", frequent, _MOST_ROWS)
         header = ("text", "gold", "predicted", "error", "times")
         blocks.append(Table(title, header, rows, n_names=4))
-    divided = {
+    titles = {
         "gold": "Texts with several types in the gold data",
         "predicted": "Texts with one type in the gold data and several types in the predictions",
     }
     if analysis.task.per_token:
-        del divided["gold"]  # most frequent words have several tags
-    for side, title in divided.items():
-        forms = analysis.divided(side)
+        del titles["gold"]  # most frequent words have several tags
+    for side, title in titles.items():
+        forms = inconsistent(analysis.forms, side)
         if forms:
-            blocks.append(_forms_table(_first_of(title, forms), forms, analysis))
+            blocks.append(_forms_table(first_of(title, forms, _MOST_ROWS), forms, analysis))
     if len(blocks) == 1:
         return [Paragraph("No error occurs more than once, and no text has several types.")]
     return blocks
@@ -245,11 +246,6 @@ def _forms_table(title: str, forms: Sequence[SurfaceForm], analysis: Analysis) -
             for row, form in zip(rows, forms, strict=False)
         ]
     return Table(title, header, rows, n_names=len(header))
-
-
-def _first_of(title: str, rows: Sequence[object], most: int = _MOST_ROWS) -> str:
-    more = f" (the first {most} of {len(rows):,})" if len(rows) > most else ""
-    return f"{title}{more}"
 
 
 def _confusion_row(confusion: Confusion) -> tuple[Cell, ...]:
@@ -348,7 +344,7 @@ def _confusion_list(analysis: Analysis) -> Table:
         for (gold, predicted), n in wrong[:MOST_TYPES]
     ]
     header = ("gold", "predicted", "times", "share of the gold type")
-    return Table(_first_of("Confused pairs of types", wrong, MOST_TYPES), header, rows, n_names=2)
+    return Table(first_of("Confused pairs of types", wrong, MOST_TYPES), header, rows, n_names=2)
 
 
 def _seen(analysis: Analysis) -> list[Block]:

@@ -26,8 +26,7 @@ def group_errors(docs: Iterable[MatchedDoc], *, only_error: bool = False) -> lis
         places = MatchPlaces(doc.matches)
         for match in doc.matches:
             if match.kind != "correct":
-                types = (_label(match.gold), _label(match.predicted))
-                grouped.setdefault((match.kind, *types), []).append(
+                grouped.setdefault((match.kind, *match.types), []).append(
                     make_excerpt(doc, match, None if only_error else places)
                 )
     for excerpts in grouped.values():
@@ -101,10 +100,6 @@ def shorten_excerpt(excerpt: Excerpt) -> str:
         *(["…"] if len(end) < len(after) else []),
     )
     return " ".join(words)
-
-
-def _label(mention: Mention | None) -> str | None:
-    return None if mention is None else mention.label
 
 
 def _sentence(doc: MatchedDoc, match: Match) -> tuple[int, int]:

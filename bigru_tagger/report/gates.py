@@ -13,7 +13,7 @@ from wasabi.tables import table
 from ..decoding.transitions import to_numpy
 from ..errors import DataError, ModelError
 from ..model.shim import NetworkShim
-from ..model.thinc_model import network_shim, trace
+from ..model.thinc_model import network_shims, trace
 from ..pipeline.component import SequenceTagger
 from ..plots import save_figure
 from ..scoring.loading import run_before
@@ -95,17 +95,7 @@ def _find_component(nlp: Language, name: str | None) -> str:
 
 def _recurrent(nlp: Language) -> dict[str, NetworkShim]:
     # The networks with recurrent layers, by component.
-    models = {name: getattr(pipe, "model", None) for name, pipe in nlp.pipeline}
-    shims = {
-        name: network_shim(model)
-        for name, model in models.items()
-        if model is not None and "trace" in model.attrs
-    }
-    return {
-        name: shim
-        for name, shim in shims.items()
-        if isinstance(shim, NetworkShim) and len(shim.spec.hidden) > 0
-    }
+    return {name: shim for name, shim in network_shims(nlp).items() if len(shim.spec.hidden) > 0}
 
 
 def gates_table(gates: Gates) -> str:

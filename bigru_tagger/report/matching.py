@@ -70,6 +70,11 @@ class Match(NamedTuple):
         return "wrong boundaries" if same_type else "wrong type and boundaries"
 
     @property
+    def types(self) -> tuple[str | None, str | None]:
+        """The types of the gold entity and of the prediction; `None` where there is none."""
+        return self.gold and self.gold.label, self.predicted and self.predicted.label
+
+    @property
     def start(self) -> int:
         """The first token of either side."""
         return min(side.start for side in (self.gold, self.predicted) if side is not None)
@@ -278,11 +283,12 @@ def _overlapping(
         yield from ((other, i) for other in touched if other is not None)
 
 
-def _preference(gold: Mention, predicted: Mention) -> tuple[bool, bool, int, int]:
+def _preference(gold: Mention, predicted: Mention) -> tuple[bool, bool, int, int, int]:
     # The lowest value is preferred.
     shared = min(gold.end, predicted.end) - max(gold.start, predicted.start)
     other_boundaries = not _same_boundaries(gold, predicted)
-    return other_boundaries, gold.label != predicted.label, -shared, predicted.start
+    other_type = gold.label != predicted.label
+    return other_boundaries, other_type, -shared, predicted.start, gold.start
 
 
 def _text(span: Span) -> str:

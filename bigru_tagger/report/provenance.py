@@ -6,8 +6,7 @@ from pathlib import Path
 from spacy.language import Language
 
 from ..corpus.fingerprint import fingerprint
-from ..model.shim import NetworkShim
-from ..model.thinc_model import network_shim
+from ..model.thinc_model import network_shims
 from ..scoring.run import Evaluation, describe_machine
 
 
@@ -25,7 +24,8 @@ def describe_evaluation(
     nlp (Language | None): the pipeline; `None` for a file of predictions.
     evaluation (Evaluation): the scores.
     command (str): the command line; empty if there was none.
-    train (tuple[str, str] | None): the training data and their split; `None` if there are none.
+    train (tuple[str, str] | None): the training data and their split, "" if they have no splits;
+        `None` if there are no training data.
     RETURNS (dict[str, str]): one line of text for each item, by the name of the item.
     """
     machine = describe_machine()
@@ -58,11 +58,7 @@ def n_parameters(nlp: Language) -> dict[str, int]:
     """
     return {
         name: sum(weights.numel() for weights in shim.network.parameters())
-        for name, pipe in nlp.pipeline
-        for model in [getattr(pipe, "model", None)]
-        if model is not None and "trace" in model.attrs
-        for shim in [network_shim(model)]
-        if isinstance(shim, NetworkShim)
+        for name, shim in network_shims(nlp).items()
     }
 
 
@@ -83,11 +79,11 @@ def _size(nlp: Language) -> str:
 
 
 def _data(data: str, split: str) -> str:
-    return f"{data}, split {split}{_fingerprint(data)}"
+    of_split = f", split {split}" if split else ""
+    return f"{data}{of_split}{_fingerprint(data)}"
 
 
 def _fingerprint(source: str) -> str:
-    # Computed from the contents, so it is the same on any machine. Without local files it is the
-    # name.
+    # Without local files, `fingerprint` returns the name.
     identity = fingerprint(source)
     return "" if identity == source else f" ({identity})"

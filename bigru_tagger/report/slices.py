@@ -13,7 +13,7 @@ from ..errors import DataError
 from ..scoring.scoring import Counts, counted_label
 from ..tasks import ENTITIES, Task
 from .matching import MatchedDoc, Mention
-from .resampling import bootstrap_interval, per_type
+from .resampling import Statistic, bootstrap_interval, per_type
 
 LENGTHS = (1, 2, 3, 4, 5)
 SENTENCE_LENGTHS = (1, 10, 20, 30, 40)
@@ -106,9 +106,7 @@ def scores_of(names: Sequence[str], counts: np.ndarray) -> list[Score]:
     ]
 
 
-def score_of(
-    name: str, counts: Counts, intervals: tuple[Interval, Interval, Interval] = (None, None, None)
-) -> Score:
+def score_of(name: str, counts: Counts, intervals: tuple[Interval, Interval, Interval]) -> Score:
     """Make a `Score` of summed counts.
 
     name (str): the name of the type or slice.
@@ -129,7 +127,7 @@ def score_of(
 
 
 def intervals_of(
-    counts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], n_rows: int
+    counts: np.ndarray, statistic: Statistic, n_rows: int
 ) -> list[tuple[Interval, Interval, Interval]]:
     """Compute intervals of precision, recall and F1.
 
@@ -187,7 +185,7 @@ def by_length(doc: MatchedDoc, mention: Mention) -> int:
 
 
 def by_sentence_length(doc: MatchedDoc, mention: Mention) -> int:
-    """Return the slice by the tokens of its first sentence: a `Slice` of SENTENCE_LENGTHS."""
+    """Return the slice by the length of the first sentence: a `Slice` of SENTENCE_LENGTHS."""
     number = _sentence_number(doc, mention)
     end = doc.starts[number] if number < len(doc.starts) else len(doc.words)
     return _range(SENTENCE_LENGTHS, end - doc.starts[number - 1])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .analysis import Analysis
 from .blocks import Block, Cell, ErrorGroup, Paragraph, Table
-from .cells import percent
+from .cells import first_of, percent
 from .excerpts import shorten_excerpt
 
 _MOST_EXAMPLES = 5
@@ -35,19 +35,15 @@ def summary_blocks(analysis: Analysis, groups: Sequence[ErrorGroup]) -> list[Blo
         return [Paragraph(text)]
     most = groups[0]
     text += f" Its most frequent error is “{most.title}”, {_times(len(most.excerpts))}."
-    rows = []
-    for group in groups[:_MOST_EXAMPLES]:
-        example = group.excerpts[0]
-        rows.append(
-            (
-                Cell(group.title),
-                Cell(shorten_excerpt(example), example.place),
-                Cell(f"{len(group.excerpts):,}"),
-            )
+    rows = [
+        (
+            Cell(group.title),
+            Cell(shorten_excerpt(group.excerpts[0]), group.excerpts[0].place),
+            Cell(f"{len(group.excerpts):,}"),
         )
-    title = "The most frequent errors"
-    if len(groups) > _MOST_EXAMPLES:
-        title += f" (the first {_MOST_EXAMPLES} of {len(groups):,})"
+        for group in groups[:_MOST_EXAMPLES]
+    ]
+    title = first_of("The most frequent errors", groups, _MOST_EXAMPLES)
     return [Paragraph(text), Table(title, ("error", "example", "times"), rows, n_names=2)]
 
 

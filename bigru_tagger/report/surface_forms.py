@@ -115,8 +115,9 @@ def _occurrences(
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     for start, word in enumerate(doc.words):
         for length in lengths.get(word, ()):
-            words = tuple(doc.words[start : start + length])
-            if words in forms and doc.unknown.isdisjoint(range(start, start + length)):
+            tokens = range(start, start + length)
+            words = tuple(doc.words[start : tokens.stop])
+            if len(words) == length and words in forms and doc.unknown.isdisjoint(tokens):
                 yield start, words
 
 

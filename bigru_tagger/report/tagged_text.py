@@ -8,7 +8,7 @@ from spacy.training import Example
 
 from ..corpus.sentences import sentence_starts
 from ..schemes import OUTSIDE
-from ..scoring.scoring import TaggedDoc, tag_example
+from ..scoring.scoring import TaggedDoc, place_predictions, tag_example
 from ..tasks import ENTITIES, Task
 
 
@@ -23,8 +23,9 @@ class TaggedText:
     annotated (list[int]): the first token of each annotated Doc.
     n_sentences (int): number of sentences in the annotated Docs. A Doc without sentence boundaries
         counts as one.
-    unaligned (list[tuple[int, str, str]]): predicted entities that do not align with the tokens, as
-        `tag_example` appends them: the first token of their Doc, the text, and the tag.
+    unaligned (list[tuple[int, str, str]]): predicted entities that do not align with the tokens:
+        the first token that they overlap, the text, and the tag. For an entity that overlaps no
+        token, the last token of its Doc.
     """
 
     words: list[str] = field(default_factory=list)
@@ -101,6 +102,10 @@ def join_examples(examples: Iterable[Example], task: Task = ENTITIES) -> TaggedT
         text.n_sentences += len(sentences)
         text.gold += doc.gold[:size]
         text.predicted += doc.predicted[:size]
-        appended = zip(doc.words[size:], doc.predicted[size:], strict=True)
-        text.unaligned += [(start, word, tag) for word, tag in appended]
+        if len(doc.words) > size:
+            firsts = [placed.start for placed in place_predictions(eg, task) if not placed.aligned]
+            appended = zip(firsts, doc.words[size:], doc.predicted[size:], strict=True)
+            text.unaligned += [
+                (start + min(first, size - 1), word, tag) for first, word, tag in appended
+            ]
     return text

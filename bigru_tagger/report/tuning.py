@@ -1,13 +1,12 @@
 """Tuning: find the `recall_bias` of each label and the `threshold` with the best F1."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
-from ..pipeline.spans import Entity
 from ..scoring.scoring import Counts
 from .analysis import number_documents
 from .calibration import SettingsTrial, SpanOutcomes
@@ -75,7 +74,7 @@ class Tuner(SettingsTrial):
         best of `THRESHOLDS` follows from the probabilities of the spans that are found. A change is
         only accepted if F1 is higher; among equals, the value closest to the previous one is kept.
 
-        progress (Callable[[], None]): called after each trial.
+        progress (Callable[[], Any]): called after each trial.
         RETURNS (Tuned): the best settings.
         RAISES (ValueError): the data have no gold spans for the component.
         """
@@ -126,8 +125,8 @@ class Tuner(SettingsTrial):
             return None
 
         def f1(bias: float) -> float:
-            counts = self._count({**self.pipe.cfg, "recall_bias": bias}).sum((0, 1))
-            return Counts(*map(int, counts)).f1
+            counts = self._count({**self.pipe.cfg, "recall_bias": bias})
+            return float(micro(counts.sum(0))[-1])
 
         best = max(_nearest_first(0.0), key=f1)
         interval = self.compare({"recall_bias": best}).interval
@@ -136,7 +135,7 @@ class Tuner(SettingsTrial):
     def compare(self, settings: Mapping[str, Any], lengths: Sequence[int] | None = None) -> Change:
         """Compare the current settings of the component with others.
 
-        settings (Mapping[str, Any]): the changed settings, `Tuned.settings`.
+        settings (Mapping[str, Any]): the changed settings, such as `Tuned.settings`.
         lengths (Sequence[int] | None): number of tokens of each document, see `document_ends`.
         RETURNS (Change): the scores and the interval of their difference.
         """
@@ -154,21 +153,16 @@ class Tuner(SettingsTrial):
 
     def _count(self, settings: Mapping[str, Any]) -> np.ndarray:
         # Gold, predicted and correct spans of each Doc, int64 (n_docs, 1, 3).
+        rows = []
         found = self.find(recall_bias=settings["recall_bias"])
-        kept = [_keep(spans, settings["threshold"]) for spans in found]
-        rows = [
-            (len(gold), len(spans), sum(span[:3] in gold for span in spans))
-            for gold, spans in zip(self.gold, kept, strict=True)
-        ]
+        for gold, spans in zip(self.gold, found, strict=True):
+            kept = {span[:3] for span in spans if span.probability >= settings["threshold"]}
+            rows.append((len(gold), len(kept), len(gold & kept)))
         return np.array(rows, dtype=np.int64).reshape(-1, 1, 3)
 
 
 def _nearest_first(bias: float) -> list[float]:
     return sorted(BIASES, key=lambda value: abs(value - bias))
-
-
-def _keep(spans: Iterable[Entity], threshold: float) -> list[Entity]:
-    return [span for span in spans if span.probability >= threshold]
 
 
 def _by_label(labels: Sequence[str], bias: float | Mapping[str, float]) -> tuple[float, ...]:
@@ -182,9 +176,5 @@ def _best_threshold(outcomes: SpanOutcomes, n_gold: int, current: float) -> tupl
     RETURNS (tuple[float, float]): the F1 and the threshold. Among equals, the current threshold, or
         else the lowest.
     """
-    scored = []
-    for threshold in (current, *THRESHOLDS):
-        kept = outcomes.probability >= threshold
-        counts = Counts(n_gold, int(kept.sum()), int(outcomes.correct[kept].sum()))
-        scored.append((counts.f1, threshold))
+    scored = [(outcomes.counts_at(t, n_gold).f1, t) for t in (current, *THRESHOLDS)]
     return max(scored, key=lambda pair: pair[0])

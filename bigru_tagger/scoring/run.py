@@ -205,7 +205,6 @@ def score_predictions(
     """
     examples = tuple(examples)
     pipes = tuple(pipes)
-    references = [eg.reference for eg in examples]
     if rename:
         for eg in examples:
             rename_labels(eg.predicted, rename)
@@ -218,8 +217,8 @@ def score_predictions(
         pipes=pipes,
         data=data,
         split=split,
-        documents=len(references),
-        tokens=sum(map(len, references)),
+        documents=len(examples),
+        tokens=sum(len(eg.reference) for eg in examples),
         seconds=seconds,
         spans_key=spans_key,
         scores={task.name: _report(examples, task) for task in tasks},
@@ -284,7 +283,11 @@ def _common_tasks(examples: Sequence[Example], spans_key: str, source: str) -> l
     """Find the tasks annotated in both gold data and predictions. RAISES (ValueError): if none."""
     tasks = list_tasks(spans_key)
     # Recall is undefined without gold spans, so a task needs at least one.
-    gold = [task for task in tasks if any(task.stored(eg.reference) for eg in examples)]
+    gold = [
+        task
+        for task in tasks
+        if any(len(span) for eg in examples for span in task.stored(eg.reference))
+    ]
     predicted = [task for task in tasks if any(task.is_annotated(eg.predicted) for eg in examples)]
     common = [task for task in gold if task in predicted]
     if not common:

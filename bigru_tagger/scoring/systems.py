@@ -11,11 +11,11 @@ from spacy.training import Example
 
 from ..corpus.augment import change_example
 from ..corpus.conll import FILE_ENDINGS
-from ..corpus.corpus import SentenceReader
+from ..corpus.corpus import Reader, SentenceReader
 from ..corpus.sentences import CorpusError, group_sentences
 from ..errors import ConfigError
 from ..tasks import list_tasks, rename_labels
-from .loading import declared_labels, load_pipeline, open_gold, read_gold
+from .loading import declared_labels, load_pipeline, open_gold
 from .predictions import Predictions, align_predictions, read_predictions
 from .run import Evaluation, evaluate, score_predictions
 
@@ -85,7 +85,7 @@ def read_examples(system: System, gold: GoldData) -> Iterable[Example]:
         a file of predictions, the reader's defaults.
     gold (GoldData): the data.
     RETURNS (Iterable[Example]): the examples.
-    RAISES (ValueError): see `read_gold`.
+    RAISES (ValueError): see `open_gold`.
     """
     for original in _read_unrenamed(system, gold):
         eg = original if gold.case is None else change_example(original, gold.case)
@@ -94,11 +94,20 @@ def read_examples(system: System, gold: GoldData) -> Iterable[Example]:
 
 
 def _read_unrenamed(system: System, gold: GoldData) -> Iterable[Example]:
-    return read_gold(
-        pipeline_of(system) or spacy.blank("xx"),
+    nlp = _reading_pipeline(system)
+    return _open(nlp, gold, gold.sentences_per_doc)(nlp)
+
+
+def _reading_pipeline(system: System) -> Language:
+    return pipeline_of(system) or spacy.blank("xx")
+
+
+def _open(nlp: Language, gold: GoldData, n_sents: int | None) -> Reader:
+    return open_gold(
+        nlp,
         gold.data,
         split=gold.split,
-        n_sents=gold.sentences_per_doc,
+        n_sents=n_sents,
         spans_key=gold.spans_key,
         options=gold.options,
     )
@@ -114,7 +123,7 @@ def evaluate_system(
     gold (GoldData): the gold data.
     batch_size (int | None): Docs per batch, None for the pipeline's setting.
     RETURNS (Evaluation): the scores and the predictions.
-    RAISES (ValueError): see `read_gold`, `evaluate` and `align_predictions`.
+    RAISES (ValueError): see `open_gold`, `evaluate` and `align_predictions`.
     """
     examples = read_examples(system, gold)
     if isinstance(system, Language):
@@ -188,14 +197,7 @@ def document_lengths(gold: GoldData, system: System) -> list[int] | None:
         documents or are already Docs.
     RAISES (CorpusError): if the data cannot be read.
     """
-    corpus = open_gold(
-        pipeline_of(system) or spacy.blank("xx"),
-        gold.data,
-        split=gold.split,
-        n_sents=None,
-        spans_key=gold.spans_key,
-        options=gold.options,
-    )
+    corpus = _open(_reading_pipeline(system), gold, None)
     if not isinstance(corpus, SentenceReader) or corpus.holds_texts:
         return None
     documents = group_sentences(corpus.sentences(), 0)

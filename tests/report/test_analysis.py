@@ -92,6 +92,14 @@ def test_token_accuracy_is_seqevals(evaluation, analysis):
     assert low < 12 / 19 < high
 
 
+def test_tokens_without_gold_annotation_do_not_count_in_token_accuracy():
+    words = ["Ada", "saw", "Eve", "Bob"]
+    gold = Doc(English().vocab, words=words, ents=["B-PER", "O", "", ""])
+    predicted = Doc(gold.vocab, words=words, ents=["O", "O", "O", "B-PER"])
+    accuracy = analyse(score_predictions([Example(predicted, gold)], model="m")).accuracy
+    assert (accuracy.correct, accuracy.tokens) == (1, 2)
+
+
 def test_confidences_of_the_worked_example(analysis):
     found = analysis.confidences
     assert found.unknown == 1

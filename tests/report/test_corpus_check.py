@@ -114,7 +114,7 @@ def test_annotation_that_cannot_be_learned_is_listed(eg, level, layer, text):
     (found,) = [own for own in check.level(level) if own.layer == layer]
     assert text in found.text
     assert found.count == 1
-    assert found.cases[0].startswith("Doc 1: ")
+    assert found.cases[0].startswith("Doc 2: ")
 
 
 def test_a_span_whose_ends_are_token_boundaries_is_no_finding():
@@ -186,12 +186,12 @@ def test_duplicates_within_and_between_splits():
         (
             "train",
             "1 text repeated with different annotation",
-            ["Docs 1, 2: 'x y' differs in 'x' (PER), 'x y' (LOC)"],
+            ["Docs 2, 3: 'x y' differs in 'x' (PER), 'x y' (LOC)"],
         ),
         (
             "test",
             "1 Doc also in train (1 different text of 10 tokens or more)",
-            [f"Docs 0: '{long}'"],
+            [f"Docs 1: '{long}'"],
         ),
     ]
     repeated, shared, *_ = check.level("note")

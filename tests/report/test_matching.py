@@ -75,6 +75,15 @@ def test_a_merge_has_wrong_boundaries_once_and_the_rest_is_missing():
     ]
 
 
+@pytest.mark.parametrize("n_before", range(10))
+def test_the_first_of_equal_gold_entities_matches(n_before):
+    before = [(2 * i, 2 * i + 1, "PER") for i in range(n_before)]
+    assert match([*before, (30, 31, "PER"), (31, 32, "PER")], [(30, 32, "PER")])[n_before:] == [
+        ("wrong boundaries", (30, 31, "PER"), (30, 32, "PER"), False),
+        ("missing", (31, 32, "PER"), None, True),
+    ]
+
+
 def test_a_chain_of_overlaps():
     # The middle pair shares its type. The entities before and after it have no match.
     gold = [(0, 2, "A"), (3, 6, "B")]

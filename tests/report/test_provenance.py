@@ -46,6 +46,12 @@ def test_description_of_an_evaluation(tmp_path):
     assert f"spacy {evaluation.versions['spacy']}" in about["versions"]
 
 
+def test_data_without_splits():
+    evaluation = evaluate_sentences(("Ada left", [(0, 1, "PER")], []), data="dev.conll", split="")
+    about = describe_evaluation(None, evaluation, train=("train.conll", ""))
+    assert (about["data"], about["training data"]) == ("dev.conll", "train.conll")
+
+
 def test_size_of_a_pipeline(tmp_path):
     nlp = build("bigru_ner", model=TINY)
     evaluation = evaluate_sentences(("Ada left", [(0, 1, "PER")], []))

@@ -21,7 +21,6 @@ from bigru_tagger.report.slices import (
     count_slices,
     range_names,
     read_training,
-    score_of,
     scores_of,
 )
 from bigru_tagger.scoring.scoring import Counts
@@ -141,4 +140,3 @@ def test_scores_without_an_interval():
     # One document; and several documents whose scores are the same in all resamples.
     assert scores_of(["A"], np.array([[[4, 4, 3]]]))[0].intervals == everything
     assert scores_of(["A"], np.array([[[4, 4, 4]], [[1, 1, 1]]]))[0].intervals == everything
-    assert score_of("A", Counts(4, 4, 3)).intervals == everything

@@ -34,6 +34,17 @@ def test_a_text_is_counted_wherever_it_occurs():
     assert inconsistent(forms.values(), "predicted") == []
 
 
+def test_a_text_at_the_end_of_a_doc_counts_once():
+    docs = matched(
+        ("Kew Gardens fell", [(0, 2, "LOC")], [(0, 2, "LOC")]),
+        ("To Kew", [(1, 2, "LOC")], []),
+    )
+    assert find_surface_forms(docs) == [
+        SurfaceForm("Kew Gardens", Counter(LOC=1), Counter(LOC=1)),
+        SurfaceForm("Kew", Counter(LOC=1), Counter(none=1)),
+    ]
+
+
 def test_texts_with_most_minority_types_come_first():
     forms = [
         SurfaceForm("a", Counter(A=5, B=1), Counter(A=6)),

@@ -326,6 +326,21 @@ def test_predictions_on_other_tokens_are_compared():
     assert found.micro["recall"].interval == (-1.0, 0.0)
 
 
+def test_wrong_predictions_on_other_tokens_are_counted_by_their_place():
+    """The same text twice in a Doc counts twice, also if the other system read other Docs."""
+    words, cut = ["Ada", "saw", "Eve"], ["Ada", "saw", "E", "ve"]
+
+    def example(n_sentences):
+        gold = [("PER", 3 * i, 3 * i + 1) for i in range(n_sentences)]
+        found = [("PER", 4 * i + j, 4 * i + j + 1) for i in range(n_sentences) for j in (0, 2)]
+        return Example(annotated(cut * n_sentences, found), annotated(words * n_sentences, gold))
+
+    a = score_predictions([example(2)], model="A")
+    b = score_predictions([example(1), example(1)], model="B")
+    numbers = compare_systems(a, b).tasks["entities"]
+    assert numbers.wrong == Overlap(both=2, only_a=0, only_b=0, neither=0)
+
+
 def test_documents_without_annotation_are_left_out():
     doc = Doc(VOCAB, words=["nobody", "looked"])
     sides = [score_predictions([*side.examples, Example(doc, doc)], model="x") for side in (A, B)]

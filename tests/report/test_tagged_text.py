@@ -49,7 +49,7 @@ def test_unaligned_entities_are_appended_to_their_document():
     text = join_examples(examples)
     assert text.words == ["w0", "w1", "w0", "w0", "w1"]
     assert (text.doc_ends, text.sentence_starts) == ([2, 3, 5], [0, 2, 3])
-    assert (text.annotated, text.unaligned) == ([0, 3], [(0, "w", "B-PER")])
+    assert (text.annotated, text.unaligned) == ([0, 3], [(1, "w", "B-PER")])
     assert text.documents([2, 5]) == [
         TaggedDoc(["w0", "w1", "w"], ["B-LOC", "B-PER", "O"], ["O", "O", "B-PER"]),
         TaggedDoc(["w0", "w0", "w1"], ["O", "O", "O"], ["O", "B-LOC", "O"]),

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bigru_tagger.cli.evaluate import evaluate_command
 from bigru_tagger.report.evaluation_text import render
 from bigru_tagger.scoring.loading import declared_labels, load_pipeline
-from bigru_tagger.scoring.run import SpanReport, evaluate
+from bigru_tagger.scoring.run import SpanReport, evaluate, score_predictions
 from bigru_tagger.scoring.scoring import (
     Counts,
     count_entities,
@@ -224,6 +224,14 @@ def test_gold_without_entities(nlp):
         ValueError, match=r"gold data contain nothing to score, .* predicts entities\."
     ):
         evaluate(nlp, [Example(doc, doc)])
+
+
+def test_gold_spans_without_tokens_are_nothing_to_score(nlp):
+    gold, predicted = Doc(nlp.vocab, words=SECOND), Doc(nlp.vocab, words=SECOND)
+    gold.spans["chunks"] = [Span(gold, 1, 1, "NP")]
+    predicted.spans["chunks"] = [Span(predicted, 0, 1, "NP")]
+    with pytest.raises(ValueError, match=r"nothing to score, but the file m predicts chunks"):
+        score_predictions([Example(predicted, gold)], model="m")
 
 
 def test_pipeline_without_predictions():

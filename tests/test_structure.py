@@ -28,6 +28,7 @@ ORDER = [
     "model",
     "pipeline",
     "report",
+    "tuning",
     "distill",
     "recipes",
     "huggingface",

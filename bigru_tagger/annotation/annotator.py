@@ -15,8 +15,7 @@ from spacy.util import minibatch
 from ..corpus.fingerprint import fingerprint
 from ..errors import ConfigError, DataError, InputError
 from ..model.devices import use_threads
-from ..report.calibration import confidence_attributes
-from ..scoring.loading import load_pipeline, setters_of, setting_paths
+from ..scoring.loading import confidence_attributes, load_pipeline, setters_of, setting_paths
 from ..tasks import CHUNKS, ENTITIES, TAGS, Task, span_key
 
 Value = str | Sequence[str]

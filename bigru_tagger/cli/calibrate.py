@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
     from ..pipeline.component import SequenceTagger
-    from ..report.calibration import SettingsTrial
     from ..scoring.systems import GoldData
+    from ..tuning.settings_trial import SettingsTrial
 
 Data = Annotated[
     str,
@@ -67,9 +67,10 @@ def calibrate_command(
     """
     from wasabi.tables import table
 
-    from ..report.calibration import Calibrator, expected_calibration_error
+    from ..report.calibration import expected_calibration_error
     from ..scoring.loading import load_pipeline
     from ..scoring.systems import GoldData
+    from ..tuning.calibrator import Calibrator
 
     with report_errors():
         _check_target(model, component, output)
@@ -118,9 +119,9 @@ def tune_command(
     from wasabi.tables import table
 
     from ..report.cells import percent, signed
-    from ..report.tuning import Tuner
     from ..scoring.loading import load_pipeline
     from ..scoring.systems import GoldData, document_lengths
+    from ..tuning.tuner import Tuner
 
     with report_errors():
         _check_target(model, component, output)

@@ -104,12 +104,12 @@ def evaluate_command(
     """Score a spaCy pipeline, or a file of predictions, on gold data with seqeval."""
     from ..corpus.corpus import default_split
     from ..report.analysis import analyse_tasks
-    from ..report.calibration import confidence_attributes
     from ..report.comparison_text import render_comparison
     from ..report.evaluation_text import label_hint, render
     from ..report.provenance import describe_evaluation
     from ..report.render import check_report_paths, write_reports
     from ..report.system_comparison import compare_systems
+    from ..scoring.loading import confidence_attributes
     from ..scoring.systems import (
         GoldData,
         document_lengths,

@@ -52,8 +52,7 @@ def tag_command(
     from spacy.util import minibatch
 
     from ..annotation.records import doc_record
-    from ..report.calibration import confidence_attributes
-    from ..scoring.loading import load_pipeline, setters_of
+    from ..scoring.loading import confidence_attributes, load_pipeline, setters_of
 
     with report_errors():
         if texts and inputs:

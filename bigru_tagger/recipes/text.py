@@ -6,9 +6,9 @@ from shlex import quote
 from wasabi.tables import table
 
 from ..report.analysis import Analysis, analyse_tasks
-from ..report.calibration import confidence_attributes
 from ..report.excerpts import group_errors
 from ..report.slices import Score
+from ..scoring.loading import confidence_attributes
 from .data import DEV, TrainingData
 from .training import OLD, Plan, Training
 

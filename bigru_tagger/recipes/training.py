@@ -21,8 +21,8 @@ from ..errors import ConfigError, DeviceError
 from ..extras import require
 from ..files import atomic_folder
 from ..pipeline.spans import SpanTagger
-from ..report.tuning import Tuner
 from ..scoring.run import Evaluation, evaluate
+from ..tuning.tuner import Tuner
 from .checkpoints import (
     BEST,
     check_unfinished,

@@ -16,10 +16,10 @@ from ..errors import ConfigError
 from ..files import replacing
 from ..markdown import escape_markdown, markdown_table
 from ..plots import can_plot
+from ..scoring.loading import confidence_attributes
 from ..scoring.run import Evaluation
 from .analysis import Analysis, analyse_tasks
 from .blocks import Cell, Figure, Piece, Report, Table
-from .calibration import confidence_attributes
 from .evaluation_sections import make_report
 from .plots import DATA, INK, MUTED
 from .provenance import describe_evaluation

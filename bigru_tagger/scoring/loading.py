@@ -120,6 +120,16 @@ def setters_of(nlp: Language, *attributes: str) -> list[str]:
     ]
 
 
+def confidence_attributes(nlp: Language) -> tuple[str, ...]:
+    """List the attributes `span._.NAME` that hold the probability of an entity.
+
+    nlp (Language): the pipeline.
+    RETURNS (tuple[str, ...]): the values of the setting `confidence` of its components.
+    """
+    names = (getattr(pipe, "confidence", None) for _, pipe in nlp.pipeline)
+    return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
+
+
 def run_before(nlp: Language, name: str, docs: Iterable[Doc]) -> list[Doc]:
     """Run the components before one, so that Docs are as this component gets them.
 

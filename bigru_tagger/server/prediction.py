@@ -11,9 +11,8 @@ from spacy.tokens import Doc
 
 from ..annotation.records import doc_record
 from ..pipeline.spans import Entity, Hypothesis, SpanTagger
-from ..report.calibration import confidence_attributes
 from ..report.gates import components_with_gates, read_gates
-from ..scoring.loading import run_before
+from ..scoring.loading import confidence_attributes, run_before
 
 Text: TypeAlias = str | tuple[str, ...]
 """A text, or the tokens of a text."""

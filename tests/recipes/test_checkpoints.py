@@ -31,7 +31,7 @@ from bigru_tagger.recipes.checkpoints import (
     use_checkpoints,
 )
 from bigru_tagger.recipes.training import plan_training, run_training
-from bigru_tagger.report.tuning import Tuner
+from bigru_tagger.tuning.tuner import Tuner
 
 # 16 Docs in batches of 9: an epoch ends after each second step. Evaluated after steps 0, 5, 10, 15.
 STEPS = {

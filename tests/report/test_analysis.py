@@ -13,13 +13,14 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from bigru_tagger.report.analysis import analyse, analyse_tasks
-from bigru_tagger.report.calibration import Threshold, confidence_attributes
+from bigru_tagger.report.calibration import Threshold
 from bigru_tagger.report.cells import percent
 from bigru_tagger.report.evaluation_sections import make_report
 from bigru_tagger.report.evaluation_text import render
 from bigru_tagger.report.matching import MucCounts
 from bigru_tagger.report.render import render_markdown, render_page
 from bigru_tagger.report.resampling import bootstrap_interval, micro
+from bigru_tagger.scoring.loading import confidence_attributes
 from bigru_tagger.scoring.run import SpanReport, score_predictions
 from bigru_tagger.scoring.scoring import Counts, make_seqeval_scorer, tag_examples
 

@@ -6,7 +6,7 @@ from samples import annotate, build
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from bigru_tagger.report.tuning import BIASES, Tuned, Tuner
+from bigru_tagger.tuning.tuner import BIASES, Tuned, Tuner
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_the_threshold_follows_from_the_probabilities(nlp, monkeypatch):
     docs = [("PER", {"PER": np.log(17), "ORG": np.log(2)})] * 5
     docs += [("", {"PER": np.log(5), "ORG": np.log(2)})] * 5
     tuner = make_tuner(nlp, monkeypatch, docs)
-    monkeypatch.setattr("bigru_tagger.report.tuning.BIASES", (0.0,))
+    monkeypatch.setattr("bigru_tagger.tuning.tuner.BIASES", (0.0,))
     tuned = tuner.search()
     assert tuned == Tuned(recall_bias=0.0, threshold=0.65, trials=1)
     change = tuner.compare(tuned.settings)

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..report.analysis import number_documents
+from ..report.calibration import SpanOutcomes
+from ..report.resampling import bootstrap_difference, micro, sum_documents
+from ..report.slices import Interval
 from ..scoring.scoring import Counts
-from .analysis import number_documents
-from .calibration import SettingsTrial, SpanOutcomes
-from .resampling import bootstrap_difference, micro, sum_documents
-from .slices import Interval
+from .settings_trial import SettingsTrial
 
 BIASES = tuple(value / 2 for value in range(-6, 7))
 """The biases that are tried, in logits."""

@@ -1,0 +1,1 @@
+"""Fit settings of trained components on development data."""

@@ -243,8 +243,7 @@ class BiGRUForTokenClassification(PreTrainedModel):
         if shim.device != str(self.device):
             shim.device = str(self.device)
             shim.features.clear()
-        with_groups = network.spec.occurrences > 0 or network.spec.global_context > 0
-        batch = DocReader(parts.words, parts.by_sentence, with_groups).read(docs, shim)
+        batch = DocReader(parts.words, parts.by_sentence).read(docs, shim)
         rates = NO_DROPOUT
         half = use_bfloat16(parts.predict_precision, str(self.device))
         if self.training:

@@ -31,14 +31,12 @@ class DocReader(NamedTuple):
 
     words (Mapping[str, WordEmbedding]): the word embeddings by name.
     by_sentence (bool): make each sentence a sequence; otherwise each Doc.
-    with_groups (bool): set the groups of tokens in `Batch.groups`.
     upstream (Sequence[str]): the names of the embeddings that are layers of the thinc model, in
         order.
     """
 
     words: Mapping[str, WordEmbedding]
     by_sentence: bool
-    with_groups: bool
     upstream: Sequence[str] = ()
 
     @stage(READ)
@@ -47,7 +45,7 @@ class DocReader(NamedTuple):
 
         The features of a word are cached on the device.
 
-        docs (Sequence[Doc]): at least one Doc.
+        docs (Sequence[Doc]): at least one Doc; all have the same vocab.
         shim (NetworkShim): the shim of the network.
         RETURNS (Batch): the network's input, without `tokens`, the input of other embeddings.
         """
@@ -73,7 +71,7 @@ class DocReader(NamedTuple):
         else:
             read = {name: _read(embedding, distinct, convert) for name, embedding in words.items()}
         groups: dict[str, Array] = {}
-        if self.with_groups:
+        if shim.spec.has_context:
             for name, keys in tokens.groups(distinct.forms[distinct.index]).items():
                 groups[name] = convert(np.unique(keys, return_inverse=True)[1].reshape(-1))
         return Batch(
@@ -89,7 +87,7 @@ class DocReader(NamedTuple):
 
         Context-independent features are computed once per word and cached.
 
-        docs (Sequence[Doc]): Docs with at least one token in total.
+        docs (Sequence[Doc]): Docs with at least one token in total; all have the same vocab.
         shim (NetworkShim): the shim of the network, with the cache.
         RETURNS (Batch): the network's input, without `tokens`, the input of other embeddings.
         """
@@ -119,7 +117,7 @@ class DocReader(NamedTuple):
         version = (*shim.version, *_version(vocab))
         tables, rows = shim.cache.look_up(tokens.orths, version, compute)
         groups: dict[str, Array] = {}
-        if self.with_groups:
+        if shim.spec.has_context:
             for name, keys in tokens.groups(tables[_FORMS][rows]).items():
                 groups[name] = shim.convert_groups(keys)
         return Batch(

@@ -111,8 +111,7 @@ def docs_model(
     words = {
         name: embedding for name, embedding in embed.items() if isinstance(embedding, WordEmbedding)
     }
-    with_groups = spec.occurrences > 0 or spec.global_context > 0
-    reader = DocReader(words, by_sentence, with_groups, tuple(upstream))
+    reader = DocReader(words, by_sentence, tuple(upstream))
     model: Model[list[Doc], list[Floats2d]] = Model(
         name,
         partial(_tag, dropout=dropout, reader=reader),
@@ -358,11 +357,12 @@ def _trace(
 
 
 def _runs(docs: list[Doc], n_tokens: int) -> Iterator[list[Doc]]:
-    # Consecutive Docs with at most `n_tokens` tokens in total, unless a single Doc has more.
+    # Consecutive Docs of one vocab, which defines the features of words, with at most `n_tokens`
+    # tokens in total, unless a single Doc has more.
     run: list[Doc] = []
     size = 0
     for doc in docs:
-        if run and size + len(doc) > n_tokens:
+        if run and (size + len(doc) > n_tokens or doc.vocab is not run[0].vocab):
             yield run
             run, size = [], 0
         run.append(doc)

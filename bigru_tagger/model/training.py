@@ -10,6 +10,7 @@ from thinc.api import Model
 from thinc.types import Floats2d
 from torch import Tensor
 
+from ..errors import DataError
 from ..network.dropout import Dropout
 from ..network.network import Network
 from ..runtime.spec import Batch, NetworkSpec
@@ -45,7 +46,13 @@ def begin_update(
     dropout (Dropout): dropout rates.
     RETURNS (tuple[list[Floats2d], Callable]): the output for each Doc, (n_tokens, width), and a
         callback that receives its gradient.
+    RAISES (DataError): if the Docs have different vocabs.
     """
+    if any(doc.vocab is not docs[0].vocab for doc in docs):
+        raise DataError(
+            "the Docs of a batch have different vocabs: make all of them with nlp.make_doc or "
+            "Doc(nlp.vocab, ...)"
+        )
     shim = network_shim(model)
     lengths = [len(doc) for doc in docs]
     inputs: dict[str, Tensor] = {}

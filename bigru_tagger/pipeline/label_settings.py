@@ -48,10 +48,11 @@ _CONDITIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "temperature": (lambda value: _is_number(value) and value > 0.0, "must be above 0"),
     "recall_bias": (
-        lambda value: all(
-            map(_is_number, value.values() if isinstance(value, Mapping) else [value])
+        lambda value: (
+            value is None
+            or all(map(_is_number, value.values() if isinstance(value, Mapping) else [value]))
         ),
-        "must be a finite number, or have one for each label",
+        "must be a finite number, have one for each label, or be null",
     ),
     "n_spans": (
         lambda value: type(value) is int and value >= 0,
@@ -64,6 +65,8 @@ _CONDITIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "spans_key": (lambda value: isinstance(value, str), "must be a name"),
     "overwrite": (lambda value: isinstance(value, bool), "must be true or false"),
 }
+# Settings that all components of one kind have, and no others.
+_OF_KINDS = {"spans_key", "overwrite"}
 
 
 def check_settings(
@@ -88,11 +91,17 @@ def load_settings(component: "SequenceTagger", settings: Any, place: str) -> Non
     component (SequenceTagger): the component.
     settings (Any): the settings by name, which are checked.
     place (str): the file, for the error message.
-    RAISES (ModelError): if a value is not valid.
+    RAISES (ModelError): if a value is not valid, or the settings are those of another kind of
+        component.
     """
     if not isinstance(settings, Mapping):
         raise ModelError(f"{place}: must hold settings by name: copy or download the model again")
     check_settings(place, settings, ModelError)
+    if _OF_KINDS & settings.keys() != _OF_KINDS & component.cfg.keys():
+        raise ModelError(
+            f"{place}: has the settings of another kind of component: copy the folder of this "
+            "component from the same pipeline"
+        )
     component.cfg.update(settings)
 
 

@@ -50,7 +50,7 @@ class Entity(NamedTuple):
     probability: float
 
 
-def bias_for_count(n_spans: int) -> float:
+def bias_for_count(n_spans: int) -> float | None:
     """Choose a recall bias by the number of spans in the training data.
 
     A network that was trained on few spans finds too few of them. The bias is 0 from 1,000 spans
@@ -58,9 +58,9 @@ def bias_for_count(n_spans: int) -> float:
     development data, see "Few training data" in the documentation.
 
     n_spans (int): the number of gold spans; 0 if it is not known.
-    RETURNS (float): the bias, from 0 to 1.75.
+    RETURNS (float | None): the bias, from 0 to 1.75; None for 0 spans.
     """
-    return max(0.0, 0.5 * math.log(1000 / max(n_spans, 30))) if n_spans else 0.0
+    return max(0.0, 0.5 * math.log(1000 / max(n_spans, 30))) if n_spans else None
 
 
 @dataclass(frozen=True)
@@ -145,12 +145,11 @@ class SpanTagger(SequenceTagger):
         vocab (Vocab): the shared vocabulary.
         model (Model[list[Doc], list[Floats2d]]): maps Docs to logits, (n_tokens, n_tags) each.
         name (str): name of the component.
-        recall_bias (float | Mapping[str, float] | None): see `make_bigru_ner`. With None, it is 0
-            until `count_spans` is called.
+        recall_bias (float | Mapping[str, float] | None): see `make_bigru_ner`. With None, there is
+            none until `count_spans` is called.
         **settings: see `SequenceTagger`.
         """
         if recall_bias is None:
-            recall_bias = 0.0
             settings["n_spans"] = 0
         super().__init__(vocab, model, name, recall_bias=recall_bias, **settings)
 

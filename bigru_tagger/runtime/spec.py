@@ -54,6 +54,11 @@ class NetworkSpec:
     decode: str = "constrained"
     members: int = 1
 
+    @property
+    def has_context(self) -> bool:
+        """Whether the network needs `Batch.groups`."""
+        return self.occurrences > 0 or self.global_context > 0
+
     def to_json(self) -> dict[str, Any]:
         """Convert the spec to JSON values.
 

@@ -48,7 +48,7 @@ def embed(embedding, *texts):
     network.fill({"it": embedding.tensors(vocab)})
     docs = [Doc(vocab, words=text) for text in texts]
     shim = NetworkShim(network)
-    batch = DocReader({"it": embedding}, False, False).read(docs, shim)
+    batch = DocReader({"it": embedding}, by_sentence=False).read(docs, shim)
     return network.embed["it"], network(batch).detach().numpy()
 
 

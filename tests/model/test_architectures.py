@@ -619,7 +619,7 @@ def test_static_vectors_are_corrected_for_words_of_the_training_alone():
     backprop([np.ones((len(doc), 2), dtype="float32") for doc in docs(nlp.vocab)])
     model.finish_update(SGD(1.0))
     batch = [Doc(nlp.vocab, words=["ADA", "zebra", "ships", "never"])]
-    read = DocReader(embed, False, False).read(batch, network_shim(model))
+    read = DocReader(embed, by_sentence=False).read(batch, network_shim(model))
     module = network_shim(model).network.embed["vectors"].eval()
     static = torch.tensor([[0.5, -0.5], [0.1, 0.7], [0.0, 0.0], [0.0, 0.0]])
     static[2:] = module.unknown.detach()

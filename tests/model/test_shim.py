@@ -347,7 +347,7 @@ def torch_logits(pipe):
     model = pipe.model
     shim = model.shims[0]
     docs = [Doc(pipe.vocab, words=text.split()) for text in TEXTS]
-    batch = DocReader(standard_embed(), by_sentence=True, with_groups=False).read(docs, shim)
+    batch = DocReader(standard_embed(), by_sentence=True).read(docs, shim)
     with torch.no_grad():
         return shim.network.eval()(batch).numpy()
 

@@ -122,6 +122,26 @@ def test_logits_do_not_depend_on_the_batch(trained, data):
         np.testing.assert_allclose(scores, pipe_of(trained).logits([doc])[0], atol=1e-5)
 
 
+def test_each_doc_is_read_with_its_own_vocab(trained):
+    words = ["Nobody", "left", "London", "yesterday"]
+    docs = [Doc(vocab, words=words) for vocab in (trained.vocab, spacy.blank("en").vocab) * 2]
+    docs[1].vocab["London"].norm_ = "nothing"
+    alone = [pipe_of(trained).logits([doc])[0] for doc in docs]
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3
+    for scores, expected in zip(pipe_of(trained).logits(docs), alone, strict=True):
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+    # A word that the first vocab does not know.
+    other = Doc(spacy.blank("en").vocab, words=["Zyxwabc", "slept"])
+    assert len(list(trained.pipe([docs[0], other]))) == 2
+
+
+def test_training_needs_docs_of_one_vocab(task):
+    nlp = build(task.factory)
+    examples = [*read_examples(nlp.vocab), *read_examples(spacy.blank("en").vocab)]
+    with pytest.raises(ValueError, match="the Docs of a batch have different vocabs"):
+        nlp.update(examples)
+
+
 def test_predicting_does_not_modify_docs(task, trained):
     docs = [Doc(trained.vocab, words=text.split()) for text in TEXTS]
     before = [doc.to_bytes() for doc in docs]

@@ -162,11 +162,12 @@ def test_recall_bias_by_label():
 @pytest.mark.parametrize(
     ("n_spans", "bias"),
     # Half of ln (1000 / 30), and of ln 10 and ln 4.
-    [(0, 0.0), (1, 1.753279), (30, 1.753279), (100, 1.151293), (250, 0.693147), (1000, 0.0)],
+    [(1, 1.753279), (30, 1.753279), (100, 1.151293), (250, 0.693147), (1000, 0.0)],
 )
 def test_the_recall_bias_for_a_number_of_spans(n_spans, bias):
     assert bias_for_count(n_spans) == pytest.approx(bias, abs=1e-6)
     assert bias_for_count(n_spans + 1000) == 0.0
+    assert bias_for_count(0) is None
 
 
 @pytest.mark.parametrize(
@@ -194,21 +195,21 @@ def test_the_recall_bias_is_chosen_by_the_spans_that_are_learned(factory, config
     assert pipe.cfg["n_spans"] == counts[1]
 
 
-@pytest.mark.parametrize("config", [0.0, 1.5, None])
-def test_a_recall_bias_that_was_set_is_kept(config):
-    nlp = build("bigru_ner", recall_bias=config)
-    pipe = nlp.get_pipe("bigru_ner")
+@pytest.mark.parametrize(("config", "bias"), [(0.0, 0.0), (1.5, 1.5), (None, -0.5), (None, 0.0)])
+def test_a_recall_bias_that_was_set_is_kept(config, bias):
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("bigru_ner", config={"model": TINY, "recall_bias": config})
     if config is None:
-        pipe.cfg["recall_bias"] = config = -0.5
+        pipe.cfg["recall_bias"] = bias
     pipe.count_spans(lambda: read_examples(nlp.vocab))
     nlp.initialize(lambda: read_examples(nlp.vocab))
-    assert pipe.cfg["recall_bias"] == config
+    assert pipe.cfg["recall_bias"] == bias
 
 
 def test_spans_on_tokens_without_gold_do_not_count_for_the_recall_bias():
     nlp = spacy.blank("en")
     pipe = nlp.add_pipe("bigru_ner", config={"model": TINY})
-    assert pipe.cfg["recall_bias"] == 0.0
+    assert pipe.cfg["recall_bias"] is None
     example = gold_example(nlp.vocab, ["B-PER", "I-PER", "O", "B-LOC", "", "O"])
     nlp.initialize(lambda: [example])
     assert pipe.cfg["n_spans"] == 2

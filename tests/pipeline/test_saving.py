@@ -1,6 +1,7 @@
 """Components that are saved with checksums, and files that were damaged or changed."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -47,6 +48,24 @@ def edit(path, change):
     settings = json.loads(path.read_text(encoding="utf8"))
     change(settings)
     path.write_text(json.dumps(settings), encoding="utf8")
+
+
+def test_the_saved_structure_overrides_the_config(tmp_path):
+    nlp = build("bigru_ner", model={**TINY, "occurrences": 4})
+    train(nlp)
+    nlp.to_disk(tmp_path)
+    other = spacy.load(tmp_path, config={"components.bigru_ner.model.occurrences": 0})
+    assert entities(other) == entities(nlp)
+
+
+@pytest.mark.parametrize("factory", ["bigru_chunker", "bigru_tagger"])
+def test_the_folder_of_another_kind_of_component_is_an_error(folder, factory):
+    other = build(factory)
+    other.to_disk(folder.parent / "other")
+    shutil.rmtree(folder)
+    shutil.copytree(folder.parent / "other" / factory, folder)
+    with pytest.raises(ModelError, match=r"bigru_ner: 'cfg': .* of another kind of component"):
+        load(folder)
 
 
 # --- checksums
@@ -132,7 +151,6 @@ def test_settings_are_changed_in_python_and_saved(folder):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"recall_bias": None}, "recall_bias must be a finite number"),
         ({"recall_bias": np.float32(1.0)}, "recall_bias must be a finite number"),
         ({"recall_bias": {"NOPE": 1.0}}, "recall_bias has the unknown label 'NOPE'"),
         ({"threshold": "x"}, "threshold must be a number from 0 to 1; got 'x'"),

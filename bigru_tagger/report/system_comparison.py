@@ -182,14 +182,16 @@ def compare_systems(
     """
     tasks = {
         task.name: _compare_task(
-            *(join_examples(side.examples, task) for side in (a, b)),
+            join_examples(a.examples, task),
+            join_examples(b.examples, other),
             lengths=document_lengths,
             n_resamples=n_resamples,
             n_trials=n_trials,
             seed=seed,
         )
         for task in a.tasks
-        if task.name in b.scores
+        for other in b.tasks  # its key of `doc.spans` may differ
+        if task.name == other.name
     }
     if not tasks:
         *names, last = TASKS

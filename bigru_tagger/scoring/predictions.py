@@ -303,9 +303,10 @@ def _check_tokens(path: Path, tokens: Sequence[PredictedToken], references: Sequ
         if token is not None and token_column(token.text) == expected:
             continue
         if token is None:
+            place = f"{path}:{tokens[-1].line}" if tokens else str(path)
             problem = (
-                f"{path}: the file ends at line {tokens[-1].line}, after {i} tokens. The gold data "
-                f"have {len(gold)} tokens, and the next one is {expected!r}"
+                f"{place}: the file ends after {i} tokens. The gold data have {len(gold)} tokens, "
+                f"and the next one is {expected!r}"
             )
         elif expected is None:
             problem = (

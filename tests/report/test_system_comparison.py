@@ -61,7 +61,7 @@ def evaluation(docs, side, *, cuts=None, starts=None, spans_key=None, model="A")
             for own, first in zip(spans, (starts, None), strict=True)
         )
         examples.append(Example(predicted, gold))
-    return score_predictions(examples, model=model)
+    return score_predictions(examples, model=model, spans_key=spans_key or "chunks")
 
 
 A, B = evaluation(DOCS, 1), evaluation(DOCS, 2, model="B")
@@ -142,8 +142,9 @@ def test_entities_that_only_one_system_has():
     )
 
 
-def test_chunks_are_compared_too():
-    sides = [evaluation(DOCS, side, spans_key="chunks") for side in (1, 2)]
+@pytest.mark.parametrize("keys", [("chunks", "chunks"), ("chunks", "parts")])
+def test_chunks_are_compared_too(keys):
+    sides = [evaluation(DOCS, side, spans_key=key) for side, key in zip((1, 2), keys, strict=True)]
     found = compare_systems(*sides)
     assert "entities" not in found.tasks
     assert found.tasks["chunks"] == compare_systems(A, B).tasks["entities"]

@@ -513,8 +513,12 @@ def test_files_that_cannot_be_read(tmp_path, content, message):
         ),
         (
             "Ada O\nmet O\n\n",
-            "p.txt: the file ends at line 2, after 2 tokens. The gold data have 3 tokens, and the "
-            "next one is 'Eve'",
+            "p.txt:2: the file ends after 2 tokens. The gold data have 3 tokens, and the next one "
+            "is 'Eve'",
+        ),
+        (
+            "-DOCSTART- O\n␣4␣York B-LOC\n",
+            "p.txt: the file ends after 0 tokens. .* next one is 'Ada'",
         ),
         ("Ada O\nmet O\nEve O\n. O\n! O", "p.txt:4: extra token '.'. .* after 3 tokens"),
     ],

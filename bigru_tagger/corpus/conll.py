@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from glob import glob, has_magic
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ..schemes import OUTSIDE, column_labels, is_tag, tag_label
 from .conllu import EXAMPLE, N_CONLLU_COLUMNS, columns_of_header, find_key, has_misc_tags, misc_tag
@@ -36,6 +36,7 @@ _END_SENTENCES = "add an empty line after each sentence"
 # Not str.split(): tokens may contain no-break and other spaces.
 _SPACES = " \t"
 _SPACE_RUN = re.compile(r"[ \t]+")
+_Row: TypeAlias = tuple[int, list[str]]  # the number of a line, and its columns
 
 
 class Layout(NamedTuple):
@@ -185,21 +186,8 @@ def find_columns_of_file(
     widths = Counter(len(fields) for rows in sentences for _, fields in rows)
     width = len(columns) if columns else max(widths, key=widths.__getitem__, default=0)
     sentences = [[row for row in rows if len(row[1]) == width] for rows in sentences]
-    complete = len(widths) == 1
-    index = [(fields[0], number) for rows in sentences for number, fields in rows]
-    misfits = misfits_of_index([value for value, _ in index], width) if width > 2 else None
-    if misfits and complete and not named:
-        value, number = index[misfits[0]]
-        raise CorpusError(
-            f"{file}:{number}: {value!r} in the first column, which numbers the tokens of most "
-            "sentences: fix the number, or name the columns"
-        )
-    indexed = misfits is not None
-    if indexed:
-        sentences = [[row for row in rows if not is_non_token(row[1][0])] for rows in sentences]
-    sentences = [rows for rows in sentences if rows]
-    if indexed and complete and not named:
-        check_counts(file, sentences)
+    is_certain = len(widths) == 1 and not named
+    indexed, sentences = _number_tokens(file, sentences, width, check=is_certain)
     kept = [[fields for _, fields in rows] for rows in sentences]
     if n_lines is None and len(kept) == 1 and len(kept[0]) > _LONG_SENTENCE:
         logger.warning("%s: one sentence of %d tokens: %s", file, len(kept[0]), _END_SENTENCES)
@@ -214,9 +202,8 @@ def find_columns_of_file(
             labels_alone=labels_alone,
             needs_annotation=needs_annotation,
         )
-    entities = [
-        row[i] for i, name in enumerate(columns) if name == "ner" for rows in kept for row in rows
-    ]
+    rows = [row for rows in kept for row in rows]
+    entities = [row[i] for i, name in enumerate(columns) if name == "ner" for row in rows]
     # A column that was named may hold nothing but tags, in any notation.
     only_tags = (named or columns[-1] != "ner") and column_labels(set(entities)) is not None
     misc = has_misc_tags(entities) or (
@@ -230,7 +217,7 @@ def find_columns_of_file(
         find_key(entities) if misc else "",
         labels_alone=labels_alone,
     )
-    tags = frozenset(tag for rows in kept for row in rows for tag in layout.tags_of(row))
+    tags = frozenset(tag for row in rows for tag in layout.tags_of(row))
     return layout._replace(tags=tags, labels=frozenset(map(tag_label, tags)) - {""})
 
 
@@ -254,6 +241,33 @@ def _lines_of_sentences(
         else:
             lines[-1].append((number, text))
     return lines, hashed
+
+
+def _number_tokens(
+    file: Path, sentences: list[list[_Row]], width: int, *, check: bool
+) -> tuple[bool, list[list[_Row]]]:
+    """Find out whether the first column numbers the tokens, and leave out lines that are no tokens.
+
+    width (int): The number of columns.
+    check (bool): Whether a wrong number is an error.
+    RETURNS (tuple[bool, list[list[_Row]]]): Whether it does, and the sentences.
+    RAISES (CorpusError): A number is wrong.
+    """
+    index = [(fields[0], number) for rows in sentences for number, fields in rows]
+    misfits = misfits_of_index([value for value, _ in index], width) if width > 2 else None
+    if misfits and check:
+        value, number = index[misfits[0]]
+        raise CorpusError(
+            f"{file}:{number}: {value!r} in the first column, which numbers the tokens of most "
+            "sentences: fix the number, or name the columns"
+        )
+    indexed = misfits is not None
+    if indexed:
+        sentences = [[row for row in rows if not is_non_token(row[1][0])] for rows in sentences]
+    sentences = [rows for rows in sentences if rows]
+    if indexed and check:
+        check_counts(file, sentences)
+    return indexed, sentences
 
 
 def align_layouts(layouts: Mapping[Path, Layout]) -> dict[Path, Layout]:

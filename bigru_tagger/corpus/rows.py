@@ -22,7 +22,7 @@ from .offsets import (
     read_entities,
 )
 from .sentences import CorpusError, Sentence
-from .tables import is_empty, join_rows
+from .tables import Row, is_table, join_tokens
 from .weights import LARGEST
 
 if TYPE_CHECKING:
@@ -78,114 +78,14 @@ class RowReader:
             texts, or each row holds a token and nothing marks where sentences end.
         """
         if self._is_table:
-            yield from self._sentences_of_tokens()
+            yield from join_tokens(self._rows(), self.columns, self._sentence)
             return
         for source, number, row in self._rows():
             yield self._sentence(source, number, row)
 
     @cached_property
     def _is_table(self) -> bool:
-        """Whether each row holds a token: most of the first rows have one token with one tag.
-
-        RAISES (CorpusError): They do, and nothing marks where sentences end.
-        """
-        columns = self.columns
-        layer = next((name for name in (columns.ner, columns.pos, columns.chunk) if name), None)
-        words = tags = 0
-        has_sentences = False
-        numbers: list[object] = []
-        runs = [0]  # numbers of rows between blank ones
-        first = ""
-        for source, number, row in islice(self._rows(), BATCH_SIZE):
-            if self._is_blank(row):
-                runs.append(0)
-                continue
-            word, tag = row.get(columns.tokens or ""), row.get(layer or columns.tokens or "")
-            if isinstance(word, list):
-                return False
-            runs[-1] += 1
-            first = first or f"{source}, row {number}"
-            words += isinstance(word, str) and len(word.split()) == 1
-            tags += isinstance(tag, str) and len(tag.split()) == 1
-            has_sentences |= len(str(tag).split()) > 1
-            numbers.append(row.get(columns.sentence or ""))
-        rows = sum(runs)
-        if rows < 2 or 2 * tags <= rows or 2 * words < rows:
-            return False
-        # In a file in which every second line is empty, empty lines do not separate sentences.
-        is_separated = sum(map(bool, runs)) > 1 and max(runs) > 1
-        if has_sentences and (not columns.sentence or len({*map(str, numbers)}) == len(numbers)):
-            return False
-        if not columns.sentence and not is_separated:
-            raise CorpusError(
-                f"{first}: each row holds one token, and nothing marks where a sentence ends: add "
-                "a column sentence_id with the number of the sentence or empty rows between "
-                "sentences, or put the tokens of a sentence into one row"
-            )
-        return True
-
-    def _is_blank(self, row: Mapping[str, Any]) -> bool:
-        """Check whether a row of a table has neither a token nor a tag."""
-        columns = self.columns
-        if not is_empty(row.get(columns.tokens or "")):
-            return False
-        names = (columns.sentence, *(getattr(columns, layer) for layer in LAYERS))
-        return all(is_empty(row.get(name)) for name in names if name)
-
-    def _sentences_of_tokens(self) -> Iterator[Sentence]:
-        """Join the rows of a table.
-
-        A sentence ends where its number or the document changes. Without numbers, it ends at a
-        blank row.
-        """
-        columns = self.columns
-        parts: list[Sentence] = []
-        seen: set[tuple[object, object]] = set()
-        current: tuple[object, object] = (None, None)
-        indices: list[object] = []
-        for source, number, row in self._rows():
-            if self._is_blank(row):
-                if parts and not columns.sentence:
-                    yield join_rows(parts)
-                    parts = []
-                continue
-            part = self._sentence(source, number, row)
-            value = row.get(columns.sentence or "")
-            # Spreadsheets may name a document or a sentence in its first row only.
-            if is_empty(part.document):
-                part = part._replace(document=current[0])
-            if is_empty(value):
-                value = current[1] if part.document == current[0] else None
-            name = (part.document, value)
-            if any(isinstance(item, list | Mapping) for item in name):
-                raise CorpusError(
-                    f"{part.place()}: {name} does not name a document and a sentence: use numbers "
-                    "or texts"
-                )
-            if name != current and parts:
-                yield join_rows(parts)
-                parts = []
-            if name != current and columns.sentence:
-                if name in seen:
-                    raise CorpusError(
-                        f"{part.place()}: the sentence {value!r} in {columns.sentence!r} has rows "
-                        "in several places: sort the rows, give each sentence a value of its own, "
-                        "or add a column document_id"
-                    )
-                seen.add(name)
-            current = name
-            index = row.get(columns.position or "")
-            if not parts:
-                indices = []
-            if indices and index == indices[0] and _counts_up(indices):
-                raise CorpusError(
-                    f"{part.place()}: {columns.position!r} starts again at {index!r} within a "
-                    "sentence: give each sentence a number of its own, or add a column document_id"
-                )
-            indices.append(index)
-            parts.append(part)
-        if parts:
-            yield join_rows(parts)
+        return is_table(islice(self._rows(), BATCH_SIZE), self.columns)
 
     def _sentence(self, source: str, number: int, row: Mapping[str, Any]) -> Sentence:
         columns = self.columns
@@ -347,7 +247,7 @@ class RowReader:
                 return True
         return False
 
-    def _rows(self) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    def _rows(self) -> Iterator[Row]:
         """Yield the source of each row, its number from 0, and the row."""
         if isinstance(self.dataset, JsonRows):
             yield from self.dataset
@@ -365,14 +265,6 @@ class RowReader:
             for values in zip(*(batch[column] for column in needed), strict=True):
                 yield self.source, number, dict(zip(needed, values, strict=True))
                 number += 1
-
-
-def _counts_up(values: Sequence[object]) -> bool:
-    """Check whether values number the tokens, and are no others, such as those of a vocabulary."""
-    numbers = [int(str(value)) for value in values if str(value).strip().isdecimal()]
-    return len(numbers) == len(values) > 1 and all(
-        number == numbers[0] + i for i, number in enumerate(numbers)
-    )
 
 
 def _check_other_columns(row: Mapping[str, Any], column: str, place: str) -> None:

@@ -165,7 +165,7 @@ def test_places_that_are_no_values(tmp_path, column, value):
     place = {"sentence_id": 1, "doc_id": "a", column: value}
     rows = [{"tokens": word, "ner_tags": "O", **place} for word in ("Ada", "left")]
     path = write(tmp_path / "x.jsonl", *map(json.dumps, rows))
-    with pytest.raises(CorpusError, match=r"row 0: .* does not name a document and a sentence"):
+    with pytest.raises(CorpusError, match=r"row 0: .* do not name a document and a sentence"):
         words(path)
 
 

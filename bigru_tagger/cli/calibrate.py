@@ -62,8 +62,9 @@ def calibrate_command(
 ) -> None:
     """Fit the temperature of a component's probabilities on gold data, and store it.
 
-    Prints the expected calibration error before and after. Calibration changes no predictions
-    unless a threshold is set.
+    The temperature minimizes the cross-entropy of the probabilities. Prints the expected
+    calibration error before and after, which can rise if there are few spans. Calibration changes
+    no predictions unless a threshold is set.
     """
     from wasabi.tables import table
 
@@ -88,6 +89,12 @@ def calibrate_command(
         pipe.temperature = temperature
         stored = _store(pipe, model, output)
     typer.echo(f"Temperature of {pipe.name}: {temperature:.3f} (was {before:.3f})")
+    if pipe.cfg["threshold"]:
+        typer.echo(
+            f"Note: with the new probabilities, the threshold of {pipe.cfg['threshold']:g} keeps "
+            "other spans: set it again, for example with `bigru-tagger tune`",
+            err=True,
+        )
     header = ("", "spans found", "calibration error before", "after")
     typer.echo(table(rows, header=header, aligns=("l", "r", "r", "r")).rstrip("\n"))
     typer.echo(f"Stored in {stored}")

@@ -42,11 +42,15 @@ def train_command(
     test: Annotated[
         str | None, typer.Option(help="Test data. They are only scored, once, at the end.")
     ] = None,
-    lang: Annotated[str, typer.Option(help="The language of the pipeline.")] = "en",
+    lang: Annotated[
+        str,
+        typer.Option(help="The language of the pipeline; not used with --from."),
+    ] = "en",
     vectors: Annotated[
         str,
         typer.Option(
-            help="A pipeline with word vectors; auto for an installed one, none for none."
+            help="A pipeline with word vectors; auto for an installed one, none for none. Not "
+            "used with --from."
         ),
     ] = "auto",
     task: Annotated[

@@ -1,5 +1,6 @@
 """Teachers: systems that predict entities, as a distribution over BILUO tags for each token."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,8 @@ from ..pipeline.soft_targets import Teacher, TeacherError
 from ..schemes import biluo_tags, label_of
 from ..scoring.loading import setters_of
 from .huggingface_teacher import HuggingFaceTeacher
+
+logger = logging.getLogger(__name__)
 
 
 class ProbabilityTagger(Protocol):
@@ -52,6 +55,11 @@ class SoftTeacher:
         # Components before it may be needed, such as a shared encoder or a sentence splitter.
         self._disable = nlp.pipe_names[nlp.pipe_names.index(component) :]
         self.labels = tuple(self._tagger.labels)
+
+    @property
+    def threshold(self) -> float:
+        """RETURNS (float): the threshold of the component, 0 if it has none."""
+        return float(getattr(self._tagger, "cfg", {}).get("threshold", 0.0))
 
     def __call__(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """See `Teacher`."""
@@ -212,7 +220,16 @@ def load_teacher(
     RAISES (ValueError): if a pipeline cannot be loaded.
     """
     rename = rename or {}
-    teachers = [_load_one(part, load, device or "cpu") for part in teacher_names(name)]
+    names = teacher_names(name)
+    teachers = [_load_one(part, load, device or "cpu") for part in names]
+    for part, teacher in zip(names, teachers, strict=True):
+        if isinstance(teacher, SoftTeacher) and teacher.threshold:
+            logger.warning(
+                "%s: its threshold of %g is not used: the student learns the probabilities of all "
+                "entities. Set the threshold of the student, as in "
+                "-- --components.ner.threshold %g",
+                *(part, teacher.threshold, teacher.threshold),
+            )
     labels = sorted({label for teacher in teachers for label in teacher.labels})
     lacking = sorted(set(rename) - set(labels))
     if lacking:

@@ -3,7 +3,8 @@
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
@@ -174,6 +175,20 @@ class SpanTagger(SequenceTagger):
         spans = (biluo_spans(self.gold_tags(example)) for example in get_examples())
         n_spans = sum(1 for found in spans for _ in found) + (counted if add else 0)
         self.cfg.update(n_spans=n_spans, recall_bias=bias_for_count(n_spans))
+
+    @contextmanager
+    def changed_settings(self, **settings: Any) -> Iterator[None]:
+        """Change settings within a block, such as `recall_bias` and `temperature`.
+
+        **settings (Any): the settings.
+        """
+        before = dict(self.cfg)
+        try:
+            self.cfg.update(settings)
+            yield
+        finally:
+            self.cfg.clear()
+            self.cfg.update(before)
 
     @property
     def temperature(self) -> float:

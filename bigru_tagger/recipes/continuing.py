@@ -14,7 +14,6 @@ from spacy.training import Example
 from thinc.api import Config
 
 from ..corpus.corpus import SPACY_ENDING, open_corpus
-from ..corpus.fingerprint import fingerprint
 from ..corpus.sentences import copy_tokens
 from ..distill.outputs import Row, read_row, store_outputs, student_config
 from ..distill.teachers import RenamedTeacher, SoftTeacher
@@ -25,7 +24,6 @@ from ..pipeline.component import SequenceTagger
 from ..pipeline.spans import SpanTagger
 from ..runtime.network import blend
 from ..schemes import OUTSIDE
-from ..scoring.loading import load_pipeline
 from ..tasks import ENTITIES
 from .data import DEV, TRAIN, TrainingData, write_docs
 
@@ -99,7 +97,7 @@ class Continuation:
         return student_config(config, self.outputs, temperature=1.0, weight=0.0)
 
 
-def continue_from(model: str, data: TrainingData, output: Path) -> Continuation:
+def continue_from(nlp: Language, data: TrainingData, output: Path, *, teacher: str) -> Continuation:
     """Store the start of a training that continues another.
 
     The old pipeline teaches the labels that the new data do not annotate (Li and Hoiem 2016,
@@ -107,28 +105,31 @@ def continue_from(model: str, data: TrainingData, output: Path) -> Continuation:
     tag then, since it may be part of an entity that is not annotated. It learns the old pipeline's
     distribution, in which the tags of the labels in the new data count as O.
 
-    model (str): the old pipeline.
+    nlp (Language): the old pipeline, which is modified.
     data (TrainingData): the new data. All labels in the training data count as annotated.
     output (Path): the output folder.
+    teacher (str): the fingerprint of the old pipeline.
     RETURNS (Continuation): the start.
-    RAISES (ValueError): the pipeline cannot be loaded, has no component for the task, or the
-        component shares an encoder.
+    RAISES (ValueError): the pipeline has no component for the task, or the component shares an
+        encoder.
     """
-    nlp = load_pipeline(model)
     name, component = _find_component(nlp, data.task.factory)
     annotated = data.labels
     kept = [label for label in component.labels if label not in annotated]
     outputs = old = None
     if data.task == ENTITIES and kept:
         outputs = output / "teacher"
-        teacher = RenamedTeacher(SoftTeacher(nlp, name), dict.fromkeys(annotated, ""), annotated)
-        store_outputs(
-            outputs,
-            lambda: teacher,
-            lambda: _rows(nlp, data.files[TRAIN]),
-            settings={"teacher": fingerprint(model), "annotated": sorted(annotated)},
-            top_k=_TOP_K,
-        )
+        soft = RenamedTeacher(SoftTeacher(nlp, name), dict.fromkeys(annotated, ""), annotated)
+        assert isinstance(component, SpanTagger)
+        # The new component keeps these settings, so its logits must not include them as well.
+        with component.changed_settings(recall_bias=0.0, temperature=1.0):
+            store_outputs(
+                outputs,
+                lambda: soft,
+                lambda: _rows(nlp, data.files[TRAIN]),
+                settings={"teacher": teacher, "annotated": sorted(annotated)},
+                top_k=_TOP_K,
+            )
         old = _store_old_entities(nlp, data, kept)
     n_tags = network_shim(component.model).spec.n_tags
     assert n_tags is not None  # a trained component has tags

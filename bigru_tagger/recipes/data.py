@@ -68,6 +68,7 @@ def prepare_data(
     folder: Path,
     *,
     lang: str,
+    nlp: Language | None = None,
     dev: "Source | None" = None,
     dev_share: float = 0.1,
     task: str | None = None,
@@ -83,6 +84,7 @@ def prepare_data(
         dataset of the library `datasets`.
     folder (Path): the folder for the files. It is created if it does not exist.
     lang (str): the language of the tokenizer, for texts with character offsets.
+    nlp (Language | None): a pipeline whose tokenizer is used instead.
     dev (str | Path | Dataset | DatasetDict | None): the development data.
     dev_share (float): the share of the Docs to hold out, if there are no development data.
     task (str | None): the name of the task, see `tasks.TASKS`; None for the first that is
@@ -94,7 +96,7 @@ def prepare_data(
         does not have the language; or see `hold_out`.
     """
     try:
-        nlp = spacy.blank(lang)
+        nlp = nlp or spacy.blank(lang)
     except ImportError as error:
         raise ConfigError(
             f"`lang` = {lang!r}: spaCy has no such language. For a language without support: xx"

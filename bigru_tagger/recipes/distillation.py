@@ -86,7 +86,15 @@ def plan_distillation(
     recipe = choose_recipe(n_train, n_tokens, data.sentences_per_doc)
 
     def make(recipe: Recipe) -> Config:
-        config = make_config(ENTITIES, files, recipe, lang=lang, vectors=vectors, gpu=gpu)
+        config = make_config(
+            ENTITIES,
+            files,
+            recipe,
+            sentences_per_doc=data.sentences_per_doc,
+            lang=lang,
+            vectors=vectors,
+            gpu=gpu,
+        )
         config = student_config(config, outputs, temperature=temperature, weight=weight)
         config["corpora"]["train"]["limit"] = n_train
         return config

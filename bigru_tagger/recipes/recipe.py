@@ -101,6 +101,7 @@ def make_config(
     files: Mapping[str, Path],
     recipe: Recipe,
     *,
+    sentences_per_doc: int,
     lang: str,
     vectors: str | None,
     gpu: bool = False,
@@ -108,7 +109,7 @@ def make_config(
     """Write a recipe as a training config.
 
     task (Task): the task to learn.
-    files (Mapping[str, Path]): see `use_files`.
+    files, sentences_per_doc: see `use_files`.
     recipe (Recipe): the settings.
     lang (str): the language.
     vectors (str | None): a pipeline with word vectors.
@@ -122,7 +123,7 @@ def make_config(
     config["components"][name] = component
     config["nlp"]["pipeline"] = [name]
     config["paths"]["vectors"] = vectors
-    use_files(config, files)
+    use_files(config, files, sentences_per_doc)
     component["model"].update(
         hidden=192,
         input_dropout=0.33,
@@ -168,15 +169,18 @@ def _set_spans_key(config: Config, name: str, key: str) -> None:
     }
 
 
-def use_files(config: Config, files: Mapping[str, Path]) -> None:
+def use_files(config: Config, files: Mapping[str, Path], sentences_per_doc: int) -> None:
     """Set the training and development data of a config.
 
     config (Config): the config, modified in place.
     files (Mapping[str, Path]): the `.spacy` files by the names "train" and "dev".
+    sentences_per_doc (int): see `TrainingData`. The files have such Docs. Commands such as
+        `evaluate` make Docs of other data like them.
     """
     for name in (TRAIN, DEV):
         config["paths"][name] = str(files[name])
         config["corpora"][name] = {
             "@readers": "bigru_tagger.Corpus.v1",
             "path": f"${{paths.{name}}}",
+            "sentences_per_doc": sentences_per_doc,
         }

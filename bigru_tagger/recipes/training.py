@@ -17,10 +17,12 @@ from spacy.util import load_config, registry, resolve_dot_names
 from thinc.api import Config
 
 from ..corpus.corpus import default_split, open_corpus
+from ..corpus.fingerprint import fingerprint
 from ..errors import ConfigError, DeviceError
 from ..extras import require
 from ..files import atomic_folder
 from ..pipeline.spans import SpanTagger
+from ..scoring.loading import load_pipeline
 from ..scoring.run import Evaluation, evaluate
 from ..tuning.tuner import Tuner
 from .checkpoints import (
@@ -159,7 +161,7 @@ def plan_training(
 
     source, dev, dev_share, task, options: see `recipes.data.prepare_data`.
     output (str | Path): the output folder.
-    lang (str): the language of the pipeline.
+    lang (str): the language of the pipeline. With `start`, its language and vectors are used.
     vectors (str): a pipeline with word vectors; "auto" for an installed one, "none" for none.
     config (str | Path | None): a config to use in place of the recipe: the name of one of this
         package, or a file.
@@ -195,10 +197,12 @@ def plan_training(
     check_vectors(vectors_found)
     if config is not None:  # an error in it should come before the data are read
         given = load_config(find_config(config), overrides=overrides, interpolate=False)
+    old = None if start is None else load_pipeline(start)
     data = prepare_data(
         source,
         output / "corpus",
         lang=lang,
+        nlp=old,
         dev=dev,
         dev_share=dev_share,
         task=task,
@@ -207,20 +211,26 @@ def plan_training(
     )
     recipe = continued = None
     if config is not None:
-        use_files(given, data.files)
+        use_files(given, data.files, data.sentences_per_doc)
         if vectors != AUTO:
             given["paths"]["vectors"] = vectors_found
         vectors_found = given["paths"].get("vectors")
     else:
         counts = data.counts
         recipe = choose_recipe(counts.documents, counts.tokens, data.sentences_per_doc)
-        continued = None if start is None else continue_from(start, data, output)
-        if continued is not None:
+        if old is not None:
+            continued = continue_from(old, data, output, teacher=fingerprint(str(start)))
             lang, vectors_found = str(continued.nlp.lang), None
 
         def make(recipe: Recipe) -> Config:
             made = make_config(
-                data.task, data.files, recipe, lang=lang, vectors=vectors_found, gpu=gpu
+                data.task,
+                data.files,
+                recipe,
+                sentences_per_doc=data.sentences_per_doc,
+                lang=lang,
+                vectors=vectors_found,
+                gpu=gpu,
             )
             return made if continued is None else continued.change(made)
 

@@ -74,13 +74,8 @@ class SettingsTrial:
         RETURNS (list[list[Entity]]): the spans of each Doc with their probabilities, without a
             threshold, and without those on tokens whose gold tag is not known.
         """
-        before = dict(self.pipe.cfg)
-        try:
-            self.pipe.cfg.update(settings)
+        with self.pipe.changed_settings(**settings):
             predicted = self.pipe.find_spans(self._docs, self._logits, with_probabilities=True)
-        finally:
-            self.pipe.cfg.clear()
-            self.pipe.cfg.update(before)
         return [
             [span for span in spans if None not in tags[span.start : span.end]]
             for spans, tags in zip(predicted, self._tags, strict=True)

@@ -46,6 +46,18 @@ def test_the_temperature_is_stored_in_the_model(model, data):
     assert before.keys() == after.keys()
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.55])
+def test_a_threshold_that_now_keeps_other_spans_is_noted(model, data, threshold):
+    nlp = spacy.load(model)
+    nlp.get_pipe("bigru_ner").cfg["threshold"] = threshold
+    nlp.to_disk(model)
+    result = run(model, data)
+    assert result.exit_code == 0, result.output
+    assert ("Note: with the new probabilities, the threshold of 0.55" in result.output) == bool(
+        threshold
+    )
+
+
 def test_another_pipeline_is_written(model, data, tmp_path):
     before = (model / "bigru_ner" / "cfg").read_bytes()
     options = ("--component", "bigru_ner", "--output", tmp_path / "new")

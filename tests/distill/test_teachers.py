@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -192,6 +193,16 @@ def test_labels_are_renamed_merged_or_removed():
     np.testing.assert_allclose(found, [[0.4, 0.25, 0, 0, 0.15, 0, 0, 0.2, 0]], atol=1e-6)
     with pytest.raises(TeacherError, match="all labels of the teacher are renamed to O"):
         RenamedTeacher(teacher, dict.fromkeys(teacher.labels, ""))
+
+
+def test_a_threshold_that_the_student_does_not_learn_is_noted(ner, tmp_path, caplog):
+    nlp = pickle.loads(pickle.dumps(ner))
+    for threshold in (0.0, 0.55):
+        nlp.get_pipe("bigru_ner").cfg["threshold"] = threshold
+        nlp.to_disk(tmp_path / str(threshold))
+        load_teacher(str(tmp_path / str(threshold)), load)
+    (record,) = caplog.records
+    assert "0.55: its threshold of 0.55 is not used" in record.getMessage()
 
 
 def test_renaming_gives_teachers_the_same_labels(ruler, folder, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import spacy
 from datasets import Dataset
 from samples import SENTENCES, TEXTS
+from spacy.tokenizer import Tokenizer
 from spacy.tokens import DocBin
 
 import bigru_tagger
@@ -16,6 +17,7 @@ from bigru_tagger.pipeline.spans import bias_for_count
 from bigru_tagger.recipes.continuing import continue_from, step_back
 from bigru_tagger.recipes.data import prepare_data
 from bigru_tagger.recipes.text import describe_plan, describe_training
+from bigru_tagger.recipes.training import plan_training
 from bigru_tagger.runtime.network import blend
 
 
@@ -44,7 +46,7 @@ def ships(tmp_path):
 @pytest.fixture
 def continued(old, ships, tmp_path):
     data = prepare_data(ships, tmp_path / "corpus", lang="en", dev_share=0.25)
-    return continue_from(str(old), data, tmp_path)
+    return continue_from(spacy.load(old), data, tmp_path, teacher="old")
 
 
 def found(nlp, text):
@@ -72,9 +74,38 @@ def test_words_outside_the_new_entities_learn_the_old_labels(continued):
         assert all(p == 0.0 for i, p in zip(names, probabilities, strict=True) if i in ship)
 
 
+def test_the_old_logits_are_learned_without_the_settings_that_are_kept(old, ships, tmp_path):
+    data = prepare_data(ships, tmp_path / "corpus", lang="en", dev=ships)
+    outputs = []
+    for name, settings in (("plain", {}), ("tuned", {"recall_bias": 3.0, "temperature": 5.0})):
+        nlp = spacy.load(old)
+        nlp.get_pipe("bigru_ner").cfg.update(settings)
+        continued = continue_from(nlp, data, tmp_path / name, teacher=name)
+        rows = Dataset.load_from_disk(str(continued.outputs))["teacher_probabilities"]
+        outputs.append([values for row in rows for values in row])
+        kept = spacy.load(continued.start).get_pipe("bigru_ner").cfg
+        assert {key: kept[key] for key in settings} == settings
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+
+
+def test_the_tokenizer_of_the_old_pipeline_is_used(ner, tmp_path):
+    nlp = pickle.loads(pickle.dumps(ner))
+    nlp.tokenizer = Tokenizer(nlp.vocab)  # splits at white space only
+    nlp.to_disk(tmp_path / "old")
+    rows = [{"text": "Ships, leave.", "entities": [[0, 6, "SHIP"]]}] * 4
+    file = tmp_path / "new.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
+    overrides = {"training.max_steps": 2}
+    plan = plan_training(
+        str(file), tmp_path / "new", dev=str(file), start=str(tmp_path / "old"), overrides=overrides
+    )
+    docs = DocBin().from_disk(plan.data.files["train"]).get_docs(nlp.vocab)
+    assert {tuple(token.text for token in doc) for doc in docs} == {("Ships,", "leave.")}
+
+
 def test_the_old_entities_of_the_development_data(old, ships, tmp_path):
     data = prepare_data(ships, tmp_path / "corpus", lang="en", dev=ships)
-    continued = continue_from(str(old), data, tmp_path)
+    continued = continue_from(spacy.load(old), data, tmp_path, teacher="old")
     assert continued.annotated == ["SHIP"]
     assert continued.old.labels == ["LOC", "PER"]
     docs = DocBin().from_disk(continued.old.file).get_docs(spacy.blank("en").vocab)
@@ -114,7 +145,7 @@ def test_data_with_all_labels_need_no_teacher(old, tmp_path):
         {"tokens": text.split(), "ner_tags": iob2(text, ents)} for text, ents, *_ in SENTENCES * 2
     ]
     data = prepare_data(Dataset.from_list(rows), tmp_path / "corpus", lang="en", dev_share=0.25)
-    assert continue_from(str(old), data, tmp_path).outputs is None
+    assert continue_from(spacy.load(old), data, tmp_path, teacher="old").outputs is None
 
 
 def test_the_spans_of_both_trainings_are_counted(ner, ships, tmp_path):
@@ -126,7 +157,7 @@ def test_the_spans_of_both_trainings_are_counted(ner, ships, tmp_path):
         len(doc.ents) for doc in DocBin().from_disk(data.files["train"]).get_docs(nlp.vocab)
     )
     assert n_new
-    start = spacy.load(continue_from(str(tmp_path / "old"), data, tmp_path).start)
+    start = spacy.load(continue_from(nlp, data, tmp_path, teacher="old").start)
     assert start.get_pipe("bigru_ner").cfg["n_spans"] == 91 + n_new
     assert start.get_pipe("bigru_ner").cfg["recall_bias"] == bias_for_count(91 + n_new)
 
@@ -139,10 +170,9 @@ def iob2(text, ents):
 
 
 def test_a_pipeline_without_the_component(ships, tmp_path):
-    spacy.blank("en").to_disk(tmp_path / "blank")
     data = prepare_data(ships, tmp_path / "corpus", lang="en", dev_share=0.25)
     with pytest.raises(ValueError, match="no bigru_ner to continue with: it has no components"):
-        continue_from(str(tmp_path / "blank"), data, tmp_path)
+        continue_from(spacy.blank("en"), data, tmp_path, teacher="old")
 
 
 def test_blended_weights():

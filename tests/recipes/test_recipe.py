@@ -44,7 +44,7 @@ def test_steps_are_scaled_with_the_epochs():
 def test_the_schedule_ends_with_the_steps(tmp_path):
     recipe = choose_recipe(1000, 15_000, 1)
     files = {"train": tmp_path / "train.spacy", "dev": tmp_path / "dev.spacy"}
-    config = make_config(ENTITIES, files, recipe, lang="xx", vectors=None)
+    config = make_config(ENTITIES, files, recipe, sentences_per_doc=1, lang="xx", vectors=None)
     training = config["training"]
     assert training["max_steps"] == training["optimizer"]["learn_rate"]["total_steps"] == 1250
     schedule = registry.resolve({"rate": training["optimizer"]["learn_rate"]})["rate"]
@@ -56,7 +56,9 @@ def test_the_schedule_ends_with_the_steps(tmp_path):
 @pytest.mark.parametrize("task", [ENTITIES, CHUNKS, TAGS])
 def test_the_recall_bias_is_left_to_the_development_data(task, tmp_path):
     files = dict.fromkeys(("train", "dev"), tmp_path)
-    config = make_config(task, files, choose_recipe(10, 100, 1), lang="xx", vectors=None)
+    config = make_config(
+        task, files, choose_recipe(10, 100, 1), sentences_per_doc=1, lang="xx", vectors=None
+    )
     (component,) = config["components"].values()
     assert component.get("recall_bias", 0.0) == 0.0
 
@@ -64,7 +66,9 @@ def test_the_recall_bias_is_left_to_the_development_data(task, tmp_path):
 def test_a_key_of_spans_reaches_component_and_scores(tmp_path):
     recipe = choose_recipe(10, 100, 1)
     files = dict.fromkeys(("train", "dev"), tmp_path)
-    config = make_config(CHUNKS.with_key("parts"), files, recipe, lang="xx", vectors=None)
+    config = make_config(
+        CHUNKS.with_key("parts"), files, recipe, sentences_per_doc=1, lang="xx", vectors=None
+    )
     assert config["components"]["chunker"]["spans_key"] == "parts"
     assert config["training"]["score_weights"]["spans_parts_f"] == 1.0
     assert not [name for name in config["training"]["score_weights"] if "chunks" in name]

@@ -10,6 +10,7 @@ from datasets import Dataset, DatasetDict
 from samples import SENTENCES, annotate
 from spacy.cli.train import train as spacy_train
 from spacy.tokens import Doc, DocBin
+from spacy.training.initialize import init_nlp
 from spacy.util import load_config
 from typer.testing import CliRunner
 
@@ -20,6 +21,7 @@ from bigru_tagger.recipes import training
 from bigru_tagger.recipes.progress import ProgressLogger
 from bigru_tagger.recipes.text import describe_training
 from bigru_tagger.recipes.training import plan_training, steps_within
+from bigru_tagger.scoring.loading import open_gold
 
 SHORT = {"training.max_steps": 24}
 
@@ -183,6 +185,10 @@ def test_sentences_of_documents_stay_together(tmp_path):
     # The reader of the config passes the sentence starts on.
     (example,) = open_corpus(str(plan.data.files["dev"]))(spacy.blank("xx"))
     assert [token.is_sent_start for token in example.predicted] == [True, False, True, False]
+    # `evaluate` and others read Docs of other data as those of the training.
+    nlp = init_nlp(load_config(plan.config))
+    gold = open_gold(nlp, str(file), split=None, n_sents=None, spans_key="chunks")
+    assert [len(list(example.reference.sents)) for example in gold(nlp)] == [2] * 4
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
+from spacy.training import Example
 from thinc.api import require_gpu
 
 from ..corpus.corpus import (
@@ -80,6 +81,16 @@ def open_gold(
             corpus.sentences_per_doc = dev.get("sentences_per_doc", 1)
             group_where_marked(corpus)
     return corpus
+
+
+def read_gold(nlp: Language, data: str, **settings: Any) -> Iterable[Example]:
+    """Read gold data with the pipeline's corpus settings.
+
+    nlp, data, settings: see `open_gold`.
+    RETURNS (Iterable[Example]): the examples.
+    RAISES (ValueError): if the data cannot be read with these settings.
+    """
+    return open_gold(nlp, data, **settings)(nlp)
 
 
 def dev_corpus(nlp: Language) -> Mapping[str, Any]:

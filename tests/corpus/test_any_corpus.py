@@ -21,7 +21,7 @@ from bigru_tagger.corpus.corpus import AnyCorpus, ConllCorpus, HFCorpus, default
 from bigru_tagger.corpus.hub import load_split
 from bigru_tagger.corpus.sentences import CorpusError
 from bigru_tagger.corpus.sources import DatasetSource
-from bigru_tagger.scoring.loading import open_gold
+from bigru_tagger.scoring.loading import read_gold
 
 CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))
 WORDS, TAGS = ["Ortrun", "left", "Linz"], ["B-PER", "O", "B-LOC"]
@@ -294,14 +294,14 @@ def test_evaluation_uses_the_reader_settings_of_the_dev_corpus(reader, tmp_path)
     path = tmp_path / "test.conll"
     path.write_text("Linz B-X B-LOC\n\nis O O\n")
     read = {"split": None, "n_sents": None, "spans_key": "chunks"}
-    [example] = open_gold(nlp, str(path), **read)(nlp)
+    [example] = read_gold(nlp, str(path), **read)
     assert [ent.label_ for ent in example.reference.ents] == ["LOC"]
     assert not example.predicted.has_annotation("SENT_START")
     options = {"columns": ["tokens", "ner", "_"]}
-    [example] = open_gold(nlp, str(path), options=options, **read)(nlp)
+    [example] = read_gold(nlp, str(path), options=options, **read)
     assert [ent.label_ for ent in example.reference.ents] == ["X"]
     rows = make_rows(tmp_path / "test", WORDS)  # HFCorpus has no setting columns
-    assert len(list(open_gold(nlp, rows, **read)(nlp))) == 1
+    assert len(list(read_gold(nlp, rows, **read))) == 1
 
 
 # --- the hub and imports
